@@ -1,0 +1,44 @@
+"""Evolution is reverse diffusion: a functional evolution-strategies toolkit in JAX.
+
+>>> import jax, diffevo_jax as de
+>>> problem = de.problems.Landscape("himmelblau")
+>>> strategy = de.DiffusionEvolution(num_generations=25, shaping=de.shaping.Identity())
+>>> result = de.evolve(jax.random.key(0), strategy, problem, population_size=256)
+>>> result.population.shape
+(256, 2)
+"""
+
+from importlib.metadata import version as _version
+
+from diffevo_jax import denoisers as denoisers
+from diffevo_jax import kernels as kernels
+from diffevo_jax import metrics as metrics
+from diffevo_jax import noise as noise
+from diffevo_jax import problems as problems
+from diffevo_jax import protocols as protocols
+from diffevo_jax import pytree as pytree
+from diffevo_jax import samplers as samplers
+from diffevo_jax import shaping as shaping
+from diffevo_jax import strategies as strategies
+from diffevo_jax.ask_tell import ask as ask
+from diffevo_jax.ask_tell import generation_keys as generation_keys
+from diffevo_jax.ask_tell import init as init
+from diffevo_jax.ask_tell import setup_keys as setup_keys
+from diffevo_jax.ask_tell import tell as tell
+from diffevo_jax.base import Evaluation as Evaluation
+from diffevo_jax.base import Grid as Grid
+from diffevo_jax.base import Info as Info
+from diffevo_jax.base import Kernel as Kernel
+from diffevo_jax.base import Problem as Problem
+from diffevo_jax.base import Sampler as Sampler
+from diffevo_jax.base import Shaping as Shaping
+from diffevo_jax.base import Strategy as Strategy
+from diffevo_jax.evolve import Result as Result
+from diffevo_jax.evolve import evolve as evolve
+from diffevo_jax.pytree import equal as equal
+from diffevo_jax.pytree import replace as replace
+from diffevo_jax.run import iterate as iterate
+from diffevo_jax.run import run as run
+from diffevo_jax.strategies import DiffusionEvolution as DiffusionEvolution
+
+__version__ = _version("diffevo-jax")

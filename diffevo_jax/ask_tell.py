@@ -1,0 +1,155 @@
+"""The three functions of a strategy, with checked arguments, and the keys of a run.
+
+The strategy is the first argument of :func:`init`, :func:`ask` and :func:`tell`: jit these,
+and no number of the strategy is baked into the compiled program.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from diffevo_jax import pytree
+from diffevo_jax.base import Info, PyTree, StateT, Strategy
+
+#: The "generation" whose keys serve the set-up; no run is that long.
+_SETUP = np.uint32(2**32 - 1)
+
+
+def init(strategy: Strategy[StateT], key: jax.Array, population: jax.Array) -> StateT:
+    """Start a strategy from a population.
+
+    Args:
+        strategy: the strategy.
+        key: a typed key.
+        population: (N, D) in unit scale, for example ``problem.space.sample(key, N)``;
+            a warm start is a population of your own.
+
+    Returns:
+        The strategy's state.
+
+    Raises:
+        ValueError: a number of the strategy is out of range, or the population is empty
+            or not two-dimensional.
+        TypeError: the key is not a typed key, or the population is not of real numbers.
+
+    Example:
+        >>> import jax, diffevo_jax as de
+        >>> key = jax.random.key(0)
+        >>> strategy = de.DiffusionEvolution(num_generations=3)
+        >>> state = de.init(strategy, key, jax.random.normal(key, (8, 2)))
+        >>> for generation in range(strategy.num_generations):
+        ...     key_ask, _, key_tell = de.generation_keys(key, generation)
+        ...     candidates, state = jax.jit(de.ask)(strategy, key_ask, state)
+        ...     fitness = -(candidates**2).sum(axis=1)
+        ...     state, info = jax.jit(de.tell)(
+        ...         strategy, key_tell, state, candidates, fitness)
+        >>> bool(state.done), int(state.generation)
+        (True, 3)
+    """
+    pytree.validate(strategy)
+    check_key("key", key)
+    population = check_population("population", population)
+    return strategy.init(key, population)
+
+
+def ask(
+    strategy: Strategy[StateT], key: jax.Array, state: StateT
+) -> tuple[jax.Array, StateT]:
+    """Ask a strategy for candidates to evaluate.
+
+    Args:
+        strategy: the strategy that made ``state``.
+        key: a typed key, for example the first of :func:`generation_keys`.
+        state: the strategy's state.
+
+    Returns:
+        Candidates (N, D) in unit scale, and the state to tell the fitness to.
+    """
+    check_key("key", key)
+    return strategy.ask(key, state)
+
+
+def tell(
+    strategy: Strategy[StateT],
+    key: jax.Array,
+    state: StateT,
+    candidates: jax.Array,
+    fitness: jax.Array,
+    measures: PyTree = (),
+) -> tuple[StateT, Info]:
+    """Tell a strategy the fitness of candidates.
+
+    Args:
+        strategy: the strategy that made ``state``.
+        key: a typed key, for example the third of :func:`generation_keys`.
+        state: the state that came with the candidates.
+        candidates: (N, D) in unit scale; a candidate that the caller repaired counts as
+            the individual and as evidence.
+        fitness: (N,) to be maximised; NaN or infinite where the evaluation failed.
+        measures: pytree with leading axis N, for strategies that use it.
+
+    Returns:
+        The next state, and scalars about the generation.
+
+    Raises:
+        ValueError: candidates are not (N, D) or fitness is not (N,).
+    """
+    check_key("key", key)
+    candidates = check_population("candidates", candidates)
+    fitness = check_fitness(fitness, len(candidates))
+    return strategy.tell(key, state, candidates, fitness, measures)
+
+
+def generation_keys(
+    key: jax.Array, generation: int | jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Keys of one generation of a run: for ``ask``, for ``evaluate``, for ``tell``."""
+    key_ask, key_evaluate, key_tell = jax.random.split(
+        jax.random.fold_in(key, generation), 3
+    )
+    return key_ask, key_evaluate, key_tell
+
+
+def setup_keys(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Keys of a run's set-up: for the problem, the population, the strategy."""
+    key_problem, key_population, key_strategy = jax.random.split(
+        jax.random.fold_in(key, _SETUP), 3
+    )
+    return key_problem, key_population, key_strategy
+
+
+def check_key(name: str, key: Any) -> None:
+    """Raise TypeError unless ``key`` is a typed JAX key."""
+    dtype = getattr(key, "dtype", None)
+    if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
+        got = type(key).__name__ if dtype is None else f"an array of {dtype}"
+        raise TypeError(f"{name}: got {got}, want a typed key, as of jax.random.key(0)")
+
+
+def check_population(name: str, population: Any) -> jax.Array:
+    """Return the population as a float array; raise if it is not (N, D), N and D >= 1."""
+    try:
+        array = jnp.asarray(population)
+    except (TypeError, ValueError) as error:
+        got = type(population).__name__
+        raise TypeError(f"{name}: got {got}, want an array of shape (N, D)") from error
+    if array.ndim != 2 or 0 in array.shape:
+        raise ValueError(
+            f"{name}: got shape {array.shape}, want (N, D) with N >= 1 and D >= 1"
+        )
+    if array.dtype == bool or jnp.issubdtype(array.dtype, jnp.complexfloating):
+        raise TypeError(f"{name}: got {array.dtype}, want real numbers")
+    return array.astype(float)
+
+
+def check_fitness(fitness: Any, population_size: int) -> jax.Array:
+    """Return the fitness as a float array; raise if its shape is not (N,)."""
+    array = jnp.asarray(fitness)
+    if array.shape != (population_size,):
+        raise ValueError(
+            f"fitness: got shape {array.shape}, want ({population_size},), "
+            "one number for each candidate"
+        )
+    return array.astype(float)

@@ -1,0 +1,201 @@
+"""The contracts: what a strategy, a problem, a kernel, a shaping and a sampler promise.
+
+Conventions, said once:
+
+* **Fitness is maximised**, everywhere. To minimise ``f``, let the problem return ``-f``.
+* **Failed fitness**: NaN, ``+inf`` and ``-inf`` all mean that an evaluation failed. The
+  individual gets weight zero and is never the best; the others do not feel which of the
+  three it was. If all fail, the population keeps its bits and the generation advances.
+* **Unit scale**: ``population`` and ``candidates`` are ``(N, D)`` arrays in units of the
+  prior's standard deviation. A problem's ``space`` translates them into solutions.
+* **Randomness**: typed keys (``jax.random.key``) are arguments, never state. Generation
+  ``g`` of a run uses ``generation_keys(key, g)``, the set-up ``setup_keys(key)``.
+"""
+
+from typing import Any, Protocol, TypeVar
+
+import jax
+
+from diffevo_jax import pytree
+from diffevo_jax.pytree import Number
+
+StateT = TypeVar("StateT")
+PyTree = Any
+
+
+@pytree.dataclass
+class Info:
+    """What one generation is like: scalars only, so that a history stays small."""
+
+    #: () highest fitness of the generation; -inf if every evaluation failed.
+    best_fitness: jax.Array
+    #: () mean over the evaluations that did not fail; -inf if every one failed.
+    mean_fitness: jax.Array
+    #: () noise level sigma at which the generation was evaluated, in unit deviations.
+    sigma: jax.Array
+    #: () effective number of individuals that answer for one, its mean over the population,
+    #: in [1, N]. Near 1 there is no selection.
+    effective_sample_size: jax.Array
+    #: () weight that an individual has in its own estimate, its mean over the population,
+    #: in [0, 1]. Near 1 there is no selection.
+    self_weight: jax.Array
+    #: () int32, individuals whose fitness is NaN or infinite.
+    num_failed: jax.Array
+    #: () int32, individuals with weight zero: the failed, and those outside the domain of
+    #: the shaping (fitness <= 0 under ``Identity`` and ``Power``).
+    num_weightless: jax.Array
+    #: () bool, whether this was the last generation.
+    done: jax.Array
+
+
+@pytree.dataclass
+class Evaluation:
+    """What a problem says about a population.
+
+    Attributes:
+        fitness: (N,) to be maximised; NaN or infinite where the evaluation failed.
+        measures: pytree with leading axis N: episode lengths, behaviour descriptors,
+            constraint values. It reaches ``tell``.
+    """
+
+    fitness: jax.Array
+    measures: PyTree = ()
+
+
+class Strategy(Protocol[StateT]):
+    """An evolution strategy, which is also its own configuration.
+
+    A strategy is a frozen dataclass. Its numbers are leaves, its structure is static. Its
+    state holds at least ``generation`` (int32), ``best_solution`` ``(D,)`` in unit scale,
+    ``best_fitness`` and ``done``. After ``num_generations`` rounds ``done`` is true and
+    the state is frozen: further calls return it unchanged.
+    """
+
+    @property
+    def num_generations(self) -> int:
+        """Rounds of evaluation; at least 1."""
+        ...
+
+    def init(self, key: jax.Array, population: jax.Array) -> StateT:
+        """Start from a population ``(N, D)`` in unit scale; needs no fitness."""
+        ...
+
+    def ask(self, key: jax.Array, state: StateT) -> tuple[jax.Array, StateT]:
+        """Return candidates ``(N, D)``; at first the initial population, bit for bit."""
+        ...
+
+    def tell(
+        self,
+        key: jax.Array,
+        state: StateT,
+        candidates: jax.Array,
+        fitness: jax.Array,
+        measures: PyTree = (),
+    ) -> tuple[StateT, Info]:
+        """Learn the fitness ``(N,)`` of candidates, which may have been repaired."""
+        ...
+
+
+class Problem(Protocol):
+    """Something to evaluate solutions on. Write your own class with these three members."""
+
+    @property
+    def space(self) -> Any:
+        """The :class:`diffevo_jax.problems.Space` of its solutions."""
+        ...
+
+    def init(self, key: jax.Array) -> PyTree:
+        """Return the problem's own state; ``()`` if it has none."""
+        ...
+
+    def evaluate(
+        self, key: jax.Array, problem_state: PyTree, solutions: PyTree
+    ) -> tuple[Evaluation, PyTree]:
+        """Evaluate N decoded solutions: a pytree whose leaves have leading axis N."""
+        ...
+
+
+class Kernel(Protocol):
+    """Who is a neighbour: a map to features, and how far their distances reach."""
+
+    def init(self, key: jax.Array, dim: int) -> PyTree:
+        """Draw what stays fixed during a run, for example a projection."""
+        ...
+
+    def features(
+        self, kernel_state: PyTree, points: jax.Array, log_weight: jax.Array
+    ) -> jax.Array:
+        """Map points ``(N, D)`` to features ``(N, d)``; distances are taken there."""
+        ...
+
+    def factor(self, kernel_state: PyTree, dim: int) -> Number:
+        """Kappa, on the squared distance: 1 is exact, 0 makes everyone a neighbour."""
+        ...
+
+
+class Shaping(Protocol):
+    """A map from fitness to log-weight: how hard the better are preferred."""
+
+    def log_weight(self, fitness: jax.Array) -> jax.Array:
+        """Map finite fitness ``(N,)`` to log-weights ``(N,)``, finite or ``-inf``."""
+        ...
+
+
+class Grid(Protocol):
+    """A sequence of noise levels."""
+
+    def sigmas(self, num_levels: int) -> jax.Array:
+        """Return ``(num_levels,)`` decreasing noise levels, within [1e-6, 1e6]."""
+        ...
+
+
+class Sampler(Protocol):
+    """A diffusion sampler that consumes one denoiser answer at a time.
+
+    All points are in canonical coordinates: ``y = clean point + sigma * noise``.
+    """
+
+    def num_rounds(self, num_levels: int) -> int:
+        """Denoiser answers needed to walk down a grid of that many levels."""
+        ...
+
+    def init(self, y: jax.Array) -> PyTree:
+        """Memory kept between rounds; ``()`` if none."""
+        ...
+
+    def query(
+        self,
+        key: jax.Array,
+        y: jax.Array,
+        memory: PyTree,
+        sigmas: jax.Array,
+        k: jax.Array,
+    ) -> tuple[jax.Array, jax.Array, PyTree]:
+        """Where round ``k`` wants the denoiser: point ``(N, D)``, sigma, memory."""
+        ...
+
+    def update(
+        self,
+        key: jax.Array,
+        y: jax.Array,
+        memory: PyTree,
+        clean: jax.Array,
+        sigmas: jax.Array,
+        k: jax.Array,
+    ) -> tuple[jax.Array, jax.Array, PyTree]:
+        """Move on, given the denoiser's answer: new point, its sigma, memory."""
+        ...
+
+
+class Policy(Protocol):
+    """A controller: what maps an observation to an output, given its weights."""
+
+    def init(self, key: jax.Array, observation: PyTree) -> PyTree:
+        """Return weights for observations like this one; only their shapes are used."""
+        ...
+
+    def apply(
+        self, policy_params: PyTree, observation: PyTree, carry: PyTree
+    ) -> tuple[jax.Array, PyTree]:
+        """Return ``(output, carry)``; a feed-forward policy's carry is ``()``."""
+        ...

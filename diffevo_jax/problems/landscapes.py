@@ -1,0 +1,194 @@
+"""The landscapes of the Diffusion Evolution paper, with their published rescaling.
+
+Plain functions, to be minimised as in the literature: :func:`rosenbrock`, :func:`beale`,
+:func:`himmelblau`, :func:`ackley`, :func:`rastrigin`; and densities with two peaks, to be
+maximised: :func:`two_peaks`, :func:`two_peaks_step`. :class:`Landscape` is the problem that
+the paper makes of each: a fitness in [0, 1], which is a density, so that
+``shaping.Identity()`` is its shaping.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from diffevo_jax import pytree
+from diffevo_jax.base import Evaluation
+from diffevo_jax.problems.space import Space
+from diffevo_jax.pytree import Number
+
+#: Half the width of the box of the benchmark, [-4, 4]^D.
+BOX = 4.0
+
+
+def rosenbrock(x: jax.Array) -> jax.Array:
+    """Rosenbrock's valley, ``(1 - x)^2 + 100 (y - x^2)^2``; 0 at (1, 1)."""
+    return (1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2
+
+
+def beale(x: jax.Array) -> jax.Array:
+    """Beale's function; 0 at (3, 0.5)."""
+    a, b = x[0], x[1]
+    first = (1.5 - a + a * b) ** 2
+    return first + (2.25 - a + a * b**2) ** 2 + (2.625 - a + a * b**3) ** 2
+
+
+def himmelblau(x: jax.Array) -> jax.Array:
+    """Himmelblau's function, ``(x^2 + y - 11)^2 + (x + y^2 - 7)^2``; 0 at four points."""
+    return (x[0] ** 2 + x[1] - 11) ** 2 + (x[0] + x[1] ** 2 - 7) ** 2
+
+
+def ackley(x: jax.Array) -> jax.Array:
+    """Ackley's function with a = 20, b = 0.2, c = 2 pi; 0 at the origin."""
+    radius = jnp.sqrt(jnp.mean(x**2))
+    waves = jnp.mean(jnp.cos(2 * jnp.pi * x))
+    return -20 * jnp.exp(-0.2 * radius) - jnp.exp(waves) + 20 + math.e
+
+
+def rastrigin(x: jax.Array) -> jax.Array:
+    """Rastrigin's function in any dimension; 0 at the origin."""
+    return 10 * x.size + jnp.sum(x**2 - 10 * jnp.cos(2 * jnp.pi * x))
+
+
+def two_peaks(x: jax.Array, width: float = 0.1) -> jax.Array:
+    """Two Gaussian peaks at (-1, -1) and (1, 1), of height 1 each.
+
+    Args:
+        x: (2,).
+        width: standard deviation of a peak.
+    """
+    distance = _distance_to_peaks(x)
+    return jnp.sum(jnp.exp(-0.5 * (distance / width) ** 2))
+
+
+def two_peaks_step(x: jax.Array, radius: float = 0.5) -> jax.Array:
+    """1 within ``radius`` of (-1, -1) or (1, 1), else 1e-9."""
+    return jnp.where(jnp.any(_distance_to_peaks(x) < radius), 1.0, 1e-9)
+
+
+def _distance_to_peaks(x: jax.Array) -> jax.Array:
+    peaks = jnp.array([[-1.0, -1.0], [1.0, 1.0]])
+    return jnp.linalg.norm(x - peaks, axis=-1)
+
+
+class Rescaling(NamedTuple):
+    """Published constants that make a density of a function on [-4, 4]^D.
+
+    Attributes:
+        fn: the function.
+        sign: -1 if the benchmark climbs to the function's *maxima* (Ackley, Rastrigin).
+        target: objective value that gets density 1.
+        scale: objective distance over which the density falls by e, at temperature 1.
+        max_distance: objective distance that gets density 0.
+        outside: objective value given to points outside the box.
+    """
+
+    fn: Callable[[jax.Array], jax.Array]
+    sign: float
+    target: float
+    scale: float
+    max_distance: float
+    outside: float
+
+
+_RESCALED = {
+    "rosenbrock": Rescaling(rosenbrock, 1.0, 0.0, 287.51, 40009.0, 100.0),
+    "beale": Rescaling(beale, 1.0, 0.0, 20.0, 72769.2, 100.0),
+    "himmelblau": Rescaling(himmelblau, 1.0, 0.0, 17.01, 308.803, 100.0),
+    "ackley": Rescaling(ackley, -1.0, -12.5401, 2.0, 12.5401, 1e-9),
+}
+_DENSITIES = {"two_peaks": two_peaks, "two_peaks_step": two_peaks_step}
+#: Published scale and highest value of Rastrigin, by dimension.
+_RASTRIGIN = {
+    2: (30.0, 64.6249),
+    4: (60.0, 129.2498),
+    32: (500.0, 1033.998),
+    256: (4000.0, 8271.9844),
+}
+
+#: Names of the landscapes; all but ``rastrigin`` are two-dimensional.
+NAMES = (*_RESCALED, "rastrigin", *_DENSITIES)
+
+
+def rescaling(name: str, dim: int) -> Rescaling:
+    """Published constants of a function; Rastrigin's are interpolated between dimensions.
+
+    Example:
+        >>> from diffevo_jax.problems import landscapes
+        >>> landscapes.rescaling("rastrigin", 2).scale
+        30.0
+    """
+    if name != "rastrigin":
+        return _RESCALED[name]
+    scale, highest = _RASTRIGIN.get(dim, (15.0 * dim, 32.31244 * dim))
+    return Rescaling(rastrigin, -1.0, -highest, scale, highest, 1e-9)
+
+
+@pytree.dataclass
+class Landscape:
+    """A landscape of the paper as a problem: fitness is a density in [0, 1].
+
+    With ``p = exp(-|objective - target| / (temperature scale))`` and ``p_min`` its value at
+    the largest distance, the fitness is ``(p - p_min) / (1 - p_min)``. Points outside the
+    box [-4, 4]^D get the published penalty value instead. The peaks of Ackley and Rastrigin
+    are their *maxima*, near the corners of the box. ``two_peaks`` and ``two_peaks_step``
+    are densities as they are.
+
+    Args:
+        name: one of ``landscapes.NAMES``; static.
+        dim: D; 2, or anything for ``rastrigin``; static.
+        temperature: > 0; the published table has 1.
+        scale: solution units per unit deviation; the population starts as N(0, scale^2 I).
+            Published: 4 for the functions, 1.5 for the two peaks.
+
+    Example:
+        >>> import diffevo_jax as de, jax.numpy as jnp
+        >>> problem = de.problems.Landscape("himmelblau")
+        >>> float(problem.density(jnp.array([3.0, 2.0])))
+        1.0
+
+    References:
+        Zhang et al., 2024, arXiv:2410.02543, section 4.1 and appendix.
+    """
+
+    name: str = pytree.static()
+    dim: int = pytree.static(default=2)
+    temperature: Number = pytree.number(default=1.0, above=0.0)
+    scale: Number = pytree.number(default=4.0, above=0.0)
+
+    @property
+    def space(self) -> Space:
+        """Vectors (D,), unbounded."""
+        return Space(jax.ShapeDtypeStruct((self.dim,), jnp.float32), scale=self.scale)
+
+    def check(self) -> None:
+        """Raise ValueError if there is no such landscape."""
+        if self.name not in NAMES:
+            raise ValueError(f"Landscape.name: got {self.name!r}, want one of {NAMES}")
+        pytree.check_count("Landscape.dim", self.dim)
+        if self.dim != 2 and self.name != "rastrigin":
+            raise ValueError(f"Landscape.dim: got {self.dim}, want 2 for {self.name}")
+
+    def density(self, x: jax.Array) -> jax.Array:
+        """Fitness of one solution (D,), in [0, 1]."""
+        if self.name in _DENSITIES:
+            return _DENSITIES[self.name](x)
+        published = rescaling(self.name, self.dim)
+        inside = jnp.all(jnp.abs(x) <= BOX)
+        objective = jnp.where(inside, published.sign * published.fn(x), published.outside)
+        spread = self.temperature * published.scale
+        p = jnp.exp(-jnp.abs(objective - published.target) / spread)
+        p_min = jnp.exp(-published.max_distance / spread)
+        return jnp.maximum((p - p_min) / (1 - p_min), 0.0)
+
+    def init(self, key: jax.Array) -> tuple[()]:
+        """No state."""
+        return ()
+
+    def evaluate(
+        self, key: jax.Array, problem_state: tuple[()], solutions: jax.Array
+    ) -> tuple[Evaluation, tuple[()]]:
+        """Evaluate solutions (N, D)."""
+        return Evaluation(fitness=jax.vmap(self.density)(solutions)), problem_state

@@ -1,0 +1,108 @@
+"""Policies: from an observation to an output, given weights."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from diffevo_jax import pytree
+from diffevo_jax.base import PyTree
+
+_ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "relu": jax.nn.relu,
+    "tanh": jnp.tanh,
+}
+
+#: Layers with at most so many inputs are written out as sums of products.
+_UNROLLED = 32
+
+
+@pytree.dataclass
+class Policy:
+    """A policy of your own, from two functions.
+
+    Args:
+        init: ``init(key, observation) -> policy_params``: a pytree of arrays, of which only
+            structure, shapes and dtypes are used.
+        apply: ``apply(policy_params, observation, carry) -> (output, carry)``; the carry of
+            a feed-forward policy is ``()``. The output is one number for each discrete
+            action, or an array like a continuous action.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> linear = de.problems.Policy(
+        ...     init=lambda key, observation: jnp.zeros((2, observation.size)),
+        ...     apply=lambda weights, observation, carry: (weights @ observation, carry))
+        >>> de.problems.Control("CartPole-v1", policy=linear).space.dim
+        8
+    """
+
+    init: Callable[[jax.Array, PyTree], PyTree] = pytree.static()
+    apply: Callable[[PyTree, PyTree, PyTree], tuple[jax.Array, PyTree]] = pytree.static()
+
+
+@pytree.dataclass
+class MLP:
+    """A feed-forward network on flattened observations.
+
+    Args:
+        hidden: widths of the hidden layers; ``()`` is a linear policy. The paper: ``(8,)``
+            (58 weights on CartPole) and ``(128, 128)`` (17,410).
+        activation: ``"relu"`` or ``"tanh"``, between layers.
+        num_outputs: width of the output; None takes it from the environment.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> problem = de.problems.Control("CartPole-v1", policy=de.problems.MLP((128, 128)))
+        >>> problem.space.dim
+        17410
+    """
+
+    hidden: tuple[int, ...] = pytree.static(default=(8,))
+    activation: str = pytree.static(default="relu")
+    num_outputs: int | None = pytree.static(default=None)
+
+    def check(self) -> None:
+        """Raise ValueError if there is no such network."""
+        for width in self.hidden:
+            pytree.check_count("MLP.hidden", width)
+        if self.activation not in _ACTIVATIONS:
+            raise ValueError(
+                f"MLP.activation: got {self.activation!r}, want one of "
+                f"{tuple(_ACTIVATIONS)}"
+            )
+
+    def init(self, key: jax.Array, observation: PyTree) -> list[dict[str, jax.Array]]:
+        """Return zero weights, one ``{"bias", "weight"}`` a layer; evolution draws them."""
+        if self.num_outputs is None:
+            raise ValueError("MLP.num_outputs: got None, want an int")
+        widths = (flatten(observation).size, *self.hidden, self.num_outputs)
+        return [
+            {"bias": jnp.zeros(after), "weight": jnp.zeros((before, after))}
+            for before, after in itertools.pairwise(widths)
+        ]
+
+    def apply(
+        self, policy_params: Any, observation: PyTree, carry: tuple[()]
+    ) -> tuple[jax.Array, tuple[()]]:
+        """Return the output ``(num_outputs,)`` and the empty carry."""
+        signal = flatten(observation)
+        for layer in policy_params[:-1]:
+            signal = _ACTIVATIONS[self.activation](_affine(layer, signal))
+        return _affine(policy_params[-1], signal), carry
+
+
+def _affine(layer: dict[str, jax.Array], signal: jax.Array) -> jax.Array:
+    weight, bias = layer["weight"], layer["bias"]
+    if len(signal) > _UNROLLED:
+        return jnp.matmul(signal, weight, precision=jax.lax.Precision.HIGHEST) + bias
+    # Written out, since thousands of tiny matrix products or sums do not fuse.
+    return sum((signal[i] * weight[i] for i in range(len(signal))), start=bias)
+
+
+def flatten(observation: PyTree) -> jax.Array:
+    """All numbers of an observation as one float vector."""
+    leaves = jax.tree.leaves(observation)
+    return jnp.concatenate([jnp.ravel(leaf).astype(float) for leaf in leaves])

@@ -1,0 +1,244 @@
+"""Spaces: between the optimiser's (N, D) arrays and the user's solutions."""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from diffevo_jax import pytree
+from diffevo_jax.base import PyTree
+from diffevo_jax.pytree import Number
+
+BOUNDARIES = ("reflect", "clip", "tanh")
+
+
+class Layout(NamedTuple):
+    """Structure, shapes and dtypes of a solution: hashable, so it can be static."""
+
+    treedef: Any
+    shapes: tuple[tuple[int, ...], ...]
+    dtypes: tuple[str, ...]
+
+
+@pytree.dataclass
+class Space:
+    """Where solutions live: a pytree of arrays, unbounded or in a box.
+
+    The optimiser works on ``(N, D)`` arrays x in unit scale, which start as N(0, I). An
+    unbounded space decodes them to ``scale * x``. A box decodes 0 to its middle and
+    ``bound_scale`` unit deviations to its bounds; beyond them, by ``boundary``:
+
+    * ``"reflect"``: mirrored at the bounds, which keeps diversity (the default);
+    * ``"clip"``: moved onto the bound;
+    * ``"tanh"``: squashed smoothly, ``middle + half width * tanh(x / bound_scale)``.
+
+    Args:
+        example: pytree of arrays (or ``jax.ShapeDtypeStruct``) like one solution: its
+            structure, shapes and dtypes count, not its values. Floating or integer;
+            integers are rounded.
+        scale: of an unbounded space, in solution units per unit deviation, > 0.
+        lower: lower bounds of a box: a scalar, or a pytree like the example whose leaves
+            broadcast to its shapes. Both bounds or none.
+        upper: upper bounds of a box, above the lower ones.
+        boundary: ``"reflect"``, ``"clip"`` or ``"tanh"``; static.
+        bound_scale: unit deviations from the middle of the box to its bounds, > 0. With the
+            default of 2, 95 % of N(0, 1) start inside.
+
+    Raises:
+        TypeError: a leaf of the example is not an array of floats or integers.
+        ValueError: the example has no elements.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, diffevo_jax as de
+        >>> space = de.problems.Space(
+        ...     {"w": jnp.zeros((2, 3)), "b": jnp.zeros(3)}, lower=-1.0, upper=1.0)
+        >>> space.dim
+        9
+        >>> solutions = space.decode(space.sample(jax.random.key(0), 5))
+        >>> solutions["w"].shape
+        (5, 2, 3)
+    """
+
+    layout: Layout = pytree.static()
+    scale: Number = pytree.number(above=0.0)
+    lower: PyTree = pytree.numbers()
+    upper: PyTree = pytree.numbers()
+    boundary: str = pytree.static()
+    bound_scale: Number = pytree.number(above=0.0)
+
+    def __init__(
+        self,
+        example: PyTree = None,
+        scale: Number = 1.0,
+        lower: PyTree = None,
+        upper: PyTree = None,
+        boundary: str = "reflect",
+        bound_scale: Number = 2.0,
+        *,
+        layout: Layout | None = None,
+    ) -> None:
+        values = {
+            "layout": layout_of(example) if layout is None else layout,
+            "scale": scale,
+            "lower": lower,
+            "upper": upper,
+            "boundary": boundary,
+            "bound_scale": bound_scale,
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def dim(self) -> int:
+        """D, how many numbers a solution has."""
+        return sum(math.prod(shape) for shape in self.layout.shapes)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the space is a box."""
+        return self.lower is not None
+
+    def check(self) -> None:
+        """Raise ValueError if the bounds do not make a box."""
+        if self.boundary not in BOUNDARIES:
+            raise ValueError(
+                f"Space.boundary: got {self.boundary!r}, want one of {BOUNDARIES}"
+            )
+        if (self.lower is None) != (self.upper is None):
+            missing = "upper" if self.upper is None else "lower"
+            raise ValueError(f"Space.{missing}: got None, want both bounds or none")
+        if not self.bounded:
+            return
+        lower, upper = (pytree.concrete(self._flat(name)) for name in ("lower", "upper"))
+        if lower is None or upper is None:
+            return
+        if not (np.isfinite(lower).all() and np.isfinite(upper).all()):
+            raise ValueError("Space: got bounds that are not finite, want finite ones")
+        if not (lower < upper).all():
+            worst = int(np.argmax(lower - upper))
+            raise ValueError(
+                f"Space.lower: got {lower[worst]:g} with upper {upper[worst]:g} "
+                f"(number {worst} of {self.dim}), want lower < upper"
+            )
+
+    def sample(self, key: jax.Array, num_solutions: int) -> jax.Array:
+        """Draw ``(num_solutions, D)`` from N(0, I) in unit scale, within the bounds."""
+        pytree.validate(self)
+        pytree.check_count("num_solutions", num_solutions)
+        return self.repair(jax.random.normal(key, (num_solutions, self.dim)))
+
+    def repair(self, x: jax.Array) -> jax.Array:
+        """Bring ``(N, D)`` back into the box, in unit scale; inside nothing changes."""
+        if not self.bounded or self.boundary == "tanh":
+            return x
+        edge = self.bound_scale
+        if self.boundary == "clip":
+            return jnp.clip(x, -edge, edge)
+        return jnp.where(jnp.abs(x) <= edge, x, _reflect(x, edge))
+
+    def decode(self, x: jax.Array) -> PyTree:
+        """Turn ``(N, D)`` in unit scale into solutions: leaves with leading axis N."""
+        return self._unravel(self._to_values(x))
+
+    def encode(self, solutions: PyTree) -> jax.Array:
+        """Turn solutions (leaves with leading axis N) back into ``(N, D)``.
+
+        Inverse of :meth:`decode` up to rounding; solutions outside a box are brought in.
+
+        Raises:
+            ValueError: the solutions do not look like the example.
+        """
+        values = self._ravel(solutions)
+        if not self.bounded:
+            return values / self.scale
+        middle, half = self._middle_and_half()
+        share = (values - middle) / half
+        if self.boundary == "tanh":
+            inside = 1.0 - jnp.finfo(share.dtype).eps
+            return self.bound_scale * jnp.arctanh(jnp.clip(share, -inside, inside))
+        return self.repair(self.bound_scale * share)
+
+    def _to_values(self, x: jax.Array) -> jax.Array:
+        if not self.bounded:
+            return self.scale * x
+        middle, half = self._middle_and_half()
+        share = self.repair(x) / self.bound_scale
+        if self.boundary == "tanh":
+            share = jnp.tanh(share)
+        lower, upper = self._flat("lower"), self._flat("upper")
+        return jnp.clip(middle + half * share, lower, upper)  # rounding cannot leave it
+
+    def _middle_and_half(self) -> tuple[jax.Array, jax.Array]:
+        lower, upper = self._flat("lower"), self._flat("upper")
+        return 0.5 * (lower + upper), 0.5 * (upper - lower)
+
+    def _flat(self, name: str) -> jax.Array:
+        """A bound as one vector ``(D,)``."""
+        bound, shapes = getattr(self, name), self.layout.shapes
+        treedef: Any = jax.tree.structure(bound)
+        if treedef == jax.tree.structure(0.0) and not jnp.ndim(bound):
+            return jnp.full((self.dim,), bound, dtype=float)
+        if treedef != self.layout.treedef:
+            raise ValueError(
+                f"Space.{name}: got {treedef}, want a scalar or {self.layout.treedef}"
+            )
+        pairs = zip(jax.tree.leaves(bound), shapes, strict=True)
+        return jnp.concatenate(
+            [jnp.broadcast_to(leaf, shape).reshape(-1) for leaf, shape in pairs]
+        ).astype(float)
+
+    def _unravel(self, values: jax.Array) -> PyTree:
+        leaves, start = [], 0
+        for shape, dtype in zip(self.layout.shapes, self.layout.dtypes, strict=True):
+            stop = start + math.prod(shape)
+            leaf = values[:, start:stop].reshape(len(values), *shape)
+            whole = jnp.issubdtype(dtype, jnp.integer)
+            leaves.append((jnp.round(leaf) if whole else leaf).astype(dtype))
+            start = stop
+        return jax.tree.unflatten(self.layout.treedef, leaves)
+
+    def _ravel(self, solutions: PyTree) -> jax.Array:
+        leaves, treedef = jax.tree.flatten(solutions)
+        shapes = tuple(jnp.shape(leaf)[1:] for leaf in leaves)
+        if treedef != self.layout.treedef or shapes != self.layout.shapes:
+            raise ValueError(
+                f"solutions: got {treedef} with shapes {shapes} after the leading axis, "
+                f"want {self.layout.treedef} with {self.layout.shapes}"
+            )
+        flat = [jnp.reshape(leaf, (len(leaf), -1)).astype(float) for leaf in leaves]
+        return jnp.concatenate(flat, axis=1)
+
+
+def layout_of(example: PyTree) -> Layout:
+    """Structure, shapes and dtypes of an example solution.
+
+    Raises:
+        TypeError: a leaf is not an array of floats or integers.
+        ValueError: there is nothing to optimise.
+    """
+    leaves, treedef = jax.tree_util.tree_flatten_with_path(example)
+    shapes, dtypes = [], []
+    for path, leaf in leaves:
+        name = f"example{jax.tree_util.keystr(path)}"
+        shape, dtype = getattr(leaf, "shape", ()), getattr(leaf, "dtype", None)
+        if dtype is None and isinstance(leaf, int | float):
+            dtype = jnp.result_type(leaf)
+        if dtype is None or isinstance(leaf, bool):
+            raise TypeError(f"{name}: got {leaf!r}, want an array")
+        if not any(jnp.issubdtype(dtype, kind) for kind in (jnp.floating, jnp.integer)):
+            raise TypeError(f"{name}: got dtype {dtype}, want floats or integers")
+        shapes.append(tuple(shape))
+        dtypes.append(str(jnp.dtype(dtype)))
+    if sum(math.prod(shape) for shape in shapes) == 0:
+        raise ValueError("example: got no numbers, want at least one")
+    return Layout(treedef, tuple(shapes), tuple(dtypes))
+
+
+def _reflect(x: jax.Array, edge: Number) -> jax.Array:
+    """Mirror at -edge and edge, as often as needed: a triangle wave."""
+    phase = jnp.mod(x + edge, 4 * edge)
+    return jnp.clip(
+        jnp.where(phase <= 2 * edge, phase, 4 * edge - phase) - edge, -edge, edge
+    )

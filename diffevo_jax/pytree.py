@@ -1,0 +1,249 @@
+"""Frozen dataclasses as pytrees: the one kind of container in the library.
+
+A *number* field (:func:`number`) is a leaf: it can be traced, differentiated,
+``vmap``-ped and swept. A *static* field (:func:`static`) is structure: it is part of the
+compiled program, and changing it compiles a new one. Every other field holds a pytree.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, dataclass_transform
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+T = TypeVar("T")
+
+#: What a number field accepts: a Python or NumPy number, or a JAX array (traced or not).
+Number = float | jax.Array
+
+
+def static(**options: Any) -> Any:
+    """Declare a structural field: a count, a name, a flag, a function.
+
+    Args:
+        **options: as for :func:`dataclasses.field`, for example ``default=10``.
+
+    Returns:
+        A dataclass field that JAX keeps out of the leaves. Its value must be hashable.
+    """
+    return dataclasses.field(metadata={"static": True}, **options)
+
+
+def number(
+    *,
+    shape: tuple[int, ...] = (),
+    low: float = -math.inf,
+    high: float = math.inf,
+    above: float = -math.inf,
+    **options: Any,
+) -> Any:
+    """Declare a numeric field: a leaf that is cast to the default float type.
+
+    Args:
+        shape: natural shape of the field; one more leading axis means "swept".
+        low: smallest legal value, itself legal.
+        high: largest legal value, itself legal.
+        above: bound below the legal values, itself not legal.
+        **options: as for :func:`dataclasses.field`, for example ``default=1.0``.
+
+    Returns:
+        A dataclass field. Its range is checked by :func:`validate`, on concrete values.
+    """
+    limits = {"shape": shape, "low": low, "high": high, "above": above}
+    return dataclasses.field(metadata={"number": limits}, **options)
+
+
+def numbers(**options: Any) -> Any:
+    """Declare a field that holds a pytree of numbers, or None; cast like a number."""
+    return dataclasses.field(metadata={"numbers": True}, **options)
+
+
+@dataclass_transform(
+    frozen_default=True,
+    eq_default=False,
+    field_specifiers=(dataclasses.field, static, number, numbers),
+)
+def dataclass(cls: type[T]) -> type[T]:
+    """Make a class a frozen dataclass and register it as a JAX pytree.
+
+    Equality is identity (``==`` on arrays would raise); compare with :func:`equal`.
+    A class that defines its own ``__init__`` keeps it.
+
+    Example:
+        >>> import jax
+        >>> from diffevo_jax import pytree
+        >>> @pytree.dataclass
+        ... class Cooling:
+        ...     rate: pytree.Number = pytree.number(default=0.5, low=0.0)
+        ...     steps: int = pytree.static(default=3)
+        >>> jax.tree.leaves(Cooling())
+        [0.5]
+    """
+    own_init = "__init__" in cls.__dict__
+    cls = dataclasses.dataclass(frozen=True, eq=False, init=not own_init)(cls)
+    data: list[str] = []
+    meta: list[str] = []
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        (meta if field.metadata.get("static") else data).append(field.name)
+    jax.tree_util.register_dataclass(cls, data_fields=data, meta_fields=meta)
+    cls.__is_component__ = True  # type: ignore[attr-defined]
+    return cls
+
+
+def is_component(value: Any) -> bool:
+    """Whether ``value`` is an instance of one of this library's dataclasses."""
+    return hasattr(type(value), "__is_component__")
+
+
+def replace(component: T, **changes: Any) -> T:
+    """Return a copy of ``component`` with some fields changed.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> de.replace(de.shaping.Boltzmann(), temperature=2.0)
+        Boltzmann(temperature=2.0)
+    """
+    return dataclasses.replace(component, **changes)  # type: ignore[type-var]
+
+
+def equal(first: Any, second: Any) -> bool:
+    """Whether two pytrees have the same structure, static fields and leaf values.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> de.equal(de.samplers.DDIM(eta=0.5), de.samplers.DDIM(eta=0.5))
+        True
+    """
+    structures: list[Any] = [jax.tree.structure(tree) for tree in (first, second)]
+    if structures[0] != structures[1]:
+        return False
+    pairs = zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True)
+    return all(_same(a, b) for a, b in pairs)
+
+
+def _same(first: Any, second: Any) -> bool:
+    if isinstance(first, jax.Array) and jnp.issubdtype(first.dtype, jax.dtypes.prng_key):
+        return _same(jax.random.key_data(first), jax.random.key_data(second))
+    return np.array_equal(np.asarray(first), np.asarray(second))
+
+
+def strong(tree: T) -> T:
+    """Cast leaves to strongly typed arrays, number fields to the default float type.
+
+    Python, NumPy and JAX numbers then share one compiled program, and changing a number
+    never compiles a new one. Idempotent; structure and static fields are kept.
+    """
+    if not is_component(tree):
+        return jax.tree.map(
+            lambda leaf: strong(leaf) if is_component(leaf) else _strong_leaf(leaf),
+            tree,
+            is_leaf=is_component,
+        )
+    changes = {}
+    for field in dataclasses.fields(tree):  # type: ignore[arg-type]
+        if field.metadata.get("static"):
+            continue
+        value = getattr(tree, field.name)
+        if "number" in field.metadata:
+            changes[field.name] = jnp.asarray(value, dtype=float)
+        elif "numbers" in field.metadata:
+            changes[field.name] = jax.tree.map(
+                lambda leaf: jnp.asarray(leaf, dtype=float), value
+            )
+        else:
+            changes[field.name] = strong(value)
+    return replace(tree, **changes)
+
+
+def _strong_leaf(leaf: Any) -> jax.Array:
+    array = jnp.asarray(leaf)
+    if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+        return array
+    return jax.lax.convert_element_type(array, array.dtype)
+
+
+def concrete(value: Any) -> np.ndarray | None:
+    """The value as a NumPy array, or None where JAX traces it."""
+    return None if isinstance(value, jax.core.Tracer) else np.asarray(value)
+
+
+def validate(component: Any) -> None:
+    """Check what can be known before running: types, shapes, concrete ranges.
+
+    Walks the component and the components in its fields; a component with rules across
+    fields has a method ``check``.
+
+    Raises:
+        TypeError: a number field holds something that is not a number.
+        ValueError: a number field is out of its range, not finite, or swept.
+    """
+    for field in dataclasses.fields(component):
+        value = getattr(component, field.name)
+        name = f"{type(component).__name__}.{field.name}"
+        if "number" in field.metadata:
+            limits = field.metadata["number"]
+            _check_type(name, value)
+            _check_shape(name, value, limits["shape"])
+            _check_range(name, value, limits["low"], limits["high"], limits["above"])
+        if "numbers" in field.metadata:
+            for leaf in jax.tree.leaves(value):
+                _check_type(name, leaf)
+        for part in _parts(value):
+            validate(part)
+    if hasattr(component, "check"):
+        component.check()
+
+
+def _parts(value: Any) -> Sequence[Any]:
+    leaves = jax.tree.leaves(value, is_leaf=is_component)
+    return [leaf for leaf in leaves if is_component(leaf)]
+
+
+def _check_type(name: str, value: Any) -> None:
+    legal = int | float | np.number | np.ndarray | jax.Array
+    if isinstance(value, bool) or not isinstance(value, legal):
+        raise TypeError(f"{name}: got {value!r} ({type(value).__name__}), want a number")
+    kind = jnp.result_type(value)
+    if not (jnp.issubdtype(kind, jnp.floating) or jnp.issubdtype(kind, jnp.integer)):
+        raise TypeError(f"{name}: got {kind}, want a real number")
+
+
+def _check_shape(name: str, value: Any, shape: tuple[int, ...]) -> None:
+    if jnp.shape(value) != shape:
+        raise ValueError(
+            f"{name}: got shape {jnp.shape(value)}, want {shape}; "
+            "to run many settings at once, vmap over the component"
+        )
+
+
+def _check_range(name: str, value: Any, low: float, high: float, above: float) -> None:
+    known = concrete(value)
+    if known is None:
+        return
+    legal = (known >= low) & (known <= high) & ((known > above) | (above == -math.inf))
+    if not legal.all():
+        raise ValueError(f"{name}: got {value}, want {_range(low, high, above)}")
+
+
+def _range(low: float, high: float, above: float) -> str:
+    parts = [f"> {above:g}"] if above > -math.inf else []
+    parts += [f">= {low:g}"] if low > -math.inf else []
+    parts += [f"<= {high:g}"] if high < math.inf else []
+    return "a number " + " and ".join(parts) if parts else "a number"
+
+
+def select(condition: jax.Array, first: T, second: T) -> T:
+    """Leaf by leaf, ``first`` where a scalar condition holds, else ``second``."""
+    pick: Callable[..., Any] = lambda a, b: jnp.where(condition, a, b)
+    return jax.tree.map(pick, first, second)
+
+
+def check_count(name: str, value: Any, low: int = 1) -> None:
+    """Raise unless ``value`` is a Python int of at least ``low``."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name}: got {value!r} ({type(value).__name__}), want an int")
+    if value < low:
+        raise ValueError(f"{name}: got {value}, want an int >= {low}")

@@ -1,0 +1,242 @@
+"""The host loop: the same evolution in chunks, with progress and a chance to stop."""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from diffevo_jax import pytree
+from diffevo_jax.base import Info, Problem, PyTree, Strategy
+from diffevo_jax.evolve import (
+    Progress,
+    Result,
+    best_solution,
+    check_run,
+    generation,
+    start,
+)
+
+
+def iterate(
+    key: jax.Array,
+    strategy: Strategy,
+    problem: Problem,
+    *,
+    population_size: int | None = None,
+    population: jax.Array | None = None,
+    record: tuple[str, ...] = (),
+    chunk_size: int = 1,
+) -> Iterator[Result]:
+    """Evolve in chunks of generations; yield the result so far after each.
+
+    Stop by leaving the loop: what was yielded is a whole result, with a shorter history.
+    The bits do not depend on the chunk size.
+
+    Args:
+        key: a typed key, or an array of R keys for R independent runs in one program: then
+            everything in the results has a leading run axis.
+        strategy: see :func:`evolve`.
+        problem: see :func:`evolve`.
+        population_size: see :func:`evolve`.
+        population: see :func:`evolve`; shared by the runs.
+        record: see :func:`evolve`.
+        chunk_size: generations between looks, >= 1. Every chunk is the same compiled
+            program, of which the last may use only a part.
+
+    Yields:
+        The result so far, on the device.
+
+    Example:
+        >>> import jax, diffevo_jax as de
+        >>> problem = de.problems.Landscape("himmelblau")
+        >>> strategy = de.DiffusionEvolution(100, shaping=de.shaping.Identity())
+        >>> for result in de.iterate(
+        ...     jax.random.key(0), strategy, problem, population_size=64, chunk_size=10):
+        ...     if result.best_fitness > 0.9:
+        ...         break
+        >>> len(result.history.done) < 100
+        True
+    """
+    runs = getattr(key, "ndim", 0)
+    if runs > 1:
+        raise ValueError(f"key: got shape {key.shape}, want () or (R,)")
+    first = key[0] if runs else key
+    check_run(first, strategy, problem, population_size, population, record)
+    pytree.check_count("chunk_size", chunk_size)
+    strategy, problem = pytree.strong(strategy), pytree.strong(problem)
+    total = strategy.num_generations
+    length = min(chunk_size, total)
+    progress = _start(key, strategy, problem, population, population_size=population_size)
+    chunks = []
+    for begin in range(0, total, length):
+        count = min(length, total - begin)
+        progress, rows = _chunk(
+            key,
+            strategy,
+            problem,
+            progress,
+            jnp.uint32(begin),
+            jnp.uint32(count),
+            length=length,
+            record=tuple(record),
+        )
+        chunks.append(jax.tree.map(functools.partial(_first, count, runs), rows))
+        history, recorded = jax.tree.map(functools.partial(_join, runs), *chunks)
+        yield Result(
+            population=progress.population,
+            fitness=progress.fitness,
+            measures=progress.measures,
+            best_solution=_decode(problem, progress.state.best_solution),
+            best_fitness=progress.state.best_fitness,
+            history=history,
+            recorded=recorded,
+            state=progress.state,
+            problem_state=progress.problem_state,
+        )
+
+
+def run(
+    key: jax.Array,
+    strategy: Strategy,
+    problem: Problem,
+    *,
+    population_size: int | None = None,
+    population: jax.Array | None = None,
+    record: tuple[str, ...] = (),
+    chunk_size: int = 1,
+    progress: bool = False,
+    stop: Callable[[Result], bool] | None = None,
+) -> Result:
+    """Evolve in chunks on the host, with a progress bar and an early stop.
+
+    Same bits as :func:`evolve`, whatever the chunk size. Not traceable: inside ``jit`` or
+    ``vmap`` use :func:`evolve`.
+
+    Args:
+        key: a typed key, or an array of R keys for R runs in one program.
+        strategy: see :func:`evolve`.
+        problem: see :func:`evolve`.
+        population_size: see :func:`evolve`.
+        population: see :func:`evolve`.
+        record: see :func:`evolve`.
+        chunk_size: generations between looks of the host, >= 1.
+        progress: show a bar with the best and the mean fitness.
+        stop: called with the result so far after each chunk; true ends the run.
+
+    Returns:
+        The result; its history is as long as the run was.
+
+    Example:
+        >>> import jax, diffevo_jax as de
+        >>> problem = de.problems.Landscape("beale")
+        >>> strategy = de.DiffusionEvolution(25, shaping=de.shaping.Identity())
+        >>> result = de.run(jax.random.key(0), strategy, problem, population_size=64,
+        ...                 stop=lambda result: result.best_fitness > 0.5)
+        >>> bool(result.best_fitness > 0.5)
+        True
+    """
+    results = iterate(
+        key,
+        strategy,
+        problem,
+        population_size=population_size,
+        population=population,
+        record=record,
+        chunk_size=chunk_size,
+    )
+    if progress:
+        results = show_progress(results, strategy.num_generations)
+    for result in results:
+        if stop is not None and bool(stop(result)):
+            break
+    return result
+
+
+def show_progress(results: Iterator[Result], num_generations: int) -> Iterator[Result]:
+    """Pass results through, showing a bar with best and mean fitness over the runs."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (
+        TextColumn("generation"),
+        MofNCompleteColumn(),
+        BarColumn(),
+        TextColumn("best {task.fields[best]:.4g}  mean {task.fields[mean]:.4g}"),
+    )
+    with Progress(*columns) as bar:
+        nan = float("nan")
+        task = bar.add_task("", total=num_generations, best=nan, mean=nan)
+        for result in results:
+            info = jax.tree.map(lambda row: row[..., -1], result.history)
+            bar.update(
+                task,
+                completed=result.history.done.shape[-1],
+                best=float(jnp.mean(result.best_fitness)),
+                mean=float(jnp.mean(info.mean_fitness)),
+            )
+            yield result
+
+
+@functools.partial(jax.jit, static_argnames=("population_size",))
+def _start(
+    key: jax.Array,
+    strategy: Strategy,
+    problem: Problem,
+    population: jax.Array | None,
+    *,
+    population_size: int | None,
+) -> Progress:
+    def one(key: jax.Array) -> Progress:
+        return start(key, strategy, problem, population_size, population)
+
+    return jax.vmap(one)(key) if key.ndim else one(key)
+
+
+@functools.partial(jax.jit, static_argnames=("length", "record"))
+def _chunk(
+    key: jax.Array,
+    strategy: Strategy,
+    problem: Problem,
+    progress: Progress,
+    begin: jax.Array,
+    count: jax.Array,
+    *,
+    length: int,
+    record: tuple[str, ...],
+) -> tuple[Progress, tuple[Info, dict[str, PyTree]]]:
+    """Up to ``length`` generations, of which ``count`` happen.
+
+    The number that happens is a traced number, so that the compiler cannot make a special
+    case of short chunks, and all chunk sizes give the same bits.
+    """
+
+    def one(key: jax.Array, progress: Progress) -> tuple[Progress, Any]:
+        def row(progress: Progress, index: jax.Array) -> tuple[Progress, Any]:
+            return generation(key, strategy, problem, progress, begin + index, record)
+
+        def body(index: jax.Array, loop: tuple[Progress, Any]) -> tuple[Progress, Any]:
+            progress, values = row(loop[0], index)
+            write = lambda rows, value: rows.at[index].set(value)
+            return progress, jax.tree.map(write, loop[1], values)
+
+        shapes = jax.eval_shape(row, progress, begin)[1]
+        blank = jax.tree.map(lambda s: jnp.zeros((length, *s.shape), s.dtype), shapes)
+        return jax.lax.fori_loop(jnp.uint32(0), count, body, (progress, blank))
+
+    return jax.vmap(one)(key, progress) if key.ndim else one(key, progress)
+
+
+@jax.jit
+def _decode(problem: Problem, best: jax.Array) -> PyTree:
+    if best.ndim == 1:
+        return best_solution(problem, best)
+    return problem.space.decode(best)
+
+
+def _first(count: int, axis: int, rows: jax.Array) -> jax.Array:
+    return jax.lax.slice_in_dim(rows, 0, count, axis=axis)
+
+
+def _join(axis: int, *rows: jax.Array) -> jax.Array:
+    return jnp.concatenate(rows, axis=axis)

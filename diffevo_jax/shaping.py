@@ -1,0 +1,110 @@
+"""Fitness shaping: from fitness to log-weight, how hard the better are preferred.
+
+The weight g(f) plays the part of the density of clean points in Bayes' rule, so it matters
+only up to a factor, and only its logarithm is ever computed.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from diffevo_jax import pytree
+from diffevo_jax.base import Shaping
+from diffevo_jax.pytree import Number
+
+
+@pytree.dataclass
+class Boltzmann:
+    """Weights ``g = exp(f / temperature)``: fitness is a negative energy.
+
+    Adding a constant to the fitness changes nothing; scaling the fitness is scaling the
+    temperature. Prefer it when fitness differences have a meaning.
+
+    Args:
+        temperature: in units of fitness, > 0. Towards 0 only the best counts, towards
+            infinity all count the same.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> de.shaping.Boltzmann(temperature=2.0).log_weight(jnp.array([1.0, 3.0])).tolist()
+        [-1.0, 0.0]
+
+    References:
+        Zhang et al., 2024, arXiv:2410.02543, section 3 (the energy mapping).
+    """
+
+    temperature: Number = pytree.number(default=1.0, above=0.0)
+
+    def log_weight(self, fitness: jax.Array) -> jax.Array:
+        """Map finite fitness ``(N,)`` to log-weights ``(N,)``; the best has 0."""
+        limits = jnp.finfo(fitness.dtype)
+        temperature = jnp.maximum(self.temperature, limits.tiny)
+        difference = jnp.maximum(fitness - jnp.max(fitness), -limits.max)
+        return jnp.maximum(difference / temperature, -limits.max / 4)
+
+
+@pytree.dataclass
+class Power:
+    """Weights ``g = f^exponent``, for fitness that is itself a density or a score.
+
+    Scaling the fitness by a positive factor changes nothing. Fitness of zero or less gets
+    weight zero, and is counted in ``info.num_weightless``.
+
+    Args:
+        exponent: >= 0; 0 counts all positive the same, 1 is :class:`Identity`.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> de.shaping.Power(exponent=2.0).log_weight(jnp.array([1.0, 0.0])).tolist()
+        [0.0, -inf]
+
+    References:
+        Zhang et al., 2024, arXiv:2410.02543, section 3 (the power mapping).
+    """
+
+    exponent: Number = pytree.number(default=1.0, low=0.0)
+
+    def log_weight(self, fitness: jax.Array) -> jax.Array:
+        """Map finite fitness ``(N,)`` to log-weights ``(N,)``."""
+        positive = fitness > 0
+        log_fitness = jnp.log(jnp.where(positive, fitness, 1.0))
+        return jnp.where(positive, self.exponent * log_fitness, -jnp.inf)
+
+
+@pytree.dataclass
+class Identity:
+    """Weights ``g = f``: the fitness is a density already.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> de.shaping.Identity().log_weight(jnp.array([1.0, 0.0])).tolist()
+        [0.0, -inf]
+    """
+
+    def log_weight(self, fitness: jax.Array) -> jax.Array:
+        """Map finite fitness ``(N,)`` to log-weights ``(N,)``."""
+        return Power(exponent=1.0).log_weight(fitness)
+
+
+def log_weight(shaping: Shaping, fitness: jax.Array) -> jax.Array:
+    """Shape fitness of which some may have failed.
+
+    Failed values (NaN, infinite) are replaced by the lowest finite value before shaping,
+    and get weight zero after it: the others have the same bits whatever the failure was.
+
+    Args:
+        shaping: a map from finite fitness to log-weights.
+        fitness: (N,).
+
+    Returns:
+        (N,) finite, or ``-inf`` for weight zero; never NaN.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> fitness = jnp.array([jnp.nan, 2.0, jnp.inf])
+        >>> de.shaping.log_weight(de.shaping.Boltzmann(), fitness).tolist()
+        [-inf, 0.0, -inf]
+    """
+    valid = jnp.isfinite(fitness)
+    lowest = jnp.min(jnp.where(valid, fitness, jnp.inf))
+    filled = jnp.where(valid, fitness, jnp.where(jnp.any(valid), lowest, 0.0))
+    return jnp.where(valid, shaping.log_weight(filled), -jnp.inf)

@@ -1,0 +1,8 @@
+"""Evolution strategies, one algorithm a file."""
+
+from diffevo_jax.strategies.diffusion_evolution import (
+    DiffusionEvolution as DiffusionEvolution,
+)
+from diffevo_jax.strategies.diffusion_evolution import (
+    DiffusionEvolutionState as DiffusionEvolutionState,
+)

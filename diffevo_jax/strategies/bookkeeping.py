@@ -1,0 +1,51 @@
+"""What every strategy keeps track of: the best so far, and the scalars of a generation."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from diffevo_jax.base import Info
+from diffevo_jax.denoisers import Estimate
+
+
+def update_best(
+    state: Any, candidates: jax.Array, fitness: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Best solution and fitness so far; failed values never win.
+
+    Args:
+        state: with ``best_solution`` (D,) and ``best_fitness`` ().
+        candidates: (N, D).
+        fitness: (N,).
+    """
+    finite = jnp.where(jnp.isfinite(fitness), fitness, -jnp.inf)
+    index = jnp.argmax(finite)
+    better = finite[index] > state.best_fitness
+    return (
+        jnp.where(better, candidates[index], state.best_solution),
+        jnp.where(better, finite[index], state.best_fitness),
+    )
+
+
+def describe(
+    fitness: jax.Array,
+    log_weight: jax.Array,
+    estimate: Estimate,
+    sigma: jax.Array,
+    done: jax.Array,
+) -> Info:
+    """Scalars about one generation; see :class:`diffevo_jax.Info`."""
+    valid = jnp.isfinite(fitness)
+    num_valid = jnp.sum(valid)
+    mean = jnp.sum(jnp.where(valid, fitness / jnp.maximum(num_valid, 1), 0.0))
+    return Info(
+        best_fitness=jnp.max(jnp.where(valid, fitness, -jnp.inf)),
+        mean_fitness=jnp.where(num_valid > 0, mean, -jnp.inf),
+        sigma=sigma,
+        effective_sample_size=jnp.mean(estimate.effective_sample_size),
+        self_weight=jnp.mean(estimate.self_weight),
+        num_failed=jnp.sum(~valid, dtype=jnp.int32),
+        num_weightless=jnp.sum(log_weight == -jnp.inf, dtype=jnp.int32),
+        done=done,
+    )
