@@ -1,0 +1,96 @@
+"""A problem from a plain function."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from diffevo_jax import pytree
+from diffevo_jax.problems import Function, Space
+
+
+def negated_sphere(x: jax.Array) -> jax.Array:
+    return -(x**2).sum()
+
+
+def test_the_function_sees_one_solution_at_a_time():
+    shapes = []
+
+    def fn(x):
+        shapes.append(x.shape)
+        return x.sum()
+
+    evaluation, state = Function(fn, dim=3).evaluate(jax.random.key(0), (), np.ones((5, 3)))
+
+    assert shapes == [(3,)]
+    assert (evaluation.fitness.tolist(), state) == ([3.0] * 5, ())
+
+
+def test_the_space_of_a_vector_function_has_its_dimension():
+    space = Function(negated_sphere, 4).space
+
+    assert space.dim == 4
+    assert space.decode(jnp.ones((2, 4))).dtype == jnp.asarray(1.0).dtype
+
+
+def test_the_function_may_take_a_pytree():
+    space = Space({"a": np.zeros(2, np.float32), "b": np.float32(0)}, scale=2.0)
+    problem = Function(lambda tree: tree["a"].sum() + 10 * tree["b"], space=space)
+
+    evaluation, _ = problem.evaluate(
+        jax.random.key(0), (), problem.space.decode(jnp.ones((4, 3)))
+    )
+
+    assert evaluation.fitness.tolist() == [24.0] * 4
+
+
+def test_a_problem_of_the_same_function_is_the_same_structure():
+    first, second = Function(negated_sphere, dim=3), Function(negated_sphere, dim=3)
+
+    assert jax.tree.structure(first) == jax.tree.structure(second)
+
+
+def test_the_numbers_of_its_space_are_leaves():
+    space = Space(np.zeros(3, np.float32), lower=-1.0, upper=2.0)
+    problem = Function(negated_sphere, space=space)
+
+    doubled = jax.tree.map(lambda leaf: 2 * leaf, problem)
+
+    assert (doubled.space.lower, doubled.space.upper) == (-2.0, 4.0)
+    assert doubled.fn is negated_sphere
+
+
+def test_it_has_no_state_and_no_measures():
+    problem = Function(negated_sphere, dim=1)
+
+    evaluation, state = problem.evaluate(jax.random.key(0), (), jnp.ones((2, 1)))
+
+    assert problem.init(jax.random.key(0)) == state == evaluation.measures == ()
+
+
+def test_the_numbers_of_its_space_are_validated():
+    space = Space(np.zeros(3, np.float32), lower=1.0, upper=0.0)
+
+    with pytest.raises(ValueError, match=r"Space\.lower: got 1 with upper 0"):
+        pytree.validate(Function(negated_sphere, space=space))
+
+
+@pytest.mark.parametrize("fn", [None, 3.0, "sphere"])
+def test_what_cannot_be_called_is_refused(fn):
+    with pytest.raises(TypeError, match="fn: got .* want a function of one solution"):
+        Function(fn, dim=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "got"),
+    [({}, "neither"), ({"dim": 2, "space": Space(np.zeros(2, np.float32))}, "both")],
+)
+def test_one_of_dimension_and_space_is_wanted(arguments, got):
+    with pytest.raises(ValueError, match=f"dim, space: got {got}, want one of them"):
+        Function(negated_sphere, **arguments)
+
+
+@pytest.mark.parametrize(("dim", "error"), [(0, ValueError), (2.0, TypeError)])
+def test_a_dimension_is_a_count(dim, error):
+    with pytest.raises(error, match="dim: got"):
+        Function(negated_sphere, dim=dim)
