@@ -98,6 +98,15 @@ def main() -> None:
         rows += compare(name, ours, options.seeds)
         others[name] = {column: summary(ours[column]) for column in COLUMNS[4:]}
     save("paper_landscapes", options, {"compared": rows, "others": others})
+    print(report(rows))
+    for name, values in others.items():
+        print(name, {column: round(value["mean"], 3) for column, value in values.items()})
+    extra = 512 * 24
+    print(f"evaluations a run: {512 * 25}; the x0 columns would need {extra} more")
+
+
+def report(rows: list[dict[str, Any]]) -> str:
+    """The comparison as a table."""
     lines = [
         [
             row["landscape"],
@@ -110,11 +119,7 @@ def main() -> None:
         for row in rows
     ]
     header = ["landscape", "column", "ours", "reference", "difference < bound", "agrees"]
-    print(table(header, lines))
-    for name, values in others.items():
-        print(name, {column: round(value["mean"], 3) for column, value in values.items()})
-    extra = 512 * 24
-    print(f"evaluations a run: {512 * 25}; the x0 columns would need {extra} more")
+    return table(header, lines)
 
 
 if __name__ == "__main__":

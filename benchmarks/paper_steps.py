@@ -18,6 +18,7 @@ import diffevo_jax as de
 LANDSCAPES = ("rosenbrock", "beale", "himmelblau", "ackley", "rastrigin")
 GRIDS = {"cosine": de.noise.Cosine(), "linear": de.noise.Linear(), "ddpm": de.noise.DDPM()}
 STEPS = (5, 10, 15, 20, 25, 50, 100)
+TICKS = (5, 10, 20, 50, 100)
 TOP = 64
 
 
@@ -68,7 +69,7 @@ def draw(rows: list[dict[str, Any]]) -> Figure:
             axis.plot(steps, means, "o-", color=colour, label=grid, markersize=3)
             axis.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
         axis.set(title=name, xscale="log", xlabel="generations")
-        axis.set_xticks(STEPS, [str(steps) for steps in STEPS])
+        axis.set_xticks(TICKS, [str(steps) for steps in TICKS])
         axis.minorticks_off()
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("mean fitness of the best 64")
@@ -87,13 +88,17 @@ def main() -> None:
                 value = measure(name, grid, steps, keys)
                 rows.append({"landscape": name, "grid": grid_name, "steps": steps, **value})
                 print(name, grid_name, steps, f"{value['mean']:.3f}", flush=True)
-    if options.quick:
-        return
-    save("paper_steps", options, rows)
-    FIGURES.mkdir(parents=True, exist_ok=True)
-    draw(rows).savefig(FIGURES / "steps.png", dpi=130)
+    if not options.quick:
+        save("paper_steps", options, rows)
+        FIGURES.mkdir(parents=True, exist_ok=True)
+        draw(rows).savefig(FIGURES / "steps.png", dpi=130)
+        print(report(rows))
+
+
+def report(rows: list[dict[str, Any]]) -> str:
+    """The table of the verdicts."""
     header = ["landscape", "cosine 10", "15", "20", "100", "linear 100", "ddpm 100"]
-    print(table([*header, "cosine reaches"], [verdict(rows, n) for n in LANDSCAPES]))
+    return table([*header, "cosine reaches"], [verdict(rows, n) for n in LANDSCAPES])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,155 @@
+"""Diffusion Evolution against its equations, its limits and its published behaviour."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import diffevo_jax as de
+
+N, D, T = 24, 2, 10
+X = jax.random.normal(jax.random.key(1), (N, D))
+FITNESS = -jnp.sum((X - 0.7) ** 2, axis=1)
+
+
+def cosine_alphas(n: int) -> np.ndarray:
+    """Published cosine grid, from noisy to clean."""
+    a = (np.cos(np.linspace(0, np.pi, n)) + 1) / 2
+    return ((a + 1e-3) * (1 - 1e-3) / (1 + 1e-3))[::-1]
+
+
+def published_generation(x, fitness, a, a_next, eta, temperature, eps) -> np.ndarray:
+    """Algorithm 1 of arXiv:2410.02543 in its own coordinates, float64."""
+    g = np.exp((fitness - fitness.max()) / temperature)
+    distance = ((x[:, None] - np.sqrt(a) * x[None]) ** 2).sum(-1)
+    weight = g[None] * np.exp(-distance / (2 * (1 - a)))  # eq. 9
+    x0 = weight @ x / weight.sum(1, keepdims=True)  # eq. 8
+    noise = (x - np.sqrt(a) * x0) / np.sqrt(1 - a)
+    sigma = eta * np.sqrt((1 - a_next) / (1 - a) * (1 - a / a_next))
+    kept = np.sqrt(1 - a_next - sigma**2)
+    return np.sqrt(a_next) * x0 + kept * noise + sigma * eps  # eq. 10
+
+
+def tell(strategy: de.DiffusionEvolution, key, fitness=FITNESS, population=X):
+    state = strategy.init(jax.random.key(2), population)
+    candidates, state = strategy.ask(key, state)
+    return strategy.tell(key, state, candidates, fitness)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.1, 1.0])
+def test_a_generation_is_algorithm_1_of_the_paper(eta: float, key) -> None:
+    # given the exact kernel, and the noise that the key draws
+    strategy = de.DiffusionEvolution(
+        T,
+        kernel=de.kernels.Gaussian(),
+        shaping=de.shaping.Boltzmann(0.5),
+        sampler=de.samplers.DDIM(eta),
+    )
+    eps = np.asarray(jax.random.normal(key, (N, D)), float)
+    alphas = cosine_alphas(T)
+    x, fitness = np.asarray(X, float), np.asarray(FITNESS, float)
+    wanted = published_generation(x, fitness, alphas[0], alphas[1], eta, 0.5, eps)
+    # then a generation agrees to float32 rounding
+    state, _ = tell(strategy, key)
+    np.testing.assert_allclose(state.population, wanted, atol=2e-5)
+
+
+def test_the_last_generation_is_evaluated_and_stays(key) -> None:
+    strategy = de.DiffusionEvolution(2)
+    state, _ = tell(strategy, key)
+    candidates, state = strategy.ask(key, state)
+    state, info = strategy.tell(key, state, candidates, FITNESS)
+    assert de.equal(state.population, candidates)
+    np.testing.assert_allclose(info.sigma, np.sqrt(0.001 / 0.999), rtol=1e-4)
+
+
+def test_one_generation_is_evaluated_at_the_noisiest_level(key) -> None:
+    _, info = tell(de.DiffusionEvolution(1), key)
+    np.testing.assert_allclose(info.sigma, de.noise.Cosine().sigmas(5)[0], rtol=1e-6)
+
+
+def test_the_latent_form_is_another_kernel_and_draws_once(key) -> None:
+    strategy = de.DiffusionEvolution(3, kernel=de.kernels.RandomProjection(1))
+    before = strategy.init(key, X)
+    after, _ = strategy.tell(key, before, X, FITNESS)
+    assert before.kernel_state.shape == (1, D)
+    assert de.equal(before.kernel_state, after.kernel_state)
+
+
+def test_individuals_permute_with_their_fitness(key) -> None:
+    order = jax.random.permutation(jax.random.key(3), N)
+    strategy = de.DiffusionEvolution(T, sampler=de.samplers.DDIM(eta=0.0))
+    plain, _ = tell(strategy, key)
+    mixed, _ = tell(strategy, key, fitness=FITNESS[order], population=X[order])
+    # sums in another order: rounding
+    np.testing.assert_allclose(mixed.population, plain.population[order], atol=1e-5)
+
+
+def test_a_repaired_candidate_is_the_individual_and_the_evidence(key) -> None:
+    strategy = de.DiffusionEvolution(T, kernel=de.kernels.Gaussian(kappa=1e6))
+    state = strategy.init(key, X)
+    repaired = jnp.clip(X, -0.5, 0.5)
+    told, _ = strategy.tell(key, state, repaired, FITNESS)
+    same, _ = strategy.tell(key, strategy.init(key, repaired), repaired, FITNESS)
+    assert de.equal(told.population, same.population)
+
+
+def test_info_counts_the_weightless(key) -> None:
+    strategy = de.DiffusionEvolution(T, shaping=de.shaping.Identity())
+    fitness = jnp.abs(FITNESS).at[:3].set(-1.0).at[3].set(jnp.nan)
+    _, info = tell(strategy, key, fitness=fitness)
+    assert int(info.num_failed) == 1
+    assert int(info.num_weightless) == 4
+
+
+def test_extreme_fitness_makes_no_nan(key) -> None:
+    fitness = FITNESS.at[0].set(3.4e38).at[1].set(-3.4e38).at[2].set(1e-45)
+    for temperature in (1e-3, 1.0, 1e3):
+        shaping = de.shaping.Boltzmann(temperature)
+        state, info = tell(de.DiffusionEvolution(T, shaping=shaping), key, fitness=fitness)
+        assert np.isfinite(state.population).all()
+        assert np.isfinite(float(info.mean_fitness))
+
+
+def test_a_traced_temperature_of_zero_is_greedy(key) -> None:
+    def clean(temperature: jax.Array) -> jax.Array:
+        shaping = de.shaping.Boltzmann(temperature)
+        strategy = de.DiffusionEvolution(
+            T, kernel=de.kernels.Gaussian(0.0), shaping=shaping
+        )
+        return tell(strategy, key)[0].clean_estimate
+
+    best = X[jnp.argmax(FITNESS)]
+    swept = jax.vmap(clean)(jnp.zeros(1))[0]
+    np.testing.assert_allclose(swept, jnp.broadcast_to(best, (N, D)), atol=1e-6)
+
+
+def test_a_sampler_that_cannot_end_in_time_is_refused(key) -> None:
+    class TwoRounds(de.samplers.DDIM):
+        def num_rounds(self, num_levels: int) -> int:
+            return 2 * num_levels - 1
+
+    sampler = de.pytree.dataclass(TwoRounds)()
+    strategy = de.DiffusionEvolution(4, sampler=sampler)
+    with pytest.raises(
+        ValueError, match="num_generations: got 4, want 3 or 5 with TwoRounds"
+    ):
+        de.init(strategy, key, X)
+
+
+def test_failed_fitness_lets_the_exact_kernel_keep_both_peaks(key) -> None:
+    # given two peaks where a tenth of all evaluations fail
+    def fn(x: jax.Array) -> jax.Array:
+        fails = jnp.sin(1e4 * x[0]) > 0.95
+        return jnp.where(fails, jnp.nan, de.problems.landscapes.two_peaks(x, width=0.3))
+
+    problem = de.problems.Function(fn, dim=2)
+    strategy = de.DiffusionEvolution(
+        25, kernel=de.kernels.Gaussian(), shaping=de.shaping.Identity()
+    )
+    result = de.evolve(key, strategy, problem, population_size=256)
+    near = jnp.linalg.norm(result.population - 1.0, axis=1) < 0.5
+    far = jnp.linalg.norm(result.population + 1.0, axis=1) < 0.5
+    assert int(result.history.num_failed.sum()) > 100
+    assert float(near.mean()) > 0.1
+    assert float(far.mean()) > 0.1
