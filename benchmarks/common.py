@@ -19,12 +19,14 @@ FIGURES = ROOT / "docs" / "figures"
 PACKAGES = ("diffevo-jax", "jax", "jaxlib", "numpy", "gymnax")
 
 
-def arguments(description: str, *, seeds: int) -> argparse.Namespace:
+def arguments(description: str, *, seeds: int, only: str = "") -> argparse.Namespace:
     """Options that every benchmark takes."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="few seeds, small sizes")
     parser.add_argument("--seeds", type=int, default=seeds, help="independent runs")
     parser.add_argument("--seed", type=int, default=42, help="the paper's seed is 42")
+    if only:
+        parser.add_argument("--only", nargs="*", default=[], help=f"{only}; keep the rest")
     options = parser.parse_args()
     if options.quick:
         options.seeds = min(options.seeds, 4)
