@@ -98,6 +98,9 @@ def tell(
     """
     check_key("key", key)
     candidates = check_population("candidates", candidates)
+    asked = jax.eval_shape(strategy.ask, key, state)[0].shape
+    if candidates.shape != asked:
+        raise ValueError(f"candidates: got shape {candidates.shape}, want {asked}")
     fitness = check_fitness(fitness, len(candidates))
     return strategy.tell(key, state, candidates, fitness, measures)
 
@@ -121,35 +124,42 @@ def setup_keys(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
 
 
 def check_key(name: str, key: Any) -> None:
-    """Raise TypeError unless ``key`` is a typed JAX key."""
+    """Raise unless ``key`` is one typed JAX key."""
     dtype = getattr(key, "dtype", None)
     if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
         got = type(key).__name__ if dtype is None else f"an array of {dtype}"
         raise TypeError(f"{name}: got {got}, want a typed key, as of jax.random.key(0)")
+    if key.shape:
+        raise ValueError(f"{name}: got shape {key.shape}, want (); vmap over many keys")
 
 
 def check_population(name: str, population: Any) -> jax.Array:
     """Return the population as a float array; raise if it is not (N, D), N and D >= 1."""
-    try:
-        array = jnp.asarray(population)
-    except (TypeError, ValueError) as error:
-        got = type(population).__name__
-        raise TypeError(f"{name}: got {got}, want an array of shape (N, D)") from error
+    array = _real_array(name, population, "(N, D)")
     if array.ndim != 2 or 0 in array.shape:
         raise ValueError(
             f"{name}: got shape {array.shape}, want (N, D) with N >= 1 and D >= 1"
         )
-    if array.dtype == bool or jnp.issubdtype(array.dtype, jnp.complexfloating):
-        raise TypeError(f"{name}: got {array.dtype}, want real numbers")
     return array.astype(float)
 
 
 def check_fitness(fitness: Any, population_size: int) -> jax.Array:
     """Return the fitness as a float array; raise if its shape is not (N,)."""
-    array = jnp.asarray(fitness)
+    array = _real_array("fitness", fitness, f"({population_size},)")
     if array.shape != (population_size,):
         raise ValueError(
             f"fitness: got shape {array.shape}, want ({population_size},), "
             "one number for each candidate"
         )
     return array.astype(float)
+
+
+def _real_array(name: str, value: Any, shape: str) -> jax.Array:
+    try:
+        array = jnp.asarray(value)
+    except (TypeError, ValueError) as error:
+        got = type(value).__name__
+        raise TypeError(f"{name}: got {got}, want an array of shape {shape}") from error
+    if not any(jnp.issubdtype(array.dtype, kind) for kind in (jnp.floating, jnp.integer)):
+        raise TypeError(f"{name}: got {array.dtype}, want real numbers")
+    return array

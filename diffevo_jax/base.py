@@ -12,6 +12,7 @@ Conventions, said once:
   ``g`` of a run uses ``generation_keys(key, g)``, the set-up ``setup_keys(key)``.
 """
 
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 import jax
@@ -192,6 +193,11 @@ class Policy(Protocol):
 
     def init(self, key: jax.Array, observation: PyTree) -> PyTree:
         """Return weights for observations like this one; only their shapes are used."""
+        ...
+
+    @property
+    def initial_carry(self) -> Callable[[], PyTree]:
+        """Returns the carry at the start of an episode; ``tuple`` if there is none."""
         ...
 
     def apply(

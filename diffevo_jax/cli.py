@@ -19,6 +19,9 @@ from collections.abc import Iterator, Sequence
 from importlib import metadata
 from typing import Annotated, Any, Literal
 
+import tyro
+from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec
+
 from diffevo_jax import protocols, pytree, report
 from diffevo_jax.problems import Control, control, landscapes
 
@@ -61,6 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         return _command(list(sys.argv[1:] if argv is None else argv))
+    except BrokenPipeError:  # the reader has seen enough, as in: diffevo list | head
+        return 141
     except (UsageError, OSError) as error:
         sys.stderr.write(f"diffevo: error: {' '.join(str(error).split())}\n")
         return 2
@@ -123,8 +128,6 @@ def _protocol(given: str) -> tuple[str, protocols.Protocol]:
 
 def _parse(protocol: protocols.Protocol, args: list[str], prog: str) -> Any:
     """The ``options``, ``strategy`` and ``problem`` that the flags ask for."""
-    import tyro
-
     problem, env_params = protocol.problem, None
     if isinstance(problem, Control):
         env_params = control.environment(problem.env_name)[1]
@@ -138,9 +141,9 @@ def _parse(protocol: protocols.Protocol, args: list[str], prog: str) -> Any:
     bare = tyro.conf.arg(name="")
     fields = [(name, Annotated[type(group), bare], group) for name, group in groups.items()]
     form = dataclasses.make_dataclass("Settings", fields)
-    registry = tyro.constructors.ConstructorRegistry()
+    registry = ConstructorRegistry()
     registry.struct_rule(_rule)
-    about = f"{_docs(type(problem))['']} The defaults are the published settings."
+    about = f"{_docs(type(problem))['']} Defaults are as published."
     settings = _ask(form, args=args, prog=prog, description=about, registry=registry)
     if env_params is not None and pytree.equal(settings.problem.env_params, env_params):
         # As constants of the program they are faster.
@@ -150,8 +153,6 @@ def _parse(protocol: protocols.Protocol, args: list[str], prog: str) -> Any:
 
 def _ask(form: Any, **options: Any) -> Any:
     """Ask tyro, and turn its boxes into one line."""
-    import tyro
-
     printed = io.StringIO()
     try:
         with contextlib.redirect_stderr(printed):
@@ -160,16 +161,17 @@ def _ask(form: Any, **options: Any) -> Any:
         if not end.code:
             raise
     box = re.sub(r"\x1b\[[0-9;]*m", "", printed.getvalue())
-    lines = (line.strip("╭╮╰╯│─ ") for line in box.splitlines()[1:])  # 0 is a title
-    message = " ".join(itertools.takewhile(bool, lines))
-    close = re.findall(r"^│ +(--\S+)", box.partition("Perhaps you meant")[2], re.M)
-    raise UsageError(message + (f"; closest: {', '.join(close)}" if close else ""))
+    lines = [line.strip("│ ") for line in box.splitlines()[1:]]  # the first is a title
+    is_rule = lambda line: not line.strip("╰╯─-")
+    text = itertools.dropwhile(is_rule, lines)
+    message = " ".join(itertools.takewhile(lambda line: not is_rule(line), text))
+    close = re.findall(r"^[│ ]+(--[a-z][\w.-]*)", box.partition("meant:")[2], re.M)
+    hint = f"closest: {', '.join(close)}" if close else f"see '{options['prog']} --help'"
+    raise UsageError(f"{message.rstrip('.')}; {hint}")
 
 
 def _choose(owner: Any, words: dict[str, str]) -> Any:
     """Give parts the classes that the command line names, with their own defaults."""
-    import tyro
-
     changes = {}
     for name, part in vars(owner).items():
         if pytree.is_component(part):
@@ -198,32 +200,27 @@ def _family(owner: Any, name: str) -> dict[str, Any]:
 
 def _rule(info: Any) -> Any:
     """How tyro makes a component: what has a flag is replaced, the rest is kept."""
-    from tyro.constructors import StructConstructorSpec
-
     component = info.default
     if not dataclasses.is_dataclass(component) or isinstance(component, report.Options):
         return None
-
-    def fill(**values: Any) -> Any:
-        names = values.keys() & vars(component).keys()  # the others chose classes
-        return pytree.replace(component, **{name: values[name] for name in names})
-
+    known = vars(component)  # the other values have chosen classes
+    fill = lambda **values: pytree.replace(
+        component, **{name: value for name, value in values.items() if name in known}
+    )
     return StructConstructorSpec(fill, tuple(_flags(component)))
 
 
 def _flags(component: Any) -> Iterator[Any]:
     """A flag for every number; for every part one for its class, and a group of its own."""
-    import tyro
-
     docs, hints = _docs(type(component)), typing.get_type_hints(type(component))
     for field in dataclasses.fields(component):
         name, value = field.name, getattr(component, field.name)
-        hint: Any = None
         text = docs.get(name)
+        hint: Any = None
         if pytree.is_component(value):
             hint = Literal[tuple(_family(component, name))]
             hint = Annotated[hint, tyro.conf.arg(name=name)]
-            yield tyro.constructors.StructFieldSpec(f"{name}:", hint, _kebab(value), text)
+            yield StructFieldSpec(f"{name}:", hint, _kebab(value), text)
             text = f"{_kebab(value)}: {_docs(type(value))['']}"
         if dataclasses.is_dataclass(value):
             hint = type(value)
@@ -234,16 +231,13 @@ def _flags(component: Any) -> Iterator[Any]:
             hint = float
         if hint is not None and name not in _DECIDED:
             hint = Annotated[hint, tyro.conf.arg(name="" if name in _FLAT else None)]
-            yield tyro.constructors.StructFieldSpec(name, hint, value, text)
+            yield StructFieldSpec(name, hint, value, text)
 
 
 def _docs(cls: type) -> dict[str, str]:
     """First line (under "") and argument descriptions of a class's docstring."""
     text = re.sub(r":\w+:`~?([^`]*)`|``", r"\1", inspect.getdoc(cls) or "")
-    section = re.search(r"^Args:\n((?: .*\n|\n)*)", text + "\n", re.M)
-    found = re.findall(
-        r"^ {4}(\w+): (.*(?:\n {8}.*)*)", section[1] if section else "", re.M
-    )
+    found = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", text, re.M)
     return {"": text.partition("\n")[0]} | {key: " ".join(v.split()) for key, v in found}
 
 

@@ -53,8 +53,9 @@ def posterior_weights(
         keys: (M, d) features of the evaluated points.
         log_weight: (M,) log g, ``-inf`` for weight zero. If all are, all count the same.
         precision: () ``kappa / sigma^2``, the inverse variance of the kernel.
-        floor: the published code adds 1e-9 to both g and the kernel, which decides what
-            happens above about 40 dimensions; give 1e-9 to agree with it. None: no floor.
+        floor: added to the kernel. The published code adds 1e-9 to it, which decides what
+            happens above about 40 dimensions, and to g (:func:`shaping.log_weight` has
+            that floor). None: no floor.
 
     Returns:
         (N, M) with rows that sum to 1.
@@ -68,11 +69,8 @@ def posterior_weights(
     product = jnp.matmul(queries, keys.T, precision=_EXACT)
     log_kernel = precision * (product - 0.5 * jnp.sum(keys**2, axis=1))
     if floor is not None:
-        log_floor = math.log(floor)
         log_kernel -= 0.5 * precision * jnp.sum(queries**2, axis=1, keepdims=True)
-        log_kernel = jnp.logaddexp(log_kernel, log_floor)
-        floored = jnp.logaddexp(log_weight, log_floor)
-        log_weight = jnp.where(log_weight > -jnp.inf, floored, -jnp.inf)
+        log_kernel = jnp.logaddexp(log_kernel, math.log(floor))
     return jax.nn.softmax(log_kernel + log_weight, axis=1)
 
 

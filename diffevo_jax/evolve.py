@@ -230,8 +230,6 @@ def check_run(
 ) -> None:
     """Check the arguments of :func:`evolve`; raise ValueError or TypeError."""
     ask_tell.check_key("key", key)
-    if key.shape:
-        raise ValueError(f"key: got shape {key.shape}, want (); vmap over keys for many runs")
     for part in (strategy, problem):
         if pytree.is_component(part):
             pytree.validate(part)

@@ -101,7 +101,9 @@ class DDPM:
     has no cancellation.
 
     Args:
-        epsilon: distance of alpha_bar from 0 and 1 at the ends, in (0, 1).
+        epsilon: distance of alpha_bar from 0 and 1 at the ends, in (0, 1). Where it is so
+            large for the number of levels that the quadratic would rise again (0.01 above
+            900 levels), sigma stays level there.
 
     Example:
         >>> import diffevo_jax as de
@@ -124,7 +126,8 @@ class DDPM:
             log_signal = clean_end * i * (n - i) / (n - 1) + noisy_end * i * (i - 1) / (
                 n * (n - 1)
             )
-        return _sigma(jnp.exp(log_signal), -jnp.expm1(log_signal))
+        sigmas = _sigma(jnp.exp(log_signal), -jnp.expm1(log_signal))
+        return jax.lax.cummin(sigmas)  # the quadratic turns where epsilon is large
 
 
 def _noisy_to_clean(num_levels: int) -> jax.Array:
@@ -203,6 +206,7 @@ def diffuse(key: jax.Array, clean: jax.Array, sigma: Number) -> jax.Array:
     References:
         Ho, Jain, Abbeel, 2020, arXiv:2006.11239, eq. 4.
     """
-    alpha_bar = alpha_bar_from_sigma(sigma)
+    sigma = jnp.asarray(sigma, dtype=float)
     eps = jax.random.normal(key, clean.shape, clean.dtype)
-    return jnp.sqrt(alpha_bar) * clean + jnp.sqrt(1.0 - alpha_bar) * eps
+    noise = 1.0 / jnp.sqrt(1.0 + sigma**-2)  # sqrt(1 - alpha_bar), exact at both ends
+    return jnp.sqrt(alpha_bar_from_sigma(sigma)) * clean + noise * eps

@@ -188,7 +188,7 @@ def film(
     ax = ax or landscape(problem).axes[0]
     figure = population(problem, result.recorded["population"][0], fitness[0], ax=ax)
     points = ax.collections[-1]
-    points.set_clim(fitness.min(), fitness.max())
+    points.set(clim=(fitness.min(), fitness.max()), alpha=None, antialiased=False)
 
     def draw(generation: int) -> list[Any]:
         points.set_offsets(paths[generation - 1])
@@ -198,7 +198,7 @@ def film(
     return FuncAnimation(figure, draw, _evenly(generations, 25, len(paths)), interval=150)
 
 
-def episode(states: Mapping[str, Any], *, num_frames: int = 8) -> Figure:
+def episode(states: Mapping[str, Any], *, num_frames: int = 6) -> Figure:
     """Draw episodes of CartPole, one a row, as strips of frames from start to end.
 
     Args:
@@ -211,19 +211,19 @@ def episode(states: Mapping[str, Any], *, num_frames: int = 8) -> Figure:
         >>> [ax.get_xlabel() for ax in figure.axes]
         ['step 0', 'step 250', 'step 499']
     """
-    figure = _figure(1.15 * num_frames, 1.25 * len(states))
-    grid = figure.subplots(len(states), num_frames, squeeze=False)
-    for row, (title, path) in zip(grid, states.items(), strict=True):
-        row[0].set_title(title, loc="left", fontsize=10)
+    figure = _figure(1.5 * num_frames, 1.05 * len(states))
+    rows = figure.subfigures(len(states), squeeze=False).flat
+    for part, (title, path) in zip(rows, states.items(), strict=True):
+        part.suptitle(title, x=0.004, ha="left", fontsize=10)
         steps = np.linspace(0, len(path) - 1, num_frames).round().astype(int)
-        for ax, step in zip(row, steps, strict=True):
+        frames = part.subplots(1, num_frames, squeeze=False)[0]
+        for ax, step in zip(frames, steps, strict=True):
             x, _, angle, _ = np.asarray(path[step])
             ax.axhline(0, color="0.7", lw=1, zorder=0)
             ax.fill_between([x - 0.4, x + 0.4], 0.0, 0.3, color=INK, lw=0)
-            ax.plot([x, x + np.sin(angle)], [0.3, 0.3 + np.cos(angle)], color=ORANGE, lw=3)
+            ax.plot([x, x + np.sin(angle)], [0.3, 0.3 + np.cos(angle)], color=ORANGE, lw=4)
             ax.set(xlim=(-2.5, 2.5), ylim=(-0.2, 1.5), aspect="equal", xticks=[], yticks=[])
             ax.set_xlabel(f"step {step}", fontsize=8)
-            ax.spines[:].set_color("0.85")
     return figure
 
 

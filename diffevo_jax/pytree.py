@@ -223,7 +223,7 @@ def _check_range(name: str, value: Any, low: float, high: float, above: float) -
     known = concrete(value)
     if known is None:
         return
-    legal = (known >= low) & (known <= high) & ((known > above) | (above == -math.inf))
+    legal = np.isfinite(known) & (known >= low) & (known <= high) & (known > above)
     if not legal.all():
         raise ValueError(f"{name}: got {value}, want {_range(low, high, above)}")
 

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import math
 import os
-import platform
 import sys
 import time
 from collections.abc import Iterator
@@ -19,7 +18,6 @@ from diffevo_jax import pytree
 from diffevo_jax.evolve import Result, check_run
 from diffevo_jax.run import iterate, show_progress
 
-_PACKAGES = ("diffevo-jax", "jax", "jaxlib", "gymnax", "numpy")
 #: Whether the environment ends an episode that is a success; else the step limit does.
 _SUCCESS_ENDS = {"CartPole-v1": False, "Acrobot-v1": True} | dict.fromkeys(
     ("MountainCar-v0", "MountainCarContinuous-v0"), True
@@ -76,47 +74,36 @@ def check(settings: Any) -> jax.Array:
     options = settings.options
     _check_files(options)
     pytree.check_count("seeds", options.seeds)
-    if options.chunk_size is not None:
-        pytree.check_count("chunk_size", options.chunk_size)
+    pytree.check_count(
+        "chunk_size", 1 if options.chunk_size is None else options.chunk_size
+    )
     if not 0 <= options.seed < 2**32:
         raise ValueError(f"seed: got {options.seed}, want an int in [0, 2^32)")
     keys = jax.random.split(jax.random.key(options.seed), options.seeds)
-    setting = (settings.strategy, settings.problem, options.population_size)
-    check_run(keys[0], *setting, population=None, record=())
+    size = options.population_size
+    check_run(keys[0], settings.strategy, settings.problem, size, None, ())
     return keys
 
 
 def _check_files(options: Options) -> None:
     for name, path in (("json", options.json), ("plot", options.plot)):
         if path is not None:
-            target = path if path.exists() else path.parent
-            if (
-                path.is_dir()
-                or not os.path.exists(target)
-                or not os.access(target, os.W_OK)
-            ):
+            target = str(path) if path.is_file() else f"{path.parent}/"
+            if path.is_dir() or not os.access(target, os.W_OK):
                 raise ValueError(f"--{name}: got {path}, which cannot be written")
     if options.plot is None:
         return
     try:
         from matplotlib.backend_bases import FigureCanvasBase
     except ImportError as error:
-        raise ImportError(
-            "--plot: matplotlib is missing, install diffevo-jax[viz]"
-        ) from error
+        raise ImportError("--plot: install diffevo-jax[viz]") from error
     kinds = FigureCanvasBase.get_supported_filetypes()
     if options.plot.suffix[1:].lower() not in kinds:
-        raise ValueError(
-            f"--plot: got {options.plot}, want an ending among {', '.join(kinds)}"
-        )
+        raise ValueError(f"--plot: got {options.plot}, want one of {', '.join(kinds)}")
 
 
 def follow(name: str, settings: Any, keys: jax.Array) -> Outcome:
-    """Evolve until the end, or until Ctrl-C, which keeps the chunks that are complete.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C came before the first chunk was complete.
-    """
+    """Evolve until the end, or until Ctrl-C, which keeps the chunks that are there."""
     options, generations = settings.options, settings.strategy.num_generations
     results = iterate(
         keys,
@@ -175,11 +162,9 @@ def show(outcome: Outcome) -> None:
     history = jax.tree.map(np.asarray, outcome.result.history)
     runs, total = history.done.shape
     rows = np.unique(np.linspace(0, total - 1, 20).round().astype(int))
-    caption = (
-        f"means over {runs} runs, ± their standard deviation" if runs > 1 else "one run"
-    )
+    caption = f"means of {runs} runs ± standard deviation" if runs > 1 else "one run"
     if len(rows) < total:
-        caption += f"; {len(rows)} of {total} generations are shown"
+        caption += f"; {len(rows)} of {total} generations"
     table = Table(title=outcome.config["name"], caption=caption)
     for header in ("generation", "sigma", "best", "mean fitness", "effective size"):
         table.add_column(header, justify="right")
@@ -205,7 +190,7 @@ def _lines(outcome: Outcome) -> Iterator[str]:
     if summary["num_failed"]:
         yield f"failed       {summary['num_failed']:,} evaluations in all runs"
     first, rest = summary["seconds_first_chunk"], summary["seconds_later_chunks"]
-    yield f"wall time    {first:.2f} s for compiling and the first chunk, {rest:.2f} s after"
+    yield f"wall time    {first:.2f} s for compiling and the first chunk, then {rest:.2f} s"
     if outcome.interrupted:
         total = outcome.config["strategy"].num_generations
         yield f"interrupted  after {summary['generations']} of {total} generations"
@@ -213,17 +198,17 @@ def _lines(outcome: Outcome) -> Iterator[str]:
 
 def save(outcome: Outcome, options: Options) -> None:
     """Write the files that the options ask for."""
+    packages = ("diffevo-jax", "jax", "jaxlib", "gymnax", "numpy")
     if options.json is not None:
         record = {
             "config": outcome.config,
-            "versions": {name: metadata.version(name) for name in _PACKAGES}
-            | {"python": platform.python_version()},
+            "versions": {"python": sys.version.split()[0]}
+            | {name: metadata.version(name) for name in packages},
             "device": f"{jax.default_backend()}: {jax.devices()[0].device_kind}",
             "summary": summarise(outcome),
             "history": vars(outcome.result.history),
         }
-        text = json.dumps(plain(record), indent=1, allow_nan=False)
-        options.json.write_text(text + "\n")
+        options.json.write_text(json.dumps(plain(record), allow_nan=False) + "\n")
     if options.plot is not None:
         from diffevo_jax import plots
 

@@ -97,7 +97,8 @@ def ddim_step(
     References:
         Song, Meng, Ermon, 2020, arXiv:2010.02502, eq. 12, divided by sqrt(alpha_bar).
     """
-    variance = jnp.maximum(sigma**2 - sigma_next**2, 0.0)
-    tau = eta * sigma_next / sigma * jnp.sqrt(variance)  # eq. 16
-    kept = jnp.sqrt(jnp.maximum(sigma_next**2 - tau**2, 0.0)) / sigma
+    ratio = sigma_next / sigma
+    tau = eta * ratio * jnp.sqrt(jnp.maximum(sigma**2 - sigma_next**2, 0.0))  # eq. 16
+    # sqrt(sigma'^2 - tau^2) / sigma, without the cancellation
+    kept = ratio * jnp.sqrt(jnp.maximum((1 - eta) * (1 + eta), 0.0) + (eta * ratio) ** 2)
     return clean + kept * (y - clean) + tau * eps

@@ -4,6 +4,8 @@ The weight g(f) plays the part of the density of clean points in Bayes' rule, so
 only up to a factor, and only its logarithm is ever computed.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -67,7 +69,9 @@ class Power:
         """Map finite fitness ``(N,)`` to log-weights ``(N,)``."""
         positive = fitness > 0
         log_fitness = jnp.log(jnp.where(positive, fitness, 1.0))
-        return jnp.where(positive, self.exponent * log_fitness, -jnp.inf)
+        largest = jnp.finfo(fitness.dtype).max / 4
+        log_weight = jnp.clip(self.exponent * log_fitness, -largest, largest)
+        return jnp.where(positive, log_weight, -jnp.inf)
 
 
 @pytree.dataclass
@@ -85,7 +89,9 @@ class Identity:
         return Power(exponent=1.0).log_weight(fitness)
 
 
-def log_weight(shaping: Shaping, fitness: jax.Array) -> jax.Array:
+def log_weight(
+    shaping: Shaping, fitness: jax.Array, *, floor: float | None = None
+) -> jax.Array:
     """Shape fitness of which some may have failed.
 
     Failed values (NaN, infinite) are replaced by the lowest finite value before shaping,
@@ -94,6 +100,8 @@ def log_weight(shaping: Shaping, fitness: jax.Array) -> jax.Array:
     Args:
         shaping: a map from finite fitness to log-weights.
         fitness: (N,).
+        floor: added to the weight of all that did not fail, as the published code does
+            with 1e-9; None adds nothing.
 
     Returns:
         (N,) finite, or ``-inf`` for weight zero; never NaN.
@@ -107,4 +115,7 @@ def log_weight(shaping: Shaping, fitness: jax.Array) -> jax.Array:
     valid = jnp.isfinite(fitness)
     lowest = jnp.min(jnp.where(valid, fitness, jnp.inf))
     filled = jnp.where(valid, fitness, jnp.where(jnp.any(valid), lowest, 0.0))
-    return jnp.where(valid, shaping.log_weight(filled), -jnp.inf)
+    shaped = shaping.log_weight(filled)
+    if floor is not None:
+        shaped = jnp.logaddexp(shaped, math.log(floor))
+    return jnp.where(valid, shaped, -jnp.inf)

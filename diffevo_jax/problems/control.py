@@ -121,7 +121,8 @@ class Control:
             output, carry = policy.apply(policy_params, self._normalise(observation), carry)
             return _to_action(output, env.action_space(env_params)), carry
 
-        return play(env, env_params, act, key, self.episode_limit)
+        carry = policy.initial_carry()
+        return play(env, env_params, act, carry, key, self.episode_limit)
 
     def _env_params(self) -> PyTree:
         return environment(self.env_name)[1] if self.env_params is None else self.env_params
@@ -155,10 +156,14 @@ class Control:
         space = env.action_space(self._env_params())
         want = _output_shape(space)
 
-        def output(key: jax.Array, weights: PyTree) -> jax.Array:
-            return self._policy().apply(weights, self._observe(key), ())[0]
+        def output(key: jax.Array, weights: PyTree) -> Any:
+            carry = self._policy().initial_carry()
+            return self._policy().apply(weights, self._observe(key), carry)
 
-        got = jax.eval_shape(output, jax.random.key(0), self._weights())
+        got, carry = jax.eval_shape(output, jax.random.key(0), self._weights())
+        initial = jax.eval_shape(self._policy().initial_carry)
+        if carry != initial:
+            raise ValueError(f"Control.policy: got a carry of {carry}, want {initial}")
         shape = getattr(got, "shape", None)
         if shape is None or (shape != want and shape != (math.prod(want),)):
             raise ValueError(

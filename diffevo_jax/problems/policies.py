@@ -29,6 +29,8 @@ class Policy:
         apply: ``apply(policy_params, observation, carry) -> (output, carry)``; the carry of
             a feed-forward policy is ``()``. The output is one number for each discrete
             action, or an array like a continuous action.
+        initial_carry: returns what a recurrent policy carries into an episode, a pytree of
+            arrays.
 
     Example:
         >>> import jax.numpy as jnp, diffevo_jax as de
@@ -41,6 +43,7 @@ class Policy:
 
     init: Callable[[jax.Array, PyTree], PyTree] = pytree.static()
     apply: Callable[[PyTree, PyTree, PyTree], tuple[jax.Array, PyTree]] = pytree.static()
+    initial_carry: Callable[[], PyTree] = pytree.static(default=tuple)
 
 
 @pytree.dataclass
@@ -66,8 +69,12 @@ class MLP:
 
     def check(self) -> None:
         """Raise ValueError if there is no such network."""
+        if not isinstance(self.hidden, tuple):
+            raise TypeError(f"MLP.hidden: got {self.hidden!r}, want a tuple of ints")
         for width in self.hidden:
             pytree.check_count("MLP.hidden", width)
+        if self.num_outputs is not None:
+            pytree.check_count("MLP.num_outputs", self.num_outputs)
         if self.activation not in _ACTIVATIONS:
             raise ValueError(
                 f"MLP.activation: got {self.activation!r}, want one of "
@@ -83,6 +90,10 @@ class MLP:
             {"bias": jnp.zeros(after), "weight": jnp.zeros((before, after))}
             for before, after in itertools.pairwise(widths)
         ]
+
+    def initial_carry(self) -> tuple[()]:
+        """No memory."""
+        return ()
 
     def apply(
         self, policy_params: Any, observation: PyTree, carry: tuple[()]

@@ -29,6 +29,7 @@ def play(
     environment: Any,
     env_params: PyTree,
     act: Callable[[PyTree, PyTree], tuple[jax.Array, PyTree]],
+    carry: PyTree,
     key: jax.Array,
     max_steps: int,
 ) -> Episode:
@@ -41,7 +42,8 @@ def play(
     Args:
         environment: a gymnax environment.
         env_params: its parameters.
-        act: ``act(observation, carry) -> (action, carry)``; the first carry is ``()``.
+        act: ``act(observation, carry) -> (action, carry)``.
+        carry: what ``act`` gets at first.
         key: a typed key: resets, and each step, get their own.
         max_steps: longest episode; a time limit of ``env_params`` also holds.
     """
@@ -69,7 +71,7 @@ def play(
             over | (episode.length >= max_steps),
         )
 
-    start = (observation, env_state, (), zero, jnp.zeros((), bool))
+    start = (observation, env_state, carry, zero, jnp.zeros((), bool))
     start = _like(start, jax.eval_shape(step, start))
     return jax.lax.while_loop(lambda loop: ~loop[-1], step, start)[3]
 

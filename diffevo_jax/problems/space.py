@@ -172,22 +172,32 @@ class Space:
 
     def _middle_and_half(self) -> tuple[jax.Array, jax.Array]:
         lower, upper = self._flat("lower"), self._flat("upper")
-        return 0.5 * (lower + upper), 0.5 * (upper - lower)
+        return 0.5 * lower + 0.5 * upper, 0.5 * upper - 0.5 * lower
 
     def _flat(self, name: str) -> jax.Array:
-        """A bound as one vector ``(D,)``."""
-        bound, shapes = getattr(self, name), self.layout.shapes
+        """A bound as one vector ``(D,)``; of integers, the last one inside the box."""
+        bound, shapes, dtypes = getattr(self, name), self.layout.shapes, self.layout.dtypes
         treedef: Any = jax.tree.structure(bound)
         if treedef == jax.tree.structure(0.0) and not jnp.ndim(bound):
-            return jnp.full((self.dim,), bound, dtype=float)
-        if treedef != self.layout.treedef:
+            leaves = [bound] * len(shapes)
+        elif treedef == self.layout.treedef:
+            leaves = jax.tree.leaves(bound)
+        else:
             raise ValueError(
                 f"Space.{name}: got {treedef}, want a scalar or {self.layout.treedef}"
             )
-        pairs = zip(jax.tree.leaves(bound), shapes, strict=True)
-        return jnp.concatenate(
-            [jnp.broadcast_to(leaf, shape).reshape(-1) for leaf, shape in pairs]
-        ).astype(float)
+        parts = []
+        for leaf, shape, dtype in zip(leaves, shapes, dtypes, strict=True):
+            if not _broadcasts(jnp.shape(leaf), shape):
+                raise ValueError(
+                    f"Space.{name}: got shape {jnp.shape(leaf)}, want one that broadcasts "
+                    f"to {shape}"
+                )
+            part = jnp.broadcast_to(jnp.asarray(leaf, dtype=float), shape).reshape(-1)
+            if jnp.issubdtype(dtype, jnp.integer):
+                part = jnp.ceil(part) if name == "lower" else jnp.floor(part)
+            parts.append(part)
+        return jnp.concatenate(parts)
 
     def _unravel(self, values: jax.Array) -> PyTree:
         leaves, start = [], 0
@@ -230,10 +240,17 @@ def layout_of(example: PyTree) -> Layout:
         if not any(jnp.issubdtype(dtype, kind) for kind in (jnp.floating, jnp.integer)):
             raise TypeError(f"{name}: got dtype {dtype}, want floats or integers")
         shapes.append(tuple(shape))
-        dtypes.append(str(jnp.dtype(dtype)))
+        dtypes.append(str(jax.dtypes.canonicalize_dtype(dtype)))
     if sum(math.prod(shape) for shape in shapes) == 0:
         raise ValueError("example: got no numbers, want at least one")
     return Layout(treedef, tuple(shapes), tuple(dtypes))
+
+
+def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    try:
+        return np.broadcast_shapes(shape, to) == to
+    except ValueError:
+        return False
 
 
 def _reflect(x: jax.Array, edge: Number) -> jax.Array:

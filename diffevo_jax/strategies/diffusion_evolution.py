@@ -66,8 +66,8 @@ class DiffusionEvolution:
             ``kernels.RandomProjection(2)`` its latent form.
         shaping: from fitness to log-weight.
         sampler: how to step from level to level.
-        floor: see :func:`diffevo_jax.denoisers.posterior_weights`; 1e-9 for parity with the
-            published code, None for the exact posterior.
+        floor: added to the weights g and to the kernel: 1e-9 for parity with the published
+            code, None for the exact posterior; static.
 
     Example:
         >>> import jax, diffevo_jax as de
@@ -140,7 +140,7 @@ class DiffusionEvolution:
         measures: PyTree = (),
     ) -> tuple[DiffusionEvolutionState, Info]:
         """Learn the fitness ``(N,)`` of candidates; see :func:`diffevo_jax.tell`."""
-        log_weight = shapings.log_weight(self.shaping, fitness)
+        log_weight = shapings.log_weight(self.shaping, fitness, floor=self.floor)
         y = candidates * noise.canonical_scale(state.sigma)
         estimate = self._denoise(state, y, candidates, log_weight)
         y_next, sigma_next, memory = self.sampler.update(

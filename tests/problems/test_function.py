@@ -77,7 +77,7 @@ def test_the_numbers_of_its_space_are_validated():
 
 @pytest.mark.parametrize("fn", [None, 3.0, "sphere"])
 def test_what_cannot_be_called_is_refused(fn):
-    with pytest.raises(TypeError, match="fn: got .* want a function of one solution"):
+    with pytest.raises(TypeError, match=r"fn: got .* want a function of one solution"):
         Function(fn, dim=2)
 
 
