@@ -6,11 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax import ask_tell, pytree
+from diffevo_jax import ask_tell, checks, pytree
 from diffevo_jax.base import Info, Problem, PyTree, Strategy
-
-#: What ``record=`` can keep of every generation, besides fields of the strategy's state.
-RECORDABLE = ("population", "fitness", "measures")
 
 
 @pytree.dataclass
@@ -102,7 +99,7 @@ def evolve(
         >>> result.history.mean_fitness.shape
         (25,)
     """
-    check_run(key, strategy, problem, population_size, population, record)
+    checks.check_run(key, strategy, problem, population_size, population, record)
     strategy, problem = pytree.strong(strategy), pytree.strong(problem)
     return _evolve(
         key,
@@ -145,7 +142,7 @@ def start(
     if population is None:
         assert population_size is not None
         population = problem.space.sample(key_population, population_size)
-    population = ask_tell.check_population("population", population)
+    population = checks.check_population("population", population)
     problem_state = problem.init(key_problem)
 
     def evaluate(key: jax.Array) -> PyTree:
@@ -189,11 +186,12 @@ def generation(
     evaluation, problem_state = problem.evaluate(
         key_evaluate, progress.problem_state, problem.space.decode(candidates)
     )
-    fitness = ask_tell.check_fitness(evaluation.fitness, len(candidates))
+    fitness = checks.check_fitness(evaluation.fitness, len(candidates))
     state, info = strategy.tell(key_tell, state, candidates, fitness, evaluation.measures)
     progress = Progress(state, problem_state, candidates, fitness, evaluation.measures)
     recorded = {
-        name: getattr(progress if name in RECORDABLE else state, name) for name in record
+        name: getattr(progress if name in checks.RECORDABLE else state, name)
+        for name in record
     }
     return progress, (info, recorded)
 
@@ -218,43 +216,3 @@ def result_of(
 def best_solution(problem: Problem, best: jax.Array) -> PyTree:
     """Decode one solution (D,)."""
     return jax.tree.map(lambda leaf: leaf[0], problem.space.decode(best[None]))
-
-
-def check_run(
-    key: jax.Array,
-    strategy: Strategy,
-    problem: Problem,
-    population_size: int | None,
-    population: jax.Array | None,
-    record: tuple[str, ...],
-) -> None:
-    """Check the arguments of :func:`evolve`; raise ValueError or TypeError."""
-    ask_tell.check_key("key", key)
-    for part in (strategy, problem):
-        if pytree.is_component(part):
-            pytree.validate(part)
-    if (population_size is None) == (population is None):
-        got = "neither" if population is None else "both"
-        raise ValueError(f"population_size, population: got {got}, want one of them")
-    if population_size is not None:
-        pytree.check_count("population_size", population_size)
-    else:
-        dim = ask_tell.check_population("population", population).shape[1]
-        if dim != problem.space.dim:
-            raise ValueError(
-                f"population: got {dim} numbers an individual, "
-                f"want {problem.space.dim} for this problem"
-            )
-    _check_record(strategy, record)
-
-
-def _check_record(strategy: Strategy, record: tuple[str, ...]) -> None:
-    if isinstance(record, str):
-        raise TypeError(f"record: got {record!r}, want a tuple of names")
-    if not record:
-        return
-    state = jax.eval_shape(strategy.init, jax.random.key(0), jnp.zeros((1, 1)))
-    names = (*RECORDABLE, *(name for name in vars(state) if name not in RECORDABLE))
-    for name in record:
-        if name not in names:
-            raise ValueError(f"record: got {name!r}, want names among {names}")

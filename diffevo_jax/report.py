@@ -15,13 +15,14 @@ import jax
 import numpy as np
 
 from diffevo_jax import pytree
-from diffevo_jax.evolve import Result, check_run
-from diffevo_jax.run import iterate, show_progress
+from diffevo_jax.checks import check_run
+from diffevo_jax.evolve import Result
+from diffevo_jax.progress import show_progress
+from diffevo_jax.run import iterate
 
-#: Whether the environment ends an episode that is a success; else the step limit does.
-_SUCCESS_ENDS = {"CartPole-v1": False, "Acrobot-v1": True} | dict.fromkeys(
-    ("MountainCar-v0", "MountainCarContinuous-v0"), True
-)
+#: Whether a success is ended by the environment; else the step limit ends it.
+_ENDS = ("Acrobot-v1", "MountainCar-v0", "MountainCarContinuous-v0")
+_SUCCESS_ENDS = {"CartPole-v1": False} | dict.fromkeys(_ENDS, True)
 
 
 @dataclasses.dataclass(frozen=True)

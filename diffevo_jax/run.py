@@ -1,22 +1,19 @@
 """The host loop: the same evolution in chunks, with progress and a chance to stop."""
 
+import concurrent.futures
 import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Info, Problem, PyTree, Strategy
-from diffevo_jax.evolve import (
-    Progress,
-    Result,
-    best_solution,
-    check_run,
-    generation,
-    start,
-)
+from diffevo_jax.checks import check_run
+from diffevo_jax.evolve import Progress, Result, best_solution, generation, start
+from diffevo_jax.progress import show_progress
 
 
 def iterate(
@@ -68,19 +65,15 @@ def iterate(
     strategy, problem = pytree.strong(strategy), pytree.strong(problem)
     total = strategy.num_generations
     length = min(chunk_size, total)
-    progress = _start(key, strategy, problem, population, population_size=population_size)
+    advance = functools.partial(_chunk, length=length, record=tuple(record))
+    progress = _prepare(
+        key, strategy, problem, population, population_size, advance.keywords
+    )
     chunks = []
     for begin in range(0, total, length):
         count = min(length, total - begin)
-        progress, rows = _chunk(
-            key,
-            strategy,
-            problem,
-            progress,
-            jnp.uint32(begin),
-            jnp.uint32(count),
-            length=length,
-            record=tuple(record),
+        progress, rows = advance(
+            key, strategy, problem, progress, jnp.uint32(begin), jnp.uint32(count)
         )
         chunks.append(jax.tree.map(functools.partial(_first, count, runs), rows))
         history, recorded = jax.tree.map(functools.partial(_join, runs), *chunks)
@@ -154,28 +147,24 @@ def run(
     return result
 
 
-def show_progress(results: Iterator[Result], num_generations: int) -> Iterator[Result]:
-    """Pass results through, showing a bar with best and mean fitness over the runs."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    columns = (
-        TextColumn("generation"),
-        MofNCompleteColumn(),
-        BarColumn(),
-        TextColumn("best {task.fields[best]:.4g}  mean {task.fields[mean]:.4g}"),
-    )
-    with Progress(*columns) as bar:
-        nan = float("nan")
-        task = bar.add_task("", total=num_generations, best=nan, mean=nan)
-        for result in results:
-            info = jax.tree.map(lambda row: row[..., -1], result.history)
-            bar.update(
-                task,
-                completed=result.history.done.shape[-1],
-                best=float(jnp.mean(result.best_fitness)),
-                mean=float(jnp.mean(info.mean_fitness)),
-            )
-            yield result
+def _prepare(
+    key: jax.Array,
+    strategy: Strategy,
+    problem: Problem,
+    population: jax.Array | None,
+    population_size: int | None,
+    options: dict[str, Any],
+) -> Progress:
+    """Start the runs while another thread compiles the program of their chunks."""
+    begin = functools.partial(_start, population_size=population_size)
+    shapes = jax.eval_shape(begin, key, strategy, problem, population)
+    number = jnp.uint32(0)
+    chunk = _chunk.lower(key, strategy, problem, shapes, number, number, **options)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        compiling = pool.submit(chunk.compile)  # into the cache that _chunk looks in
+        progress = begin(key, strategy, problem, population)
+        compiling.result()
+    return progress
 
 
 @functools.partial(jax.jit, static_argnames=("population_size",))
@@ -234,9 +223,10 @@ def _decode(problem: Problem, best: jax.Array) -> PyTree:
     return problem.space.decode(best)
 
 
-def _first(count: int, axis: int, rows: jax.Array) -> jax.Array:
-    return jax.lax.slice_in_dim(rows, 0, count, axis=axis)
+def _first(count: int, axis: int, rows: jax.Array) -> np.ndarray:
+    # On the host, where a new length compiles nothing.
+    return np.asarray(rows)[(slice(None),) * axis + (slice(count),)]
 
 
-def _join(axis: int, *rows: jax.Array) -> jax.Array:
-    return jnp.concatenate(rows, axis=axis)
+def _join(axis: int, *rows: np.ndarray) -> jax.Array:
+    return jnp.asarray(np.concatenate(rows, axis=axis))

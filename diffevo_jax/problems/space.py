@@ -1,7 +1,6 @@
 """Spaces: between the optimiser's (N, D) arrays and the user's solutions."""
 
-import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,17 +8,10 @@ import numpy as np
 
 from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
+from diffevo_jax.problems.layout import Layout, layout_of
 from diffevo_jax.pytree import Number
 
 BOUNDARIES = ("reflect", "clip", "tanh")
-
-
-class Layout(NamedTuple):
-    """Structure, shapes and dtypes of a solution: hashable, so it can be static."""
-
-    treedef: Any
-    shapes: tuple[tuple[int, ...], ...]
-    dtypes: tuple[str, ...]
 
 
 @pytree.dataclass
@@ -93,7 +85,7 @@ class Space:
     @property
     def dim(self) -> int:
         """D, how many numbers a solution has."""
-        return sum(math.prod(shape) for shape in self.layout.shapes)
+        return self.layout.size
 
     @property
     def bounded(self) -> bool:
@@ -139,8 +131,14 @@ class Space:
         return jnp.where(jnp.abs(x) <= edge, x, _reflect(x, edge))
 
     def decode(self, x: jax.Array) -> PyTree:
-        """Turn ``(N, D)`` in unit scale into solutions: leaves with leading axis N."""
-        return self._unravel(self._to_values(x))
+        """Turn ``(N, D)`` in unit scale into solutions: leaves with leading axis N.
+
+        Raises:
+            ValueError: x is not (N, D); recordings (T, N, D) are decoded under ``vmap``.
+        """
+        if jnp.ndim(x) != 2 or x.shape[1] != self.dim:
+            raise ValueError(f"x: got shape {jnp.shape(x)}, want (N, {self.dim})")
+        return self.layout.unravel(self._to_values(x))
 
     def encode(self, solutions: PyTree) -> jax.Array:
         """Turn solutions (leaves with leading axis N) back into ``(N, D)``.
@@ -150,7 +148,7 @@ class Space:
         Raises:
             ValueError: the solutions do not look like the example.
         """
-        values = self._ravel(solutions)
+        values = self.layout.ravel(solutions)
         if not self.bounded:
             return values / self.scale
         middle, half = self._middle_and_half()
@@ -198,52 +196,6 @@ class Space:
                 part = jnp.ceil(part) if name == "lower" else jnp.floor(part)
             parts.append(part)
         return jnp.concatenate(parts)
-
-    def _unravel(self, values: jax.Array) -> PyTree:
-        leaves, start = [], 0
-        for shape, dtype in zip(self.layout.shapes, self.layout.dtypes, strict=True):
-            stop = start + math.prod(shape)
-            leaf = values[:, start:stop].reshape(len(values), *shape)
-            whole = jnp.issubdtype(dtype, jnp.integer)
-            leaves.append((jnp.round(leaf) if whole else leaf).astype(dtype))
-            start = stop
-        return jax.tree.unflatten(self.layout.treedef, leaves)
-
-    def _ravel(self, solutions: PyTree) -> jax.Array:
-        leaves, treedef = jax.tree.flatten(solutions)
-        shapes = tuple(jnp.shape(leaf)[1:] for leaf in leaves)
-        if treedef != self.layout.treedef or shapes != self.layout.shapes:
-            raise ValueError(
-                f"solutions: got {treedef} with shapes {shapes} after the leading axis, "
-                f"want {self.layout.treedef} with {self.layout.shapes}"
-            )
-        flat = [jnp.reshape(leaf, (len(leaf), -1)).astype(float) for leaf in leaves]
-        return jnp.concatenate(flat, axis=1)
-
-
-def layout_of(example: PyTree) -> Layout:
-    """Structure, shapes and dtypes of an example solution.
-
-    Raises:
-        TypeError: a leaf is not an array of floats or integers.
-        ValueError: there is nothing to optimise.
-    """
-    leaves, treedef = jax.tree_util.tree_flatten_with_path(example)
-    shapes, dtypes = [], []
-    for path, leaf in leaves:
-        name = f"example{jax.tree_util.keystr(path)}"
-        shape, dtype = getattr(leaf, "shape", ()), getattr(leaf, "dtype", None)
-        if dtype is None and isinstance(leaf, int | float):
-            dtype = jnp.result_type(leaf)
-        if dtype is None or isinstance(leaf, bool):
-            raise TypeError(f"{name}: got {leaf!r}, want an array")
-        if not any(jnp.issubdtype(dtype, kind) for kind in (jnp.floating, jnp.integer)):
-            raise TypeError(f"{name}: got dtype {dtype}, want floats or integers")
-        shapes.append(tuple(shape))
-        dtypes.append(str(jax.dtypes.canonicalize_dtype(dtype)))
-    if sum(math.prod(shape) for shape in shapes) == 0:
-        raise ValueError("example: got no numbers, want at least one")
-    return Layout(treedef, tuple(shapes), tuple(dtypes))
 
 
 def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:

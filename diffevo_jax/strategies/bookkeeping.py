@@ -21,7 +21,8 @@ def update_best(
     """
     finite = jnp.where(jnp.isfinite(fitness), fitness, -jnp.inf)
     index = jnp.argmax(finite)
-    better = finite[index] > state.best_fitness
+    # Among equals the latest: noisy fitness that saturates is more reliable late in a run.
+    better = (finite[index] >= state.best_fitness) & jnp.isfinite(fitness[index])
     return (
         jnp.where(better, candidates[index], state.best_solution),
         jnp.where(better, finite[index], state.best_fitness),

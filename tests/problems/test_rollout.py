@@ -50,7 +50,7 @@ def play_cartpole(starts, probes, weights, max_steps=STEPS):
 
     def one(start, probe, weights):
         act = lambda o, carry: ((jnp.sum(weights * o) > 0).astype(jnp.int32), carry)
-        return play(Started(), Setting(start, probe), act, jax.random.key(0), max_steps)
+        return play(Started(), Setting(start, probe), act, (), jax.random.key(0), max_steps)
 
     return jax.vmap(one)(starts, probes, weights)
 
@@ -184,7 +184,7 @@ def still(observation, carry):
 
 def clock(act=still, max_steps=100, **params):
     episode = jax.jit(
-        jax.vmap(lambda p: play(Clock(), p, act, jax.random.key(0), max_steps))
+        jax.vmap(lambda p: play(Clock(), p, act, (), jax.random.key(0), max_steps))
     )({name: np.asarray(values) for name, values in params.items()})
     return jax.tree.map(lambda leaf: leaf.tolist(), episode)
 
@@ -249,7 +249,7 @@ class Dice:
 @jax.jit
 def throw(key, max_steps):
     act = lambda observation, carry: (observation, carry)
-    return play(Dice(), (), act, key, max_steps).total_reward
+    return play(Dice(), (), act, (), key, max_steps).total_reward
 
 
 def test_reset_and_steps_get_keys_of_their_own():

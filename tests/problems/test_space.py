@@ -274,7 +274,8 @@ bounds = st.tuples(
 points = hnp.arrays(
     np.float32,
     (4, 3),
-    elements=st.floats(-1e6, 1e6, width=32) | st.sampled_from([2.0, -2.0, 0.0, 3e38]),
+    elements=st.floats(-1e6, 1e6, width=32)
+    | st.sampled_from([2.0, -2.0, 0.0, float(np.float32(3e38))]),
 )
 
 
