@@ -1,8 +1,6 @@
 """Policies in gymnax environments: the reward of an episode is the fitness."""
 
 import dataclasses
-import difflib
-import functools
 import math
 from typing import Any
 
@@ -11,14 +9,18 @@ import jax.numpy as jnp
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Evaluation, Policy, PyTree
+from diffevo_jax.problems.environments import (
+    environment,
+    normalise,
+    output_shape,
+    to_action,
+)
 from diffevo_jax.problems.policies import MLP
-from diffevo_jax.problems.rollout import Episode, play
+from diffevo_jax.problems.rollout import Episode, Game, Shared, play, play_lanes
 from diffevo_jax.problems.space import Space
 from diffevo_jax.pytree import Number
 
 OBSERVATIONS = ("space", "none")
-#: Bounds beyond this count as +-1 when observations are normalised, as in the paper.
-_UNBOUNDED = 1e3
 
 
 @pytree.dataclass
@@ -88,13 +90,7 @@ class Control:
             )
         if self.max_steps is not None:
             pytree.check_count("Control.max_steps", self.max_steps)
-        elif self.env_params is not None:
-            limit = pytree.concrete(self.env_params.max_steps_in_episode)
-            if limit is not None and limit > self.episode_limit:
-                raise ValueError(
-                    f"Control.max_steps: got None with a limit of {limit} in env_params, "
-                    f"want max_steps={limit} (the loop is compiled for a fixed limit)"
-                )
+        self._check_limit()
         self._check_policy()
 
     def init(self, key: jax.Array) -> tuple[()]:
@@ -106,23 +102,36 @@ class Control:
     ) -> tuple[Evaluation, tuple[()]]:
         """Play N policies; measures are the episodes, :class:`Episode` of (N, E) arrays."""
         num_solutions = len(jax.tree.leaves(solutions)[0])
-        keys = jax.random.split(key, (num_solutions, self.num_episodes))
-        over_episodes = jax.vmap(self.play, in_axes=(0, None))
-        episodes = jax.vmap(over_episodes)(keys, solutions)
+        shape = (num_solutions, self.num_episodes)
+        each = lambda leaf: jnp.repeat(leaf, self.num_episodes, axis=0)
+        episodes = play_lanes(
+            self._game(),
+            (self._policy(), self.env_params),
+            jax.tree.map(each, solutions),
+            jax.random.split(key, (math.prod(shape), 2)),
+        )
+        episodes = jax.tree.map(lambda leaf: leaf.reshape(shape), episodes)
         fitness = jnp.mean(episodes.total_reward, axis=1)
         return Evaluation(fitness=fitness, measures=episodes), problem_state
 
     def play(self, key: jax.Array, policy_params: PyTree) -> Episode:
         """Play one episode with one policy's weights."""
-        env, _ = environment(self.env_name)
-        env_params, policy = self._env_params(), self._policy()
+        shared, keys = (self._policy(), self.env_params), jax.random.split(key)
+        return play(self._game(), shared, policy_params, keys)
 
-        def act(observation: PyTree, carry: PyTree) -> tuple[jax.Array, PyTree]:
-            output, carry = policy.apply(policy_params, self._normalise(observation), carry)
-            return _to_action(output, env.action_space(env_params)), carry
+    def _game(self) -> Game:
+        env, defaults = environment(self.env_name)
 
-        carry = policy.initial_carry()
-        return play(env, env_params, act, carry, key, self.episode_limit)
+        def act(
+            shared: Shared, policy_params: PyTree, observation: PyTree, carry: PyTree
+        ) -> tuple[jax.Array, PyTree]:
+            policy, env_params = shared
+            if self.observation == "space":
+                observation = normalise(observation, env.observation_space(env_params))
+            output, carry = policy.apply(policy_params, observation, carry)
+            return to_action(output, env.action_space(env_params)), carry
+
+        return Game(env, defaults, act, self.episode_limit)
 
     def _env_params(self) -> PyTree:
         return environment(self.env_name)[1] if self.env_params is None else self.env_params
@@ -131,7 +140,7 @@ class Control:
         """The policy; an MLP without a width of its own takes the environment's."""
         if isinstance(self.policy, MLP) and self.policy.num_outputs is None:
             env, _ = environment(self.env_name)
-            shape = _output_shape(env.action_space(self._env_params()))
+            shape = output_shape(env.action_space(self._env_params()))
             return pytree.replace(self.policy, num_outputs=math.prod(shape))
         return self.policy
 
@@ -151,10 +160,25 @@ class Control:
         env, _ = environment(self.env_name)
         return normalise(observation, env.observation_space(self._env_params()))
 
+    def _check_limit(self) -> None:
+        limit = pytree.concrete(self._env_params().max_steps_in_episode)
+        if limit is None:
+            return
+        if self.max_steps is None and limit > self.episode_limit:
+            raise ValueError(
+                f"Control.max_steps: got None with a limit of {limit} in env_params, "
+                f"want max_steps={limit} (the loop is compiled for a fixed limit)"
+            )
+        if self.max_steps is not None and self.max_steps > limit:
+            raise ValueError(
+                f"Control.max_steps: got {self.max_steps}, want at most {limit}, the limit "
+                f"of {self.env_name}; more needs env_params with max_steps_in_episode"
+            )
+
     def _check_policy(self) -> None:
         env, _ = environment(self.env_name)
         space = env.action_space(self._env_params())
-        want = _output_shape(space)
+        want = output_shape(space)
 
         def output(key: jax.Array, weights: PyTree) -> Any:
             carry = self._policy().initial_carry()
@@ -170,76 +194,3 @@ class Control:
                 f"Control.policy: got an output of shape {shape}, want {want} "
                 f"for {self.env_name}, whose actions are {space!r}"
             )
-
-
-@functools.lru_cache
-def environment(env_name: str) -> tuple[Any, Any]:
-    """Build a gymnax environment once: the object and its default parameters.
-
-    Raises:
-        ValueError: the name is not registered (the message has the closest ones), or the
-            environment cannot be built.
-    """
-    import gymnax  # here, not above: it pulls in pandas and seaborn
-
-    if env_name not in gymnax.registered_envs:
-        close = difflib.get_close_matches(env_name, gymnax.registered_envs, 3, 0.3)
-        raise ValueError(
-            f"env_name: got {env_name!r}, want a registered gymnax environment, "
-            f"for example {', '.join(close or gymnax.registered_envs[:3])}"
-        )
-    try:
-        with jax.ensure_compile_time_eval():
-            return gymnax.make(env_name)
-    except Exception as error:
-        raise ValueError(
-            f"env_name: {env_name} cannot be built here: {type(error).__name__}: {error}"
-        ) from error
-
-
-def normalise(observation: PyTree, space: Any) -> PyTree:
-    """Scale observations by the bounds of their space to zero mean and unit variance.
-
-    A uniform variable on the bounds gets unit variance. Bounds beyond 1000 count as +-1;
-    where the bounds are equal the result is 0. Discrete observations become one-hot.
-
-    Args:
-        observation: as the environment gives it.
-        space: its gymnax space: Box, Discrete, or Dict and Tuple of them.
-
-    Returns:
-        A pytree of float arrays.
-    """
-    children = getattr(space, "spaces", None)
-    if isinstance(children, dict):
-        return {name: normalise(observation[name], children[name]) for name in children}
-    if children is not None:
-        return tuple(map(normalise, observation, children))
-    if hasattr(space, "n"):
-        return jax.nn.one_hot(observation, space.n, dtype=float)
-    low, high = (jnp.asarray(bound, dtype=float) for bound in (space.low, space.high))
-    low = jnp.where(low < -_UNBOUNDED, -1.0, low)
-    high = jnp.where(high > _UNBOUNDED, 1.0, high)
-    width = jnp.where(high > low, high - low, 1.0)
-    share = 2 * (jnp.asarray(observation, dtype=float) - low) / width - 1
-    return jnp.where(high > low, math.sqrt(3) * share, 0.0)
-
-
-def _output_shape(space: Any) -> tuple[int, ...]:
-    """What a policy must put out for actions of this space."""
-    if hasattr(space, "n"):
-        return (int(space.n),)
-    if hasattr(space, "spaces"):
-        raise ValueError(f"env_name: got actions of {space!r}, want a Discrete or a Box")
-    return tuple(space.shape)
-
-
-def _to_action(output: jax.Array, space: Any) -> jax.Array:
-    """Turn a policy's output into an action of the space."""
-    if hasattr(space, "n"):
-        return jnp.argmax(jnp.ravel(output)).astype(space.dtype)
-    output = jnp.reshape(output, space.shape)
-    low, high = (jnp.asarray(bound, dtype=float) for bound in (space.low, space.high))
-    bounded = (low > -_UNBOUNDED) & (high < _UNBOUNDED)
-    stretched = 0.5 * (low + high) + 0.5 * (high - low) * jnp.tanh(output)
-    return jnp.where(bounded, stretched, output)

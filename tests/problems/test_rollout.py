@@ -8,11 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffevo_jax.problems.rollout import play
+from diffevo_jax.problems import MLP
+from diffevo_jax.problems.rollout import Episode, Game, play
 
 CARTPOLE, CARTPOLE_PARAMS = gymnax.make("CartPole-v1")
 #: Pushing left or right is chaotic: in the long run float32 and float64 part ways.
 STEPS = 100
+
+
+def lane(environment, env_params, act, key, max_steps) -> Episode:
+    """One episode of a policy without weights."""
+    game = Game(
+        environment, None, lambda shared, weights, seen, carry: act(seen, carry), max_steps
+    )
+    return play(game, (MLP(), env_params), (), jax.random.split(key))
 
 
 # CartPole from a given start, whose reward may be a number of the observation
@@ -50,7 +59,7 @@ def play_cartpole(starts, probes, weights, max_steps=STEPS):
 
     def one(start, probe, weights):
         act = lambda o, carry: ((jnp.sum(weights * o) > 0).astype(jnp.int32), carry)
-        return play(Started(), Setting(start, probe), act, (), jax.random.key(0), max_steps)
+        return lane(Started(), Setting(start, probe), act, jax.random.key(0), max_steps)
 
     return jax.vmap(one)(starts, probes, weights)
 
@@ -184,7 +193,7 @@ def still(observation, carry):
 
 def clock(act=still, max_steps=100, **params):
     episode = jax.jit(
-        jax.vmap(lambda p: play(Clock(), p, act, (), jax.random.key(0), max_steps))
+        jax.vmap(lambda p: lane(Clock(), p, act, jax.random.key(0), max_steps))
     )({name: np.asarray(values) for name, values in params.items()})
     return jax.tree.map(lambda leaf: leaf.tolist(), episode)
 
@@ -249,7 +258,7 @@ class Dice:
 @jax.jit
 def throw(key, max_steps):
     act = lambda observation, carry: (observation, carry)
-    return play(Dice(), (), act, (), key, max_steps).total_reward
+    return lane(Dice(), (), act, key, max_steps).total_reward
 
 
 def test_reset_and_steps_get_keys_of_their_own():

@@ -1,0 +1,87 @@
+"""gymnax environments: built once, observations scaled, outputs turned into actions."""
+
+import difflib
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from diffevo_jax.base import PyTree
+
+#: Bounds beyond this count as +-1 when observations are normalised, as in the paper.
+_UNBOUNDED = 1e3
+
+
+@functools.lru_cache
+def environment(env_name: str) -> tuple[Any, Any]:
+    """Build a gymnax environment once: the object and its default parameters.
+
+    Raises:
+        ValueError: the name is not registered (the message has the closest ones), or the
+            environment cannot be built.
+    """
+    import gymnax  # here, not above: it pulls in pandas and seaborn
+
+    if env_name not in gymnax.registered_envs:
+        close = difflib.get_close_matches(env_name, gymnax.registered_envs, 3, 0.3)
+        raise ValueError(
+            f"env_name: got {env_name!r}, want a registered gymnax environment, "
+            f"for example {', '.join(close or gymnax.registered_envs[:3])}"
+        )
+    try:
+        with jax.ensure_compile_time_eval():
+            return gymnax.make(env_name)
+    except Exception as error:
+        raise ValueError(
+            f"env_name: {env_name} cannot be built here: {type(error).__name__}: {error}"
+        ) from error
+
+
+def normalise(observation: PyTree, space: Any) -> PyTree:
+    """Scale observations by the bounds of their space to zero mean and unit variance.
+
+    A uniform variable on the bounds gets unit variance. Bounds beyond 1000 count as +-1;
+    where the bounds are equal the result is 0. Discrete observations become one-hot.
+
+    Args:
+        observation: as the environment gives it.
+        space: its gymnax space: Box, Discrete, or Dict and Tuple of them.
+
+    Returns:
+        A pytree of float arrays.
+    """
+    children = getattr(space, "spaces", None)
+    if isinstance(children, dict):
+        return {name: normalise(observation[name], children[name]) for name in children}
+    if children is not None:
+        return tuple(map(normalise, observation, children))
+    if hasattr(space, "n"):
+        return jax.nn.one_hot(observation, space.n, dtype=float)
+    low, high = (jnp.asarray(bound, dtype=float) for bound in (space.low, space.high))
+    low = jnp.where(low < -_UNBOUNDED, -1.0, low)
+    high = jnp.where(high > _UNBOUNDED, 1.0, high)
+    width = jnp.where(high > low, high - low, 1.0)
+    share = 2 * (jnp.asarray(observation, dtype=float) - low) / width - 1
+    return jnp.where(high > low, math.sqrt(3) * share, 0.0)
+
+
+def output_shape(space: Any) -> tuple[int, ...]:
+    """What a policy must put out for actions of this space."""
+    if hasattr(space, "n"):
+        return (int(space.n),)
+    if hasattr(space, "spaces"):
+        raise ValueError(f"env_name: got actions of {space!r}, want a Discrete or a Box")
+    return tuple(space.shape)
+
+
+def to_action(output: jax.Array, space: Any) -> jax.Array:
+    """Turn a policy's output into an action of the space."""
+    if hasattr(space, "n"):
+        return jnp.argmax(jnp.ravel(output)).astype(space.dtype)
+    output = jnp.reshape(output, space.shape)
+    low, high = (jnp.asarray(bound, dtype=float) for bound in (space.low, space.high))
+    bounded = (low > -_UNBOUNDED) & (high < _UNBOUNDED)
+    stretched = 0.5 * (low + high) + 0.5 * (high - low) * jnp.tanh(output)
+    return jnp.where(bounded, stretched, output)

@@ -1,0 +1,109 @@
+"""Many lanes on the ladder play the same episodes as each alone."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import diffevo_jax as de
+from diffevo_jax.problems import rollout
+
+
+def remember(weights, observation, carry):
+    """A recurrent policy: the action follows a leaky sum of what it has seen."""
+    carry = 0.9 * carry + observation
+    return weights @ carry, carry
+
+
+RECURRENT = de.problems.Policy(
+    init=lambda key, observation: jnp.zeros((2, observation.size)),
+    apply=remember,
+    initial_carry=lambda: jnp.zeros(4),
+)
+PROBLEMS = {
+    "cartpole": de.problems.Control("CartPole-v1", max_steps=60),
+    "recurrent": de.problems.Control("CartPole-v1", policy=RECURRENT, max_steps=60),
+    "random steps": de.problems.Control("Catch-bsuite", max_steps=30),
+}
+
+
+@pytest.fixture(autouse=True)
+def small_ladder(monkeypatch) -> None:
+    """Chunks of at most 64 lanes, then 16, then 4."""
+    monkeypatch.setattr(rollout, "CPU_LANES", 64)
+    monkeypatch.setattr(rollout, "SHRINK", 4)
+    monkeypatch.setattr(rollout, "SMALLEST", 4)
+
+
+def weights_of(problem: de.problems.Control, count: int):
+    return problem.space.decode(problem.space.sample(jax.random.key(1), count))
+
+
+def alone(problem: de.problems.Control, key, weights):
+    """Each lane by itself: the definition."""
+    shared = (problem._policy(), problem.env_params)
+    one = functools.partial(rollout.play, problem._game(), shared)
+    keys = jax.random.split(key, (len(jax.tree.leaves(weights)[0]), 2))
+    return jax.jit(jax.vmap(one))(weights, keys)
+
+
+def together(problem: de.problems.Control, key, weights):
+    return problem.evaluate(key, (), weights)[0].measures
+
+
+def assert_same(lanes, definition) -> None:
+    for ours, wanted in zip(
+        jax.tree.leaves(lanes), jax.tree.leaves(definition), strict=True
+    ):
+        np.testing.assert_array_equal(np.ravel(ours), np.ravel(wanted))
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize("count", [1, 64, 150], ids=["one", "a chunk", "three chunks"])
+def test_lanes_play_what_each_plays_alone(name, count, key) -> None:
+    problem, weights = PROBLEMS[name], weights_of(PROBLEMS[name], count)
+    lanes = jax.jit(functools.partial(together, problem))(key, weights)
+    assert_same(lanes, alone(problem, key, weights))
+
+
+def test_runs_under_vmap_are_more_lanes(key) -> None:
+    problem, keys = PROBLEMS["cartpole"], jax.random.split(key, 5)
+    weights = weights_of(problem, 20)
+    # given one population that five runs share, so that only the keys have a run axis
+    lanes = jax.jit(jax.vmap(lambda key: together(problem, key, weights)))(keys)
+    for run, run_key in enumerate(keys):
+        mine = jax.tree.map(lambda leaf, run=run: leaf[run], lanes)
+        assert_same(mine, alone(problem, run_key, weights))
+
+
+def test_every_run_can_have_an_environment_of_its_own(key) -> None:
+    defaults = de.problems.control.environment("CartPole-v1")[1]
+    weights = weights_of(PROBLEMS["cartpole"], 20)
+
+    def played(gravity, player):
+        params = defaults.replace(gravity=gravity)
+        problem = de.replace(PROBLEMS["cartpole"], env_params=params)
+        return player(problem, key, weights)
+
+    gravities = jnp.array([1.0, 9.8, 50.0])
+    lanes = jax.jit(jax.vmap(functools.partial(played, player=together)))(gravities)
+    for run, gravity in enumerate(gravities):
+        mine = jax.tree.map(lambda leaf, run=run: leaf[run], lanes)
+        assert_same(mine, played(gravity, alone))
+    assert len(set(lanes.length.sum(axis=(1, 2)).tolist())) == 3
+
+
+def test_nested_vmap_is_more_lanes_still(key) -> None:
+    problem, keys = PROBLEMS["cartpole"], jax.random.split(key, (2, 3))
+    weights = weights_of(problem, 10)
+    play = lambda key: together(problem, key, weights).length
+    lanes = jax.jit(jax.vmap(jax.vmap(play)))(keys)
+    one = alone(problem, keys[1, 2], weights).length
+    np.testing.assert_array_equal(lanes[1, 2].ravel(), one)
+
+
+def test_the_ladder_gets_smaller_and_stops() -> None:
+    assert rollout._rungs(64) == [16, 4]
+    assert rollout._rungs(3) == []
