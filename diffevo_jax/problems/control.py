@@ -121,12 +121,13 @@ class Control:
 
     def _game(self) -> Game:
         env, defaults = environment(self.env_name)
+        scaled = self.observation == "space"  # act may not close over traced fields
 
         def act(
             shared: Shared, policy_params: PyTree, observation: PyTree, carry: PyTree
         ) -> tuple[jax.Array, PyTree]:
             policy, env_params = shared
-            if self.observation == "space":
+            if scaled:
                 observation = normalise(observation, env.observation_space(env_params))
             output, carry = policy.apply(policy_params, observation, carry)
             return to_action(output, env.action_space(env_params)), carry

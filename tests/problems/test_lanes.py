@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental import checkify
 
 import diffevo_jax as de
 from diffevo_jax.problems import rollout
@@ -107,3 +108,17 @@ def test_nested_vmap_is_more_lanes_still(key) -> None:
 def test_the_ladder_gets_smaller_and_stops() -> None:
     assert rollout._rungs(64) == [16, 4]
     assert rollout._rungs(3) == []
+
+
+def test_nothing_leaks_and_no_key_is_used_twice(key) -> None:
+    problem, strategy = PROBLEMS["cartpole"], de.DiffusionEvolution(2)
+    with jax.checking_leaks(), jax.debug_key_reuse(True):
+        result = de.evolve(key, strategy, problem, population_size=9)
+    assert bool(result.state.done)
+
+
+def test_checkify_sees_no_float_error(key) -> None:
+    problem, strategy = PROBLEMS["cartpole"], de.DiffusionEvolution(2)
+    run = lambda key: de.evolve(key, strategy, problem, population_size=9).fitness
+    error, _ = checkify.checkify(jax.jit(run), errors=checkify.float_checks)(key)
+    assert error.get() is None
