@@ -11,12 +11,14 @@ import re
 import paper_control
 import paper_landscapes
 import paper_steps
+import speed
 from common import ROOT, load
 
 TABLES = {
     "paper_control": lambda rows: paper_control.report(rows),
     "paper_landscapes": lambda rows: paper_landscapes.report(rows["compared"]),
     "paper_steps": lambda rows: paper_steps.report(rows),
+    "speed": lambda rows: speed.report(rows),
 }
 
 
