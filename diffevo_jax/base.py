@@ -35,7 +35,8 @@ class Info:
     #: () noise level sigma at which the generation was evaluated, in unit deviations.
     sigma: jax.Array
     #: () effective number of individuals that answer for one, its mean over the population,
-    #: in [1, N]. Near 1 there is no selection.
+    #: in [1, N]. Near 1 a single one does: oneself if ``self_weight`` is near 1, else the
+    #: best, which is greedy selection.
     effective_sample_size: jax.Array
     #: () weight that an individual has in its own estimate, its mean over the population,
     #: in [0, 1]. Near 1 there is no selection.

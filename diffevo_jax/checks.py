@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Problem, Strategy
@@ -29,6 +30,9 @@ def check_population(name: str, population: Any) -> jax.Array:
         raise ValueError(
             f"{name}: got shape {array.shape}, want (N, D) with N >= 1 and D >= 1"
         )
+    known = pytree.concrete(array)
+    if known is not None and not np.isfinite(known).all():
+        raise ValueError(f"{name}: got NaN or infinity, want finite numbers")
     return array.astype(float)
 
 
@@ -64,6 +68,12 @@ def check_run(
 ) -> None:
     """Check the arguments of :func:`evolve`; raise ValueError or TypeError."""
     check_key("key", key)
+    for name, part, member in (
+        ("strategy", strategy, "ask"),
+        ("problem", problem, "space"),
+    ):
+        if isinstance(part, type) or not hasattr(part, member):
+            raise TypeError(f"{name}: got {part!r}, want an object with {member!r}")
     for part in (strategy, problem):
         if pytree.is_component(part):
             pytree.validate(part)

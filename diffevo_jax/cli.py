@@ -229,6 +229,8 @@ def _flags(component: Any) -> Iterator[Any]:
             hint = hints[name] if _PLAIN.issuperset(inner) else None
         elif "number" in field.metadata or isinstance(value, float):
             hint = float
+        elif type(value) is int:  # of an environment
+            hint = int
         if hint is not None and name not in _DECIDED:
             hint = Annotated[hint, tyro.conf.arg(name="" if name in _FLAT else None)]
             yield StructFieldSpec(name, hint, value, text)

@@ -23,7 +23,8 @@ class Gaussian:
     Prefer it in two or three dimensions, where it keeps several modes apart.
 
     Args:
-        kappa: factor on the squared distance; 1 is exact, 0 makes everyone a neighbour.
+        kappa: factor on the squared distance, in [0, 1e6]; 1 is exact, 0 makes everyone a
+            neighbour.
 
     Example:
         >>> import diffevo_jax as de
@@ -34,7 +35,7 @@ class Gaussian:
         Zhang et al., 2024, arXiv:2410.02543, eq. 9.
     """
 
-    kappa: Number = pytree.number(default=1.0, low=0.0)
+    kappa: Number = pytree.number(default=1.0, low=0.0, high=1e6)
 
     def init(self, key: jax.Array, dim: int) -> tuple[()]:
         """Nothing is drawn."""

@@ -63,7 +63,12 @@ def entropy(population: jax.Array, cell: float | jax.Array = 0.1) -> jax.Array:
         arXiv:2410.02543, section 4.1.
     """
     cells = jnp.round(population / cell)
-    shared = jnp.all(cells[:, None, :] == cells[None, :, :], axis=-1)
+
+    def also_in(axis: jax.Array, shared: jax.Array) -> jax.Array:
+        return shared & (cells[:, None, axis] == cells[None, :, axis])
+
+    everyone = jnp.ones((len(cells), len(cells)), bool)
+    shared = jax.lax.fori_loop(0, cells.shape[1], also_in, everyone)
     return -jnp.mean(jnp.log2(jnp.mean(shared, axis=1)))
 
 

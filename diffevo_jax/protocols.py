@@ -77,7 +77,9 @@ def landscape(name: str, *, dim: int = 2, num_generations: int | None = None) ->
     peaks = name in PEAKS
     return Protocol(
         strategy=DiffusionEvolution(
-            num_generations=num_generations or (100 if peaks else 25),
+            num_generations=(100 if peaks else 25)
+            if num_generations is None
+            else num_generations,
             grid=noise.Linear() if peaks else noise.Cosine(),
             kernel=kernels.Gaussian(),
             shaping=shaping.Identity(),

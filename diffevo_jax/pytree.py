@@ -88,9 +88,28 @@ def dataclass(cls: type[T]) -> type[T]:
     meta: list[str] = []
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
         (meta if field.metadata.get("static") else data).append(field.name)
-    jax.tree_util.register_dataclass(cls, data_fields=data, meta_fields=meta)
+    _register(cls, data, meta)
     cls.__is_component__ = True  # type: ignore[attr-defined]
     return cls
+
+
+def _register(cls: type[Any], data: list[str], meta: list[str]) -> None:
+    """Register a class as a pytree.
+
+    Not by ``jax.tree_util.register_dataclass``: in JAX 0.10 and 0.11 trees of different
+    dataclasses with fields alike compare equal, and ``jit`` may run the program of another.
+    """
+    values = lambda node, names: tuple(getattr(node, name) for name in names)
+    keys = [jax.tree_util.GetAttrKey(name) for name in data]
+    jax.tree_util.register_pytree_with_keys(
+        cls,
+        lambda node: (
+            tuple(zip(keys, values(node, data), strict=True)),
+            values(node, meta),
+        ),
+        lambda aux, leaves: cls(**dict(zip(meta + data, (*aux, *leaves), strict=True))),
+        lambda node: (values(node, data), values(node, meta)),
+    )
 
 
 def is_component(value: Any) -> bool:
@@ -191,10 +210,19 @@ def validate(component: Any) -> None:
         if "numbers" in field.metadata:
             for leaf in jax.tree.leaves(value):
                 _check_type(name, leaf)
+        if not field.metadata:
+            _check_leaves(name, value)
         for part in _parts(value):
             validate(part)
     if hasattr(component, "check"):
         component.check()
+
+
+def _check_leaves(name: str, value: Any) -> None:
+    for leaf in jax.tree.leaves(value, is_leaf=is_component):
+        number_like = hasattr(leaf, "dtype") or isinstance(leaf, int | float)
+        if not is_component(leaf) and not number_like:
+            raise TypeError(f"{name}: got {leaf!r}, want a component or arrays")
 
 
 def _parts(value: Any) -> Sequence[Any]:

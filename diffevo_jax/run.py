@@ -57,17 +57,30 @@ def iterate(
         True
     """
     runs = getattr(key, "ndim", 0)
-    if runs > 1:
-        raise ValueError(f"key: got shape {key.shape}, want () or (R,)")
+    if runs > 1 or (runs and not len(key)):
+        raise ValueError(f"key: got shape {key.shape}, want () or (R,) with R >= 1")
     first = key[0] if runs else key
     check_run(first, strategy, problem, population_size, population, record)
     pytree.check_count("chunk_size", chunk_size)
     strategy, problem = pytree.strong(strategy), pytree.strong(problem)
-    total = strategy.num_generations
-    length = min(chunk_size, total)
+    length = min(chunk_size, strategy.num_generations)
     begin_runs, advance_runs = _programs(jax.default_backend())
     begin = functools.partial(begin_runs, population_size=population_size)
     advance = functools.partial(advance_runs, length=length, record=tuple(record))
+    return _iterate(begin, advance, key, strategy, problem, population)
+
+
+def _iterate(
+    begin: Any,
+    advance: Any,
+    key: jax.Array,
+    strategy: Strategy,
+    problem: Problem,
+    population: jax.Array | None,
+) -> Iterator[Result]:
+    """The loop of :func:`iterate`, which has checked its arguments at once."""
+    runs, length = key.ndim, advance.keywords["length"]
+    total = strategy.num_generations
     progress = _prepare(begin, advance, key, strategy, problem, population)
     chunks = []
     for done in range(0, total, length):

@@ -165,8 +165,8 @@ def test_the_help_has_a_flag_for_every_number_of_a_control_problem(capsys) -> No
     assert cli.main(["evolve", "pendulum", "--help"]) == 0
     shown = capsys.readouterr().out
     absent = [name for name in wanted if f"--{kebab(name)} " not in shown]
-    # The name of the problem says the first; the others are not numbers.
-    assert absent == ["env_name", "env_params", "env_params.max_steps_in_episode"]
+    # The name of the problem says the first; the other is not a number.
+    assert absent == ["env_name", "env_params"]
 
 
 def test_the_help_fits_the_terminal_and_explains(capsys, monkeypatch) -> None:

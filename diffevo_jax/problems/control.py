@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Evaluation, Policy, PyTree
@@ -90,7 +91,7 @@ class Control:
             )
         if self.max_steps is not None:
             pytree.check_count("Control.max_steps", self.max_steps)
-        self._check_limit()
+        self._check_env_params()
         self._check_policy()
 
     def init(self, key: jax.Array) -> tuple[()]:
@@ -161,7 +162,19 @@ class Control:
         env, _ = environment(self.env_name)
         return normalise(observation, env.observation_space(self._env_params()))
 
-    def _check_limit(self) -> None:
+    def _check_env_params(self) -> None:
+        _, defaults = environment(self.env_name)
+        structures: list[Any] = [
+            jax.tree.structure(params) for params in (self._env_params(), defaults)
+        ]
+        if structures[0] != structures[1]:
+            raise TypeError(
+                f"Control.env_params: got {structures[0]}, want {structures[1]}, for "
+                "example the default parameters with .replace(...)"
+            )
+        for leaf in map(pytree.concrete, jax.tree.leaves(self.env_params)):
+            if leaf is not None and not np.isfinite(leaf).all():
+                raise ValueError(f"Control.env_params: got {leaf}, want finite numbers")
         limit = pytree.concrete(self._env_params().max_steps_in_episode)
         if limit is None:
             return

@@ -161,7 +161,7 @@ class Landscape:
     @property
     def space(self) -> Space:
         """Vectors (D,), unbounded."""
-        return Space(jax.ShapeDtypeStruct((self.dim,), jnp.float32), scale=self.scale)
+        return Space(jax.ShapeDtypeStruct((self.dim,), jnp.result_type(float)), self.scale)
 
     def check(self) -> None:
         """Raise ValueError if there is no such landscape."""

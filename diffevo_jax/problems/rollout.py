@@ -32,7 +32,7 @@ class Episode:
     """What an episode came to.
 
     Attributes:
-        total_reward: () sum of rewards until the end.
+        total_reward: () sum of rewards until the end; NaN if an observation was not finite.
         length: () int32, steps taken.
         terminated: () bool, whether the environment ended it, not the time limit.
     """
@@ -111,6 +111,9 @@ def step(game: Game, shared: Shared, policy_params: PyTree, lane: Lane) -> Lane:
     observation, env_state, reward, terminated, _ = environment.step_env(
         jax.random.fold_in(lane.key, episode.length), lane.env_state, action, env_params
     )
+    # A simulation that breaks down never ends in most environments: it has failed.
+    sound = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(observation)]
+    reward = jnp.where(functools.reduce(jnp.logical_and, sound), reward, jnp.nan)
     after = Episode(
         total_reward=episode.total_reward + reward,
         length=episode.length + 1,

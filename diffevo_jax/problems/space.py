@@ -166,7 +166,7 @@ class Space:
         if self.boundary == "tanh":
             share = jnp.tanh(share)
         lower, upper = self._flat("lower"), self._flat("upper")
-        return jnp.clip(middle + half * share, lower, upper)  # rounding cannot leave it
+        return jnp.clip(middle + half * share, lower, upper)  # rounding, in float32
 
     def _middle_and_half(self) -> tuple[jax.Array, jax.Array]:
         lower, upper = self._flat("lower"), self._flat("upper")

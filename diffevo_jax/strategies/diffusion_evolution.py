@@ -11,6 +11,7 @@ ICLR 2025, arXiv:2410.02543.
 """
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -96,9 +97,9 @@ class DiffusionEvolution:
     def check(self) -> None:
         """Raise if the structure is not legal."""
         pytree.check_count("DiffusionEvolution.num_generations", self.num_generations)
-        if self.floor is not None and not self.floor > 0:
+        if self.floor is not None and not 0 < self.floor < math.inf:
             raise ValueError(
-                f"DiffusionEvolution.floor: got {self.floor}, want None or > 0"
+                f"DiffusionEvolution.floor: got {self.floor}, want None or > 0, finite"
             )
         num_levels(self.sampler, self.num_generations)
 
@@ -140,6 +141,9 @@ class DiffusionEvolution:
         measures: PyTree = (),
     ) -> tuple[DiffusionEvolutionState, Info]:
         """Learn the fitness ``(N,)`` of candidates; see :func:`diffevo_jax.tell`."""
+        sound = jnp.isfinite(candidates)
+        fitness = jnp.where(jnp.all(sound, axis=1), fitness, jnp.nan)
+        candidates = jnp.where(sound, candidates, 0.0)  # a broken individual has failed
         log_weight = shapings.log_weight(self.shaping, fitness, floor=self.floor)
         y = candidates * noise.canonical_scale(state.sigma)
         estimate = self._denoise(state, y, candidates, log_weight)

@@ -122,3 +122,19 @@ def test_checkify_sees_no_float_error(key) -> None:
     run = lambda key: de.evolve(key, strategy, problem, population_size=9).fitness
     error, _ = checkify.checkify(jax.jit(run), errors=checkify.float_checks)(key)
     assert error.get() is None
+
+
+def test_a_simulation_that_breaks_down_has_failed(key) -> None:
+    # given a gravity that makes the observations infinite
+    params = de.problems.control.environment("CartPole-v1")[1].replace(gravity=3e38)
+    problem = de.replace(PROBLEMS["cartpole"], env_params=params)
+    weights = weights_of(problem, 8)
+    fitness = problem.evaluate(key, (), weights)[0].fitness
+    assert not np.isfinite(fitness).all()
+
+
+def test_parameters_that_are_not_finite_are_refused(key) -> None:
+    params = de.problems.control.environment("CartPole-v1")[1].replace(gravity=np.nan)
+    problem = de.replace(PROBLEMS["cartpole"], env_params=params)
+    with pytest.raises(ValueError, match="Control.env_params: got nan, want finite"):
+        de.evolve(key, de.DiffusionEvolution(2), problem, population_size=4)
