@@ -136,5 +136,5 @@ def test_a_simulation_that_breaks_down_has_failed(key) -> None:
 def test_parameters_that_are_not_finite_are_refused(key) -> None:
     params = de.problems.control.environment("CartPole-v1")[1].replace(gravity=np.nan)
     problem = de.replace(PROBLEMS["cartpole"], env_params=params)
-    with pytest.raises(ValueError, match="Control.env_params: got nan, want finite"):
+    with pytest.raises(ValueError, match=r"env_params: got nan, want finite"):
         de.evolve(key, de.DiffusionEvolution(2), problem, population_size=4)
