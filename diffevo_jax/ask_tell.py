@@ -7,7 +7,7 @@ and no number of the strategy is baked into the compiled program.
 import jax
 import numpy as np
 
-from diffevo_jax import pytree
+from diffevo_jax import validation
 from diffevo_jax.base import Info, PyTree, StateT, Strategy
 from diffevo_jax.checks import check_fitness, check_key, check_population
 
@@ -46,7 +46,7 @@ def init(strategy: Strategy[StateT], key: jax.Array, population: jax.Array) -> S
         >>> bool(state.done), int(state.generation)
         (True, 3)
     """
-    pytree.validate(strategy)
+    validation.validate(strategy)
     check_key("key", key)
     population = check_population("population", population)
     return strategy.init(key, population)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from diffevo_jax import pytree
+from diffevo_jax import pytree, validation
 from diffevo_jax.base import Problem, Strategy
 
 #: What ``record=`` can keep of every generation, besides fields of the strategy's state.
@@ -76,12 +76,12 @@ def check_run(
             raise TypeError(f"{name}: got {part!r}, want an object with {member!r}")
     for part in (strategy, problem):
         if pytree.is_component(part):
-            pytree.validate(part)
+            validation.validate(part)
     if (population_size is None) == (population is None):
         got = "neither" if population is None else "both"
         raise ValueError(f"population_size, population: got {got}, want one of them")
     if population_size is not None:
-        pytree.check_count("population_size", population_size)
+        validation.check_count("population_size", population_size)
     else:
         dim = check_population("population", population).shape[1]
         if dim != problem.space.dim:

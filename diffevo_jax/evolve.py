@@ -127,7 +127,8 @@ def _evolve(
     progress = start(key, strategy, problem, population_size, population)
     generations = jnp.arange(strategy.num_generations, dtype=jnp.uint32)
     progress, (history, recorded) = jax.lax.scan(body, progress, generations)
-    return result_of(problem, progress, history, recorded)
+    best = best_solution(problem, progress.state.best_solution)
+    return result_of(progress, best, history, recorded)
 
 
 def start(
@@ -197,14 +198,14 @@ def generation(
 
 
 def result_of(
-    problem: Problem, progress: Progress, history: Info, recorded: dict[str, PyTree]
+    progress: Progress, best: PyTree, history: Info, recorded: dict[str, PyTree]
 ) -> Result:
-    """Turn the progress of a run, and what it left behind, into a result."""
+    """A run's result, from its progress, its decoded best solution, and what it left."""
     return Result(
         population=progress.population,
         fitness=progress.fitness,
         measures=progress.measures,
-        best_solution=best_solution(problem, progress.state.best_solution),
+        best_solution=best,
         best_fitness=progress.state.best_fitness,
         history=history,
         recorded=recorded,

@@ -12,7 +12,7 @@ further and pay with locality: above D of about 8 expect a single mode. Watch
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax import pytree
+from diffevo_jax import pytree, validation
 from diffevo_jax.pytree import Number
 
 
@@ -130,4 +130,4 @@ class RandomProjection:
 
     def check(self) -> None:
         """Raise ValueError if ``dim`` is not a positive int."""
-        pytree.check_count("RandomProjection.dim", self.dim)
+        validation.check_count("RandomProjection.dim", self.dim)

@@ -7,7 +7,7 @@ compiled program, and changing it compiles a new one. Every other field holds a 
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
@@ -50,7 +50,7 @@ def number(
         **options: as for :func:`dataclasses.field`, for example ``default=1.0``.
 
     Returns:
-        A dataclass field. Its range is checked by :func:`validate`, on concrete values.
+        A dataclass field. ``validation.validate`` checks its range, on concrete values.
     """
     limits = {"shape": shape, "low": low, "high": high, "above": above}
     return dataclasses.field(metadata={"number": limits}, **options)
@@ -83,14 +83,14 @@ def dataclass(cls: type[T]) -> type[T]:
         [0.5]
     """
     own_init = "__init__" in cls.__dict__
-    cls = dataclasses.dataclass(frozen=True, eq=False, init=not own_init)(cls)
+    made: Any = dataclasses.dataclass(frozen=True, eq=False, init=not own_init)(cls)
     data: list[str] = []
     meta: list[str] = []
-    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+    for field in dataclasses.fields(made):
         (meta if field.metadata.get("static") else data).append(field.name)
-    _register(cls, data, meta)
-    cls.__is_component__ = True  # type: ignore[attr-defined]
-    return cls
+    _register(made, data, meta)
+    made.__is_component__ = True
+    return made
 
 
 def _register(cls: type[Any], data: list[str], meta: list[str]) -> None:
@@ -125,7 +125,8 @@ def replace(component: T, **changes: Any) -> T:
         >>> de.replace(de.shaping.Boltzmann(), temperature=2.0)
         Boltzmann(temperature=2.0)
     """
-    return dataclasses.replace(component, **changes)  # type: ignore[type-var]
+    original: Any = component
+    return dataclasses.replace(original, **changes)
 
 
 def equal(first: Any, second: Any) -> bool:
@@ -161,8 +162,9 @@ def strong(tree: T) -> T:
             tree,
             is_leaf=is_component,
         )
+    component: Any = tree
     changes = {}
-    for field in dataclasses.fields(tree):  # type: ignore[arg-type]
+    for field in dataclasses.fields(component):
         if field.metadata.get("static"):
             continue
         value = getattr(tree, field.name)
@@ -189,89 +191,7 @@ def concrete(value: Any) -> np.ndarray | None:
     return None if isinstance(value, jax.core.Tracer) else np.asarray(value)
 
 
-def validate(component: Any) -> None:
-    """Check what can be known before running: types, shapes, concrete ranges.
-
-    Walks the component and the components in its fields; a component with rules across
-    fields has a method ``check``.
-
-    Raises:
-        TypeError: a number field holds something that is not a number.
-        ValueError: a number field is out of its range, not finite, or swept.
-    """
-    for field in dataclasses.fields(component):
-        value = getattr(component, field.name)
-        name = f"{type(component).__name__}.{field.name}"
-        if "number" in field.metadata:
-            limits = field.metadata["number"]
-            _check_type(name, value)
-            _check_shape(name, value, limits["shape"])
-            _check_range(name, value, limits["low"], limits["high"], limits["above"])
-        if "numbers" in field.metadata:
-            for leaf in jax.tree.leaves(value):
-                _check_type(name, leaf)
-        if not field.metadata:
-            _check_leaves(name, value)
-        for part in _parts(value):
-            validate(part)
-    if hasattr(component, "check"):
-        component.check()
-
-
-def _check_leaves(name: str, value: Any) -> None:
-    for leaf in jax.tree.leaves(value, is_leaf=is_component):
-        number_like = hasattr(leaf, "dtype") or isinstance(leaf, int | float)
-        if not is_component(leaf) and not number_like:
-            raise TypeError(f"{name}: got {leaf!r}, want a component or arrays")
-
-
-def _parts(value: Any) -> Sequence[Any]:
-    leaves = jax.tree.leaves(value, is_leaf=is_component)
-    return [leaf for leaf in leaves if is_component(leaf)]
-
-
-def _check_type(name: str, value: Any) -> None:
-    legal = int | float | np.number | np.ndarray | jax.Array
-    if isinstance(value, bool) or not isinstance(value, legal):
-        raise TypeError(f"{name}: got {value!r} ({type(value).__name__}), want a number")
-    kind = jnp.result_type(value)
-    if not (jnp.issubdtype(kind, jnp.floating) or jnp.issubdtype(kind, jnp.integer)):
-        raise TypeError(f"{name}: got {kind}, want a real number")
-
-
-def _check_shape(name: str, value: Any, shape: tuple[int, ...]) -> None:
-    if jnp.shape(value) != shape:
-        raise ValueError(
-            f"{name}: got shape {jnp.shape(value)}, want {shape}; "
-            "to run many settings at once, vmap over the component"
-        )
-
-
-def _check_range(name: str, value: Any, low: float, high: float, above: float) -> None:
-    known = concrete(value)
-    if known is None:
-        return
-    legal = np.isfinite(known) & (known >= low) & (known <= high) & (known > above)
-    if not legal.all():
-        raise ValueError(f"{name}: got {value}, want {_range(low, high, above)}")
-
-
-def _range(low: float, high: float, above: float) -> str:
-    parts = [f"> {above:g}"] if above > -math.inf else []
-    parts += [f">= {low:g}"] if low > -math.inf else []
-    parts += [f"<= {high:g}"] if high < math.inf else []
-    return "a number " + " and ".join(parts) if parts else "a number"
-
-
 def select(condition: jax.Array, first: T, second: T) -> T:
     """Leaf by leaf, ``first`` where a scalar condition holds, else ``second``."""
     pick: Callable[..., Any] = lambda a, b: jnp.where(condition, a, b)
     return jax.tree.map(pick, first, second)
-
-
-def check_count(name: str, value: Any, low: int = 1) -> None:
-    """Raise unless ``value`` is a Python int of at least ``low``."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name}: got {value!r} ({type(value).__name__}), want an int")
-    if value < low:
-        raise ValueError(f"{name}: got {value}, want an int >= {low}")

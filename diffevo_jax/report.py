@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from diffevo_jax import pytree
+from diffevo_jax import validation
 from diffevo_jax.checks import check_run
 from diffevo_jax.evolve import Result
 from diffevo_jax.progress import show_progress
@@ -74,8 +74,8 @@ def check(settings: Any) -> jax.Array:
     """
     options = settings.options
     _check_files(options)
-    pytree.check_count("seeds", options.seeds)
-    pytree.check_count(
+    validation.check_count("seeds", options.seeds)
+    validation.check_count(
         "chunk_size", 1 if options.chunk_size is None else options.chunk_size
     )
     if not 0 <= options.seed < 2**32:

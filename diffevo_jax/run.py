@@ -9,10 +9,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from diffevo_jax import pytree
+from diffevo_jax import pytree, validation
 from diffevo_jax.base import Info, Problem, PyTree, Strategy
 from diffevo_jax.checks import check_run
-from diffevo_jax.evolve import Progress, Result, best_solution, generation, start
+from diffevo_jax.evolve import (
+    Progress,
+    Result,
+    best_solution,
+    generation,
+    result_of,
+    start,
+)
 from diffevo_jax.progress import show_progress
 
 
@@ -61,7 +68,7 @@ def iterate(
         raise ValueError(f"key: got shape {key.shape}, want () or (R,) with R >= 1")
     first = key[0] if runs else key
     check_run(first, strategy, problem, population_size, population, record)
-    pytree.check_count("chunk_size", chunk_size)
+    validation.check_count("chunk_size", chunk_size)
     strategy, problem = pytree.strong(strategy), pytree.strong(problem)
     length = min(chunk_size, strategy.num_generations)
     begin_runs, advance_runs = _programs(jax.default_backend())
@@ -90,17 +97,8 @@ def _iterate(
         )
         chunks.append(jax.tree.map(functools.partial(_first, count, runs), rows))
         history, recorded = jax.tree.map(functools.partial(_join, runs), *chunks)
-        yield Result(
-            population=progress.population,
-            fitness=progress.fitness,
-            measures=progress.measures,
-            best_solution=_decode(problem, progress.state.best_solution),
-            best_fitness=progress.state.best_fitness,
-            history=history,
-            recorded=recorded,
-            state=progress.state,
-            problem_state=progress.problem_state,
-        )
+        best = _decode(problem, progress.state.best_solution)
+        yield result_of(progress, best, history, recorded)
 
 
 def run(

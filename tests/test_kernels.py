@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffevo_jax import kernels, pytree
+from diffevo_jax import kernels, validation
 
 LOG_WEIGHT = jnp.zeros(4)
 
@@ -124,4 +124,4 @@ def test_the_shadow_asks_for_full_precision():
 )
 def test_a_number_out_of_range_is_refused(kernel, message):
     with pytest.raises(ValueError, match=message):
-        pytree.validate(kernel)
+        validation.validate(kernel)

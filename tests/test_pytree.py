@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import diffevo_jax as de
-from diffevo_jax import pytree
+from diffevo_jax import pytree, validation
 
 
 @pytree.dataclass
@@ -182,7 +182,7 @@ def test_other_leaves_keep_their_kind_of_number():
 
 def test_legal_numbers_pass():
     for value in (0.0, 1, np.float64(2.0), jnp.asarray(2.0), np.int32(0)):
-        assert pytree.validate(Cooling(rate=value)) is None
+        assert validation.validate(Cooling(rate=value)) is None
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_a_number_out_of_range_is_named_with_what_came_and_what_was_wanted(
     changes, message
 ):
     with pytest.raises(ValueError, match=message):
-        pytree.validate(Cooling(**changes))
+        validation.validate(Cooling(**changes))
 
 
 @pytest.mark.parametrize(
@@ -210,23 +210,23 @@ def test_a_number_out_of_range_is_named_with_what_came_and_what_was_wanted(
 )
 def test_what_is_not_a_real_number_is_a_type_error_that_names_the_field(value):
     with pytest.raises(TypeError, match=r"Cooling\.rate: got .*want"):
-        pytree.validate(Cooling(rate=value))
+        validation.validate(Cooling(rate=value))
 
 
 def test_components_inside_containers_are_validated():
     with pytest.raises(ValueError, match=r"Cooling\.rate"):
-        pytree.validate(Nested(parts={"list": [1.0, Cooling(rate=-1.0)]}))
+        validation.validate(Nested(parts={"list": [1.0, Cooling(rate=-1.0)]}))
 
 
 def test_every_leaf_of_a_pytree_of_numbers_is_validated():
     with pytest.raises(TypeError, match=r"Nested\.weights: got 'a'"):
-        pytree.validate(Nested(parts=(), weights={"x": 1.0, "y": "a"}))
+        validation.validate(Nested(parts=(), weights={"x": 1.0, "y": "a"}))
 
 
 def test_traced_numbers_are_trusted():
     @jax.jit
     def inside(rate):
-        pytree.validate(Cooling(rate=rate))
+        validation.validate(Cooling(rate=rate))
         return rate
 
     assert float(inside(-5.0)) == -5.0
@@ -234,23 +234,23 @@ def test_traced_numbers_are_trusted():
 
 def test_the_rules_of_a_class_are_checked_too():
     with pytest.raises(ValueError, match=r"RandomProjection\.dim: got 0"):
-        pytree.validate(Nested(parts=[de.kernels.RandomProjection(dim=0)]))
+        validation.validate(Nested(parts=[de.kernels.RandomProjection(dim=0)]))
 
 
 @pytest.mark.parametrize("value", [1, 7, np.int64(3)])
 def test_counts_are_whole_numbers_from_one(value):
-    assert pytree.check_count("count", value) is None
+    assert validation.check_count("count", value) is None
 
 
 @pytest.mark.parametrize("value", [True, 2.0, "3", None, jnp.asarray(2)])
 def test_a_count_of_another_type_is_refused(value):
     with pytest.raises(TypeError, match=r"count: got .*want an int"):
-        pytree.check_count("count", value)
+        validation.check_count("count", value)
 
 
 def test_a_count_below_its_lowest_is_refused():
     with pytest.raises(ValueError, match=r"count: got 1, want an int >= 2"):
-        pytree.check_count("count", 1, low=2)
+        validation.check_count("count", 1, low=2)
 
 
 def test_classes_with_fields_alike_are_never_confused():

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 
-from diffevo_jax import noise, pytree, samplers
+from diffevo_jax import noise, samplers, validation
 
 GRIDS = {"cosine": noise.Cosine(), "linear": noise.Linear(), "ddpm": noise.DDPM()}
 SIGMAS = jax.jit(lambda grid, n: grid.sigmas(n), static_argnums=1)
@@ -240,4 +240,4 @@ def test_the_key_matters_only_with_fresh_noise(eta, same):
 @pytest.mark.parametrize("eta", [-0.1, 1.01])
 def test_eta_is_a_share(eta):
     with pytest.raises(ValueError, match=r"DDIM\.eta: got .* want .*>= 0 and <= 1"):
-        pytree.validate(samplers.DDIM(eta))
+        validation.validate(samplers.DDIM(eta))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from diffevo_jax import pytree
+from diffevo_jax import pytree, validation
 from diffevo_jax.base import Evaluation, Policy, PyTree
 from diffevo_jax.problems.environments import (
     environment,
@@ -84,13 +84,13 @@ class Control:
     def check(self) -> None:
         """Raise if there is no such environment, or the policy does not fit it."""
         environment(self.env_name)
-        pytree.check_count("Control.num_episodes", self.num_episodes)
+        validation.check_count("Control.num_episodes", self.num_episodes)
         if self.observation not in OBSERVATIONS:
             raise ValueError(
                 f"Control.observation: got {self.observation!r}, want one of {OBSERVATIONS}"
             )
         if self.max_steps is not None:
-            pytree.check_count("Control.max_steps", self.max_steps)
+            validation.check_count("Control.max_steps", self.max_steps)
         self._check_env_params()
         self._check_policy()
 

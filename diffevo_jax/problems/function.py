@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from diffevo_jax import pytree
+from diffevo_jax import pytree, validation
 from diffevo_jax.base import Evaluation, PyTree
 from diffevo_jax.problems.space import Space
 
@@ -50,7 +50,7 @@ class Function:
             got = "neither" if dim is None else "both"
             raise ValueError(f"dim, space: got {got}, want one of them")
         if dim is not None:
-            pytree.check_count("dim", dim)
+            validation.check_count("dim", dim)
             space = Space(jax.ShapeDtypeStruct((dim,), jax.numpy.result_type(float)))
         object.__setattr__(self, "fn", fn)
         object.__setattr__(self, "space", space)

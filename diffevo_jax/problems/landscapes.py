@@ -14,7 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax import pytree
+from diffevo_jax import pytree, validation
 from diffevo_jax.base import Evaluation
 from diffevo_jax.problems.space import Space
 from diffevo_jax.pytree import Number
@@ -167,7 +167,7 @@ class Landscape:
         """Raise ValueError if there is no such landscape."""
         if self.name not in NAMES:
             raise ValueError(f"Landscape.name: got {self.name!r}, want one of {NAMES}")
-        pytree.check_count("Landscape.dim", self.dim)
+        validation.check_count("Landscape.dim", self.dim)
         if self.dim != 2 and self.name != "rastrigin":
             raise ValueError(f"Landscape.dim: got {self.dim}, want 2 for {self.name}")
 

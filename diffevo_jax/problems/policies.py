@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax import pytree
+from diffevo_jax import pytree, validation
 from diffevo_jax.base import PyTree
 
 _ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -72,9 +72,9 @@ class MLP:
         if not isinstance(self.hidden, tuple):
             raise TypeError(f"MLP.hidden: got {self.hidden!r}, want a tuple of ints")
         for width in self.hidden:
-            pytree.check_count("MLP.hidden", width)
+            validation.check_count("MLP.hidden", width)
         if self.num_outputs is not None:
-            pytree.check_count("MLP.num_outputs", self.num_outputs)
+            validation.check_count("MLP.num_outputs", self.num_outputs)
         if self.activation not in _ACTIVATIONS:
             raise ValueError(
                 f"MLP.activation: got {self.activation!r}, want one of "

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from diffevo_jax import pytree
+from diffevo_jax import pytree, validation
 from diffevo_jax.base import PyTree
 from diffevo_jax.problems.layout import Layout, layout_of
 from diffevo_jax.pytree import Number
@@ -117,8 +117,8 @@ class Space:
 
     def sample(self, key: jax.Array, num_solutions: int) -> jax.Array:
         """Draw ``(num_solutions, D)`` from N(0, I) in unit scale, within the bounds."""
-        pytree.validate(self)
-        pytree.check_count("num_solutions", num_solutions)
+        validation.validate(self)
+        validation.check_count("num_solutions", num_solutions)
         return self.repair(jax.random.normal(key, (num_solutions, self.dim)))
 
     def repair(self, x: jax.Array) -> jax.Array:

@@ -16,7 +16,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax import denoisers, noise, pytree
+from diffevo_jax import denoisers, noise, pytree, validation
 from diffevo_jax import shaping as shapings
 from diffevo_jax.base import Grid, Info, Kernel, PyTree, Sampler, Shaping
 from diffevo_jax.kernels import Tempered
@@ -96,7 +96,7 @@ class DiffusionEvolution:
 
     def check(self) -> None:
         """Raise if the structure is not legal."""
-        pytree.check_count("DiffusionEvolution.num_generations", self.num_generations)
+        validation.check_count("DiffusionEvolution.num_generations", self.num_generations)
         if self.floor is not None and not 0 < self.floor < math.inf:
             raise ValueError(
                 f"DiffusionEvolution.floor: got {self.floor}, want None or > 0, finite"

@@ -13,7 +13,7 @@ from gymnax.environments import spaces
 from gymnax.environments.classic_control import cartpole
 
 import diffevo_jax as de
-from diffevo_jax import pytree
+from diffevo_jax import pytree, validation
 from diffevo_jax.problems import MLP, Control, Policy
 from diffevo_jax.problems.control import normalise
 from diffevo_jax.problems.policies import flatten
@@ -295,7 +295,7 @@ def test_a_longer_limit_holds_if_max_steps_allows_it():
 
     evaluation = EVALUATE(problem, jax.random.key(0), BALANCED)
 
-    assert pytree.validate(problem) is None
+    assert validation.validate(problem) is None
     assert evaluation.fitness.tolist() == [510.0]
 
 
@@ -341,7 +341,7 @@ def test_bounded_and_unbounded_numbers_of_an_action_go_their_own_way():
     ("name", "shape"), [("Matrix-test", (4,)), ("Scalar-test", (1,)), ("Scalar-test", ())]
 )
 def test_the_output_may_be_flat(name, shape):
-    assert pytree.validate(Control(name, policy=constant(*shape))) is None
+    assert validation.validate(Control(name, policy=constant(*shape))) is None
 
 
 def test_a_network_takes_the_width_of_its_output_from_the_actions():
@@ -450,7 +450,7 @@ def test_a_policy_may_see_raw_observations():
 )
 def test_an_unknown_environment_is_refused_with_the_closest_names(name, close):
     with pytest.raises(ValueError, match=f"env_name: got '{name}', want .*{close}"):
-        pytree.validate(Control(name))
+        validation.validate(Control(name))
 
 
 def test_an_unknown_environment_is_refused_wherever_it_is_used():
@@ -470,19 +470,19 @@ def test_an_unknown_environment_is_refused_wherever_it_is_used():
 def test_a_policy_whose_output_does_not_fit_is_refused(name, policy, got, want):
     message = rf"Control\.policy: got an output of shape {got}, want {want} for {name}"
     with pytest.raises(ValueError, match=message):
-        pytree.validate(Control(name, policy=policy))
+        validation.validate(Control(name, policy=policy))
 
 
 def test_actions_that_are_neither_discrete_nor_a_box_are_refused():
     with pytest.raises(ValueError, match=r"got actions of .*want a Discrete or a Box"):
-        pytree.validate(Control("Tuple-actions-test"))
+        validation.validate(Control("Tuple-actions-test"))
 
 
 def test_a_limit_above_the_default_wants_max_steps():
     problem = Control("CartPole-v1", env_params=cartpole_params(max_steps_in_episode=600))
 
     with pytest.raises(ValueError, match=r"Control\.max_steps: got None .* max_steps=600"):
-        pytree.validate(problem)
+        validation.validate(problem)
 
 
 @pytest.mark.parametrize(
@@ -504,7 +504,7 @@ def test_a_limit_above_the_default_wants_max_steps():
 )
 def test_a_setting_out_of_range_is_refused(changes, error, message):
     with pytest.raises(error, match=message):
-        pytree.validate(Control("CartPole-v1", **changes))
+        validation.validate(Control("CartPole-v1", **changes))
 
 
 # Every environment
@@ -532,7 +532,7 @@ def test_every_registered_environment_runs_or_is_refused_with_a_reason(name):
         gymnax.make(name)
     except Exception:  # its data are not here
         with pytest.raises(ValueError, match=f"env_name: {name} cannot be built here: "):
-            pytree.validate(problem)
+            validation.validate(problem)
         return
     evaluation = jax.jit(evaluate, compiler_options=QUICK)(problem, jax.random.key(0))
 

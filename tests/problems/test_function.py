@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffevo_jax import pytree
+from diffevo_jax import validation
 from diffevo_jax.problems import Function, Space
 
 
@@ -72,7 +72,7 @@ def test_the_numbers_of_its_space_are_validated():
     space = Space(np.zeros(3, np.float32), lower=1.0, upper=0.0)
 
     with pytest.raises(ValueError, match=r"Space\.lower: got 1 with upper 0"):
-        pytree.validate(Function(negated_sphere, space=space))
+        validation.validate(Function(negated_sphere, space=space))
 
 
 @pytest.mark.parametrize("fn", [None, 3.0, "sphere"])

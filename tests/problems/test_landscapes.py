@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffevo_jax import pytree
+from diffevo_jax import validation
 from diffevo_jax.problems import Landscape, landscapes
 
 DENSITIES = jax.jit(lambda problem, x: jax.vmap(problem.density)(x))
@@ -230,4 +230,4 @@ def test_temperature_can_be_swept(points):
 )
 def test_a_landscape_that_does_not_exist_is_refused(problem, message):
     with pytest.raises(ValueError, match=message):
-        pytree.validate(problem)
+        validation.validate(problem)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffevo_jax import pytree
+from diffevo_jax import validation
 from diffevo_jax.problems import MLP, Policy
 from diffevo_jax.problems.policies import flatten
 
@@ -133,4 +133,4 @@ def test_a_width_of_the_output_is_wanted():
 )
 def test_a_network_that_does_not_exist_is_refused(policy, error, message):
     with pytest.raises(error, match=message):
-        pytree.validate(policy)
+        validation.validate(policy)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from diffevo_jax import pytree
+from diffevo_jax import pytree, validation
 from diffevo_jax.problems import Space
 from diffevo_jax.problems.space import BOUNDARIES
 
@@ -381,12 +381,12 @@ def test_bounds_that_make_no_box_are_refused(arguments, message):
     space = Space(VECTOR, **arguments)
 
     with pytest.raises(ValueError, match=message):
-        pytree.validate(space)
+        validation.validate(space)
 
 
 def test_bounds_that_are_no_numbers_are_refused():
     with pytest.raises(TypeError, match=r"Space\.lower: got 'low'"):
-        pytree.validate(Space(VECTOR, lower="low", upper=1.0))
+        validation.validate(Space(VECTOR, lower="low", upper=1.0))
 
 
 def test_sampling_checks_the_space():
