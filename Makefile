@@ -7,13 +7,17 @@ WORKERS ?= 2
 BIN    := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
+# The benchmarks of speed: those with a peer or a limit to compare with, and the rest.
+COMPARED   := main_job rollouts estimator first_result roofline
+BENCHMARKS := $(COMPARED) scaling
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test slow format clean FORCE
+.PHONY: help demo test slow bench bench-check bench-quick format clean FORCE
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "PYTHON=$(PYTHON)  the interpreter that .venv is made from"
 	@echo "WORKERS=$(WORKERS)  test processes"
@@ -31,6 +35,16 @@ test: .venv/.dev ## format check, lint, types, doctests, tests
 slow: .venv/.dev ## the tests that take minutes
 	$(PYTEST) -m slow
 
+bench: .venv/.dev ## measure speed and memory, store the results, fill the README
+	$(call benchmarks,$(BENCHMARKS),)
+	$(BIN)/python benchmarks/readme.py
+
+bench-check: .venv/.dev ## measure again; fail if a ratio fell below 75 % of the stored one
+	$(call benchmarks,$(COMPARED),--check)
+
+bench-quick: .venv/.dev ## run every benchmark on small sizes, store nothing
+	$(call benchmarks,$(BENCHMARKS),--quick)
+
 format: .venv/.dev ## format the code, apply safe lint fixes
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
@@ -38,6 +52,14 @@ format: .venv/.dev ## format the code, apply safe lint fixes
 clean: ## remove all that make made, .venv included
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# $(call benchmarks,NAMES,OPTION): all run, and the status is that of the worst.
+define benchmarks
+@status=0; for name in $(1); do \
+  echo "benchmarks/$$name.py $(2)"; \
+  $(BIN)/python benchmarks/$$name.py $(2) || status=1; \
+done; exit $$status
+endef
 
 # The environment. Without ensurepip (Debian, minimal images) it has no pip of its
 # own, and the pip of $(PYTHON) installs into it.

@@ -3,33 +3,51 @@
     python benchmarks/readme.py
 
 Between ``<!-- name -->`` and ``<!-- end -->`` of README.md stands the table of
-``benchmarks/results/name.json``.
+``benchmarks/results/name.json``. A result of an accelerator, ``name_gpu``, has a section
+if it is stored.
 """
 
 import re
+from collections.abc import Callable
+from typing import Any
 
+import estimator
+import first_result
+import main_job
 import paper_control
 import paper_landscapes
 import paper_steps
-import speed
-from common import ROOT, load
+import rollouts
+import roofline
+import scaling
+from common import ROOT, load, stored
 
-TABLES = {
-    "paper_control": lambda rows: paper_control.report(rows),
+PUBLISHED: dict[str, Callable[[Any], str]] = {
+    "paper_control": paper_control.report,
     "paper_landscapes": lambda rows: paper_landscapes.report(rows["compared"]),
-    "paper_steps": lambda rows: paper_steps.report(rows),
-    "speed": lambda rows: speed.report(rows),
+    "paper_steps": paper_steps.report,
 }
+SPEED: dict[str, Callable[[Any], str]] = {
+    "main_job": main_job.report,
+    "rollouts": rollouts.report,
+    "estimator": estimator.report,
+    "first_result": first_result.report,
+    "roofline": roofline.report,
+    "scaling": scaling.report,
+}
+GPU = {f"{name}_gpu": report for name, report in SPEED.items() if stored(f"{name}_gpu")}
+TABLES = PUBLISHED | SPEED | GPU
 
 
 def fill(text: str) -> str:
     """The text with every table replaced by its stored result."""
     for name, report in TABLES.items():
         pattern = re.compile(f"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        if not pattern.search(text):
+        section = pattern.search(text)
+        if section is None:
             raise ValueError(f"README.md: got no section {name!r}, want <!-- {name} -->")
-        body = report(load(name)) + "\n"
-        text = pattern.sub(lambda match, body=body: match[1] + body + match[2], text)
+        before, after = text[: section.end(1)], text[section.start(2) :]
+        text = f"{before}{report(load(name))}\n{after}"
     return text
 
 

@@ -10,6 +10,7 @@
 
 from importlib.metadata import version as _version
 
+from diffevo_jax import attention as attention
 from diffevo_jax import denoisers as denoisers
 from diffevo_jax import kernels as kernels
 from diffevo_jax import metrics as metrics
@@ -35,6 +36,7 @@ from diffevo_jax.base import Shaping as Shaping
 from diffevo_jax.base import Strategy as Strategy
 from diffevo_jax.evolve import Result as Result
 from diffevo_jax.evolve import evolve as evolve
+from diffevo_jax.parallel import spread as spread
 from diffevo_jax.pytree import equal as equal
 from diffevo_jax.pytree import replace as replace
 from diffevo_jax.run import iterate as iterate

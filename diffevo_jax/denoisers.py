@@ -6,15 +6,18 @@ The population answers by Bayes' rule. Its evaluated individuals ``x_j`` with we
     x0_hat_i = sum_j softmax_j( log g_j - kappa |phi(y_i) - phi(x_j)|^2 / (2 sigma^2) ) x_j.
 
 This is one step of attention: queries ``phi(y_i)``, keys ``phi(x_j)``, a bias for each key,
-values ``x_j`` (``docs/theory.md`` has the derivation).
+values ``x_j`` (``docs/theory.md`` has the derivation), and it is computed as such:
+:func:`diffevo_jax.attention.attend` never holds an N x N array.
 """
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax import metrics, pytree
+from diffevo_jax import pytree
+from diffevo_jax.attention import Attended, attend
 
 _EXACT = jax.lax.Precision.HIGHEST
 
@@ -48,6 +51,8 @@ def posterior_weights(
     space, so rows sum to 1 in any dimension; squared distances come from one matrix product
     of *centred* points, since uncentred ones cancel in float32 late in a run.
 
+    For looking at a posterior; :func:`posterior_mean` never makes this array.
+
     Args:
         queries: (N, d) features of the noisy points.
         keys: (M, d) features of the evaluated points.
@@ -74,6 +79,69 @@ def posterior_weights(
     return jax.nn.softmax(log_kernel + log_weight, axis=1)
 
 
+@pytree.dataclass
+class Support:
+    """The evaluated points that the posterior is made of: M of the N individuals.
+
+    Attributes:
+        index: (M,) int32, which individuals.
+        log_weight: (M,) their log-weights.
+        place: (N,) int32, a place of each individual in the support; M if it has none.
+        times: (N,) how often each individual is in the support.
+    """
+
+    index: jax.Array
+    log_weight: jax.Array
+    place: jax.Array
+    times: jax.Array
+
+
+def best_support(log_weight: jax.Array, count: int) -> Support:
+    """The ``count`` individuals of largest weight; the others count nothing.
+
+    Biased towards the best, and the better the sharper the weights are.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax import denoisers
+        >>> denoisers.best_support(jnp.array([0.0, 2.0, 1.0]), 2).index.tolist()
+        [1, 2]
+    """
+    largest, index = jax.lax.top_k(log_weight, count)
+    return _support(index, largest, len(log_weight))
+
+
+def sampled_support(key: jax.Array, log_weight: jax.Array, count: int) -> Support:
+    """Draw ``count`` individuals with replacement, as often as their weights say.
+
+    Drawn from g, all that are drawn count the same: self-normalised importance sampling,
+    whose mean tends to the whole population's like ``1 / sqrt(count)``.
+
+    Args:
+        key: a typed key.
+        log_weight: (N,) log g, ``-inf`` for weight zero. If all are, all count the same.
+        count: M >= 1.
+    """
+    log_weight = jnp.where(jnp.any(log_weight > -jnp.inf), log_weight, 0.0)
+    index = jax.random.categorical(key, log_weight, shape=(count,))
+    return _support(index, jnp.zeros(count, log_weight.dtype), len(log_weight))
+
+
+def _support(index: jax.Array, log_weight: jax.Array, size: int) -> Support:
+    count = len(index)
+    nowhere = jnp.full(size, count, jnp.int32)
+    return Support(
+        index=index.astype(jnp.int32),
+        log_weight=log_weight,
+        place=nowhere.at[index].min(jnp.arange(count, dtype=jnp.int32)),
+        times=jnp.zeros(size, log_weight.dtype).at[index].add(1.0),
+    )
+
+
+#: What computes the attention, for a kernel of your own; it must do as ``attend`` does.
+Attention = Callable[..., Attended]
+
+
 def posterior_mean(
     queries: jax.Array,
     keys: jax.Array,
@@ -82,6 +150,8 @@ def posterior_mean(
     precision: jax.Array,
     *,
     floor: float | None = None,
+    support: Support | None = None,
+    attention: Attention = attend,
 ) -> Estimate:
     """The population's denoiser: the mean of the posterior of every noisy point.
 
@@ -92,6 +162,8 @@ def posterior_mean(
         log_weight: (N,) log g, ``-inf`` for weight zero.
         precision: () ``kappa / sigma^2``.
         floor: see :func:`posterior_weights`.
+        support: the individuals to attend to; None for all.
+        attention: computes it, as :func:`diffevo_jax.attention.attend` does.
 
     Returns:
         The estimate. Its means lie in the convex hull of the values.
@@ -107,11 +179,20 @@ def posterior_mean(
     References:
         Zhang et al., 2024, arXiv:2410.02543, eq. 8.
     """
-    weights = posterior_weights(queries, keys, log_weight, precision, floor=floor)
-    centre = jnp.mean(values, axis=0)
-    clean = centre + jnp.matmul(weights, values - centre, precision=_EXACT)
+    log_weight = jnp.where(jnp.any(log_weight > -jnp.inf), log_weight, 0.0)
+    centre, value_centre = jnp.mean(keys, axis=0), jnp.mean(values, axis=0)
+    scale = jnp.sqrt(jnp.asarray(precision))
+    queries, keys = scale * (queries - centre), scale * (keys - centre)
+    values = values - value_centre
+    if support is None:
+        own = jnp.arange(len(queries), dtype=jnp.int32)
+    else:
+        keys, values = keys[support.index], values[support.index]
+        own, log_weight = support.place, support.log_weight
+    answer = attention(queries, keys, values, log_weight, own, floor=floor)
+    times = 1.0 if support is None else support.times
     return Estimate(
-        clean=clean,
-        effective_sample_size=metrics.effective_sample_size(weights),
-        self_weight=metrics.self_weight(weights),
+        clean=value_centre + answer.mean,
+        effective_sample_size=answer.effective_sample_size,
+        self_weight=times * answer.own_weight,
     )

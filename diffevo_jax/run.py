@@ -1,25 +1,17 @@
 """The host loop: the same evolution in chunks, with progress and a chance to stop."""
 
-import concurrent.futures
 import functools
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from diffevo_jax import pytree, validation
-from diffevo_jax.base import Info, Problem, PyTree, Strategy
+from diffevo_jax.base import Problem, Strategy
 from diffevo_jax.checks import check_run
-from diffevo_jax.evolve import (
-    Progress,
-    Result,
-    best_solution,
-    generation,
-    result_of,
-    start,
-)
+from diffevo_jax.evolve import Result, result_of
+from diffevo_jax.programs import Programs, decode, programs
 from diffevo_jax.progress import show_progress
 
 
@@ -32,6 +24,7 @@ def iterate(
     population: jax.Array | None = None,
     record: tuple[str, ...] = (),
     chunk_size: int = 1,
+    devices: Sequence[jax.Device] | None = None,
 ) -> Iterator[Result]:
     """Evolve in chunks of generations; yield the result so far after each.
 
@@ -48,6 +41,8 @@ def iterate(
         record: see :func:`evolve`.
         chunk_size: generations between looks, >= 1. Every chunk is the same compiled
             program, of which the last may use only a part.
+        devices: spread the runs over these, a divisor of R in number; see :func:`spread`.
+            None stays on the default device.
 
     Yields:
         The result so far, on the device.
@@ -70,34 +65,36 @@ def iterate(
     check_run(first, strategy, problem, population_size, population, record)
     validation.check_count("chunk_size", chunk_size)
     strategy, problem = pytree.strong(strategy), pytree.strong(problem)
+    if devices is not None and (not runs or len(key) % max(len(devices), 1)):
+        raise ValueError(
+            f"devices: got {len(devices)} for keys of shape {key.shape}, want a divisor of "
+            "the number of runs"
+        )
     length = min(chunk_size, strategy.num_generations)
-    begin_runs, advance_runs = _programs(jax.default_backend())
-    begin = functools.partial(begin_runs, population_size=population_size)
-    advance = functools.partial(advance_runs, length=length, record=tuple(record))
-    return _iterate(begin, advance, key, strategy, problem, population)
+    compiled = programs(population_size, length, tuple(record), devices)
+    return _iterate(compiled, length, key, strategy, problem, population)
 
 
 def _iterate(
-    begin: Any,
-    advance: Any,
+    compiled: Programs,
+    length: int,
     key: jax.Array,
     strategy: Strategy,
     problem: Problem,
     population: jax.Array | None,
 ) -> Iterator[Result]:
     """The loop of :func:`iterate`, which has checked its arguments at once."""
-    runs, length = key.ndim, advance.keywords["length"]
-    total = strategy.num_generations
-    progress = _prepare(begin, advance, key, strategy, problem, population)
+    runs, total = key.ndim, strategy.num_generations
+    progress = compiled.prepare(key, strategy, problem, population)
     chunks = []
     for done in range(0, total, length):
         count = min(length, total - done)
-        progress, rows = advance(
+        progress, rows = compiled.advance(
             key, strategy, problem, progress, jnp.uint32(done), jnp.uint32(count)
         )
         chunks.append(jax.tree.map(functools.partial(_first, count, runs), rows))
         history, recorded = jax.tree.map(functools.partial(_join, runs), *chunks)
-        best = _decode(problem, progress.state.best_solution)
+        best = decode(problem, progress.state.best_solution)
         yield result_of(progress, best, history, recorded)
 
 
@@ -110,6 +107,7 @@ def run(
     population: jax.Array | None = None,
     record: tuple[str, ...] = (),
     chunk_size: int = 1,
+    devices: Sequence[jax.Device] | None = None,
     progress: bool = False,
     stop: Callable[[Result], bool] | None = None,
 ) -> Result:
@@ -126,6 +124,7 @@ def run(
         population: see :func:`evolve`.
         record: see :func:`evolve`.
         chunk_size: generations between looks of the host, >= 1.
+        devices: see :func:`iterate`.
         progress: show a bar with the best and the mean fitness.
         stop: called with the result so far after each chunk; true ends the run.
 
@@ -149,6 +148,7 @@ def run(
         population=population,
         record=record,
         chunk_size=chunk_size,
+        devices=devices,
     )
     if progress:
         results = show_progress(results, strategy.num_generations)
@@ -156,96 +156,6 @@ def run(
         if stop is not None and bool(stop(result)):
             break
     return result
-
-
-def _prepare(
-    begin: Any,
-    advance: Any,
-    key: jax.Array,
-    strategy: Strategy,
-    problem: Problem,
-    population: jax.Array | None,
-) -> Progress:
-    """Start the runs while another thread compiles the program of their chunks."""
-    shapes = begin.func.eval_shape(key, strategy, problem, population, **begin.keywords)
-    number = jnp.uint32(0)
-    chunk = advance.func.lower(
-        key, strategy, problem, shapes, number, number, **advance.keywords
-    )
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        compiling = pool.submit(chunk.compile)  # into the cache that advance looks in
-        progress: Progress = begin(key, strategy, problem, population)
-        compiling.result()
-    return progress
-
-
-@functools.cache
-def _programs(backend: str) -> tuple[Any, Any]:
-    """The compiled set-up and chunk.
-
-    On a CPU the last level of optimisation takes a third of the time to compile, and gains
-    nothing that can be measured.
-    """
-    options = {"xla_backend_optimization_level": 2} if backend == "cpu" else None
-    compiled = functools.partial(jax.jit, compiler_options=options)
-    return (
-        compiled(_start, static_argnames=("population_size",)),
-        compiled(_chunk, static_argnames=("length", "record")),
-    )
-
-
-def _start(
-    key: jax.Array,
-    strategy: Strategy,
-    problem: Problem,
-    population: jax.Array | None,
-    *,
-    population_size: int | None,
-) -> Progress:
-    def one(key: jax.Array) -> Progress:
-        return start(key, strategy, problem, population_size, population)
-
-    return jax.vmap(one)(key) if key.ndim else one(key)
-
-
-def _chunk(
-    key: jax.Array,
-    strategy: Strategy,
-    problem: Problem,
-    progress: Progress,
-    begin: jax.Array,
-    count: jax.Array,
-    *,
-    length: int,
-    record: tuple[str, ...],
-) -> tuple[Progress, tuple[Info, dict[str, PyTree]]]:
-    """Up to ``length`` generations, of which ``count`` happen.
-
-    The number that happens is a traced number, so that the compiler cannot make a special
-    case of short chunks, and all chunk sizes give the same bits.
-    """
-
-    def one(key: jax.Array, progress: Progress) -> tuple[Progress, Any]:
-        def row(progress: Progress, index: jax.Array) -> tuple[Progress, Any]:
-            return generation(key, strategy, problem, progress, begin + index, record)
-
-        def body(index: jax.Array, loop: tuple[Progress, Any]) -> tuple[Progress, Any]:
-            progress, values = row(loop[0], index)
-            write = lambda rows, value: rows.at[index].set(value)
-            return progress, jax.tree.map(write, loop[1], values)
-
-        shapes = jax.eval_shape(row, progress, begin)[1]
-        blank = jax.tree.map(lambda s: jnp.zeros((length, *s.shape), s.dtype), shapes)
-        return jax.lax.fori_loop(jnp.uint32(0), count, body, (progress, blank))
-
-    return jax.vmap(one)(key, progress) if key.ndim else one(key, progress)
-
-
-@jax.jit
-def _decode(problem: Problem, best: jax.Array) -> PyTree:
-    if best.ndim == 1:
-        return best_solution(problem, best)
-    return problem.space.decode(best)
 
 
 def _first(count: int, axis: int, rows: jax.Array) -> np.ndarray:

@@ -1,7 +1,9 @@
 """Policies in gymnax environments: the reward of an episode is the fitness."""
 
 import dataclasses
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,18 +12,23 @@ import numpy as np
 
 from diffevo_jax import pytree, validation
 from diffevo_jax.base import Evaluation, Policy, PyTree
+from diffevo_jax.problems import statistics
 from diffevo_jax.problems.environments import (
+    as_floats,
     environment,
     normalise,
+    observe,
     output_shape,
     to_action,
 )
+from diffevo_jax.problems.episode import Episode, Game, Shared, play
 from diffevo_jax.problems.policies import MLP
-from diffevo_jax.problems.rollout import Episode, Game, Shared, play, play_lanes
+from diffevo_jax.problems.rollout import play_lanes
 from diffevo_jax.problems.space import Space
+from diffevo_jax.problems.statistics import Moments
 from diffevo_jax.pytree import Number
 
-OBSERVATIONS = ("space", "none")
+OBSERVATIONS = ("space", "running", "none")
 
 
 @pytree.dataclass
@@ -43,7 +50,10 @@ class Control:
         num_episodes: episodes an individual plays in a generation, >= 1; static.
         observation: ``"space"`` normalises by the bounds of the observation space to zero
             mean and unit variance, ``sqrt(3) (2 (o - low) / (high - low) - 1)``, where
-            bounds beyond 1000 count as 1; ``"none"`` leaves observations alone; static.
+            bounds beyond 1000 count as 1; ``"running"`` by the mean and deviation of what
+            the policies of earlier generations saw (the problem's state, see
+            :meth:`controller`), clipped to +-10; ``"none"`` leaves observations alone;
+            static.
         scale: weights per unit deviation: the policies start as N(0, scale^2 I).
 
     Example:
@@ -94,46 +104,115 @@ class Control:
         self._check_env_params()
         self._check_policy()
 
-    def init(self, key: jax.Array) -> tuple[()]:
-        """No state."""
-        return ()
+    def init(self, key: jax.Array) -> Moments | tuple[()]:
+        """The moments of no observation if they are wanted; else no state."""
+        return statistics.nothing(self._observe(key)) if self._learns() else ()
 
     def evaluate(
-        self, key: jax.Array, problem_state: tuple[()], solutions: PyTree
-    ) -> tuple[Evaluation, tuple[()]]:
+        self, key: jax.Array, problem_state: Moments | tuple[()], solutions: PyTree
+    ) -> tuple[Evaluation, Moments | tuple[()]]:
         """Play N policies; measures are the episodes, :class:`Episode` of (N, E) arrays."""
         num_solutions = len(jax.tree.leaves(solutions)[0])
         shape = (num_solutions, self.num_episodes)
         each = lambda leaf: jnp.repeat(leaf, self.num_episodes, axis=0)
-        episodes = play_lanes(
+        episodes, moments = play_lanes(
             self._game(),
-            (self._policy(), self.env_params),
+            self._shared(problem_state),
             jax.tree.map(each, solutions),
             jax.random.split(key, (math.prod(shape), 2)),
         )
+        if self._learns():
+            join = lambda old, new: jnp.concatenate([old[None], new])
+            problem_state = statistics.merge(jax.tree.map(join, problem_state, moments))
         episodes = jax.tree.map(lambda leaf: leaf.reshape(shape), episodes)
         fitness = jnp.mean(episodes.total_reward, axis=1)
         return Evaluation(fitness=fitness, measures=episodes), problem_state
 
-    def play(self, key: jax.Array, policy_params: PyTree) -> Episode:
-        """Play one episode with one policy's weights."""
-        shared, keys = (self._policy(), self.env_params), jax.random.split(key)
-        return play(self._game(), shared, policy_params, keys)
+    def play(
+        self,
+        key: jax.Array,
+        policy_params: PyTree,
+        problem_state: Moments | tuple[()] = (),
+    ) -> Episode:
+        """Play one episode with one policy's weights.
+
+        Args:
+            key: a typed key.
+            policy_params: a solution, for example ``result.best_solution``.
+            problem_state: ``result.problem_state``, for ``observation="running"``.
+        """
+        shared, keys = self._shared(problem_state), jax.random.split(key)
+        return play(self._game(), shared, policy_params, keys)[0]
+
+    def controller(
+        self, policy_params: PyTree, problem_state: Moments | tuple[()] = ()
+    ) -> Callable[[PyTree, PyTree], tuple[jax.Array, PyTree]]:
+        """Export a policy, with the scaling of its observations and actions.
+
+        Args:
+            policy_params: a solution, for example ``result.best_solution``.
+            problem_state: ``result.problem_state``, for ``observation="running"``.
+
+        Returns:
+            ``controller(observation, carry) -> (action, carry)``, from the environment's
+            own observation to its action; the carry starts as
+            ``problem.policy.initial_carry()``.
+
+        Example:
+            >>> import jax, jax.numpy as jnp, diffevo_jax as de
+            >>> problem = de.problems.Control("CartPole-v1", observation="running")
+            >>> state = problem.init(jax.random.key(0))
+            >>> weights = problem.space.decode(jnp.ones((1, 58)))
+            >>> weights = jax.tree.map(lambda leaf: leaf[0], weights)
+            >>> action, _ = problem.controller(weights, state)(jnp.ones(4), ())
+            >>> int(action)
+            0
+        """
+        game = self._game()
+        shared = game.resolve(self._shared(problem_state))
+        return functools.partial(game.act, shared, policy_params)
+
+    def _learns(self) -> bool:
+        return self.observation == "running"
+
+    def _shared(self, problem_state: Moments | tuple[()]) -> Shared:
+        if not self._learns():
+            return self._policy(), self.env_params, None
+        if not isinstance(problem_state, Moments):
+            raise TypeError(
+                f"problem_state: got {problem_state!r}, want the Moments of "
+                'Control(observation="running"), for example result.problem_state'
+            )
+        return self._policy(), self.env_params, problem_state
 
     def _game(self) -> Game:
         env, defaults = environment(self.env_name)
-        scaled = self.observation == "space"  # act may not close over traced fields
+        mode = self.observation  # act may not close over traced fields
+
+        def floats(env_params: PyTree, observation: PyTree) -> PyTree:
+            return as_floats(observation, env.observation_space(env_params))
 
         def act(
             shared: Shared, policy_params: PyTree, observation: PyTree, carry: PyTree
         ) -> tuple[jax.Array, PyTree]:
-            policy, env_params = shared
-            if scaled:
+            policy, env_params, moments = shared
+            if mode == "space":
                 observation = normalise(observation, env.observation_space(env_params))
+            elif moments is not None:
+                observation = statistics.standardise(
+                    moments, floats(env_params, observation)
+                )
             output, carry = policy.apply(policy_params, observation, carry)
             return to_action(output, env.action_space(env_params)), carry
 
-        return Game(env, defaults, act, self.episode_limit)
+        return Game(
+            environment=env,
+            defaults=defaults,
+            act=act,
+            floats=floats,
+            max_steps=self.episode_limit,
+            observe=observe(self.env_name),
+        )
 
     def _env_params(self) -> PyTree:
         return environment(self.env_name)[1] if self.env_params is None else self.env_params
@@ -147,20 +226,19 @@ class Control:
         return self.policy
 
     def _observe(self, key: jax.Array) -> PyTree:
+        """An observation as the policy sees it."""
         env, _ = environment(self.env_name)
-        return self._normalise(env.reset_env(key, self._env_params())[0])
+        observation, _ = env.reset_env(key, self._env_params())
+        if self.observation == "none":
+            return observation
+        scale = as_floats if self._learns() else normalise
+        return scale(observation, env.observation_space(self._env_params()))
 
     def _weights(self) -> PyTree:
         def init(key: jax.Array) -> PyTree:
             return self._policy().init(key, self._observe(key))
 
         return jax.eval_shape(init, jax.random.key(0))
-
-    def _normalise(self, observation: PyTree) -> PyTree:
-        if self.observation == "none":
-            return observation
-        env, _ = environment(self.env_name)
-        return normalise(observation, env.observation_space(self._env_params()))
 
     def _check_env_params(self) -> None:
         _, defaults = environment(self.env_name)

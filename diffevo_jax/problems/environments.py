@@ -3,15 +3,19 @@
 import difflib
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from diffevo_jax.base import PyTree
+from diffevo_jax.problems.observing import observer
 
 #: Bounds beyond this count as +-1 when observations are normalised, as in the paper.
 _UNBOUNDED = 1e3
+#: The largest of at most so many outputs is found by comparing one after the other.
+_UNROLLED = 32
 
 
 @functools.lru_cache
@@ -39,6 +43,12 @@ def environment(env_name: str) -> tuple[Any, Any]:
         ) from error
 
 
+@functools.lru_cache
+def observe(env_name: str) -> Callable[[PyTree, PyTree], PyTree] | None:
+    """From state and parameters to the observation, where the state has all of it."""
+    return observer(*environment(env_name))
+
+
 def normalise(observation: PyTree, space: Any) -> PyTree:
     """Scale observations by the bounds of their space to zero mean and unit variance.
 
@@ -52,19 +62,52 @@ def normalise(observation: PyTree, space: Any) -> PyTree:
     Returns:
         A pytree of float arrays.
     """
+    return _map_boxes(_by_bounds, observation, space)
+
+
+def as_floats(observation: PyTree, space: Any) -> PyTree:
+    """Observations as float arrays, discrete ones one-hot; see :func:`normalise`."""
+    return _map_boxes(lambda box, _: jnp.asarray(box, dtype=float), observation, space)
+
+
+def _map_boxes(
+    function: Callable[[jax.Array, Any], jax.Array], observation: PyTree, space: Any
+) -> PyTree:
     children = getattr(space, "spaces", None)
+    each = functools.partial(_map_boxes, function)
     if isinstance(children, dict):
-        return {name: normalise(observation[name], children[name]) for name in children}
+        return {name: each(observation[name], children[name]) for name in children}
     if children is not None:
-        return tuple(map(normalise, observation, children))
+        return tuple(map(each, observation, children))
     if hasattr(space, "n"):
         return jax.nn.one_hot(observation, space.n, dtype=float)
+    return function(observation, space)
+
+
+def _by_bounds(box: jax.Array, space: Any) -> jax.Array:
     low, high = (jnp.asarray(bound, dtype=float) for bound in (space.low, space.high))
     low = jnp.where(low < -_UNBOUNDED, -1.0, low)
     high = jnp.where(high > _UNBOUNDED, 1.0, high)
-    width = jnp.where(high > low, high - low, 1.0)
-    share = 2 * (jnp.asarray(observation, dtype=float) - low) / width - 1
-    return jnp.where(high > low, math.sqrt(3) * share, 0.0)
+    low, high = jnp.broadcast_to(low, box.shape), jnp.broadcast_to(high, box.shape)
+
+    def scale(number: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
+        width = jnp.where(high > low, high - low, 1.0)
+        share = 2 * (number - low) / width - 1
+        return jnp.where(high > low, math.sqrt(3) * share, 0.0)
+
+    return written_out(scale, jnp.asarray(box, dtype=float), low, high)
+
+
+def written_out(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
+    """Apply an elementwise function, to each number by itself where there are few.
+
+    XLA takes numbers out of a vector that has been put together of them, and so joins what
+    makes them and what uses them into one kernel.
+    """
+    if not 0 < arrays[0].size <= _UNROLLED:
+        return function(*arrays)
+    numbers = zip(*(jnp.ravel(array) for array in arrays), strict=True)
+    return jnp.stack([function(*each) for each in numbers]).reshape(arrays[0].shape)
 
 
 def output_shape(space: Any) -> tuple[int, ...]:
@@ -79,9 +122,20 @@ def output_shape(space: Any) -> tuple[int, ...]:
 def to_action(output: jax.Array, space: Any) -> jax.Array:
     """Turn a policy's output into an action of the space."""
     if hasattr(space, "n"):
-        return jnp.argmax(jnp.ravel(output)).astype(space.dtype)
+        return _argmax(jnp.ravel(output)).astype(space.dtype)
     output = jnp.reshape(output, space.shape)
     low, high = (jnp.asarray(bound, dtype=float) for bound in (space.low, space.high))
     bounded = (low > -_UNBOUNDED) & (high < _UNBOUNDED)
     stretched = 0.5 * (low + high) + 0.5 * (high - low) * jnp.tanh(output)
     return jnp.where(bounded, stretched, output)
+
+
+def _argmax(output: jax.Array) -> jax.Array:
+    """Index of the first largest number; a few are written out, so that they fuse."""
+    if len(output) > _UNROLLED:
+        return jnp.argmax(output)
+    index, largest = jnp.zeros((), jnp.int32), output[0]
+    for i in range(1, len(output)):
+        index = jnp.where(output[i] > largest, i, index)
+        largest = jnp.maximum(largest, output[i])
+    return index

@@ -15,8 +15,8 @@ _ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "tanh": jnp.tanh,
 }
 
-#: Layers with at most so many inputs are written out as sums of products.
-_UNROLLED = 32
+#: Layers with at most so many weights are written out as sums of products.
+_UNROLLED = 128
 
 
 @pytree.dataclass
@@ -99,18 +99,26 @@ class MLP:
         self, policy_params: Any, observation: PyTree, carry: tuple[()]
     ) -> tuple[jax.Array, tuple[()]]:
         """Return the output ``(num_outputs,)`` and the empty carry."""
-        signal = flatten(observation)
+        signal: Any = flatten(observation)
         for layer in policy_params[:-1]:
-            signal = _ACTIVATIONS[self.activation](_affine(layer, signal))
-        return _affine(policy_params[-1], signal), carry
+            signal = jax.tree.map(_ACTIVATIONS[self.activation], _affine(layer, signal))
+        return jnp.asarray(_affine(policy_params[-1], signal)), carry
 
 
-def _affine(layer: dict[str, jax.Array], signal: jax.Array) -> jax.Array:
+def _affine(layer: dict[str, jax.Array], signal: Any) -> Any:
+    """A layer, on a vector or on a list of single numbers.
+
+    A small one is written out and gives a list: tiny matrix products, and vectors that are
+    put together of single numbers, do not fuse with the rest.
+    """
     weight, bias = layer["weight"], layer["bias"]
-    if len(signal) > _UNROLLED:
+    if weight.size > _UNROLLED:
+        signal = jnp.asarray(signal)
         return jnp.matmul(signal, weight, precision=jax.lax.Precision.HIGHEST) + bias
-    # Written out, since thousands of tiny matrix products or sums do not fuse.
-    return sum((signal[i] * weight[i] for i in range(len(signal))), start=bias)
+    return [
+        sum((signal[i] * weight[i, j] for i in range(len(signal))), start=bias[j])
+        for j in range(len(bias))
+    ]
 
 
 def flatten(observation: PyTree) -> jax.Array:

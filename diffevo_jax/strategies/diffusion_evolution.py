@@ -18,10 +18,13 @@ import jax.numpy as jnp
 
 from diffevo_jax import denoisers, noise, pytree, validation
 from diffevo_jax import shaping as shapings
+from diffevo_jax.attention import attend
 from diffevo_jax.base import Grid, Info, Kernel, PyTree, Sampler, Shaping
 from diffevo_jax.kernels import Tempered
 from diffevo_jax.samplers import DDIM
 from diffevo_jax.strategies.bookkeeping import describe, update_best
+
+SUPPORTS = ("best", "sample")
 
 
 @pytree.dataclass
@@ -69,6 +72,12 @@ class DiffusionEvolution:
         sampler: how to step from level to level.
         floor: added to the weights g and to the kernel: 1e-9 for parity with the published
             code, None for the exact posterior; static.
+        num_support: attend to so many individuals, at most N, so that a generation costs
+            O(N num_support (D + d)); None for all; static.
+        support: which: the ``"best"``, or a ``"sample"`` of them by weight; static.
+        attention: what computes the posterior mean, for example
+            ``functools.partial(de.attention.attend, block_size=2048)`` or a kernel for an
+            accelerator that does the same; static.
 
     Example:
         >>> import jax, diffevo_jax as de
@@ -93,6 +102,9 @@ class DiffusionEvolution:
     shaping: Shaping = dataclasses.field(default_factory=shapings.Boltzmann)
     sampler: Sampler = dataclasses.field(default_factory=DDIM)
     floor: float | None = pytree.static(default=None)
+    num_support: int | None = pytree.static(default=None)
+    support: str = pytree.static(default="best")
+    attention: denoisers.Attention = pytree.static(default=attend)
 
     def check(self) -> None:
         """Raise if the structure is not legal."""
@@ -100,6 +112,12 @@ class DiffusionEvolution:
         if self.floor is not None and not 0 < self.floor < math.inf:
             raise ValueError(
                 f"DiffusionEvolution.floor: got {self.floor}, want None or > 0, finite"
+            )
+        if self.num_support is not None:
+            validation.check_count("DiffusionEvolution.num_support", self.num_support)
+        if self.support not in SUPPORTS:
+            raise ValueError(
+                f"DiffusionEvolution.support: got {self.support!r}, want one of {SUPPORTS}"
             )
         num_levels(self.sampler, self.num_generations)
 
@@ -146,7 +164,8 @@ class DiffusionEvolution:
         candidates = jnp.where(sound, candidates, 0.0)  # a broken individual has failed
         log_weight = shapings.log_weight(self.shaping, fitness, floor=self.floor)
         y = candidates * noise.canonical_scale(state.sigma)
-        estimate = self._denoise(state, y, candidates, log_weight)
+        key, support = self._support(key, log_weight)
+        estimate = self._denoise(state, y, candidates, log_weight, support)
         y_next, sigma_next, memory = self.sampler.update(
             key, y, state.memory, estimate.clean, self._sigmas(), self._round(state)
         )
@@ -174,6 +193,7 @@ class DiffusionEvolution:
         y: jax.Array,
         candidates: jax.Array,
         log_weight: jax.Array,
+        support: denoisers.Support | None,
     ) -> denoisers.Estimate:
         kernel_state, dim = state.kernel_state, y.shape[1]
         factor = self.kernel.factor(kernel_state, dim)
@@ -184,7 +204,25 @@ class DiffusionEvolution:
             log_weight=log_weight,
             precision=factor / state.sigma**2,
             floor=self.floor,
+            support=support,
+            attention=self.attention,
         )
+
+    def _support(
+        self, key: jax.Array, log_weight: jax.Array
+    ) -> tuple[jax.Array, denoisers.Support | None]:
+        """A key for the rest of the generation, and whom to attend to."""
+        if self.num_support is None:
+            return key, None
+        if self.num_support > len(log_weight):
+            raise ValueError(
+                f"DiffusionEvolution.num_support: got {self.num_support}, want at most the "
+                f"{len(log_weight)} individuals"
+            )
+        if self.support == "best":
+            return key, denoisers.best_support(log_weight, self.num_support)
+        key, key_support = jax.random.split(key)
+        return key, denoisers.sampled_support(key_support, log_weight, self.num_support)
 
     def _sigmas(self) -> jax.Array:
         return self.grid.sigmas(num_levels(self.sampler, self.num_generations))

@@ -1,0 +1,138 @@
+"""The estimator beside evosax: from the fitness of a population to its next candidates.
+
+    python benchmarks/estimator.py
+
+The plain kernel in D dimensions on both sides, the same candidates and fitness, through
+the public functions, jitted. Timed are ``tell`` and the ``ask`` after it, since ours
+estimates in ``tell`` and evosax in ``ask``. Ours returns candidates, state and info,
+evosax candidates, state and metrics. Repetitions alternate, first calls are apart, and
+what is compared is the ratio of medians.
+
+Extra memory is what XLA allots to the compiled ``tell`` and ``ask`` beside arguments and
+results; it is read from the programs, which need not run. One step of 65,536 individuals
+runs in a process of its own, which also says how much memory it took at its highest.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import peer
+from common import arguments, milliseconds, prepare_devices, save, table
+from timing import alternate, child, extra_memory, megabytes, peak_memory, seconds
+
+import diffevo_jax as de
+
+GENERATIONS = 10
+#: (N, D)
+TIMED = ((512, 2), (4096, 2), (4096, 58))
+MEMORY = ((16_384, 58), (65_536, 58))
+LARGE = (65_536, 58)
+
+
+class Round(NamedTuple):
+    """A jitted function of one generation, and its arguments."""
+
+    function: Any
+    arguments: tuple[Any, ...]
+
+    def run(self) -> Any:
+        return self.function(*self.arguments)
+
+    def compile(self) -> Any:
+        return self.function.lower(*self.arguments).compile()
+
+
+def data(size: int, dim: int) -> tuple[jax.Array, jax.Array]:
+    """Candidates (N, D) and their fitness (N,)."""
+    candidates = jax.random.normal(jax.random.key(0), (size, dim))
+    return candidates, -jnp.mean((candidates - 1.0) ** 2, axis=1)
+
+
+def our_round(size: int, dim: int) -> Round:
+    """``de.tell``, then ``de.ask``, in the first generation."""
+    strategy = de.DiffusionEvolution(GENERATIONS, kernel=de.kernels.Gaussian())
+    key, (candidates, fitness) = jax.random.key(1), data(size, dim)
+
+    @jax.jit
+    def function(strategy: Any, key: Any, state: Any, candidates: Any, fitness: Any) -> Any:
+        state, info = de.tell(strategy, key, state, candidates, fitness)
+        return *de.ask(strategy, key, state), info
+
+    state = de.init(strategy, key, candidates)
+    return Round(function, (strategy, key, state, candidates, fitness))
+
+
+def their_round(size: int, dim: int) -> Round:
+    """``tell``, then ``ask`` of evosax, in its first generation; it minimises."""
+    algorithm, params = peer.strategy(size, jnp.zeros(dim), GENERATIONS)
+    key, (candidates, fitness) = jax.random.key(1), data(size, dim)
+
+    @jax.jit
+    def function(key: Any, state: Any, candidates: Any, fitness: Any) -> Any:
+        state, metrics = algorithm.tell(key, candidates, -fitness, state, params)
+        return *algorithm.ask(key, state, params), metrics
+
+    state = algorithm.init(key, candidates, -fitness, params)
+    return Round(function, (key, state, candidates, fitness))
+
+
+def measure(size: int, dim: int, repetitions: int) -> dict[str, Any]:
+    """Both sides: extra memory, and with repetitions also times."""
+    ours, theirs = our_round(size, dim), their_round(size, dim)
+    times = (
+        alternate({"ours": ours.run, "evosax": theirs.run}, repetitions)
+        if repetitions
+        else {}
+    )
+    return {
+        "what": f"N = {size:,}, D = {dim}",
+        **times,
+        "ours_memory": extra_memory(ours.compile()),
+        "evosax_memory": extra_memory(theirs.compile()),
+    }
+
+
+def large(size: int, dim: int) -> dict[str, Any]:
+    """One step of ours: seconds, and the process's memory before and at its highest."""
+    step = our_round(size, dim)
+    compiled = step.compile()
+    before = peak_memory()
+    spent = seconds(lambda: compiled(*step.arguments))
+    return {"ours": spent, "before": before, "peak": peak_memory()}
+
+
+def main() -> None:
+    prepare_devices()
+    options = arguments(__doc__ or "", repetitions=11)
+    if options.quick:
+        rows = [measure(512, 2, options.repetitions)]
+    else:
+        rows = [measure(*shape, options.repetitions) for shape in TIMED]
+        rows += [measure(*shape, 0) for shape in MEMORY]
+        program = f"import json, estimator; print(json.dumps(estimator.large{LARGE}))"
+        rows[-1] |= child(program)
+    print(report(rows))
+    save("estimator", options, rows)
+
+
+def report(rows: list[dict[str, Any]]) -> str:
+    """The rows as the README's table."""
+    lines = [
+        [
+            row["what"],
+            milliseconds(row.get("ours")),
+            milliseconds(row.get("evosax")),
+            f"{row['ratio']:.1f}" if "ratio" in row else "-",
+            megabytes(row["ours_memory"]),
+            megabytes(row["evosax_memory"]),
+            megabytes(row.get("peak")),
+        ]
+        for row in rows
+    ]
+    header = ["what", "ours, ms", "evosax, ms", "times faster", "extra memory, ours"]
+    return table([*header, "evosax", "peak of the process, ours"], lines)
+
+
+if __name__ == "__main__":
+    main()

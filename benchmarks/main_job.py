@@ -1,0 +1,97 @@
+"""The main job beside evosax: whole evolutions of CartPole controllers.
+
+    python benchmarks/main_job.py
+
+CartPole-v1 at the published protocol: 58 weights, population 256, 10 generations, one
+episode each, latent kernel. Both sides are one compiled program that returns the history
+of the run, or of 32 independent ones. evosax runs its own DiffusionEvolution and its
+GymnaxProblem in one ``lax.scan`` under a plain ``jit(vmap)``, on one device. Ours runs on
+one device, and with ``de.spread`` over all devices of the host. Repetitions alternate;
+first calls, compiling included, are timed apart; what is compared is the ratio of medians.
+
+The last column compares with the published PyTorch code, which takes about 100 seconds a
+run on a two-core machine, one run after the other. That number is a reference: the code
+is not run here, since its licence allows academic use only.
+"""
+
+from typing import Any
+
+import jax
+import peer
+from common import arguments, prepare_devices, save, table, times
+from timing import Call, alternate, rename
+
+import diffevo_jax as de
+
+#: Seconds of one run of the published PyTorch code; see above.
+PUBLISHED = 100.0
+
+
+def our_run(key: jax.Array) -> de.Info:
+    """One evolution by diffevo_jax: its history."""
+    strategy, problem, size = de.protocols.control("CartPole-v1")
+    return de.evolve(key, strategy, problem, population_size=size).history
+
+
+def measure(runs: int, seed: int, repetitions: int) -> list[dict[str, Any]]:
+    """So many whole evolutions in one program, on one device and on all."""
+    devices, their_run = jax.local_device_count(), peer.evolution()
+    keys = jax.random.split(jax.random.key(seed), runs)
+    if runs == 1:
+        ours, theirs, argument = jax.jit(our_run), jax.jit(their_run), keys[0]
+    else:
+        ours, theirs = (jax.jit(jax.vmap(f)) for f in (our_run, their_run))
+        argument = keys
+    calls: dict[str, Call] = {
+        "ours": lambda: ours(argument),
+        "evosax": lambda: theirs(argument),
+    }
+    spread = devices > 1 and runs % devices == 0
+    if spread:
+        everywhere = de.spread(our_run)
+        calls["spread"] = lambda: everywhere(keys)
+    measured = alternate(calls, repetitions)
+    what = f"evolution, {runs:,} run{'s' * (runs > 1)}"
+    rows = [describe(what, runs, 1, rename(measured, "ours"))]
+    if spread:
+        over = f"{what}, ours over {devices} devices"
+        rows.append(describe(over, runs, devices, rename(measured, "spread")))
+    return rows
+
+
+def describe(what: str, runs: int, devices: int, row: dict[str, float]) -> dict[str, Any]:
+    """A row, with the reference number for so many runs."""
+    reference = runs * PUBLISHED
+    published = {"published": reference, "published_ratio": reference / row["ours"]}
+    return {"what": what, "runs": runs, "devices": devices, **row, **published}
+
+
+def main() -> None:
+    prepare_devices()
+    options = arguments(__doc__ or "", repetitions=11)
+    sizes = (1, 32, 1024) if options.gpu else (1, 32)
+    rows = []
+    for runs in (1, 4) if options.quick else sizes:
+        rows += measure(runs, options.seed, options.repetitions)
+    print(report(rows))
+    save("main_job", options, rows)
+
+
+def report(rows: list[dict[str, Any]]) -> str:
+    """The rows as the README's table."""
+    lines = [
+        [
+            row["what"],
+            times(row, "ours"),
+            times(row, "evosax"),
+            f"{row['ratio']:.1f}",
+            f"{row['published_ratio']:,.0f}",
+        ]
+        for row in rows
+    ]
+    header = ["what", "ours, ms (first call)", "evosax, ms (first call)", "times faster"]
+    return table([*header, f"times faster than {PUBLISHED:.0f} s a run"], lines)
+
+
+if __name__ == "__main__":
+    main()

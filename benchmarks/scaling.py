@@ -1,0 +1,211 @@
+"""How time and memory grow: with individuals, dimensions, runs, and the length of episodes.
+
+    python benchmarks/scaling.py
+
+* individuals N: ``tell`` with the plain kernel, D = 58;
+* dimensions D: the same, N = 512;
+* runs R: CartPole evolution at the published protocol, latent kernel;
+* steps T: rollouts of 1,024 policies that balance the pole to the longest limit.
+
+Medians of repeated calls on one device, and the extra memory that XLA allots to the
+program. The exponent is the slope of the least-squares line on logarithms, over the upper
+half of the sizes. The figure is ``docs/figures/scaling.png``.
+"""
+
+import argparse
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import main_job
+import numpy as np
+from common import FIGURES, arguments, milliseconds, prepare_devices, save, table
+from matplotlib.figure import Figure
+from timing import extra_memory, median, megabytes
+
+import diffevo_jax as de
+from diffevo_jax import plots
+
+LANES, HORIZON = 1024, 2000
+
+
+class Program(NamedTuple):
+    """A jitted function and its arguments."""
+
+    function: Any
+    arguments: tuple[Any, ...]
+
+
+class Sweep(NamedTuple):
+    """A size that is varied: its name, its values, and the program for one of them."""
+
+    name: str
+    sizes: Sequence[int]
+    program: Callable[[int], Program]
+
+
+def powers(low: int, high: int, factor: int = 2) -> tuple[int, ...]:
+    """Sizes from low to high, each so many times the one before."""
+    count = round(math.log(high / low, factor))
+    return tuple(low * factor**k for k in range(count + 1))
+
+
+def tell(size: int, dim: int) -> Program:
+    """One ``tell`` of N individuals of D numbers."""
+    strategy = de.DiffusionEvolution(10, kernel=de.kernels.Gaussian())
+    key = jax.random.key(0)
+    candidates = jax.random.normal(key, (size, dim))
+    state = de.init(strategy, key, candidates)
+    fitness = -jnp.mean(candidates**2, axis=1)
+    return Program(jax.jit(de.tell), (strategy, key, state, candidates, fitness))
+
+
+def evolution(runs: int) -> Program:
+    """So many whole CartPole evolutions."""
+    keys = jax.random.split(jax.random.key(0), runs)
+    return Program(jax.jit(jax.vmap(main_job.our_run)), (keys,))
+
+
+def episodes(max_steps: int, weights: Any) -> Program:
+    """Rollouts of a limit of so many steps."""
+    problem, key = cartpole(max_steps), jax.random.key(1)
+    start = problem.init(key)
+    play = jax.jit(lambda key, weights: problem.evaluate(key, start, weights)[0])
+    return Program(play, (key, weights))
+
+
+def cartpole(max_steps: int) -> de.problems.Control:
+    """CartPole whose own limit is the longest of the sweep."""
+    import gymnax
+
+    params = gymnax.make("CartPole-v1")[1].replace(max_steps_in_episode=HORIZON)
+    policy = de.problems.MLP((8,))
+    return de.problems.Control(
+        "CartPole-v1", policy=policy, env_params=params, max_steps=max_steps
+    )
+
+
+def balancing(lanes: int) -> Any:
+    """Policies that balance the pole to the horizon, repeated to so many lanes."""
+    strategy, problem, size = de.protocols.control("CartPole-v1")
+    key = jax.random.key(0)
+    last = de.evolve(key, strategy, problem, population_size=size).population
+    weights, longest = problem.space.decode(last), cartpole(HORIZON)
+    evaluation, _ = longest.evaluate(key, longest.init(key), weights)
+    best = jnp.argsort(-evaluation.fitness)[:16]
+    return jax.tree.map(lambda w: jnp.repeat(w[best], lanes // 16, axis=0), weights)
+
+
+def sweeps(options: argparse.Namespace) -> list[Sweep]:
+    """What is varied, and how far."""
+    quick = options.quick
+    weights = balancing(64 if quick else LANES)
+    largest = 65_536 if options.gpu else 16_384
+    return [
+        Sweep(
+            "individuals N", powers(64, 256 if quick else largest), lambda n: tell(n, 58)
+        ),
+        Sweep("dimensions D", powers(2, 8 if quick else 16_384), lambda d: tell(512, d)),
+        Sweep("runs R", powers(1, 2 if quick else 64), evolution),
+        Sweep(
+            "steps T",
+            (62, 125) if quick else (62, 125, 250, 500, 1000, HORIZON),
+            lambda steps: episodes(steps, weights),
+        ),
+    ]
+
+
+def measure(sweep: Sweep, repetitions: int) -> dict[str, Any]:
+    """Seconds and bytes of every size, and their exponents."""
+    seconds, memory = [], []
+    for size in sweep.sizes:
+        function, inputs = sweep.program(size)
+        compiled = function.lower(*inputs).compile()
+        seconds.append(median(functools.partial(compiled, *inputs), repetitions))
+        memory.append(extra_memory(compiled))
+    return {
+        "what": sweep.name,
+        "sizes": list(sweep.sizes),
+        "seconds": seconds,
+        "memory": memory,
+        "time_exponent": fit(sweep.sizes, seconds)[0],
+        "memory_exponent": fit(sweep.sizes, memory)[0],
+    }
+
+
+def fit(sizes: Any, values: Any) -> tuple[float, float]:
+    """Exponent and factor of ``factor * size**exponent``, over the upper half of sizes."""
+    half = len(sizes) // 2 if len(sizes) > 3 else 0
+    x, y = np.log(sizes[half:]), np.log(np.maximum(values[half:], 1e-12))
+    exponent, intercept = np.polyfit(x, y, 1)
+    return float(exponent), float(np.exp(intercept))
+
+
+def draw(rows: list[dict[str, Any]]) -> Figure:
+    """A column a size; above the time, below the extra memory."""
+    figure = Figure(figsize=(11.0, 4.6), layout="constrained")
+    axes = figure.subplots(2, len(rows), sharex="col", squeeze=False)
+    kinds = (
+        ("seconds", "time", 1e3, "milliseconds", plots.BLUE),
+        ("memory", "memory", 2.0**-20, "extra memory, MB", plots.ORANGE),
+    )
+    for column, row in enumerate(rows):
+        sizes = np.array(row["sizes"], float)
+        half = sizes[len(sizes) // 2 :] if len(sizes) > 3 else sizes
+        for line, (name, short, unit, label, color) in enumerate(kinds):
+            axis, values = axes[line, column], unit * np.maximum(row[name], 1e-6)
+            exponent, factor = fit(sizes, values)
+            axis.plot(half, factor * half**exponent, color=plots.INK, lw=1, ls="--")
+            axis.plot(sizes, values, "o-", color=color, lw=1.5, ms=4)
+            letter = row["what"].split()[-1]
+            axis.set_title(f"{short} ~ {letter}$^{{{exponent:.2f}}}$", fontsize=10)
+            axis.set(xscale="log", yscale="log", ylim=decades(values))
+            axis.spines[["top", "right"]].set_visible(False)
+            if column == 0:
+                axis.set_ylabel(label)
+        axes[1, column].set_xlabel(row["what"])
+    return figure
+
+
+def decades(values: np.ndarray) -> tuple[float, float]:
+    """Whole powers of ten around positive values, one at least."""
+    low, high = np.log10(values.min() / 1.1), np.log10(values.max() * 1.1)
+    return 10.0 ** np.floor(low), 10.0 ** np.ceil(high)
+
+
+def main() -> None:
+    prepare_devices()
+    options = arguments(__doc__ or "", repetitions=5)
+    rows = []
+    for sweep in sweeps(options):
+        rows.append(measure(sweep, options.repetitions))
+        print(f"{sweep.name}: time exponent {rows[-1]['time_exponent']:.2f}", flush=True)
+    if not options.quick:
+        name = f"scaling{'_gpu' * options.gpu}.png"
+        draw(rows).savefig(FIGURES / name, dpi=130)
+    print(report(rows))
+    save("scaling", options, rows)
+
+
+def report(rows: list[dict[str, Any]]) -> str:
+    """The ends of every sweep, and the exponents, as the README's table."""
+    lines = [
+        [
+            row["what"],
+            f"{row['sizes'][0]:,} to {row['sizes'][-1]:,}",
+            f"{milliseconds(row['seconds'][0])} to {milliseconds(row['seconds'][-1])}",
+            f"{row['time_exponent']:.2f}",
+            f"{megabytes(row['memory'][0])} to {megabytes(row['memory'][-1])}",
+            f"{row['memory_exponent']:.2f}",
+        ]
+        for row in rows
+    ]
+    header = ["what grows", "from, to", "time, ms", "exponent", "extra memory"]
+    return table([*header, "exponent"], lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Seconds and bytes: of alternated calls, of programs, of processes."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+Call = Callable[[], Any]
+QUARTILES = (0.25, 0.5, 0.75)
+
+
+def alternate(
+    calls: Mapping[str, Call], repetitions: int, *, ours: str = "ours"
+) -> dict[str, float]:
+    """First calls, compiling included, then alternated ones: medians and quartiles.
+
+    Alternation lets whatever else a machine does fall on all calls alike.
+
+    Args:
+        calls: by name.
+        repetitions: of each call after its first.
+        ours: the call that the ratio is of.
+
+    Returns:
+        In seconds, for each name ``name``, the median; ``name_low`` and ``name_high``, the
+        quartiles; ``name_first``. If one is ``"evosax"``, ``ratio``: its median by ours.
+    """
+    row = {f"{name}_first": seconds(call) for name, call in calls.items()}
+    spent: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(repetitions):
+        for name, call in calls.items():
+            spent[name].append(seconds(call))
+    for name, values in spent.items():
+        low, middle, high = map(float, np.quantile(values, QUARTILES))
+        row |= {name: middle, f"{name}_low": low, f"{name}_high": high}
+    if {ours, "evosax"} <= calls.keys():
+        row["ratio"] = row["evosax"] / row[ours]
+    return row
+
+
+def rename(row: dict[str, float], name: str) -> dict[str, float]:
+    """The row of another of our calls: ``name`` in the place of ``"ours"``."""
+    wanted = {key: value for key, value in row.items() if key.startswith("evosax")}
+    for end in ("", "_first", "_low", "_high"):
+        wanted["ours" + end] = row[name + end]
+    return wanted | {"ratio": row["evosax"] / row[name]}
+
+
+def seconds(call: Call) -> float:
+    """One call, until its result is there."""
+    begin = time.perf_counter()
+    jax.block_until_ready(call())
+    return time.perf_counter() - begin
+
+
+def median(call: Call, repetitions: int) -> float:
+    """The median of so many calls after a first one."""
+    seconds(call)
+    return float(np.median([seconds(call) for _ in range(repetitions)]))
+
+
+def extra_memory(compiled: Any) -> int:
+    """Bytes that a compiled program needs beside its arguments and results."""
+    return int(compiled.memory_analysis().temp_size_in_bytes)
+
+
+def peak_memory() -> int:
+    """Bytes of this process, at their highest so far."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def child(program: str, **environment: str) -> Any:
+    """Run a program in a fresh process, among the benchmarks; its last line is JSON."""
+    out = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parent,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(out.stdout.splitlines()[-1])
+
+
+def megabytes(count: float | None) -> str:
+    """Bytes in words, or a dash where nothing was measured."""
+    if count is None:
+        return "-"
+    value = count / 2**20
+    return f"{value:,.0f} MB" if value >= 10 else f"{value:.2g} MB"

@@ -1,0 +1,178 @@
+"""Attention with a Gaussian kernel, in blocks: linear memory, for any number of points.
+
+    mean_i = sum_j w_ij v_j,   w_ij = softmax_j( log g_j - |q_i - k_j|^2 / 2 )
+
+Blocks of queries and keys meet, and a running maximum keeps the sums in range (the online
+softmax of Milakov and Gimelshein, arXiv:1805.02867, and of FlashAttention,
+arXiv:2205.14135).
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from diffevo_jax import pytree
+from diffevo_jax.base import PyTree
+
+_EXACT = jax.lax.Precision.HIGHEST
+#: Queries, and keys, in a block. The bits of a result depend on it, and on nothing else.
+BLOCK_SIZE = 1024
+
+
+@pytree.dataclass
+class Attended:
+    """Answers to N queries.
+
+    Attributes:
+        mean: (N, D) weighted means of the values.
+        own_weight: (N,) weight of the key that belongs to the query.
+        effective_sample_size: (N,) ``1 / sum_j w_ij^2``, in [1, M].
+    """
+
+    mean: jax.Array
+    own_weight: jax.Array
+    effective_sample_size: jax.Array
+
+
+def attend(
+    queries: jax.Array,
+    keys: jax.Array,
+    values: jax.Array,
+    log_weight: jax.Array,
+    own: jax.Array,
+    *,
+    floor: float | None = None,
+    block_size: int = BLOCK_SIZE,
+) -> Attended:
+    """Attend with a Gaussian kernel of variance 1. Another implementation can take its place.
+
+    Extra memory is of the order of ``block_size^2 + N (d + D)``; one block is enough for
+    up to ``block_size`` points.
+
+    Args:
+        queries: (N, d), close to the origin compared with their spread: centre them.
+        keys: (M, d), centred by the same point.
+        values: (M, D), centred.
+        log_weight: (M,) log g, ``-inf`` for weight zero; not all may be.
+        own: (N,) int32, number of the key that belongs to each query; M or more for none.
+        floor: added to the kernel; None: no floor.
+        block_size: queries, and keys, in a block.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.attention import attend
+        >>> points = jnp.array([[-1.0], [1.0]])
+        >>> origin, nobody = jnp.zeros((1, 1)), jnp.array([2])
+        >>> attend(origin, points, points, jnp.zeros(2), nobody).mean.tolist()
+        [[0.0]]
+    """
+    num_queries, dim = len(queries), values.shape[1]
+    # A column of ones adds the weights up beside the values.
+    columns = jnp.concatenate([values, jnp.ones((len(values), 1), values.dtype)], axis=1)
+    blocks = (
+        _blocks(keys, block_size),
+        _blocks(columns, block_size),
+        _blocks(log_weight, block_size, fill=-jnp.inf),
+        _blocks(jnp.arange(len(keys), dtype=jnp.int32), block_size)[:, 0],
+    )
+
+    def answer(few: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
+        sums = _fold(
+            functools.partial(_absorb, floor, *few),
+            _nothing(len(few[0]), dim + 1, values.dtype),
+            blocks,
+        )
+        total = sums.weighted[:, -1]
+        own_weight = jnp.exp(sums.own - sums.largest) / total
+        mean = sums.weighted[:, :-1] / total[:, None]
+        return mean, own_weight, total**2 / sums.squares
+
+    answers = _map(answer, (_blocks(queries, block_size), _blocks(own, block_size)))
+    joined = (leaf.reshape(-1, *leaf.shape[2:])[:num_queries] for leaf in answers)
+    return Attended(*joined)
+
+
+class _Sums(NamedTuple):
+    """What the keys so far have come to, for B queries.
+
+    Attributes:
+        largest: (B,) largest logit.
+        weighted: (B, D + 1) weighted sum of values and ones, relative to the largest.
+        squares: (B,) sum of squared weights, relative to the largest.
+        own: (B,) logit of the key that belongs to the query.
+    """
+
+    largest: jax.Array
+    weighted: jax.Array
+    squares: jax.Array
+    own: jax.Array
+
+
+def _nothing(num_queries: int, num_columns: int, dtype: jnp.dtype) -> _Sums:
+    zeros = jnp.zeros((num_queries, num_columns), dtype)
+    lowest = jnp.full(num_queries, -jnp.inf, dtype)
+    return _Sums(lowest, zeros, zeros[:, 0], lowest)
+
+
+def _absorb(
+    floor: float | None,
+    queries: jax.Array,
+    own: jax.Array,
+    sums: _Sums,
+    keys: jax.Array,
+    columns: jax.Array,
+    log_weight: jax.Array,
+    first: jax.Array,
+) -> _Sums:
+    """Add the keys ``(K, d)`` from number ``first`` on, with values ``(K, D + 1)``."""
+    logits = jnp.matmul(queries, keys.T, precision=_EXACT)
+    bias = -0.5 * jnp.sum(keys**2, axis=1)
+    if floor is None:
+        logits += bias + log_weight
+    else:
+        bias = bias - 0.5 * jnp.sum(queries**2, axis=1, keepdims=True)
+        logits = jnp.logaddexp(logits + bias, math.log(floor)) + log_weight
+    largest = jnp.maximum(sums.largest, jnp.max(logits, axis=1))
+    # Only keys of weight zero so far: their logits are -inf, and so is the largest.
+    reference = jnp.where(largest == -jnp.inf, 0.0, largest)
+    # Kept, or a CPU would take the exponential once more for the squares.
+    weights = jax.lax.optimization_barrier(jnp.exp(logits - reference[:, None]))
+    shrink = jnp.exp(sums.largest - reference)
+    weighted = jnp.matmul(weights, columns, precision=_EXACT)
+    row = jnp.clip(own - first, 0, len(keys) - 1)
+    here = row == own - first
+    return _Sums(
+        largest,
+        sums.weighted * shrink[:, None] + weighted,
+        sums.squares * shrink**2 + jnp.sum(weights**2, axis=1),
+        jnp.where(here, logits[jnp.arange(len(own)), row], sums.own),
+    )
+
+
+def _blocks(array: jax.Array, size: int, fill: float = 0.0) -> jax.Array:
+    """Split the first axis into blocks, the last of them filled up."""
+    size = min(size, len(array))
+    missing = -len(array) % size
+    if missing:
+        padding = [(0, missing), *[(0, 0)] * (array.ndim - 1)]
+        array = jnp.pad(array, padding, constant_values=fill)
+    return array.reshape(-1, size, *array.shape[1:])
+
+
+def _fold(
+    function: Callable[..., _Sums], sums: _Sums, blocks: tuple[jax.Array, ...]
+) -> _Sums:
+    if len(blocks[0]) == 1:
+        return function(sums, *(leaf[0] for leaf in blocks))
+    return jax.lax.scan(lambda sums, block: (function(sums, *block), None), sums, blocks)[0]
+
+
+def _map(function: Callable[[PyTree], PyTree], blocks: PyTree) -> PyTree:
+    if len(jax.tree.leaves(blocks)[0]) > 1:
+        return jax.lax.map(function, blocks)
+    answer = function(jax.tree.map(lambda leaf: leaf[0], blocks))
+    return jax.tree.map(lambda leaf: leaf[None], answer)

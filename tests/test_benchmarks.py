@@ -1,0 +1,225 @@
+"""The benchmarks measure what they say; nothing here depends on how fast a machine is."""
+
+import json
+import math
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import diffevo_jax as de
+from diffevo_jax.problems import environments
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+OPERATIONS = {"add", "sub", "mul", "div", "max", "min", "gt", "lt", "ge", "le", "abs"}
+FUNCTIONS = {"exp", "sin", "cos"}
+
+
+@pytest.fixture(autouse=True)
+def _benchmarks_can_be_imported(monkeypatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+
+def rows(*ratios: float) -> list[dict[str, Any]]:
+    return [{"what": f"row {i}", "ratio": ratio} for i, ratio in enumerate(ratios)]
+
+
+@pytest.mark.parametrize(
+    ("now", "found"), [(2.0, False), (1.51, False), (1.49, True), (math.nan, True)]
+)
+def test_a_ratio_below_three_quarters_of_the_stored_one_is_a_regression(now, found):
+    import common
+
+    changes = common.compare(rows(2.0, 3.0), [*rows(now, 3.0), {"what": "new", "ratio": 1}])
+
+    assert [change["regression"] for change in changes] == [found, False]
+    assert ("REGRESSION" in common.changes_table(changes)) == found
+
+
+@pytest.mark.parametrize(("now", "status"), [(2.0, 0), (1.0, 1)])
+def test_a_check_writes_nothing_and_says_by_its_status_what_it_found(
+    monkeypatch, tmp_path, capsys, now, status
+):
+    import common
+
+    monkeypatch.setattr(common, "RESULTS", tmp_path)
+    before = json.dumps({"rows": rows(2.0)})
+    (tmp_path / "name.json").write_text(before)
+
+    with pytest.raises(SystemExit) as stop:
+        common.save("name", Namespace(quick=False, gpu=False, check=True), rows(now))
+
+    assert stop.value.code == status
+    assert (tmp_path / "name.json").read_text() == before
+    assert "row 0" in capsys.readouterr().out
+
+
+def test_a_result_is_stored_with_where_it_was_measured(monkeypatch, tmp_path):
+    import common
+
+    monkeypatch.setattr(common, "RESULTS", tmp_path)
+    common.save("name", Namespace(quick=False, gpu=True, check=False), rows(2.0))
+
+    stored = json.loads((tmp_path / "name_gpu.json").read_text())
+    assert stored["rows"] == rows(2.0)
+    assert {"commit", "dirty", "device", "devices", "versions"} <= stored[
+        "provenance"
+    ].keys()
+    assert {"jax", "evosax"} <= stored["provenance"]["versions"].keys()
+
+
+def test_without_an_accelerator_its_sizes_are_refused():
+    import common
+
+    if jax.default_backend() != "cpu":
+        pytest.skip("there is an accelerator")
+    with pytest.raises(SystemExit, match="want an accelerator"):
+        common.check_backend(gpu=True)
+
+
+def test_calls_alternate_and_the_ratio_is_theirs_by_ours():
+    import timing
+
+    called = []
+    calls = {name: lambda name=name: called.append(name) for name in ("ours", "evosax")}
+    row = timing.alternate(calls, 3)
+
+    assert called == ["ours", "evosax"] * 4
+    assert row["ratio"] == row["evosax"] / row["ours"]
+    assert row["ours_low"] <= row["ours"] <= row["ours_high"]
+
+
+def test_the_exponent_of_a_power_law_is_found_beyond_its_constant_part():
+    import scaling
+
+    sizes = np.array(scaling.powers(2, 16_384))
+    values = np.maximum(3e-4 * sizes**1.7, 3e-4 * 128**1.7)
+
+    exponent, factor = scaling.fit(sizes, values)
+
+    assert exponent == pytest.approx(1.7)
+    assert factor == pytest.approx(3e-4)
+
+
+def test_the_flops_of_a_policy_are_those_of_its_formula():
+    import counts
+
+    policy = de.problems.MLP((3,), num_outputs=2)
+    weights = policy.init(jax.random.key(0), jnp.zeros(4))
+
+    flops, _ = direct(lambda w, o: policy.apply(w, o, ())[0], weights, jnp.zeros(4))
+
+    assert counts.network((4, 3, 2)) == flops
+    assert counts.weights((4, 3, 2)) == sum(leaf.size for leaf in jax.tree.leaves(weights))
+
+
+def test_the_flops_of_the_estimator_are_those_of_its_formula():
+    import counts
+
+    def estimate(queries, keys, values, log_weight, precision):
+        centre, middle = keys.mean(axis=0), values.mean(axis=0)
+        queries, keys = queries - centre, keys - centre
+        logits = queries @ keys.T - 0.5 * (keys**2).sum(axis=1)
+        logits = precision * logits + log_weight
+        weights = jnp.exp(logits - logits.max(axis=1, keepdims=True))
+        weights = weights / weights.sum(axis=1, keepdims=True)
+        return middle + weights @ (values - middle), (weights**2).sum(axis=1)
+
+    size, dim = 7, 3
+    points = jnp.ones((size, dim))
+    flops, functions = direct(estimate, points, points, points, jnp.ones(size), 0.5)
+
+    count = counts.estimate(size, dim)
+    assert abs(count.flops - flops) <= 4 * (size + dim)  # what belongs to no pair
+    assert count.functions == functions == size**2
+
+
+def test_the_flops_of_a_step_of_cartpole_are_those_of_gymnax():
+    import counts
+    import gymnax
+
+    env, params = gymnax.make("CartPole-v1")
+    _, state = env.reset(jax.random.key(0), params)
+    key = jax.random.key(1)
+
+    def step(state):
+        return env.step_env(key, state, jnp.asarray(1.0), params)[:4]
+
+    flops, functions = direct(step, state)
+
+    rest = counts.network((4, 8, 2)) + 5 * 4 + 1 + 4  # the policy, and what we add
+    assert counts.cartpole_step().flops - rest == pytest.approx(flops, rel=0.15)
+    assert counts.cartpole_step().functions == functions
+
+
+def direct(function: Any, *arguments: Any) -> tuple[int, int]:
+    """Operations and functions of a program on floats, one equation after the other."""
+    return walk(jax.make_jaxpr(function)(*arguments).jaxpr)
+
+
+def walk(jaxpr: Any) -> tuple[int, int]:
+    flops = functions = 0
+    for equation in jaxpr.eqns:
+        name, inputs = equation.primitive.name, equation.invars
+        inner = equation.params.get("jaxpr") or equation.params.get("call_jaxpr")
+        if inner is not None:
+            more = walk(getattr(inner, "jaxpr", inner))
+            flops, functions = flops + more[0], functions + more[1]
+            continue
+        if not jnp.issubdtype(inputs[0].aval.dtype if inputs else bool, jnp.floating):
+            continue
+        size = equation.outvars[0].aval.size
+        if name == "dot_general":
+            (axes, _), _ = equation.params["dimension_numbers"]
+            shape = inputs[0].aval.shape
+            flops += 2 * size * math.prod(shape[axis] for axis in axes)
+        elif name in ("reduce_sum", "reduce_max"):
+            flops += inputs[0].aval.size
+        elif name in OPERATIONS | {"integer_pow", "square"}:
+            flops += size
+        elif name in FUNCTIONS:
+            functions += size
+    return flops, functions
+
+
+@pytest.mark.parametrize("env_name", ["CartPole-v1", "MountainCar-v0"])
+def test_the_peer_plays_the_same_policies_as_long(env_name):
+    import peer
+
+    _, problem, _ = de.protocols.control(env_name)
+    weights = problem.space.decode(problem.space.sample(jax.random.key(0), 32))
+    game = peer.game(env_name)
+    observation = np.resize([-0.7, 0.03, 0.1, -1.0], game.observation_shape)
+    policy = de.problems.MLP((8,), num_outputs=len(weights[-1]["bias"][0]))
+
+    theirs = jax.vmap(game.policy.apply, (0, None))(
+        peer.weights(problem, weights), observation
+    )
+
+    seen = environments.normalise(observation, game.observation_space)
+    ours = jax.vmap(lambda w: jnp.argmax(policy.apply(w, seen, ())[0]))(weights)
+    assert theirs.tolist() == ours.tolist()
+    assert len(set(theirs.tolist())) > 1
+    assert problem.observation == "space"  # what the peer's weights take in
+    assert game.episode_length == problem.episode_limit
+
+
+def test_the_cheapest_benchmark_runs_from_end_to_end():
+    stored = {path: path.read_text() for path in (BENCHMARKS / "results").iterdir()}
+
+    run = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "estimator.py"), "--quick"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert run.returncode == 0, run.stderr
+    assert "| N = 512, D = 2 |" in run.stdout
+    assert {p: p.read_text() for p in (BENCHMARKS / "results").iterdir()} == stored
