@@ -168,9 +168,9 @@ class Control:
             >>> int(action)
             0
         """
-        game = self._game()
-        shared = game.resolve(self._shared(problem_state))
-        return functools.partial(game.act, shared, policy_params)
+        rules = self._game()
+        shared = rules.resolve(self._shared(problem_state))
+        return functools.partial(rules.act, shared, policy_params)
 
     def _learns(self) -> bool:
         return self.observation == "running"
@@ -186,33 +186,7 @@ class Control:
         return self._policy(), self.env_params, problem_state
 
     def _game(self) -> Game:
-        env, defaults = environment(self.env_name)
-        mode = self.observation  # act may not close over traced fields
-
-        def floats(env_params: PyTree, observation: PyTree) -> PyTree:
-            return as_floats(observation, env.observation_space(env_params))
-
-        def act(
-            shared: Shared, policy_params: PyTree, observation: PyTree, carry: PyTree
-        ) -> tuple[jax.Array, PyTree]:
-            policy, env_params, moments = shared
-            if mode == "space":
-                observation = normalise(observation, env.observation_space(env_params))
-            elif moments is not None:
-                observation = statistics.standardise(
-                    moments, floats(env_params, observation)
-                )
-            output, carry = policy.apply(policy_params, observation, carry)
-            return to_action(output, env.action_space(env_params)), carry
-
-        return Game(
-            environment=env,
-            defaults=defaults,
-            act=act,
-            floats=floats,
-            max_steps=self.episode_limit,
-            observe=observe(self.env_name),
-        )
+        return game(self.env_name, self.observation, self.episode_limit)
 
     def _env_params(self) -> PyTree:
         return environment(self.env_name)[1] if self.env_params is None else self.env_params
@@ -286,3 +260,31 @@ class Control:
                 f"Control.policy: got an output of shape {shape}, want {want} "
                 f"for {self.env_name}, whose actions are {space!r}"
             )
+
+
+@functools.cache
+def game(env_name: str, scaling: str, max_steps: int) -> Game:
+    """The rules of an episode; one object for one set of rules, so that it traces once.
+
+    Args:
+        env_name: a gymnax name.
+        scaling: of the observations; see :class:`Control`.
+        max_steps: longest episode.
+    """
+    env, defaults = environment(env_name)
+
+    def floats(env_params: PyTree, observation: PyTree) -> PyTree:
+        return as_floats(observation, env.observation_space(env_params))
+
+    def act(
+        shared: Shared, policy_params: PyTree, observation: PyTree, carry: PyTree
+    ) -> tuple[jax.Array, PyTree]:
+        policy, env_params, moments = shared
+        if scaling == "space":
+            observation = normalise(observation, env.observation_space(env_params))
+        elif moments is not None:
+            observation = statistics.standardise(moments, floats(env_params, observation))
+        output, carry = policy.apply(policy_params, observation, carry)
+        return to_action(output, env.action_space(env_params)), carry
+
+    return Game(env, defaults, act, max_steps, floats, observe(env_name))

@@ -1,8 +1,9 @@
 """An episode: one policy plays in one environment until the end."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,8 +37,9 @@ class Episode:
 Shared = tuple[Policy, PyTree, Moments | None]
 
 
-class Game(NamedTuple):
-    """The rules of an episode; nothing in it is traced.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Game:
+    """The rules of an episode; nothing in it is traced, and only itself is equal to it.
 
     Attributes:
         environment: a gymnax environment; its ``step_env`` never resets by itself.
@@ -104,6 +106,7 @@ def begin(game: Game, shared: Shared, policy_params: PyTree, keys: jax.Array) ->
     return jax.tree.map(lambda leaf, like: jnp.asarray(leaf, like.dtype), lane, after)
 
 
+@functools.partial(jax.jit, static_argnums=0)  # traced once for any number of lanes
 def step(
     game: Game, shared: Shared, policy_params: PyTree, key: jax.Array, lane: Lane
 ) -> Lane:

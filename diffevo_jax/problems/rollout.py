@@ -56,6 +56,7 @@ ACCELERATOR = Ladder(width=2**30, shrink=8, smallest=4096, block=16)
 Outcome = tuple[Episode, Moments | None]
 
 
+@functools.partial(jax.jit, static_argnums=0)  # traced once, also for its shapes
 def play_lanes(
     game: Game, shared: Shared, policy_params: PyTree, keys: jax.Array
 ) -> Outcome:
@@ -216,5 +217,8 @@ def _living(table: _Table, packed: Packed) -> jax.Array:
 
 def _living_lanes(table: _Table, packed: Packed, size: int) -> jax.Array:
     """(size,) the first lanes that live; out of bounds if there are fewer."""
-    nobody = len(table.keys)
-    return jnp.nonzero(_living(table, packed), size=size, fill_value=nobody)[0]
+    living = _living(table, packed)
+    first = jax.lax.top_k(living.astype(jnp.float32), min(size, len(living)))[1]
+    places = jnp.arange(size)
+    first = jnp.pad(first, (0, size - len(first)))
+    return jnp.where(places < jnp.sum(living), first, len(living))
