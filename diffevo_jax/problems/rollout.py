@@ -27,20 +27,23 @@ class Ladder(NamedTuple):
     """How lanes step together on a kind of device.
 
     Attributes:
-        width: so many lanes step together at most.
+        width: so many lanes step together at most ...
+        cache: ... and so many that their weights take at most so many bytes.
         shrink: each smaller program has so many times fewer lanes ...
         smallest: ... and at least so many.
         block: steps between looks at who still lives.
     """
 
     width: int
+    cache: int
     shrink: int
     smallest: int
     block: int
 
-    def rungs(self, num_lanes: int) -> list[int]:
-        """Widths of the programs for so many lanes, from the widest."""
-        top = min(num_lanes, self.width)
+    def rungs(self, num_lanes: int, lane_bytes: int) -> list[int]:
+        """Widths of the programs for lanes with so many bytes each, from the widest."""
+        fit = max(self.cache // max(lane_bytes, 1), self.smallest)
+        top = min(num_lanes, self.width, fit)
         smaller = itertools.accumulate(
             itertools.repeat(self.shrink), lambda n, k: n // k, initial=top // self.shrink
         )
@@ -48,9 +51,12 @@ class Ladder(NamedTuple):
 
 
 #: A CPU plays what fits its cache; a power of two would map all rows to the same lines.
-CPU = Ladder(width=528, shrink=4, smallest=32, block=8)
+CPU = Ladder(width=528, cache=2**22, shrink=4, smallest=16, block=8)
 #: Other devices play all lanes together, and a few thousand cost them no more than one.
-ACCELERATOR = Ladder(width=2**30, shrink=8, smallest=4096, block=16)
+ACCELERATOR = Ladder(width=2**30, cache=2**60, shrink=8, smallest=4096, block=16)
+
+#: Arrays of a policy with at most so many numbers are stored with the lanes last.
+_SMALL = 128
 
 #: What an episode came to, and the moments of its observations, None if nobody wants them.
 Outcome = tuple[Episode, Moments | None]
@@ -120,7 +126,8 @@ def _play(
     lane = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[:-1], x.dtype), lanes)
     table = _Table(game, axis, shared, policy_params, keys[:, 1], lane, ladder.block)
     packed = rows.pack(lanes)
-    widest, *smaller = ladder.rungs(len(keys))
+    lane_bytes = sum(leaf[0].nbytes for leaf in jax.tree.leaves(policy_params))
+    widest, *smaller = ladder.rungs(len(keys), lane_bytes)
     stops = [*smaller, 0]
     if len(keys) > widest:
         packed = _rounds(table, packed, widest, stops[0])
@@ -187,12 +194,15 @@ def _advance(table: _Table, packed: Packed, index: jax.Array, limit: Any) -> Pac
         index: (K,) which of them; out of bounds is nobody.
         limit: () int.
     """
-    # With the lanes last, one number of all policies is a vector.
-    column = lambda leaf: jnp.moveaxis(leaf.at[index].get(mode="clip"), 0, -1)
-    shared = table.shared if table.axis is None else jax.tree.map(column, table.shared)
-    policy_params, keys = jax.tree.map(column, (table.policy_params, table.keys))
-    axes = (None if table.axis is None else -1, -1, -1, -1)
-    steps = jax.vmap(functools.partial(step, table.game), axes, out_axes=-1)
+    take = lambda leaf: leaf.at[index].get(mode="clip")
+    inputs = jax.tree.map(take, (table.policy_params, table.keys))
+    shared = table.shared if table.axis is None else jax.tree.map(take, table.shared)
+    # With the lanes last, one number of all policies is a vector; matrices stay whole.
+    axes = jax.tree.map(lambda leaf: -1 if leaf[0].size <= _SMALL else 0, inputs)
+    policy_params, keys = jax.tree.map(lambda x, axis: jnp.moveaxis(x, 0, axis), inputs, axes)
+    steps = jax.vmap(
+        functools.partial(step, table.game), (table.axis, *axes, -1), out_axes=-1
+    )
 
     def one(_: jax.Array, part: Packed) -> Packed:
         lanes = rows.unpack(part, table.lane)

@@ -33,7 +33,7 @@ PROBLEMS = {
 @pytest.fixture(autouse=True)
 def small_ladder(monkeypatch) -> None:
     """At most 64 lanes together, then 16, then 4."""
-    ladder = rollout.Ladder(width=64, shrink=4, smallest=4, block=3)
+    ladder = rollout.Ladder(width=64, cache=2**30, shrink=4, smallest=4, block=3)
     monkeypatch.setattr(rollout, "CPU", ladder)
 
 
@@ -105,10 +105,12 @@ def test_nested_vmap_is_more_lanes_still(key) -> None:
 
 
 def test_the_ladder_gets_smaller_and_stops() -> None:
-    ladder = rollout.Ladder(width=100, shrink=4, smallest=4, block=8)
-    assert ladder.rungs(64) == [64, 16, 4]
-    assert ladder.rungs(10_000) == [100, 25, 6]
-    assert ladder.rungs(3) == [3]
+    ladder = rollout.Ladder(width=100, cache=10_000, shrink=4, smallest=4, block=8)
+    assert ladder.rungs(64, 8) == [64, 16, 4]
+    assert ladder.rungs(10_000, 8) == [100, 25, 6]
+    assert ladder.rungs(3, 8) == [3]
+    assert ladder.rungs(10_000, 1_000) == [10]
+    assert ladder.rungs(10_000, 100_000) == [4]
 
 
 def test_nothing_leaks_and_no_key_is_used_twice(key) -> None:
