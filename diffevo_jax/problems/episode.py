@@ -73,13 +73,15 @@ class Lane:
         env_state: state of the environment.
         carry: what the policy remembers.
         episode: what it has come to so far.
-        over: () bool; from then on nothing changes.
+        action: the last one taken.
+        over: () bool; from then on nothing else changes.
         moments: of the observations that the policy has seen; None if nobody wants them.
     """
 
     observation: PyTree
     env_state: PyTree
     carry: PyTree
+    action: jax.Array
     episode: Episode
     over: jax.Array
     moments: Moments | None
@@ -89,12 +91,16 @@ def begin(game: Game, shared: Shared, policy_params: PyTree, keys: jax.Array) ->
     """Reset the environment; ``keys`` (2,) are for the reset and for the steps."""
     policy, env_params, moments = game.resolve(shared)
     observation, env_state = game.environment.reset_env(keys[0], env_params)
+    carry = policy.initial_carry()
+    rules = (policy, env_params, moments)
+    action, _ = jax.eval_shape(game.act, rules, policy_params, observation, carry)
     if moments is not None:
         moments = statistics.nothing(game.floats(env_params, observation))
     lane = Lane(
         observation=observation if game.observe is None else (),
         env_state=env_state,
-        carry=policy.initial_carry(),
+        carry=carry,
+        action=jnp.zeros(action.shape, action.dtype),
         episode=Episode(
             jnp.zeros((), float), jnp.zeros((), jnp.int32), jnp.zeros((), bool)
         ),
@@ -119,7 +125,8 @@ def step(
         key: () of all steps; each folds in its number.
         lane: the episode under way.
     """
-    return pytree.select(lane.over, lane, _next(game, shared, policy_params, key, lane))
+    after = _next(game, shared, policy_params, key, lane)
+    return pytree.replace(pytree.select(lane.over, lane, after), action=after.action)
 
 
 def _next(
@@ -128,6 +135,7 @@ def _next(
     policy, env_params, moments = game.resolve(shared)
     seen = _observation(game, shared, lane)
     action, carry = game.act((policy, env_params, moments), policy_params, seen, lane.carry)
+    action = _computed_once(action, lane.action)
     key = jax.random.fold_in(key, lane.episode.length)
     observation, env_state, reward, terminated, _ = game.environment.step_env(
         key, lane.env_state, action, env_params
@@ -145,6 +153,7 @@ def _next(
         observation=observation if game.observe is None else (),
         env_state=env_state,
         carry=carry,
+        action=action,
         episode=episode,
         over=over | (episode.length >= game.max_steps),
         moments=moments,
@@ -187,6 +196,17 @@ def _observation(game: Game, shared: Shared, lane: Lane) -> PyTree:
     if game.observe is None:
         return lane.observation
     return game.observe(lane.env_state, game.resolve(shared)[1])
+
+
+def _computed_once(action: jax.Array, previous: jax.Array) -> jax.Array:
+    """The action as it is, divided by a 1 of which the compiler does not know.
+
+    XLA computes what is cheap again for everything that needs it: on a CPU the whole policy,
+    number by number, for each number of the next state. It never repeats a division whose
+    result is also kept, as the last action is.
+    """
+    one = 1.0 + 0.0 * previous.astype(float)
+    return (action.astype(float) / one).astype(action.dtype)
 
 
 def _sound(observation: PyTree) -> jax.Array:

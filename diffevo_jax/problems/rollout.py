@@ -16,10 +16,10 @@ import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
+from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
 from diffevo_jax.problems import rows
-from diffevo_jax.problems.episode import Episode, Game, Shared, begin, end, step
-from diffevo_jax.problems.rows import Packed
+from diffevo_jax.problems.episode import Episode, Game, Lane, Shared, begin, end, step
 from diffevo_jax.problems.statistics import Moments
 
 
@@ -58,6 +58,8 @@ ACCELERATOR = Ladder(width=2**30, cache=2**60, shrink=8, smallest=4096, block=16
 #: Arrays of a policy with at most so many numbers are stored with the lanes last.
 _SMALL = 128
 
+#: The rows of the lanes, and those of their last actions.
+Packed = tuple[rows.Packed, rows.Packed]
 #: What an episode came to, and the moments of its observations, None if nobody wants them.
 Outcome = tuple[Episode, Moments | None]
 
@@ -125,7 +127,7 @@ def _play(
     lanes = begins(shared, policy_params, keys)
     lane = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[:-1], x.dtype), lanes)
     table = _Table(game, axis, shared, policy_params, keys[:, 1], lane, ladder.block)
-    packed = rows.pack(lanes)
+    packed = _pack(lanes)
     lane_bytes = sum(leaf[0].nbytes for leaf in jax.tree.leaves(policy_params))
     widest, *smaller = ladder.rungs(len(keys), lane_bytes)
     stops = [*smaller, 0]
@@ -136,7 +138,7 @@ def _play(
     for size, stop in zip(smaller, stops[1:], strict=True):
         packed = _advance(table, packed, _living_lanes(table, packed, size), stop)
     ends = jax.vmap(functools.partial(end, game), in_axes=(axis, -1))
-    return ends(shared, rows.unpack(packed, lane))
+    return ends(shared, _unpack(packed, lane))
 
 
 class _Table(NamedTuple):
@@ -199,14 +201,16 @@ def _advance(table: _Table, packed: Packed, index: jax.Array, limit: Any) -> Pac
     shared = table.shared if table.axis is None else jax.tree.map(take, table.shared)
     # With the lanes last, one number of all policies is a vector; matrices stay whole.
     axes = jax.tree.map(lambda leaf: -1 if leaf[0].size <= _SMALL else 0, inputs)
-    policy_params, keys = jax.tree.map(lambda x, axis: jnp.moveaxis(x, 0, axis), inputs, axes)
+    policy_params, keys = jax.tree.map(
+        lambda x, axis: jnp.moveaxis(x, 0, axis), inputs, axes
+    )
     steps = jax.vmap(
         functools.partial(step, table.game), (table.axis, *axes, -1), out_axes=-1
     )
 
     def one(_: jax.Array, part: Packed) -> Packed:
-        lanes = rows.unpack(part, table.lane)
-        return rows.pack(steps(shared, policy_params, keys, lanes))
+        lanes = _unpack(part, table.lane)
+        return _pack(steps(shared, policy_params, keys, lanes))
 
     def goes_on(part: Packed) -> jax.Array:
         return jnp.sum(_living(table, part) & (index < len(table.keys))) > limit
@@ -214,15 +218,26 @@ def _advance(table: _Table, packed: Packed, index: jax.Array, limit: Any) -> Pac
     part = jax.lax.while_loop(
         goes_on,
         lambda part: jax.lax.fori_loop(0, table.block, one, part),
-        tuple(array.at[:, index].get(mode="clip") for array in packed),
+        jax.tree.map(lambda array: array.at[:, index].get(mode="clip"), packed),
     )
     write = lambda array, columns: array.at[:, index].set(columns, mode="drop")
-    return tuple(map(write, packed, part))
+    return jax.tree.map(write, packed, part)
+
+
+def _pack(lanes: Lane) -> Packed:
+    """As rows; the actions apart, so that they are computed apart."""
+    rest = rows.pack(pytree.replace(lanes, action=None))
+    return rest, rows.pack(lanes.action)
+
+
+def _unpack(packed: Packed, lane: PyTree) -> Lane:
+    rest: Lane = rows.unpack(packed[0], pytree.replace(lane, action=None))
+    return pytree.replace(rest, action=rows.unpack(packed[1], lane.action))
 
 
 def _living(table: _Table, packed: Packed) -> jax.Array:
     """(L,) bool, who has not come to an end."""
-    return ~rows.unpack(packed, table.lane).over
+    return ~_unpack(packed, table.lane).over
 
 
 def _living_lanes(table: _Table, packed: Packed, size: int) -> jax.Array:

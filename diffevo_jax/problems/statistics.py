@@ -73,7 +73,9 @@ def merge(moments: Moments) -> Moments:
 
     mean = jax.tree.map(lambda m: average(m, shares), moments.mean)
     squares = jax.tree.map(
-        lambda s, m, centre: average(s, 1.0 * (counts > 0)) + average((m - centre) ** 2, counts),
+        lambda s, m, centre: (
+            average(s, 1.0 * (counts > 0)) + average((m - centre) ** 2, counts)
+        ),
         moments.squares,
         moments.mean,
         mean,
