@@ -34,6 +34,8 @@ from diffevo_jax.base import Problem as Problem
 from diffevo_jax.base import Sampler as Sampler
 from diffevo_jax.base import Shaping as Shaping
 from diffevo_jax.base import Strategy as Strategy
+from diffevo_jax.compilation import compiler_options as compiler_options
+from diffevo_jax.compilation import use_cache as use_cache
 from diffevo_jax.evolve import Result as Result
 from diffevo_jax.evolve import evolve as evolve
 from diffevo_jax.parallel import spread as spread

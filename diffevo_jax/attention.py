@@ -48,7 +48,7 @@ def attend(
     floor: float | None = None,
     block_size: int = BLOCK_SIZE,
 ) -> Attended:
-    """Attend with a Gaussian kernel of variance 1. Another implementation can take its place.
+    """Attend with a Gaussian kernel of variance 1; others can take the place of this.
 
     Extra memory is of the order of ``block_size^2 + N (d + D)``; one block is enough for
     up to ``block_size`` points.

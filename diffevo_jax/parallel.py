@@ -1,4 +1,4 @@
-"""Independent runs on several devices at once: the GPUs of a machine, or the cores of a CPU.
+"""Independent runs on several devices at once: GPUs, or the cores of a CPU.
 
 JAX shows a CPU as one device. To have one for each core, say so before the first JAX
 computation: ``jax.config.update("jax_num_cpu_devices", os.cpu_count())``. Importing this
@@ -10,7 +10,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from diffevo_jax.base import PyTree
 
 _RUNS = "runs"
 
@@ -52,6 +54,16 @@ def make_mesh(devices: Sequence[jax.Device]) -> Mesh:
     if not len(devices):
         raise ValueError("devices: got none, want at least one")
     return Mesh(np.array(devices), (_RUNS,))
+
+
+def as_placed(shapes: PyTree, mesh: Mesh | None) -> PyTree:
+    """Shapes of what :func:`over_runs` returns, with where it will be."""
+    if mesh is None:
+        return shapes
+    sharding = NamedSharding(mesh, PartitionSpec(_RUNS))
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes
+    )
 
 
 def over_runs(function: Callable[..., Any], mesh: Mesh | None, *arguments: Any) -> Any:

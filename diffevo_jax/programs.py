@@ -1,4 +1,4 @@
-"""The compiled programs of the host loop: to set runs up, and to advance them by a chunk."""
+"""The compiled programs of the host loop: one sets runs up, one advances them."""
 
 import concurrent.futures
 import functools
@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 
 from diffevo_jax import parallel
 from diffevo_jax.base import Info, Problem, PyTree, Strategy
+from diffevo_jax.compilation import compiler_options
 from diffevo_jax.evolve import Progress, best_solution, generation, start
 
 
@@ -37,6 +38,7 @@ class Programs(NamedTuple):
         """Begin, while another thread compiles the program of the chunks."""
         arguments = (key, strategy, problem, population)
         shapes = self.begin.func.eval_shape(*arguments, **self.begin.keywords)
+        shapes = parallel.as_placed(shapes, self.begin.keywords["mesh"])
         number = jnp.uint32(0)
         chunk = self.advance.func.lower(
             key, strategy, problem, shapes, number, number, **self.advance.keywords
@@ -72,13 +74,9 @@ def programs(
 
 @functools.cache
 def _compiled(backend: str) -> tuple[Any, Any]:
-    """The functions, with what is known when they are compiled as static arguments.
-
-    On a CPU the last level of optimisation takes a third of the time to compile, and gains
-    nothing that can be measured.
-    """
-    options = {"xla_backend_optimization_level": 2} if backend == "cpu" else None
-    compiled = functools.partial(jax.jit, compiler_options=options)
+    """The functions, with what is known when they are compiled as static arguments."""
+    options = compiler_options(backend)
+    compiled = functools.partial(jax.jit, compiler_options=options or None)
     return (
         compiled(_begin, static_argnames=("mesh", "population_size")),
         compiled(_advance, static_argnames=("mesh", "length", "record")),

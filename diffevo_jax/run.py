@@ -164,4 +164,5 @@ def _first(count: int, axis: int, rows: jax.Array) -> np.ndarray:
 
 
 def _join(axis: int, *rows: np.ndarray) -> jax.Array:
-    return jnp.asarray(np.concatenate(rows, axis=axis))
+    # Not jnp.asarray, which compiles a program for every shape.
+    return jax.device_put(np.concatenate(rows, axis=axis))

@@ -165,8 +165,8 @@ def test_the_help_has_a_flag_for_every_number_of_a_control_problem(capsys) -> No
     assert cli.main(["evolve", "pendulum", "--help"]) == 0
     shown = capsys.readouterr().out
     absent = [name for name in wanted if f"--{kebab(name)} " not in shown]
-    # The name of the problem says the first; the other is not a number.
-    assert absent == ["env_name", "env_params"]
+    # A function, what the name of the problem says, and what has flags of its own.
+    assert absent == ["attention", "env_name", "env_params"]
 
 
 def test_the_help_fits_the_terminal_and_explains(capsys, monkeypatch) -> None:
@@ -270,7 +270,7 @@ def test_hidden_layers_change_the_number_of_weights(read) -> None:
         ("evolve beale --seed -1", "seed: got -1"),
         ("evolve beale --chunk-size 0", "chunk_size: got 0"),
         ("evolve cartpole --activation gelu", "'relu', 'tanh'"),
-        ("evolve cartpole --observation raw", "'space', 'none'"),
+        ("evolve cartpole --observation raw", "'space', 'running', 'none'"),
         ("evolve cartpole --env-params.gravty 1", "closest: --env-params.gravity"),
     ],
 )

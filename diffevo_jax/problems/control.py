@@ -16,10 +16,9 @@ from diffevo_jax.problems import statistics
 from diffevo_jax.problems.environments import (
     as_floats,
     environment,
+    game,
     normalise,
-    observe,
     output_shape,
-    to_action,
 )
 from diffevo_jax.problems.episode import Episode, Game, Shared, play
 from diffevo_jax.problems.policies import MLP
@@ -260,31 +259,3 @@ class Control:
                 f"Control.policy: got an output of shape {shape}, want {want} "
                 f"for {self.env_name}, whose actions are {space!r}"
             )
-
-
-@functools.cache
-def game(env_name: str, scaling: str, max_steps: int) -> Game:
-    """The rules of an episode; one object for one set of rules, so that it traces once.
-
-    Args:
-        env_name: a gymnax name.
-        scaling: of the observations; see :class:`Control`.
-        max_steps: longest episode.
-    """
-    env, defaults = environment(env_name)
-
-    def floats(env_params: PyTree, observation: PyTree) -> PyTree:
-        return as_floats(observation, env.observation_space(env_params))
-
-    def act(
-        shared: Shared, policy_params: PyTree, observation: PyTree, carry: PyTree
-    ) -> tuple[jax.Array, PyTree]:
-        policy, env_params, moments = shared
-        if scaling == "space":
-            observation = normalise(observation, env.observation_space(env_params))
-        elif moments is not None:
-            observation = statistics.standardise(moments, floats(env_params, observation))
-        output, carry = policy.apply(policy_params, observation, carry)
-        return to_action(output, env.action_space(env_params)), carry
-
-    return Game(env, defaults, act, max_steps, floats, observe(env_name))

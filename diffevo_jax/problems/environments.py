@@ -1,4 +1,4 @@
-"""gymnax environments: built once, observations scaled, outputs turned into actions."""
+"""gymnax environments as games: built once, observations scaled, outputs made actions."""
 
 import difflib
 import functools
@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax.base import PyTree
+from diffevo_jax.problems import statistics
+from diffevo_jax.problems.episode import Game, Shared
 from diffevo_jax.problems.observing import observer
 
 #: Bounds beyond this count as +-1 when observations are normalised, as in the paper.
@@ -43,10 +45,32 @@ def environment(env_name: str) -> tuple[Any, Any]:
         ) from error
 
 
-@functools.lru_cache
-def observe(env_name: str) -> Callable[[PyTree, PyTree], PyTree] | None:
-    """From state and parameters to the observation, where the state has all of it."""
-    return observer(*environment(env_name))
+@functools.cache
+def game(env_name: str, scaling: str, max_steps: int) -> Game:
+    """The rules of an episode; one object for one set of rules, so that it traces once.
+
+    Args:
+        env_name: a gymnax name.
+        scaling: of the observations; see :class:`Control`.
+        max_steps: longest episode.
+    """
+    env, defaults = environment(env_name)
+
+    def floats(env_params: PyTree, observation: PyTree) -> PyTree:
+        return as_floats(observation, env.observation_space(env_params))
+
+    def act(
+        shared: Shared, policy_params: PyTree, observation: PyTree, carry: PyTree
+    ) -> tuple[jax.Array, PyTree]:
+        policy, env_params, moments = shared
+        if scaling == "space":
+            observation = normalise(observation, env.observation_space(env_params))
+        elif moments is not None:
+            observation = statistics.standardise(moments, floats(env_params, observation))
+        output, carry = policy.apply(policy_params, observation, carry)
+        return to_action(output, env.action_space(env_params)), carry
+
+    return Game(env, defaults, act, max_steps, floats, observer(env, defaults))
 
 
 def normalise(observation: PyTree, space: Any) -> PyTree:

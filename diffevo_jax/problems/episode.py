@@ -107,9 +107,14 @@ def begin(game: Game, shared: Shared, policy_params: PyTree, keys: jax.Array) ->
         over=jnp.zeros((), bool),
         moments=moments,
     )
-    after = jax.eval_shape(lambda: _next(game, shared, policy_params, keys[1], lane))
-    # Resets and steps of some environments disagree about dtypes.
-    return jax.tree.map(lambda leaf, like: jnp.asarray(leaf, like.dtype), lane, after)
+    follow = functools.partial(_next, game, shared, policy_params, keys[1])
+    cast = lambda leaf, like: jnp.asarray(leaf, like.dtype)
+    after = jax.eval_shape(follow, lane)
+    if jax.eval_shape(lambda: lane) != after:
+        # Resets and steps of some environments disagree about dtypes, also of actions.
+        lane = jax.tree.map(cast, lane, after)
+        lane = jax.tree.map(cast, lane, jax.eval_shape(follow, lane))
+    return lane
 
 
 @functools.partial(jax.jit, static_argnums=0)  # traced once for any number of lanes
@@ -201,9 +206,9 @@ def _observation(game: Game, shared: Shared, lane: Lane) -> PyTree:
 def _computed_once(action: jax.Array, previous: jax.Array) -> jax.Array:
     """The action as it is, divided by a 1 of which the compiler does not know.
 
-    XLA computes what is cheap again for everything that needs it: on a CPU the whole policy,
-    number by number, for each number of the next state. It never repeats a division whose
-    result is also kept, as the last action is.
+    XLA computes what is cheap again for everything that needs it: on a CPU the whole
+    policy, for each number of the next state. It never repeats a division whose result is
+    also kept, as the last action is.
     """
     one = 1.0 + 0.0 * previous.astype(float)
     return (action.astype(float) / one).astype(action.dtype)

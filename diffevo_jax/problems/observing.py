@@ -64,7 +64,7 @@ def observer(environment: Any, env_params: PyTree) -> Callable[..., PyTree] | No
 
 
 def _cut(program: Any, shapes: Any, env_params: PyTree) -> Any:
-    """The program from ``(env_state, env_params)`` to the observation; None if not closed."""
+    """The program from ``(env_state, env_params)`` to the observation, if there is one."""
     equations, outputs = _without_identities(program.jaxpr)
     count, num_params = (len(jax.tree.leaves(tree)) for tree in (shapes[0], env_params))
     inputs = program.jaxpr.invars

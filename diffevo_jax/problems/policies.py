@@ -16,7 +16,7 @@ _ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 
 #: Layers with at most so many weights are written out as sums of products.
-_UNROLLED = 128
+UNROLLED = 64
 
 
 @pytree.dataclass
@@ -112,7 +112,7 @@ def _affine(layer: dict[str, jax.Array], signal: Any) -> Any:
     put together of single numbers, do not fuse with the rest.
     """
     weight, bias = layer["weight"], layer["bias"]
-    if weight.size > _UNROLLED:
+    if weight.size > UNROLLED:
         signal = jnp.asarray(signal)
         return jnp.matmul(signal, weight, precision=jax.lax.Precision.HIGHEST) + bias
     return [

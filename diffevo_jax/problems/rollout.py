@@ -2,7 +2,7 @@
 
 An episode is a lane. Lanes step together, and from time to time those that still live are
 gathered into smaller programs, so that a population of which most fall early costs little
-more than its steps. Every lane plays what :func:`diffevo_jax.problems.episode.play` defines.
+more than its steps. Every lane plays what :func:`diffevo_jax.problems.episode.play` says.
 Under ``vmap`` over runs the run axis joins the lanes, so that nothing is lost there.
 """
 
@@ -20,6 +20,7 @@ from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
 from diffevo_jax.problems import rows
 from diffevo_jax.problems.episode import Episode, Game, Lane, Shared, begin, end, step
+from diffevo_jax.problems.policies import UNROLLED
 from diffevo_jax.problems.statistics import Moments
 
 
@@ -54,9 +55,6 @@ class Ladder(NamedTuple):
 CPU = Ladder(width=528, cache=2**22, shrink=4, smallest=16, block=8)
 #: Other devices play all lanes together, and a few thousand cost them no more than one.
 ACCELERATOR = Ladder(width=2**30, cache=2**60, shrink=8, smallest=4096, block=16)
-
-#: Arrays of a policy with at most so many numbers are stored with the lanes last.
-_SMALL = 128
 
 #: The rows of the lanes, and those of their last actions.
 Packed = tuple[rows.Packed, rows.Packed]
@@ -200,7 +198,7 @@ def _advance(table: _Table, packed: Packed, index: jax.Array, limit: Any) -> Pac
     inputs = jax.tree.map(take, (table.policy_params, table.keys))
     shared = table.shared if table.axis is None else jax.tree.map(take, table.shared)
     # With the lanes last, one number of all policies is a vector; matrices stay whole.
-    axes = jax.tree.map(lambda leaf: -1 if leaf[0].size <= _SMALL else 0, inputs)
+    axes = jax.tree.map(lambda leaf: -1 if leaf[0].size <= UNROLLED else 0, inputs)
     policy_params, keys = jax.tree.map(
         lambda x, axis: jnp.moveaxis(x, 0, axis), inputs, axes
     )

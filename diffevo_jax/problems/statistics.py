@@ -1,4 +1,4 @@
-"""Running moments of observations, one at a time or merged: Welford's and Chan's updates."""
+"""Running moments of observations: Welford's update for one, Chan's for many."""
 
 import jax
 import jax.numpy as jnp
