@@ -5,8 +5,9 @@
 CartPole at the published protocol, one run and 32. Apart from each other: importing JAX,
 gymnax and the library; setting up (evosax builds its problem and network eagerly, ours
 while it is traced); tracing, lowering and compiling the program; its first run. What is
-compared is the ratio of all from tracing to the first run. Once more with JAX's persistent
-compilation cache, filled by a process before.
+compared is the ratio of all from tracing to the first run. Once more with the compiler
+options that we offer, and with JAX's persistent compilation cache, filled by a process
+before.
 
 The demo is ``diffevo evolve cartpole --seeds 8``, from the call to the printed table; its
 parts are what JAX reports of all its programs, and parts inside others count twice.
@@ -26,6 +27,8 @@ import peer
 from common import arguments, prepare_devices, save, table
 from timing import child
 
+import diffevo_jax as de
+
 LIBRARIES = {
     "ours": "diffevo_jax",
     "evosax": "evosax.problems.rl.gymnax, evosax.problems.networks, evosax.algorithms",
@@ -37,7 +40,7 @@ begin = time.perf_counter()
 import jax, gymnax, {library}
 imported = time.perf_counter() - begin
 import first_result
-print(json.dumps({{"import": imported, **first_result.parts({side!r}, {runs})}}))
+print(json.dumps({{"import": imported, **first_result.parts({side!r}, {runs}, {options})}}))
 """
 DEMO = """
 import json, time
@@ -61,8 +64,14 @@ class Process(NamedTuple):
     environment: dict[str, str]
 
 
-def parts(side: str, runs: int) -> dict[str, float]:
-    """Seconds from the set-up to the first result, in a process that has imported all."""
+def parts(side: str, runs: int, options: bool) -> dict[str, float]:
+    """Seconds from the set-up to the first result, in a process that has imported all.
+
+    Args:
+        side: whose evolution.
+        runs: how many.
+        options: whether to compile with ``de.compiler_options()``.
+    """
     spent, last = {}, time.perf_counter()
 
     def lap(name: str) -> None:
@@ -77,7 +86,7 @@ def parts(side: str, runs: int) -> dict[str, float]:
     lap("trace")
     lowered = traced.lower()
     lap("lower")
-    compiled = lowered.compile()
+    compiled = lowered.compile(de.compiler_options() if options else None)
     lap("compile")
     jax.block_until_ready(compiled(keys))
     lap("run")
@@ -112,9 +121,12 @@ def processes(sizes: tuple[int, ...], cache: Path) -> list[Process]:
     for runs in sizes:
         ending = f"{runs} run{'s' * (runs > 1)}"
         for side, library in LIBRARIES.items():
-            program = PARTS.format(library=library, side=side, runs=runs)
+            known = {"library": library, "side": side, "runs": runs}
+            program = PARTS.format(**known, options=False)
             wanted.append(Process(f"{side}, {ending}", program, {}))
             if side == "ours":
+                offered = PARTS.format(**known, options=True)
+                wanted.append(Process(f"{side}, {ending}, options", offered, {}))
                 wanted.append(Process(f"{side}, {ending}, warm cache", program, warm))
     return wanted
 
@@ -124,7 +136,7 @@ def compared(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     totals = {row["what"]: row["total"] for row in rows}
     for row in rows:
         side, _, rest = row["what"].partition(", ")
-        theirs = totals.get("evosax, " + rest.removesuffix(", warm cache"))
+        theirs = totals.get("evosax, " + rest.split(",")[0])
         if side == "ours" and theirs is not None:
             row["ratio"] = theirs / row["total"]
     return rows

@@ -1,14 +1,15 @@
-"""Write the tables of the README from the stored results.
+"""Write the tables of the README and of docs/performance.md from the stored results.
 
     python benchmarks/readme.py
 
-Between ``<!-- name -->`` and ``<!-- end -->`` of README.md stands the table of
+Between ``<!-- name -->`` and ``<!-- end -->`` stands the table of
 ``benchmarks/results/name.json``. A result of an accelerator, ``name_gpu``, has a section
 if it is stored.
 """
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import estimator
@@ -36,21 +37,26 @@ SPEED: dict[str, Callable[[Any], str]] = {
     "scaling": scaling.report,
 }
 GPU = {f"{name}_gpu": report for name, report in SPEED.items() if stored(f"{name}_gpu")}
-TABLES = PUBLISHED | SPEED | GPU
+#: Which document has which tables.
+DOCUMENTS = {
+    ROOT / "README.md": PUBLISHED | {"main_job": SPEED.pop("main_job")},
+    ROOT / "docs" / "performance.md": SPEED | GPU,
+}
 
 
-def fill(text: str) -> str:
-    """The text with every table replaced by its stored result."""
-    for name, report in TABLES.items():
+def fill(path: Path) -> str:
+    """The text of a document with every table replaced by its stored result."""
+    text = path.read_text()
+    for name, report in DOCUMENTS[path].items():
         pattern = re.compile(f"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         section = pattern.search(text)
         if section is None:
-            raise ValueError(f"README.md: got no section {name!r}, want <!-- {name} -->")
+            raise ValueError(f"{path.name}: got no section, want <!-- {name} -->")
         before, after = text[: section.end(1)], text[section.start(2) :]
         text = f"{before}{report(load(name))}\n{after}"
     return text
 
 
 if __name__ == "__main__":
-    readme = ROOT / "README.md"
-    readme.write_text(fill(readme.read_text()))
+    for path in DOCUMENTS:
+        path.write_text(fill(path))

@@ -1,0 +1,267 @@
+"""Attention, against the dense definition in float64.
+
+The first part is for whatever ``DiffusionEvolution(attention=...)`` may be given: a kernel
+for an accelerator that takes the place of ``attend`` belongs into ``IMPLEMENTATIONS``.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxprs import largest_array
+
+import diffevo_jax as de
+from diffevo_jax.attention import Attended, attend
+
+BLOCK = 16
+IMPLEMENTATIONS: dict[str, Callable[..., Attended]] = {
+    "one block": attend,
+    "blocks": functools.partial(attend, block_size=BLOCK),
+}
+#: Numbers of queries and keys.
+SIZES = {
+    "one": (1, 1),
+    "less than a block": (5, 7),
+    "one block": (16, 16),
+    "whole blocks": (32, 48),
+    "parts of blocks": (37, 21),
+    "one block of queries": (9, 50),
+    "one block of keys": (50, 9),
+}
+#: Deviation of the points, in widths of the kernel.
+KERNELS = {"flat": 0.0, "smooth": 1.0, "sharp": 8.0}
+EPS = float(np.finfo(np.float32).eps)
+
+
+class Points(NamedTuple):
+    """The arguments of an attention."""
+
+    queries: np.ndarray
+    keys: np.ndarray
+    values: np.ndarray
+    log_weight: np.ndarray
+    own: np.ndarray
+
+
+def points(num_queries: int, num_keys: int, scale: float = 1.0, seed: int = 0) -> Points:
+    rng = np.random.default_rng(seed)
+    draw = lambda *shape: rng.normal(size=shape).astype(np.float32)
+    return Points(
+        queries=np.float32(scale) * draw(num_queries, 3),
+        keys=np.float32(scale) * draw(num_keys, 3),
+        values=draw(num_keys, 2),
+        log_weight=draw(num_keys),
+        own=rng.integers(0, num_keys + 2, num_queries).astype(np.int32),  # M, M + 1: none
+    )
+
+
+def dense(given: Points, floor: float | None) -> Attended:
+    """The definition, in float64."""
+    queries, keys, values, log_weight = (np.float64(array) for array in given[:4])
+    logits = -((queries[:, None] - keys[None]) ** 2).sum(axis=-1) / 2
+    if floor is not None:
+        logits = np.logaddexp(logits, np.log(floor))
+    logits = logits + log_weight
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    weights /= weights.sum(axis=1, keepdims=True)
+    nobody = np.zeros((len(queries), 2))
+    own = np.take_along_axis(np.hstack([weights, nobody]), given.own[:, None], axis=1)
+    return Attended(weights @ values, own[:, 0], 1 / (weights**2).sum(axis=1))
+
+
+def rounding(given: Points) -> float:
+    """A float32 logit is a sum of terms of this size, and so wrong by some ulp of it."""
+    length = lambda array: np.sqrt((array**2).sum(axis=1).max())
+    query, key = length(given.queries), length(given.keys)
+    weights = given.log_weight[np.isfinite(given.log_weight)]
+    return 4 * EPS * (1 + (query + key) ** 2 / 2 + np.abs(weights).max())
+
+
+def assert_close(got: Attended, want: Attended, error: float) -> None:
+    """Agreement, where all weights are wrong by a factor of at most ``1 + error``."""
+    np.testing.assert_allclose(got.mean, want.mean, atol=8 * error)  # values are below 4
+    np.testing.assert_allclose(got.own_weight, want.own_weight, atol=2 * error)
+    np.testing.assert_allclose(
+        got.effective_sample_size, want.effective_sample_size, rtol=4 * error
+    )
+
+
+@functools.cache
+def compiled(attention: Callable[..., Attended], floor: float | None = None) -> Any:
+    return jax.jit(functools.partial(attention, floor=floor))
+
+
+@pytest.fixture(params=IMPLEMENTATIONS)
+def attention(request) -> Callable[..., Attended]:
+    return IMPLEMENTATIONS[request.param]
+
+
+# Any implementation
+
+
+@pytest.mark.parametrize("floor", [None, 1e-3], ids=["exact", "floor"])
+@pytest.mark.parametrize("scale", KERNELS.values(), ids=KERNELS)
+@pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
+def test_the_answer_is_that_of_the_definition(attention, sizes, scale, floor) -> None:
+    given = points(*sizes, scale)
+    got = compiled(attention, floor)(*given)
+    assert_close(got, dense(given, floor), rounding(given))
+
+
+WEIGHTLESS = {
+    "the first block": slice(0, 16),
+    "the middle block": slice(16, 32),
+    "the last block": slice(32, 48),
+    "all but the last": slice(0, 47),
+    "all but the first": slice(1, 48),
+    "every other": slice(0, 48, 2),
+}
+
+
+@pytest.mark.parametrize("floor", [None, 1e-3], ids=["exact", "floor"])
+@pytest.mark.parametrize("weightless", WEIGHTLESS.values(), ids=WEIGHTLESS)
+def test_keys_of_weight_zero_are_not_heard(attention, weightless, floor) -> None:
+    given = points(32, 48)
+    given.log_weight[weightless] = -np.inf
+    got = compiled(attention, floor)(*given)
+    assert_close(got, dense(given, floor), rounding(given))
+    silent = np.isin(given.own, np.arange(48)[weightless])
+    assert silent.any()
+    assert (np.asarray(got.own_weight)[silent] == 0).all()
+
+
+@pytest.mark.parametrize("slope", [-300.0, 300.0], ids=["falling", "rising"])
+def test_weights_of_any_size_keep_the_sums_in_range(attention, slope) -> None:
+    # given logits from -300 to 300, whose exponentials no float32 can hold
+    given = points(32, 48)
+    given = given._replace(log_weight=np.linspace(-slope, slope, 48, dtype=np.float32))
+    got = compiled(attention)(*given)
+    assert_close(got, dense(given, None), rounding(given))
+
+
+def test_a_key_is_its_own_number_and_no_other(attention) -> None:
+    # given a sharp kernel, and every query at a key
+    given = points(48, 48)
+    given = given._replace(keys=30 * given.queries, queries=30 * given.queries)
+    here = compiled(attention)(*given._replace(own=np.arange(48, dtype=np.int32)))
+    np.testing.assert_allclose(here.own_weight, 1.0, rtol=1e-5)
+    there = compiled(attention)(*given._replace(own=np.roll(np.arange(48), 1)))
+    np.testing.assert_allclose(there.own_weight, 0.0, atol=1e-5)
+
+
+def test_vmap_is_a_loop(attention) -> None:
+    batch = [points(37, 21, seed=seed) for seed in range(3)]
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *batch)
+    together = jax.jit(jax.vmap(attention))(*stacked)
+    for run, given in enumerate(batch):
+        mine = jax.tree.map(lambda leaf, run=run: leaf[run], together)
+        assert_close(mine, compiled(attention)(*given), rounding(given))
+
+
+def score(attention: Callable[..., Attended], own: np.ndarray, *numbers: Any) -> jax.Array:
+    """One number that depends on all of the answer."""
+    got = attention(*numbers, own)
+    waves = jnp.cos(jnp.arange(len(own)))
+    return sum(jnp.sum(waves * leaf.T) for leaf in jax.tree.leaves(got))
+
+
+def dense_in_jax(queries, keys, values, log_weight, own) -> Attended:
+    distance = jnp.sum((queries[:, None] - keys[None]) ** 2, axis=-1)
+    weights = jax.nn.softmax(log_weight - distance / 2, axis=1)
+    mine = jnp.concatenate([weights, jnp.zeros((len(own), 2))], axis=1)
+    return Attended(
+        jnp.matmul(weights, values, precision="highest"),
+        jnp.take_along_axis(mine, own[:, None], axis=1)[:, 0],
+        1 / jnp.sum(weights**2, axis=1),
+    )
+
+
+@pytest.mark.parametrize("weightless", [slice(0), slice(0, 16)], ids=["all", "some"])
+def test_gradients_are_finite_and_those_of_the_definition(attention, weightless) -> None:
+    given = points(37, 48)
+    given.log_weight[weightless] = -np.inf
+    gradients = [
+        jax.jit(jax.grad(functools.partial(score, function, given.own), (0, 1, 2, 3)))
+        for function in (attention, dense_in_jax)
+    ]
+    got, want = (gradient(*given[:4]) for gradient in gradients)
+    for ours, wanted in zip(got, want, strict=True):
+        assert np.isfinite(ours).all()
+        # sums of 37 numbers, each of the size of a sample size
+        np.testing.assert_allclose(ours, wanted, atol=40 * 48 * rounding(given))
+
+
+@pytest.mark.parametrize(
+    ("population_size", "limit"), [(16_384, 64 * 2**20), (65_536, 2**30)]
+)
+def test_a_generation_takes_memory_of_the_order_of_the_population(
+    attention, population_size, limit
+) -> None:
+    strategy = de.DiffusionEvolution(10, attention=attention)
+    population = jax.ShapeDtypeStruct((population_size, 58), jnp.float32)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    state = jax.eval_shape(strategy.init, key, population)
+    fitness = jax.ShapeDtypeStruct((population_size,), jnp.float32)
+    program = jax.jit(de.tell).lower(strategy, key, state, population, fitness).compile()
+    assert program.memory_analysis().temp_size_in_bytes < limit
+
+
+def test_no_array_is_as_large_as_all_pairs(attention) -> None:
+    program = jax.make_jaxpr(attention)(*points(4096, 4096))
+    assert largest_array(program.jaxpr) <= 4096**2 / 8
+
+
+# Blocks
+
+
+@pytest.mark.parametrize("floor", [None, 1e-3], ids=["exact", "floor"])
+@pytest.mark.parametrize("block_size", [1, 8, 36, 37, 64])
+def test_block_sizes_agree_to_rounding(block_size, floor) -> None:
+    given = points(37, 50)
+    blocks = functools.partial(attend, block_size=block_size)
+    whole = compiled(attend, floor)(*given)
+    assert_close(compiled(blocks, floor)(*given), whole, rounding(given))
+
+
+@pytest.mark.parametrize("num_keys", [9, 16, 48, 50])
+def test_the_bits_of_a_block_do_not_depend_on_the_queries_that_follow(num_keys) -> None:
+    given = points(70, num_keys)
+    blocks = compiled(IMPLEMENTATIONS["blocks"])
+
+    def first_block(num_queries: int) -> Attended:
+        got = blocks(given.queries[:num_queries], *given[1:4], given.own[:num_queries])
+        return jax.tree.map(lambda leaf: leaf[:BLOCK], got)
+
+    # given one block of queries alone, then more blocks, the last of them not full
+    alone = first_block(BLOCK)
+    for num_queries in (2 * BLOCK, 4 * BLOCK, 70):
+        assert de.equal(first_block(num_queries), alone)
+
+
+# In the strategy
+
+
+def test_the_strategy_asks_the_attention_it_is_given(key) -> None:
+    asked = []
+
+    def constant(queries, keys, values, log_weight, own, *, floor) -> Attended:
+        asked.append((queries.shape, keys.shape, values.shape, floor))
+        same = lambda number: jnp.full(len(queries), number)
+        mean = jnp.full((len(queries), values.shape[1]), 0.25)
+        return Attended(mean, same(0.5), same(3.0))
+
+    strategy = de.DiffusionEvolution(
+        4, kernel=de.kernels.RandomProjection(2), floor=1e-9, attention=constant
+    )
+    population = jax.random.normal(key, (8, 3))
+    state = strategy.init(key, population)
+    state, info = strategy.tell(key, state, population, population[:, 0])
+    assert asked == [((8, 2), (8, 2), (8, 3), 1e-9)]
+    # the mean is in the coordinates of the centred values
+    want = jnp.broadcast_to(population.mean(axis=0) + 0.25, (8, 3))
+    np.testing.assert_allclose(state.clean_estimate, want, rtol=1e-6)
+    assert (float(info.self_weight), float(info.effective_sample_size)) == (0.5, 3.0)
