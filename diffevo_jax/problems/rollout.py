@@ -52,7 +52,7 @@ class Ladder(NamedTuple):
 
 
 #: A CPU plays what fits its cache; a power of two would map all rows to the same lines.
-CPU = Ladder(width=528, cache=2**22, shrink=4, smallest=16, block=8)
+CPU = Ladder(width=528, cache=2**22, shrink=6, smallest=16, block=8)
 #: Other devices play all lanes together, and a few thousand cost them no more than one.
 ACCELERATOR = Ladder(width=2**30, cache=2**60, shrink=8, smallest=4096, block=16)
 
