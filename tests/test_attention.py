@@ -24,17 +24,16 @@ IMPLEMENTATIONS: dict[str, Callable[..., Attended]] = {
 }
 #: Numbers of queries and keys.
 SIZES = {
-    "one": (1, 1),
     "less than a block": (5, 7),
-    "one block": (16, 16),
     "whole blocks": (32, 48),
     "parts of blocks": (37, 21),
     "one block of queries": (9, 50),
-    "one block of keys": (50, 9),
 }
 #: Deviation of the points, in widths of the kernel.
 KERNELS = {"flat": 0.0, "smooth": 1.0, "sharp": 8.0}
 EPS = float(np.finfo(np.float32).eps)
+#: It is mostly compile time that these tests cost.
+QUICK = {"xla_backend_optimization_level": 0}
 
 
 class Points(NamedTuple):
@@ -92,7 +91,7 @@ def assert_close(got: Attended, want: Attended, error: float) -> None:
 
 @functools.cache
 def compiled(attention: Callable[..., Attended], floor: float | None = None) -> Any:
-    return jax.jit(functools.partial(attention, floor=floor))
+    return jax.jit(functools.partial(attention, floor=floor), compiler_options=QUICK)
 
 
 @pytest.fixture(params=IMPLEMENTATIONS)
@@ -156,17 +155,22 @@ def test_a_key_is_its_own_number_and_no_other(attention) -> None:
 def test_vmap_is_a_loop(attention) -> None:
     batch = [points(37, 21, seed=seed) for seed in range(3)]
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *batch)
-    together = jax.jit(jax.vmap(attention))(*stacked)
+    together = jax.jit(jax.vmap(attention), compiler_options=QUICK)(*stacked)
     for run, given in enumerate(batch):
         mine = jax.tree.map(lambda leaf, run=run: leaf[run], together)
         assert_close(mine, compiled(attention)(*given), rounding(given))
 
 
-def score(attention: Callable[..., Attended], own: np.ndarray, *numbers: Any) -> jax.Array:
-    """One number that depends on all of the answer."""
-    got = attention(*numbers, own)
-    waves = jnp.cos(jnp.arange(len(own)))
-    return sum(jnp.sum(waves * leaf.T) for leaf in jax.tree.leaves(got))
+@functools.cache
+def gradient(attention: Callable[..., Attended]) -> Any:
+    """The derivatives of a number that depends on all of the answer."""
+
+    def score(queries, keys, values, log_weight, own) -> jax.Array:
+        got = attention(queries, keys, values, log_weight, own)
+        waves = jnp.cos(jnp.arange(len(own)))
+        return sum(jnp.sum(waves * leaf.T) for leaf in jax.tree.leaves(got))
+
+    return jax.jit(jax.grad(score, (0, 1, 2, 3)), compiler_options=QUICK)
 
 
 def dense_in_jax(queries, keys, values, log_weight, own) -> Attended:
@@ -184,15 +188,12 @@ def dense_in_jax(queries, keys, values, log_weight, own) -> Attended:
 def test_gradients_are_finite_and_those_of_the_definition(attention, weightless) -> None:
     given = points(37, 48)
     given.log_weight[weightless] = -np.inf
-    gradients = [
-        jax.jit(jax.grad(functools.partial(score, function, given.own), (0, 1, 2, 3)))
-        for function in (attention, dense_in_jax)
-    ]
-    got, want = (gradient(*given[:4]) for gradient in gradients)
+    got, want = gradient(attention)(*given), gradient(dense_in_jax)(*given)
     for ours, wanted in zip(got, want, strict=True):
         assert np.isfinite(ours).all()
-        # sums of 37 numbers, each of the size of a sample size
-        np.testing.assert_allclose(ours, wanted, atol=40 * 48 * rounding(given))
+        # float32 rounding, relative to the largest derivative
+        size = np.abs(wanted).max()
+        np.testing.assert_allclose(ours, wanted, atol=size * rounding(given))
 
 
 @pytest.mark.parametrize(
@@ -206,7 +207,8 @@ def test_a_generation_takes_memory_of_the_order_of_the_population(
     key = jax.eval_shape(lambda: jax.random.key(0))
     state = jax.eval_shape(strategy.init, key, population)
     fitness = jax.ShapeDtypeStruct((population_size,), jnp.float32)
-    program = jax.jit(de.tell).lower(strategy, key, state, population, fitness).compile()
+    tell = jax.jit(de.tell, compiler_options=QUICK)
+    program = tell.lower(strategy, key, state, population, fitness).compile()
     assert program.memory_analysis().temp_size_in_bytes < limit
 
 
@@ -219,7 +221,7 @@ def test_no_array_is_as_large_as_all_pairs(attention) -> None:
 
 
 @pytest.mark.parametrize("floor", [None, 1e-3], ids=["exact", "floor"])
-@pytest.mark.parametrize("block_size", [1, 8, 36, 37, 64])
+@pytest.mark.parametrize("block_size", [8, 36, 64])
 def test_block_sizes_agree_to_rounding(block_size, floor) -> None:
     given = points(37, 50)
     blocks = functools.partial(attend, block_size=block_size)
@@ -227,18 +229,18 @@ def test_block_sizes_agree_to_rounding(block_size, floor) -> None:
     assert_close(compiled(blocks, floor)(*given), whole, rounding(given))
 
 
-@pytest.mark.parametrize("num_keys", [9, 16, 48, 50])
+@pytest.mark.parametrize("num_keys", [16, 50])
 def test_the_bits_of_a_block_do_not_depend_on_the_queries_that_follow(num_keys) -> None:
     given = points(70, num_keys)
-    blocks = compiled(IMPLEMENTATIONS["blocks"])
+    blocks = jax.jit(IMPLEMENTATIONS["blocks"])
 
     def first_block(num_queries: int) -> Attended:
         got = blocks(given.queries[:num_queries], *given[1:4], given.own[:num_queries])
         return jax.tree.map(lambda leaf: leaf[:BLOCK], got)
 
-    # given one block of queries alone, then more blocks, the last of them not full
+    # given one block of queries alone, then two, then five of which the last is not full
     alone = first_block(BLOCK)
-    for num_queries in (2 * BLOCK, 4 * BLOCK, 70):
+    for num_queries in (2 * BLOCK, 70):
         assert de.equal(first_block(num_queries), alone)
 
 
@@ -257,11 +259,12 @@ def test_the_strategy_asks_the_attention_it_is_given(key) -> None:
     strategy = de.DiffusionEvolution(
         4, kernel=de.kernels.RandomProjection(2), floor=1e-9, attention=constant
     )
-    population = jax.random.normal(key, (8, 3))
-    state = strategy.init(key, population)
-    state, info = strategy.tell(key, state, population, population[:, 0])
+    population = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+    state = jax.jit(strategy.init)(key, population)
+    tell = jax.jit(strategy.tell, compiler_options=QUICK)
+    state, info = tell(key, state, population, population[:, 0])
     assert asked == [((8, 2), (8, 2), (8, 3), 1e-9)]
     # the mean is in the coordinates of the centred values
-    want = jnp.broadcast_to(population.mean(axis=0) + 0.25, (8, 3))
+    want = np.broadcast_to(population.mean(axis=0) + 0.25, (8, 3))
     np.testing.assert_allclose(state.clean_estimate, want, rtol=1e-6)
     assert (float(info.self_weight), float(info.effective_sample_size)) == (0.5, 3.0)
