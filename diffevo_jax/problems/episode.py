@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from diffevo_jax import pytree
 from diffevo_jax.base import Policy, PyTree
 from diffevo_jax.problems import statistics
+from diffevo_jax.problems.once import keep, once
 from diffevo_jax.problems.statistics import Moments
 
 #: Observations of at most so many numbers are checked one number at a time.
@@ -140,11 +141,10 @@ def _next(
     policy, env_params, moments = game.resolve(shared)
     seen = _observation(game, shared, lane)
     action, carry = game.act((policy, env_params, moments), policy_params, seen, lane.carry)
-    action = _computed_once(action, lane.action)
+    action = keep(action, lane.action)
     key = jax.random.fold_in(key, lane.episode.length)
-    observation, env_state, reward, terminated, _ = game.environment.step_env(
-        key, lane.env_state, action, env_params
-    )
+    move = lambda *state: game.environment.step_env(*state, env_params)
+    observation, env_state, reward, terminated, _ = once(move)(key, lane.env_state, action)
     episode = Episode(
         # A simulation that breaks down never ends in most environments: it has failed.
         lane.episode.total_reward + jnp.where(_sound(seen), reward, jnp.nan),
@@ -201,17 +201,6 @@ def _observation(game: Game, shared: Shared, lane: Lane) -> PyTree:
     if game.observe is None:
         return lane.observation
     return game.observe(lane.env_state, game.resolve(shared)[1])
-
-
-def _computed_once(action: jax.Array, previous: jax.Array) -> jax.Array:
-    """The action as it is, divided by a 1 of which the compiler does not know.
-
-    XLA computes what is cheap again for everything that needs it: on a CPU the whole
-    policy, for each number of the next state. It never repeats a division whose result is
-    also kept, as the last action is.
-    """
-    one = 1.0 + 0.0 * previous.astype(float)
-    return (action.astype(float) / one).astype(action.dtype)
 
 
 def _sound(observation: PyTree) -> jax.Array:
