@@ -17,7 +17,13 @@ _COSTLY = ("cos", "sin", "tan")
 
 
 def keep(result: jax.Array, other: jax.Array) -> jax.Array:
-    """The result, bit for bit; NaN if ``other`` is not finite."""
+    """The result, bit for bit; NaN if ``other`` is not finite.
+
+    Args:
+        result: numbers; integers of less than 2^24. A subnormal number may become 0, as
+            in any arithmetic of XLA on a CPU.
+        other: any number that is at hand in the program, so that the 1 is no constant.
+    """
     one = 1.0 + 0.0 * other.astype(float)
     return (result.astype(float) / one).astype(result.dtype)
 

@@ -153,3 +153,93 @@ def test_failed_fitness_lets_the_exact_kernel_keep_both_peaks(key) -> None:
     assert int(result.history.num_failed.sum()) > 100
     assert float(near.mean()) > 0.1
     assert float(far.mean()) > 0.1
+
+
+# Some of the population
+
+SUPPORTS = ("best", "sample")
+#: It is mostly compile time that these tests cost.
+QUICK = {"xla_backend_optimization_level": 0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"num_support": 0}, ValueError, "num_support: got 0, want an int >= 1"),
+        ({"num_support": -3}, ValueError, "num_support: got -3, want an int >= 1"),
+        ({"num_support": 2.0}, TypeError, r"num_support: got 2\.0 \(float\), want an int"),
+        ({"num_support": True}, TypeError, r"num_support: got True \(bool\), want an int"),
+        (
+            {"support": "worst"},
+            ValueError,
+            r"support: got 'worst', want one of \('best', 'sample'\)",
+        ),
+    ],
+)
+def test_a_support_that_there_is_not_is_refused(changes, error, message, key) -> None:
+    with pytest.raises(error, match=rf"DiffusionEvolution\.{message}"):
+        de.init(de.DiffusionEvolution(T, **changes), key, X)
+
+
+@pytest.mark.parametrize("support", SUPPORTS)
+def test_a_support_larger_than_the_population_is_refused(support, key) -> None:
+    strategy = de.DiffusionEvolution(T, num_support=N + 1, support=support)
+    message = rf"num_support: got {N + 1}, want at most the {N} individuals"
+    with pytest.raises(ValueError, match=message):
+        tell(strategy, key)
+
+
+@pytest.mark.parametrize("support", SUPPORTS)
+def test_a_generation_attends_to_so_many_individuals(support, key) -> None:
+    sizes = []
+
+    def noted(queries, keys, *arguments, **options):
+        sizes.append((len(queries), len(keys)))
+        return de.attention.attend(queries, keys, *arguments, **options)
+
+    strategy = de.DiffusionEvolution(T, num_support=5, support=support, attention=noted)
+    jax.eval_shape(lambda: tell(strategy, key))
+    assert sizes == [(N, 5)]
+
+
+def test_a_support_of_all_changes_nothing(key) -> None:
+    some, _ = tell(de.DiffusionEvolution(T, num_support=N), key)
+    every, _ = tell(de.DiffusionEvolution(T), key)
+    # sums in another order: rounding
+    np.testing.assert_allclose(some.population, every.population, atol=1e-5)
+
+
+def test_a_sample_is_drawn_anew_for_every_key(key) -> None:
+    strategy = de.DiffusionEvolution(
+        T, sampler=de.samplers.DDIM(eta=0.0), num_support=5, support="sample"
+    )
+    first, again, other = (tell(strategy, jax.random.key(seed))[0] for seed in (1, 1, 2))
+    assert de.equal(first.clean_estimate, again.clean_estimate)
+    assert not np.allclose(first.clean_estimate, other.clean_estimate)
+
+
+@pytest.mark.parametrize("support", SUPPORTS)
+def test_a_run_with_a_support_improves(support) -> None:
+    # given a sphere away from the prior's mean
+    problem = de.problems.Function(lambda x: -jnp.sum((x - 0.5) ** 2), dim=D)
+    strategy = de.DiffusionEvolution(T, num_support=8, support=support)
+    evolve = lambda key: de.evolve(key, strategy, problem, population_size=64).history
+    evolve = jax.jit(jax.vmap(evolve), compiler_options=QUICK)
+    means = evolve(jax.random.split(jax.random.key(0), 16)).mean_fitness
+    gain = np.asarray(means[:, -1] - means[:, 0], float)
+    # then the mean fitness rises by five standard errors over 16 runs
+    assert gain.mean() > 5 * gain.std(ddof=1) / np.sqrt(len(gain))
+
+
+@pytest.mark.parametrize(
+    "support",
+    [
+        pytest.param("best", marks=pytest.mark.xfail(reason="info becomes NaN")),
+        "sample",
+    ],
+)
+def test_failure_of_all_makes_no_nan_with_a_support(support, key) -> None:
+    strategy = de.DiffusionEvolution(T, num_support=5, support=support)
+    state, info = tell(strategy, key, fitness=jnp.full(N, jnp.nan))
+    assert de.equal(state.population, X)
+    assert not np.isnan([float(leaf) for leaf in jax.tree.leaves(info)]).any()
