@@ -70,7 +70,7 @@ def posterior_weights(
     """
     centre = jnp.mean(keys, axis=0)
     queries, keys = queries - centre, keys - centre
-    log_weight = jnp.where(jnp.any(log_weight > -jnp.inf), log_weight, 0.0)
+    log_weight = _not_all_zero(log_weight)
     product = jnp.matmul(queries, keys.T, precision=_EXACT)
     log_kernel = precision * (product - 0.5 * jnp.sum(keys**2, axis=1))
     if floor is not None:
@@ -85,15 +85,13 @@ class Support:
 
     Attributes:
         index: (M,) int32, which individuals.
-        log_weight: (M,) their log-weights.
-        place: (N,) int32, a place of each individual in the support; M if it has none.
-        times: (N,) how often each individual is in the support.
+        log_weight: (M,) their log-weights; -inf for a repetition.
+        place: (N,) int32, the place of each individual in the support; M if it has none.
     """
 
     index: jax.Array
     log_weight: jax.Array
     place: jax.Array
-    times: jax.Array
 
 
 def best_support(log_weight: jax.Array, count: int) -> Support:
@@ -107,35 +105,34 @@ def best_support(log_weight: jax.Array, count: int) -> Support:
         >>> denoisers.best_support(jnp.array([0.0, 2.0, 1.0]), 2).index.tolist()
         [1, 2]
     """
-    largest, index = jax.lax.top_k(log_weight, count)
-    return _support(index, largest, len(log_weight))
+    largest, index = jax.lax.top_k(_not_all_zero(log_weight), count)
+    place = jnp.full(len(log_weight), count, jnp.int32)
+    return Support(index, largest, place.at[index].set(jnp.arange(count, dtype=jnp.int32)))
 
 
 def sampled_support(key: jax.Array, log_weight: jax.Array, count: int) -> Support:
     """Draw ``count`` individuals with replacement, as often as their weights say.
 
-    Drawn from g, all that are drawn count the same: self-normalised importance sampling,
-    whose mean tends to the whole population's like ``1 / sqrt(count)``.
+    Drawn from g, every draw counts the same: self-normalised importance sampling, whose
+    mean tends to the whole population's like ``1 / sqrt(count)``.
 
     Args:
         key: a typed key.
         log_weight: (N,) log g, ``-inf`` for weight zero. If all are, all count the same.
         count: M >= 1.
     """
-    log_weight = jnp.where(jnp.any(log_weight > -jnp.inf), log_weight, 0.0)
-    index = jax.random.categorical(key, log_weight, shape=(count,))
-    return _support(index, jnp.zeros(count, log_weight.dtype), len(log_weight))
+    size = len(log_weight)
+    draws = jax.random.categorical(key, _not_all_zero(log_weight), shape=(count,))
+    index, places = draws.astype(jnp.int32), jnp.arange(count, dtype=jnp.int32)
+    place = jnp.full(size, count, jnp.int32).at[index].min(places)
+    times = jnp.zeros(size, log_weight.dtype).at[index].add(1.0)
+    # The first of several draws of an individual stands for all of them.
+    first = place[index] == places
+    return Support(index, jnp.where(first, jnp.log(times[index]), -jnp.inf), place)
 
 
-def _support(index: jax.Array, log_weight: jax.Array, size: int) -> Support:
-    count = len(index)
-    nowhere = jnp.full(size, count, jnp.int32)
-    return Support(
-        index=index.astype(jnp.int32),
-        log_weight=log_weight,
-        place=nowhere.at[index].min(jnp.arange(count, dtype=jnp.int32)),
-        times=jnp.zeros(size, log_weight.dtype).at[index].add(1.0),
-    )
+def _not_all_zero(log_weight: jax.Array) -> jax.Array:
+    return jnp.where(jnp.any(log_weight > -jnp.inf), log_weight, 0.0)
 
 
 #: What computes the attention, for a kernel of your own; it must do as ``attend`` does.
@@ -179,7 +176,7 @@ def posterior_mean(
     References:
         Zhang et al., 2024, arXiv:2410.02543, eq. 8.
     """
-    log_weight = jnp.where(jnp.any(log_weight > -jnp.inf), log_weight, 0.0)
+    log_weight = _not_all_zero(log_weight)
     centre, value_centre = jnp.mean(keys, axis=0), jnp.mean(values, axis=0)
     scale = jnp.sqrt(jnp.asarray(precision))
     queries, keys = scale * (queries - centre), scale * (keys - centre)
@@ -190,9 +187,8 @@ def posterior_mean(
         keys, values = keys[support.index], values[support.index]
         own, log_weight = support.place, support.log_weight
     answer = attention(queries, keys, values, log_weight, own, floor=floor)
-    times = 1.0 if support is None else support.times
     return Estimate(
         clean=value_centre + answer.mean,
         effective_sample_size=answer.effective_sample_size,
-        self_weight=times * answer.own_weight,
+        self_weight=answer.own_weight,
     )

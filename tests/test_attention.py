@@ -220,13 +220,11 @@ def test_no_array_is_as_large_as_all_pairs(attention) -> None:
 # Blocks
 
 
-@pytest.mark.parametrize("floor", [None, 1e-3], ids=["exact", "floor"])
 @pytest.mark.parametrize("block_size", [8, 36, 64])
-def test_block_sizes_agree_to_rounding(block_size, floor) -> None:
+def test_block_sizes_agree_to_rounding(block_size) -> None:
     given = points(37, 50)
     blocks = functools.partial(attend, block_size=block_size)
-    whole = compiled(attend, floor)(*given)
-    assert_close(compiled(blocks, floor)(*given), whole, rounding(given))
+    assert_close(compiled(blocks)(*given), compiled(attend)(*given), rounding(given))
 
 
 @pytest.mark.parametrize("num_keys", [16, 50])
@@ -238,10 +236,8 @@ def test_the_bits_of_a_block_do_not_depend_on_the_queries_that_follow(num_keys) 
         got = blocks(given.queries[:num_queries], *given[1:4], given.own[:num_queries])
         return jax.tree.map(lambda leaf: leaf[:BLOCK], got)
 
-    # given one block of queries alone, then two, then five of which the last is not full
-    alone = first_block(BLOCK)
-    for num_queries in (2 * BLOCK, 70):
-        assert de.equal(first_block(num_queries), alone)
+    # given one block of queries alone, and five of which the last is not full
+    assert de.equal(first_block(BLOCK), first_block(70))
 
 
 # In the strategy

@@ -76,13 +76,25 @@ def _cut(program: Any, shapes: Any, env_params: PyTree) -> Any:
             part.append(equation)
             needed -= set(equation.outvars)
             needed |= _variables(equation.invars) - set(known)
-    if needed:
+    if needed or _has_constants(part):
         return None
     debug_info = program.jaxpr.debug_info._replace(arg_names=None, result_paths=None)
     jaxpr = core.Jaxpr(
         (), known, wanted, part[::-1], program.jaxpr.effects, debug_info=debug_info
     )
     return core.ClosedJaxpr(jaxpr, ())
+
+
+def _has_constants(equations: list[Any]) -> bool:
+    """Whether programs inside hold arrays, whose values the text of a program lacks."""
+    inner = [
+        program
+        for equation in equations
+        for value in equation.params.values()
+        for program in (value if isinstance(value, (tuple, list)) else (value,))
+        if isinstance(program, core.ClosedJaxpr)
+    ]
+    return any(one.consts or _has_constants(one.jaxpr.eqns) for one in inner)
 
 
 def _variables(atoms: list[Any]) -> set[Any]:

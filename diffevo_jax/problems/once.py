@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.extend import core
 
 #: Primitives that a CPU computes by a library call for every number.
@@ -17,14 +18,14 @@ _COSTLY = ("cos", "sin", "tan")
 
 
 def keep(result: jax.Array, other: jax.Array) -> jax.Array:
-    """The result, bit for bit; NaN if ``other`` is not finite.
+    """The result, bit for bit.
 
     Args:
         result: numbers; integers of less than 2^24. A subnormal number may become 0, as
             in any arithmetic of XLA on a CPU.
         other: any number that is at hand in the program, so that the 1 is no constant.
     """
-    one = 1.0 + 0.0 * other.astype(float)
+    one = 1.0 + 0.0 * jnp.where(jnp.isfinite(other), other, 0).astype(float)
     return (result.astype(float) / one).astype(result.dtype)
 
 

@@ -26,7 +26,7 @@ def pack(lanes: PyTree) -> Packed:
     """Write leaves ``(..., L)`` as rows of words, every bit kept.
 
     Args:
-        lanes: numbers, booleans or typed keys, with the lanes last.
+        lanes: real numbers of 8 to 64 bits, booleans or typed keys, with the lanes last.
     """
     leaves = jax.tree.leaves(lanes)
     flags = [leaf for leaf in leaves if _is_flag(leaf, 1)]
@@ -78,6 +78,12 @@ def _is_key(leaf: Any) -> bool:
     return bool(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key))
 
 
+def _key_impl(shape: Any) -> Any:
+    found = []
+    jax.eval_shape(lambda key: found.append(jax.random.key_impl(key)), shape)
+    return found[0]
+
+
 def _word_shape(shape: Any) -> tuple[int, ...]:
     return jax.eval_shape(lambda leaf: _words(leaf[..., None]), shape).shape[:-1]
 
@@ -99,7 +105,7 @@ def _value(words: jax.Array, like: Any) -> jax.Array:
     """The inverse of :func:`_words`."""
     if _is_key(like):
         data = jnp.moveaxis(words, -2, -1)
-        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(like))
+        return jax.random.wrap_key_data(data, impl=_key_impl(like))
     if like.dtype == bool:
         return words != 0
     size = like.dtype.itemsize

@@ -66,12 +66,18 @@ def merge(moments: Moments) -> Moments:
     counts = jnp.where(jnp.all(jnp.stack(finite), axis=0), moments.count, 0.0)
     total = jnp.sum(counts)
     shares = counts / jnp.maximum(total, 1.0)
+    longest = jnp.argmax(counts)
 
     def average(leaf: jax.Array, weights: jax.Array) -> jax.Array:
         weights = weights.reshape(-1, *(1,) * (leaf.ndim - 1))
         return jnp.sum(jnp.where(weights > 0, weights * leaf, 0.0), axis=0)
 
-    mean = jax.tree.map(lambda m: average(m, shares), moments.mean)
+    # Around one of the means, so that what is constant stays so, far from the origin too.
+    def centre(m: jax.Array) -> jax.Array:
+        reference = jnp.where(total > 0, m[longest], 0.0)
+        return reference + average(m - reference, shares)
+
+    mean = jax.tree.map(centre, moments.mean)
     squares = jax.tree.map(
         lambda s, m, centre: (
             average(s, 1.0 * (counts > 0)) + average((m - centre) ** 2, counts)

@@ -123,6 +123,11 @@ class DiffusionEvolution:
 
     def init(self, key: jax.Array, population: jax.Array) -> DiffusionEvolutionState:
         """Start from a population ``(N, D)``, unit scale; see :func:`diffevo_jax.init`."""
+        if self.num_support is not None and self.num_support > len(population):
+            raise ValueError(
+                f"DiffusionEvolution.num_support: got {self.num_support}, want at most the "
+                f"{len(population)} individuals"
+            )
         sigma = self._sigmas()[0]
         return DiffusionEvolutionState(
             population=population,
@@ -214,11 +219,6 @@ class DiffusionEvolution:
         """A key for the rest of the generation, and whom to attend to."""
         if self.num_support is None:
             return key, None
-        if self.num_support > len(log_weight):
-            raise ValueError(
-                f"DiffusionEvolution.num_support: got {self.num_support}, want at most the "
-                f"{len(log_weight)} individuals"
-            )
         if self.support == "best":
             return key, denoisers.best_support(log_weight, self.num_support)
         key, key_support = jax.random.split(key)

@@ -15,7 +15,7 @@ from diffevo_jax.problems.observing import observer
 
 # Environments of gymnax
 
-SEEN = ["CartPole-v1", "Pendulum-v1", "Acrobot-v1", "Reacher-misc", "FrozenLake-misc"]
+SEEN = ["CartPole-v1", "Pendulum-v1", "Acrobot-v1", "FrozenLake-misc"]
 
 
 @pytest.mark.parametrize("name", SEEN)
@@ -55,7 +55,12 @@ class State:
 
 
 class Seen:
-    """Moves a point; ``see(env_state, env_params, key, action, before)`` is what is seen."""
+    """Moves a point; ``see(env_state, env_params, key, action, before)`` is what it shows.
+
+    Args:
+        see: after a step.
+        first: after a reset; None is the same.
+    """
 
     def __init__(self, see: Callable[..., Any], first: Callable[..., Any] | None = None):
         self.see, self.first = see, first or see
@@ -114,7 +119,6 @@ def test_a_reset_that_shows_something_else_forbids_it(first) -> None:
     assert observer(Seen(place, first), Params()) is None
 
 
-@pytest.mark.xfail(reason="constants of inner programs are not compared")
 def test_a_reset_with_another_constant_in_an_inner_program_forbids_it() -> None:
     def scaled(table: list[float]) -> Callable[..., Any]:
         inner = jax.jit(lambda place: place * np.float32(table))

@@ -1,4 +1,4 @@
-"""Dividing by a 1 that the compiler does not know changes nothing but the compiler's mind."""
+"""A division by a 1 that the compiler does not know changes no bit of anything."""
 
 import gymnax
 import jax

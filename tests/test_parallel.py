@@ -1,0 +1,171 @@
+"""Runs on two devices are the runs on one."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+#: One process with two devices computes everything, since it takes a new process to have
+#: two: what the tests look at is a line of JSON.
+PROGRAM = '''
+import json, os
+import jax
+import numpy as np
+
+jax.config.update("jax_platforms", "cpu")
+settings = lambda: (jax.config.jax_num_cpu_devices, os.environ.get("XLA_FLAGS"))
+before = settings()
+import diffevo_jax as de
+
+told = {"import": settings() == before}
+jax.config.update("jax_num_cpu_devices", 2)  # refused if a device is in use already
+
+devices, keys = jax.local_devices(), jax.random.split(jax.random.key(0), 4)
+problem, strategy = de.problems.Landscape("himmelblau"), de.DiffusionEvolution(3)
+population = problem.space.sample(jax.random.key(1), 8)
+evolve = lambda key: de.evolve(key, strategy, problem, population=population)
+options = {"population": population, "record": ("population",), "chunk_size": 2}
+
+
+def error(first, second):
+    """Largest difference of any number, in units of 1 + its size."""
+    one = lambda a, b: float(np.max(np.abs(a - b) / (1 + np.abs(b))))
+    leaves = [jax.tree.leaves(tree) for tree in (first, second)]
+    return max(one(*map(np.float64, pair)) for pair in zip(*leaves, strict=True))
+
+
+def places(tree):
+    """Devices that hold a part of every leaf, and how many runs each has."""
+    return sorted(
+        {
+            tuple(sorted((s.device.id, len(s.data)) for s in leaf.addressable_shards))
+            for leaf in jax.tree.leaves(tree)
+        }
+    )
+
+
+def message(function):
+    try:
+        function()
+    except Exception as refused:
+        return f"{type(refused).__name__}: {refused}"
+    return "nothing"
+
+
+together = de.spread(evolve)(keys)
+alone = jax.jit(jax.vmap(evolve))(keys)
+told["devices"] = len(devices)
+told["spread"] = error(together, alone)
+told["spread places"] = places(together)
+second = de.spread(jax.random.normal, devices=devices[1:])(keys)
+told["second place"] = places(second)
+told["second"] = error(second, jax.vmap(jax.random.normal)(keys))
+
+trees = de.spread(lambda key, pair: {"sum": pair[0] + pair[1].sum(), "key": key})
+pair = (np.arange(4.0, dtype=np.float32), np.ones((4, 3), np.float32))
+told["trees"] = trees(keys, pair)["sum"].tolist()
+
+results = list(de.iterate(keys, strategy, problem, devices=devices, **options))
+plain = list(de.iterate(keys, strategy, problem, **options))
+told["lengths"] = [len(results), len(plain), *results[-1].history.done.shape]
+told["iterate"] = [error(*pair) for pair in zip(results, plain, strict=True)]
+told["iterate places"] = places((results[-1].population, results[-1].state))
+told["run"] = de.equal(
+    de.run(keys, strategy, problem, devices=devices, **options), results[-1]
+)
+
+run = lambda key, devices: de.run(key, strategy, problem, devices=devices, **options)
+told["three"] = message(lambda: de.spread(evolve)(keys[:3]))
+told["scalar"] = message(lambda: de.spread(lambda key, x: x)(keys, 1.0))
+told["nobody"] = message(lambda: de.spread(evolve, devices=[]))
+told["run three"] = message(lambda: run(keys[:3], devices))
+told["run one"] = message(lambda: run(keys[0], devices))
+told["run nobody"] = message(lambda: run(keys, []))
+print(json.dumps(told))
+'''
+
+
+@pytest.fixture(scope="module")
+def told() -> dict[str, Any]:
+    """What the process with two devices says."""
+    quick = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}  # it is mostly compiling
+    out = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **quick},
+    )
+    assert out.returncode == 0, out.stderr
+    return json.loads(out.stdout.splitlines()[-1])
+
+
+def test_importing_the_library_makes_no_devices(told) -> None:
+    # then it is the setting that comes after the import that counts
+    assert told["import"]
+    assert told["devices"] == 2
+
+
+def test_spread_is_vmap(told) -> None:
+    # float32 rounding over three generations; programs of other widths may differ by it
+    assert told["spread"] < 1e-5
+
+
+def test_every_device_gets_an_equal_part_of_the_runs(told) -> None:
+    assert told["spread places"] == [[[0, 2], [1, 2]]]
+
+
+def test_the_devices_may_be_some_of_all(told) -> None:
+    assert told["second place"] == [[[1, 4]]]
+    assert told["second"] < 1e-6
+
+
+def test_arguments_and_results_may_be_trees(told) -> None:
+    assert told["trees"] == [3.0, 4.0, 5.0, 6.0]
+
+
+def test_the_host_loop_gives_the_same_on_two_devices(told) -> None:
+    assert told["lengths"] == [2, 2, 4, 3]  # two chunks; four runs of three generations
+    # float32 rounding, as above
+    assert max(told["iterate"]) < 1e-5
+
+
+def test_the_host_loop_keeps_the_runs_on_their_devices(told) -> None:
+    assert told["iterate places"] == [[[0, 2], [1, 2]]]
+
+
+def test_run_is_the_last_of_iterate(told) -> None:
+    assert told["run"]
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        (
+            "three",
+            "ValueError: devices: got 2 for an argument of shape (3,), want a leading axis "
+            "of runs that is a multiple of the number of devices",
+        ),
+        (
+            "scalar",
+            "ValueError: devices: got 2 for an argument of shape (), want a leading axis "
+            "of runs that is a multiple of the number of devices",
+        ),
+        ("nobody", "ValueError: devices: got none, want at least one"),
+        (
+            "run three",
+            "ValueError: devices: got 2 for keys of shape (3,), want a divisor of the "
+            "number of runs",
+        ),
+        (
+            "run one",
+            "ValueError: devices: got 2 for keys of shape (), want a divisor of the "
+            "number of runs",
+        ),
+        ("run nobody", "ValueError: devices: got none, want at least one"),
+    ],
+)
+def test_runs_that_the_devices_cannot_share_are_refused(told, case, message) -> None:
+    assert told[case] == message
