@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec
 
-from diffevo_jax import protocols, pytree, report
+from diffevo_jax import parallel, protocols, pytree, report
 from diffevo_jax.problems import Control, control, landscapes
 
 USAGE = """\
@@ -91,7 +91,7 @@ def _command(argv: list[str]) -> int:
 def _evolve(args: list[str]) -> int:
     if not args or args[0].startswith("-"):
         raise UsageError("evolve: want a NAME before the flags; see 'diffevo list'")
-    report.use_all_cores()
+    parallel.use_all_cores()
     try:
         name, protocol = _protocol(args[0])
         settings = _parse(protocol, args[1:], f"diffevo evolve {args[0]}")

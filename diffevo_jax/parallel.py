@@ -5,6 +5,9 @@ computation: ``jax.config.update("jax_num_cpu_devices", os.cpu_count())``. Impor
 library never does.
 """
 
+import contextlib
+import math
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +15,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from diffevo_jax import validation
 from diffevo_jax.base import PyTree
 
 _RUNS = "runs"
@@ -47,6 +51,39 @@ def spread(
     """
     mesh = make_mesh(jax.local_devices() if devices is None else devices)
     return jax.jit(lambda *arguments: over_runs(function, mesh, *arguments))
+
+
+def use_all_cores() -> None:
+    """Make every core of the CPU a device, unless JAX runs or was told how many."""
+    told = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if told or getattr(jax.config, "jax_num_cpu_devices", -1) > 0:
+        return
+    limited = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if limited else os.cpu_count() or 1
+    with contextlib.suppress(RuntimeError):  # JAX runs already, with the devices it has
+        jax.config.update("jax_num_cpu_devices", cores)
+
+
+def share(runs: int, count: int | None) -> list[jax.Device] | None:
+    """Devices that share runs equally.
+
+    Args:
+        runs: how many runs.
+        count: how many devices; None takes as many as divide the runs.
+
+    Returns:
+        The devices; None for one alone.
+    """
+    devices = jax.local_devices()
+    if count is None:
+        count = math.gcd(runs, len(devices))
+    validation.check_count("devices", count)
+    if count > len(devices) or runs % count:
+        raise ValueError(
+            f"devices: got {count} for {runs} seeds, want a divisor of them, at most "
+            f"{len(devices)}"
+        )
+    return devices[:count] if count > 1 else None
 
 
 def make_mesh(devices: Sequence[jax.Device]) -> Mesh:

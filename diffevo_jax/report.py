@@ -1,6 +1,5 @@
 """What the ``diffevo`` command runs and tells: a table, a JSON file, a plot."""
 
-import contextlib
 import dataclasses
 import json
 import math
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from diffevo_jax import validation
+from diffevo_jax import parallel, validation
 from diffevo_jax.checks import check_run
 from diffevo_jax.compilation import use_cache
 from diffevo_jax.evolve import Result
@@ -71,17 +70,6 @@ class Outcome(NamedTuple):
     interrupted: bool
 
 
-def use_all_cores() -> None:
-    """Make every core of the CPU a device, unless JAX runs or was told how many."""
-    told = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    if told or getattr(jax.config, "jax_num_cpu_devices", -1) > 0:
-        return
-    limited = hasattr(os, "sched_getaffinity")
-    cores = len(os.sched_getaffinity(0)) if limited else os.cpu_count() or 1
-    with contextlib.suppress(RuntimeError):  # JAX runs already, with the devices it has
-        jax.config.update("jax_num_cpu_devices", cores)
-
-
 def check(settings: Any) -> jax.Array:
     """Find what is wrong before anything is compiled; return the keys of the runs.
 
@@ -98,28 +86,13 @@ def check(settings: Any) -> jax.Array:
     )
     if not 0 <= options.seed < 2**32:
         raise ValueError(f"seed: got {options.seed}, want an int in [0, 2^32)")
-    _spread_over(options)
+    parallel.share(options.seeds, options.devices)
     if options.cache is not None:
         use_cache(options.cache)
     keys = jax.random.split(jax.random.key(options.seed), options.seeds)
     size = options.population_size
     check_run(keys[0], settings.strategy, settings.problem, size, None, ())
     return keys
-
-
-def _spread_over(options: Options) -> list[jax.Device] | None:
-    """The devices that share the seeds equally; None for one alone."""
-    devices = jax.local_devices()
-    count = options.devices
-    if count is None:
-        count = math.gcd(options.seeds, len(devices))
-    validation.check_count("devices", count)
-    if count > len(devices) or options.seeds % count:
-        raise ValueError(
-            f"devices: got {count} for {options.seeds} seeds, want a divisor of them, at "
-            f"most {len(devices)}"
-        )
-    return devices[:count] if count > 1 else None
 
 
 def _check_files(options: Options) -> None:
@@ -148,7 +121,7 @@ def follow(name: str, settings: Any, keys: jax.Array) -> Outcome:
         settings.problem,
         population_size=options.population_size,
         chunk_size=options.chunk_size or math.ceil(generations / 10),
-        devices=_spread_over(options),
+        devices=parallel.share(options.seeds, options.devices),
     )
     if options.progress and sys.stdout.isatty():
         results = show_progress(results, generations)
