@@ -108,12 +108,14 @@ def begin(game: Game, shared: Shared, policy_params: PyTree, keys: jax.Array) ->
         over=jnp.zeros((), bool),
         moments=moments,
     )
-    follow = functools.partial(_next, game, shared, policy_params, keys[1])
-    cast = lambda leaf, like: jnp.asarray(leaf, like.dtype)
-    after = jax.eval_shape(follow, lane)
-    if jax.eval_shape(lambda: lane) != after:
+    # The trace of step is needed anyway.
+    if jax.eval_shape(lambda: lane) != jax.eval_shape(
+        functools.partial(step, game), shared, policy_params, keys[1], lane
+    ):
         # Resets and steps of some environments disagree about dtypes, also of actions.
-        lane = jax.tree.map(cast, lane, after)
+        follow = functools.partial(_next, game, shared, policy_params, keys[1])
+        cast = lambda leaf, like: jnp.asarray(leaf, like.dtype)
+        lane = jax.tree.map(cast, lane, jax.eval_shape(follow, lane))
         lane = jax.tree.map(cast, lane, jax.eval_shape(follow, lane))
     return lane
 
