@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -198,3 +198,21 @@ def milliseconds(seconds: float | None) -> str:
         return "-"
     value = 1e3 * seconds
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def beside_evosax(
+    rows: Sequence[dict[str, Any]], header: str, cell: Callable[[dict[str, Any]], str]
+) -> str:
+    """The times of both sides, their ratio, and one more column."""
+    lines = [
+        [
+            row["what"],
+            times(row, "ours"),
+            times(row, "evosax"),
+            f"{row['ratio']:.1f}",
+            cell(row),
+        ]
+        for row in rows
+    ]
+    sides = ["ours, ms (first call)", "evosax, ms (first call)"]
+    return table(["what", *sides, "times faster", header], lines)

@@ -18,7 +18,7 @@ from typing import Any
 
 import jax
 import peer
-from common import arguments, prepare_devices, save, table, times
+from common import arguments, beside_evosax, prepare_devices, save
 from timing import Call, alternate, rename
 
 import diffevo_jax as de
@@ -78,19 +78,9 @@ def main() -> None:
 
 
 def report(rows: list[dict[str, Any]]) -> str:
-    """The rows as the README's table."""
-    lines = [
-        [
-            row["what"],
-            times(row, "ours"),
-            times(row, "evosax"),
-            f"{row['ratio']:.1f}",
-            f"{row['published_ratio']:,.0f}",
-        ]
-        for row in rows
-    ]
-    header = ["what", "ours, ms (first call)", "evosax, ms (first call)", "times faster"]
-    return table([*header, f"times faster than {PUBLISHED:.0f} s a run"], lines)
+    """The rows as the table of a document."""
+    cell = lambda row: f"{row['published_ratio']:,.0f}"
+    return beside_evosax(rows, f"times faster than {PUBLISHED:.0f} s a run", cell)
 
 
 if __name__ == "__main__":

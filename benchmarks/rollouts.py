@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import peer
-from common import arguments, prepare_devices, save, table, times
+from common import arguments, beside_evosax, prepare_devices, save
 from timing import Call, alternate, rename
 
 import diffevo_jax as de
@@ -123,19 +123,9 @@ def main() -> None:
 
 
 def report(rows: list[dict[str, Any]]) -> str:
-    """The rows as the README's table."""
-    lines = [
-        [
-            row["what"],
-            times(row, "ours"),
-            times(row, "evosax"),
-            f"{row['ratio']:.1f}",
-            f"{row['steps_per_second'] / 1e6:.1f}",
-        ]
-        for row in rows
-    ]
-    header = ["what", "ours, ms (first call)", "evosax, ms (first call)", "times faster"]
-    return table([*header, "living steps, million a second"], lines)
+    """The rows as the table of a document."""
+    cell = lambda row: f"{row['steps_per_second'] / 1e6:.1f}"
+    return beside_evosax(rows, "living steps, million a second", cell)
 
 
 if __name__ == "__main__":

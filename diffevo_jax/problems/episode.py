@@ -73,8 +73,8 @@ class Lane:
         observation: what the policy sees next; () if the state has it.
         env_state: state of the environment.
         carry: what the policy remembers.
-        episode: what it has come to so far.
         action: the last one taken.
+        episode: what it has come to so far.
         over: () bool; from then on nothing else changes.
         moments: of the observations that the policy has seen; None if nobody wants them.
     """
