@@ -108,16 +108,26 @@ def begin(game: Game, shared: Shared, policy_params: PyTree, keys: jax.Array) ->
         over=jnp.zeros((), bool),
         moments=moments,
     )
-    # The trace of step is needed anyway.
-    if jax.eval_shape(lambda: lane) != jax.eval_shape(
+    # Numbers of a type of their own, as steps return them: one trace of step serves all.
+    lane = jax.tree.map(_strong, lane)
+    after = jax.eval_shape(
         functools.partial(step, game), shared, policy_params, keys[1], lane
-    ):
+    )
+    if jax.tree.leaves(jax.eval_shape(lambda: lane)) != jax.tree.leaves(after):
         # Resets and steps of some environments disagree about dtypes, also of actions.
         follow = functools.partial(_next, game, shared, policy_params, keys[1])
         cast = lambda leaf, like: jnp.asarray(leaf, like.dtype)
         lane = jax.tree.map(cast, lane, jax.eval_shape(follow, lane))
         lane = jax.tree.map(cast, lane, jax.eval_shape(follow, lane))
     return lane
+
+
+def _strong(leaf: Any) -> jax.Array:
+    """With a dtype of its own, where a Python number takes that of its company."""
+    leaf = jnp.asarray(leaf)
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
+        return leaf
+    return jax.lax.convert_element_type(leaf, leaf.dtype)
 
 
 @functools.partial(jax.jit, static_argnums=0)  # traced once for any number of lanes
