@@ -11,14 +11,17 @@
 from importlib.metadata import version as _version
 
 from diffevo_jax import attention as attention
+from diffevo_jax import conditions as conditions
 from diffevo_jax import denoisers as denoisers
 from diffevo_jax import kernels as kernels
 from diffevo_jax import metrics as metrics
 from diffevo_jax import noise as noise
+from diffevo_jax import oracles as oracles
 from diffevo_jax import problems as problems
 from diffevo_jax import protocols as protocols
 from diffevo_jax import pytree as pytree
 from diffevo_jax import samplers as samplers
+from diffevo_jax import sde as sde
 from diffevo_jax import shaping as shaping
 from diffevo_jax import strategies as strategies
 from diffevo_jax.ask_tell import ask as ask
@@ -43,6 +46,7 @@ from diffevo_jax.pytree import equal as equal
 from diffevo_jax.pytree import replace as replace
 from diffevo_jax.run import iterate as iterate
 from diffevo_jax.run import run as run
+from diffevo_jax.sampling import sample as sample
 from diffevo_jax.strategies import DiffusionEvolution as DiffusionEvolution
 
 __version__ = _version("diffevo-jax")

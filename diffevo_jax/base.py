@@ -46,6 +46,9 @@ class Info:
     #: () int32, individuals with weight zero: the failed, and those outside the domain of
     #: the shaping (fitness <= 0 under ``Identity`` and ``Power``).
     num_weightless: jax.Array
+    #: () int32, numbers of the strategy that were out of their range, and were clipped;
+    #: where they are not traced, they raise instead.
+    num_clipped: jax.Array
     #: () bool, whether this was the last generation.
     done: jax.Array
 
@@ -118,15 +121,24 @@ class Problem(Protocol):
 
 
 class Kernel(Protocol):
-    """Who is a neighbour: a map to features, and how far their distances reach."""
+    """Who is a neighbour: a map to features, and how far their distances reach.
+
+    A kernel that gives every point a reach of its own also has a method
+    ``row_precision(half_squares, mask) -> (B,)``, in place of ``factor / sigma^2``; see
+    :class:`diffevo_jax.kernels.Perplexity`.
+    """
 
     def init(self, key: jax.Array, dim: int) -> PyTree:
         """Draw what stays fixed during a run, for example a projection."""
         ...
 
-    def features(
+    def adapt(
         self, kernel_state: PyTree, points: jax.Array, log_weight: jax.Array
-    ) -> jax.Array:
+    ) -> PyTree:
+        """Learn from a generation: points ``(M, D)``, log-weights ``(M,)``."""
+        ...
+
+    def features(self, kernel_state: PyTree, points: jax.Array) -> jax.Array:
         """Map points ``(N, D)`` to features ``(N, d)``; distances are taken there."""
         ...
 
@@ -136,10 +148,19 @@ class Kernel(Protocol):
 
 
 class Shaping(Protocol):
-    """A map from fitness to log-weight: how hard the better are preferred."""
+    """A map from fitness to log-weight: how hard the better are preferred.
 
-    def log_weight(self, fitness: jax.Array) -> jax.Array:
-        """Map finite fitness ``(N,)`` to log-weights ``(N,)``, finite or ``-inf``."""
+    A shaping that looks at every individual's own neighbourhood also has
+    ``row_log_weight(fitness, log_kernel) -> (B, M)``; see
+    :class:`diffevo_jax.shaping.Local`.
+    """
+
+    def log_weight(self, fitness: jax.Array, valid: jax.Array) -> jax.Array:
+        """Map fitness ``(N,)`` to log-weights ``(N,)``, finite or ``-inf``.
+
+        All values are finite; where ``valid`` ``(N,)`` is false they stand for failed
+        evaluations, have the lowest value of the others, and get weight zero.
+        """
         ...
 
 
@@ -154,11 +175,18 @@ class Grid(Protocol):
 class Sampler(Protocol):
     """A diffusion sampler that consumes one denoiser answer at a time.
 
-    All points are in canonical coordinates: ``y = clean point + sigma * noise``.
+    All points are in canonical coordinates: ``y = clean point + sigma * noise``. Answers
+    are numbered by ``k`` from 0. A sampler may also have ``check_grid(sigmas)``, which
+    warns of a grid (NumPy, concrete) that it cannot walk down well.
     """
 
+    @property
+    def answers_per_evaluation(self) -> int:
+        """Answers taken from every evaluation of a population; 1 unless frozen."""
+        ...
+
     def num_rounds(self, num_levels: int) -> int:
-        """Denoiser answers needed to walk down a grid of that many levels."""
+        """Evaluations needed to walk down a grid of that many levels; 1 for one level."""
         ...
 
     def init(self, y: jax.Array) -> PyTree:
@@ -173,7 +201,7 @@ class Sampler(Protocol):
         sigmas: jax.Array,
         k: jax.Array,
     ) -> tuple[jax.Array, jax.Array, PyTree]:
-        """Where round ``k`` wants the denoiser: point ``(N, D)``, sigma, memory."""
+        """Where answer ``k`` is wanted: point ``(N, D)``, sigma, memory."""
         ...
 
     def update(
@@ -185,7 +213,7 @@ class Sampler(Protocol):
         sigmas: jax.Array,
         k: jax.Array,
     ) -> tuple[jax.Array, jax.Array, PyTree]:
-        """Move on, given the denoiser's answer: new point, its sigma, memory."""
+        """Move on, given answer ``k``: new point, its sigma, memory."""
         ...
 
 

@@ -186,17 +186,26 @@ def _choose(owner: Any, words: dict[str, str]) -> Any:
 
 
 def _family(owner: Any, name: str) -> dict[str, Any]:
-    """Classes that a part can have: those of its module that keep the field's contract."""
-    module = type(getattr(owner, name)).__module__
+    """Classes that a part can have: those beside its own that keep the field's contract.
+
+    Without those that need what no flag can say, as a function.
+    """
+    package = ".".join(type(getattr(owner, name)).__module__.split(".")[:2])
     contract = vars(typing.get_type_hints(type(owner))[name])
     promises = [promise for promise in contract if not promise.startswith("_")]
     return {
         _kebab(cls): cls
-        for cls in vars(sys.modules[module]).values()
-        if getattr(cls, "__module__", None) == module
+        for cls in vars(sys.modules[package]).values()
+        if getattr(cls, "__module__", "").startswith(package)
         and hasattr(cls, "__is_component__")
         and all(hasattr(cls, promise) for promise in promises)
+        and all(map(_has_flag, dataclasses.fields(cls)))
     }
+
+
+def _has_flag(field: Any) -> bool:
+    has_default = field.default is not field.default_factory
+    return has_default or "number" in field.metadata or field.type is int
 
 
 def _rule(info: Any) -> Any:

@@ -3,13 +3,15 @@
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from diffevo_jax import pytree
+
+Component = TypeVar("Component")
 
 
 def validate(component: Any) -> None:
@@ -74,9 +76,13 @@ def _check_range(name: str, value: Any, low: float, high: float, above: float) -
     known = pytree.concrete(value)
     if known is None:
         return
-    legal = np.isfinite(known) & (known >= low) & (known <= high) & (known > above)
-    if not legal.all():
+    if not _is_legal(known, low, high, above).all():
         raise ValueError(f"{name}: got {value}, want {_range(low, high, above)}")
+
+
+def _is_legal(known: np.ndarray, low: float, high: float, above: float) -> np.ndarray:
+    legal: np.ndarray = np.isfinite(known) & (known >= low) & (known <= high)
+    return legal & (known > above)
 
 
 def _range(low: float, high: float, above: float) -> str:
@@ -92,3 +98,64 @@ def check_count(name: str, value: Any, low: int = 1) -> None:
         raise TypeError(f"{name}: got {value!r} ({type(value).__name__}), want an int")
     if value < low:
         raise ValueError(f"{name}: got {value}, want an int >= {low}")
+
+
+def clipped(component: Component) -> tuple[Component, jax.Array]:
+    """Bring numbers into their ranges, and count those that were not.
+
+    What :func:`validate` raises for where numbers are concrete, done where they are traced.
+    A number that must be above a bound becomes the next one there; NaN becomes the lowest
+    legal number. Pairs of fields in the class attribute ``ordered`` count as a wrong number
+    where the first is above the second; the component itself puts them in order.
+
+    Returns:
+        The component with legal numbers, and how many were not, () int32.
+    """
+    count = jnp.zeros((), jnp.int32)
+    changes = {}
+    fields: Any = dataclasses.fields(component)  # type: ignore[arg-type]
+    for field in fields:
+        value = getattr(component, field.name)
+        if "number" in field.metadata:
+            limits = field.metadata["number"]
+            legal, wrong = _clip(value, limits["low"], limits["high"], limits["above"])
+            changes[field.name], count = legal, count + wrong
+        elif not field.metadata and _parts(value):
+            leaves, structure = jax.tree.flatten(value, is_leaf=pytree.is_component)
+            for place, leaf in enumerate(leaves):
+                if pytree.is_component(leaf):
+                    leaves[place], wrong = clipped(leaf)
+                    count += wrong
+            changes[field.name] = jax.tree.unflatten(structure, leaves)
+    for pair in getattr(component, "ordered", ()):
+        low, high = (jnp.asarray(getattr(component, name)) for name in pair)
+        count += jnp.sum(low > high, dtype=jnp.int32)
+    return pytree.replace(component, **changes), count
+
+
+def _clip(value: Any, low: float, high: float, above: float) -> tuple[Any, Any]:
+    known = pytree.concrete(value)
+    if known is not None and _is_legal(known, low, high, above).all():
+        return value, 0  # nothing to compute
+    number = jnp.asarray(value, float)
+    limits = jnp.finfo(number.dtype)
+    step = max(float(limits.tiny), abs(above) * float(limits.eps))
+    lowest = max(low, above + step if above > -math.inf else -float(limits.max))
+    legal = jnp.where(jnp.isnan(number), lowest, jnp.clip(number, lowest, high))
+    return legal, jnp.sum(~(legal == number), dtype=jnp.int32)
+
+
+def check_grid(sampler: Any, grid: Any, num_levels: int) -> None:
+    """Let a sampler say what it thinks of a grid, if it cares and the grid is concrete.
+
+    Args:
+        sampler: may have a method ``check_grid(sigmas)``, which warns or raises.
+        grid: the noise levels.
+        num_levels: of the grid.
+    """
+    leaves = jax.tree.leaves(grid)
+    if hasattr(sampler, "check_grid") and all(
+        pytree.concrete(leaf) is not None for leaf in leaves
+    ):
+        with jax.ensure_compile_time_eval():
+            sampler.check_grid(np.asarray(grid.sigmas(num_levels)))

@@ -7,8 +7,6 @@ import pytest
 
 from diffevo_jax import kernels, validation
 
-LOG_WEIGHT = jnp.zeros(4)
-
 
 @pytest.mark.parametrize("kappa", [0.0, 0.3, 1.0])
 def test_the_factor_of_the_gaussian_kernel_is_kappa(kappa):
@@ -33,7 +31,7 @@ def test_the_factor_of_a_projection_is_one():
 def test_the_features_without_a_projection_are_the_points(kernel):
     points = jax.random.normal(jax.random.key(0), (4, 3))
 
-    features = kernel.features(kernel.init(jax.random.key(1), 3), points, LOG_WEIGHT)
+    features = kernel.features(kernel.init(jax.random.key(1), 3), points)
 
     assert jnp.array_equal(features, points)
 
@@ -65,9 +63,7 @@ def test_the_shadow_of_a_standard_normal_population_is_standard_normal():
     kernel, count = kernels.RandomProjection(2), 20_000
     points = jax.random.normal(jax.random.key(4), (count, 58))
 
-    shadow = np.asarray(
-        kernel.features(kernel.init(jax.random.key(5), 58), points, jnp.zeros(count))
-    )
+    shadow = np.asarray(kernel.features(kernel.init(jax.random.key(5), 58), points))
 
     error = 5 / np.sqrt(count)
     np.testing.assert_allclose(shadow.mean(axis=0), 0.0, atol=error)
@@ -79,7 +75,7 @@ def test_a_shadow_is_the_matrix_product_of_the_points():
     matrix = kernel.init(jax.random.key(6), 7)
     points = np.random.default_rng(0).normal(size=(4, 7))
 
-    shadow = kernel.features(matrix, jnp.asarray(points), LOG_WEIGHT)
+    shadow = kernel.features(matrix, jnp.asarray(points))
 
     want = points @ np.asarray(matrix, np.float64).T
     np.testing.assert_allclose(shadow, want, atol=2e-6)  # float32 sums of 7 terms
@@ -89,7 +85,7 @@ def test_a_shadow_is_linear():
     kernel = kernels.RandomProjection(2)
     matrix = kernel.init(jax.random.key(7), 5)
     first, second = np.random.default_rng(8).normal(size=(2, 4, 5)).astype(np.float32)
-    shadow = lambda points: np.asarray(kernel.features(matrix, points, LOG_WEIGHT))
+    shadow = lambda points: np.asarray(kernel.features(matrix, points))
 
     mixed = shadow(2.0 * first - 0.5 * second)
 
@@ -107,7 +103,7 @@ def test_a_projection_is_a_function_of_its_key():
 
 def test_the_shadow_asks_for_full_precision():
     kernel = kernels.RandomProjection(2)
-    jaxpr = jax.make_jaxpr(kernel.features)(jnp.ones((2, 5)), jnp.ones((4, 5)), LOG_WEIGHT)
+    jaxpr = jax.make_jaxpr(kernel.features)(jnp.ones((2, 5)), jnp.ones((4, 5)))
 
     (product,) = [e for e in jaxpr.eqns if e.primitive.name == "dot_general"]
 

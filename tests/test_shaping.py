@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import diffevo_jax as de
 from diffevo_jax import shaping
 
 FIXED = settings(derandomize=True, database=None, deadline=None, max_examples=300)
@@ -15,7 +16,7 @@ FITNESS = np.array([0.3, 2.0, 0.0, 1.5, 0.7])
 LARGEST = float(np.finfo(np.float32).max)
 
 
-def weights(shape: shaping.Shaping, fitness: np.ndarray) -> np.ndarray:
+def weights(shape: de.Shaping, fitness: np.ndarray) -> np.ndarray:
     """Normalised weights, in float64."""
     log_weight = np.asarray(LOG_WEIGHT(shape, jnp.asarray(fitness)), np.float64)
     weight = np.exp(log_weight - log_weight.max())

@@ -6,3 +6,4 @@ from diffevo_jax.strategies.diffusion_evolution import (
 from diffevo_jax.strategies.diffusion_evolution import (
     DiffusionEvolutionState as DiffusionEvolutionState,
 )
+from diffevo_jax.strategies.restart import renoise as renoise

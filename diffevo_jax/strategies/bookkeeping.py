@@ -35,6 +35,7 @@ def describe(
     estimate: Estimate,
     sigma: jax.Array,
     done: jax.Array,
+    num_clipped: jax.Array,
 ) -> Info:
     """Scalars about one generation; see :class:`diffevo_jax.Info`."""
     valid = jnp.isfinite(fitness)
@@ -48,5 +49,6 @@ def describe(
         self_weight=jnp.mean(estimate.self_weight),
         num_failed=jnp.sum(~valid, dtype=jnp.int32),
         num_weightless=jnp.sum(log_weight == -jnp.inf, dtype=jnp.int32),
+        num_clipped=num_clipped,
         done=done,
     )

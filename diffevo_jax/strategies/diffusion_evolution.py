@@ -11,7 +11,6 @@ ICLR 2025, arXiv:2410.02543.
 """
 
 import dataclasses
-import math
 
 import jax
 import jax.numpy as jnp
@@ -20,11 +19,14 @@ from diffevo_jax import denoisers, noise, pytree, validation
 from diffevo_jax import shaping as shapings
 from diffevo_jax.attention import attend
 from diffevo_jax.base import Grid, Info, Kernel, PyTree, Sampler, Shaping
+from diffevo_jax.conditions import Condition
 from diffevo_jax.kernels import Tempered
+from diffevo_jax.pytree import Number
 from diffevo_jax.samplers import DDIM
+from diffevo_jax.strategies import posterior
 from diffevo_jax.strategies.bookkeeping import describe, update_best
-
-SUPPORTS = ("best", "sample")
+from diffevo_jax.strategies.legal import check as check_strategy
+from diffevo_jax.strategies.legal import num_levels
 
 
 @pytree.dataclass
@@ -37,7 +39,8 @@ class DiffusionEvolutionState:
             scale; before the first ``tell`` the population itself.
         sigma: () noise level of the population, in unit deviations.
         memory: the sampler's memory.
-        kernel_state: what the kernel drew.
+        kernel_state: what the kernel drew, or learnt from the generation before.
+        archive: what was evaluated in earlier generations, the latest first; () for none.
         generation: () int32, rounds evaluated so far.
         best_solution: (D,) best of all evaluated, unit scale.
         best_fitness: () its fitness; -inf before any evaluation succeeded.
@@ -49,6 +52,7 @@ class DiffusionEvolutionState:
     sigma: jax.Array
     memory: PyTree
     kernel_state: PyTree
+    archive: PyTree
     generation: jax.Array
     best_solution: jax.Array
     best_fitness: jax.Array
@@ -75,6 +79,16 @@ class DiffusionEvolution:
         num_support: attend to so many individuals, at most N, so that a generation costs
             O(N num_support (D + d)); None for all; static.
         support: which: the ``"best"``, or a ``"sample"`` of them by weight; static.
+        conditions: what else is wanted, as components of :mod:`diffevo_jax.conditions`:
+            constraints, targets, novelty; their log-weights are added.
+        self_conditioned: measure neighbourhoods between the clean estimates of the
+            generation before, which are far less noisy than the points; static. With
+            ``kernels.Perplexity`` it selects and keeps several modes above ten dimensions.
+        archive: generations whose evaluated points also answer, static; 0 for none.
+        archive_correction: share, in [0, 1], of the mixture importance weights of the
+            archive: 0 counts its points by fitness alone.
+        denoiser: ``"kernel"``; or the fit of a ``"gaussian"``, or of a ``"diagonal"`` one,
+            to the weighted population, of linear cost, with one mode; static.
         attention: what computes the posterior mean, for example
             ``functools.partial(de.attention.attend, block_size=2048)`` or a kernel for an
             accelerator that does the same; static.
@@ -104,22 +118,14 @@ class DiffusionEvolution:
     floor: float | None = pytree.static(default=None)
     num_support: int | None = pytree.static(default=None)
     support: str = pytree.static(default="best")
+    conditions: tuple[Condition, ...] = ()
+    self_conditioned: bool = pytree.static(default=False)
+    archive: int = pytree.static(default=0)
+    archive_correction: Number = pytree.number(default=1.0, low=0.0, high=1.0)
+    denoiser: str = pytree.static(default="kernel")
     attention: denoisers.Attention = pytree.static(default=attend)
 
-    def check(self) -> None:
-        """Raise if the structure is not legal."""
-        validation.check_count("DiffusionEvolution.num_generations", self.num_generations)
-        if self.floor is not None and not 0 < self.floor < math.inf:
-            raise ValueError(
-                f"DiffusionEvolution.floor: got {self.floor}, want None or > 0, finite"
-            )
-        if self.num_support is not None:
-            validation.check_count("DiffusionEvolution.num_support", self.num_support)
-        if self.support not in SUPPORTS:
-            raise ValueError(
-                f"DiffusionEvolution.support: got {self.support!r}, want one of {SUPPORTS}"
-            )
-        num_levels(self.sampler, self.num_generations)
+    check = check_strategy
 
     def init(self, key: jax.Array, population: jax.Array) -> DiffusionEvolutionState:
         """Start from a population ``(N, D)``, unit scale; see :func:`diffevo_jax.init`."""
@@ -128,13 +134,15 @@ class DiffusionEvolution:
                 f"DiffusionEvolution.num_support: got {self.num_support}, want at most the "
                 f"{len(population)} individuals"
             )
-        sigma = self._sigmas()[0]
+        self, _ = validation.clipped(self)
+        sigma = self.sigmas()[0]
         return DiffusionEvolutionState(
             population=population,
             clean_estimate=population,
             sigma=sigma,
             memory=self.sampler.init(population * noise.canonical_scale(sigma)),
             kernel_state=self.kernel.init(key, population.shape[1]),
+            archive=posterior.no_evidence(self, population),
             generation=jnp.zeros((), jnp.int32),
             best_solution=population[0],
             best_fitness=jnp.full((), -jnp.inf, population.dtype),
@@ -145,9 +153,10 @@ class DiffusionEvolution:
         self, key: jax.Array, state: DiffusionEvolutionState
     ) -> tuple[jax.Array, DiffusionEvolutionState]:
         """Return candidates ``(N, D)``; see :func:`diffevo_jax.ask`."""
+        self, _ = validation.clipped(self)
         y = state.population * noise.canonical_scale(state.sigma)
         y_query, sigma, memory = self.sampler.query(
-            key, y, state.memory, self._sigmas(), self._round(state)
+            key, y, state.memory, self.sigmas(), self.first_answer(state)
         )
         in_place = (y_query == y) & (sigma == state.sigma)
         moved = y_query / noise.canonical_scale(sigma)
@@ -164,54 +173,60 @@ class DiffusionEvolution:
         measures: PyTree = (),
     ) -> tuple[DiffusionEvolutionState, Info]:
         """Learn the fitness ``(N,)`` of candidates; see :func:`diffevo_jax.tell`."""
+        self, num_clipped = validation.clipped(self)
+        before = state
         sound = jnp.isfinite(candidates)
         fitness = jnp.where(jnp.all(sound, axis=1), fitness, jnp.nan)
         candidates = jnp.where(sound, candidates, 0.0)  # a broken individual has failed
-        log_weight = shapings.log_weight(self.shaping, fitness, floor=self.floor)
-        y = candidates * noise.canonical_scale(state.sigma)
-        key, support = self._support(key, log_weight)
-        estimate = self._denoise(state, y, candidates, log_weight, support)
-        y_next, sigma_next, memory = self.sampler.update(
-            key, y, state.memory, estimate.clean, self._sigmas(), self._round(state)
-        )
+        evidence = posterior.gather(self, state, candidates, fitness, measures)
+        log_weight = posterior.log_weights(self, evidence)
+        kernel_state = self.kernel.adapt(state.kernel_state, evidence.points, log_weight)
+        state = pytree.replace(state, population=candidates, kernel_state=kernel_state)
+        stepped, estimate, clean = self._step(key, state, evidence, log_weight)
         last = state.generation + 1 >= self.num_generations
         hopeless = jnp.all(log_weight == -jnp.inf)
-        moved = y_next / noise.canonical_scale(sigma_next)
         best_solution, best_fitness = update_best(state, candidates, fitness)
         told = DiffusionEvolutionState(
-            population=jnp.where(last | hopeless, candidates, moved),
-            clean_estimate=jnp.where(hopeless, state.clean_estimate, estimate.clean),
-            sigma=jnp.where(last, state.sigma, sigma_next),
-            memory=memory,
-            kernel_state=state.kernel_state,
+            population=jnp.where(last | hopeless, candidates, stepped.population),
+            clean_estimate=jnp.where(hopeless, state.clean_estimate, clean),
+            sigma=jnp.where(last, state.sigma, stepped.sigma),
+            memory=stepped.memory,
+            kernel_state=kernel_state,
+            archive=posterior.latest(self, evidence, len(candidates)),
             generation=state.generation + 1,
             best_solution=best_solution,
             best_fitness=best_fitness,
             done=last,
         )
-        told = pytree.select(state.done, state, told)
-        return told, describe(fitness, log_weight, estimate, state.sigma, told.done)
+        told = pytree.select(state.done, before, told)
+        log_weight = log_weight[: len(fitness)]
+        info = describe(fitness, log_weight, estimate, state.sigma, told.done, num_clipped)
+        return told, info
 
-    def _denoise(
+    def _step(
         self,
+        key: jax.Array,
         state: DiffusionEvolutionState,
-        y: jax.Array,
-        candidates: jax.Array,
+        evidence: posterior.Evidence,
         log_weight: jax.Array,
-        support: denoisers.Support | None,
-    ) -> denoisers.Estimate:
-        kernel_state, dim = state.kernel_state, y.shape[1]
-        factor = self.kernel.factor(kernel_state, dim)
-        return denoisers.posterior_mean(
-            queries=self.kernel.features(kernel_state, y, log_weight),
-            keys=self.kernel.features(kernel_state, candidates, log_weight),
-            values=candidates,
-            log_weight=log_weight,
-            precision=factor / state.sigma**2,
-            floor=self.floor,
-            support=support,
-            attention=self.attention,
-        )
+    ) -> tuple[DiffusionEvolutionState, denoisers.Estimate, jax.Array]:
+        """State after the sampler's step, the first answer, and the last clean points."""
+        key, support = self._support(key, log_weight)
+        y, sigma = state.population * noise.canonical_scale(state.sigma), state.sigma
+        memory, place, first = state.memory, state.clean_estimate, None
+        for number in range(self.sampler.answers_per_evaluation):
+            k, sigmas = self.first_answer(state) + number, self.sigmas()
+            if number > 0:  # the same evaluations answer for points not evaluated
+                key = jax.random.fold_in(key, number)
+                y, sigma, memory = self.sampler.query(key, y, memory, sigmas, k)
+            estimate = posterior.denoise(
+                self, state.kernel_state, y, sigma, place, evidence, log_weight, support
+            )
+            place, first = estimate.clean, first or estimate
+            y, sigma, memory = self.sampler.update(key, y, memory, place, sigmas, k)
+        moved = y / noise.canonical_scale(sigma)
+        stepped = pytree.replace(state, population=moved, sigma=sigma, memory=memory)
+        return stepped, first or estimate, place
 
     def _support(
         self, key: jax.Array, log_weight: jax.Array
@@ -224,25 +239,11 @@ class DiffusionEvolution:
         key, key_support = jax.random.split(key)
         return key, denoisers.sampled_support(key_support, log_weight, self.num_support)
 
-    def _sigmas(self) -> jax.Array:
+    def sigmas(self) -> jax.Array:
+        """The noise levels that the sampler walks down, ``(T,)``."""
         return self.grid.sigmas(num_levels(self.sampler, self.num_generations))
 
-    def _round(self, state: DiffusionEvolutionState) -> jax.Array:
-        return jnp.minimum(state.generation, self.num_generations - 1)
-
-
-def num_levels(sampler: Sampler, num_generations: int) -> int:
-    """Levels of the grid that a sampler walks down in so many rounds of evaluation.
-
-    Raises:
-        ValueError: the sampler cannot end after exactly that many rounds.
-    """
-    levels = 1
-    while sampler.num_rounds(levels + 1) <= num_generations:
-        levels += 1
-    if sampler.num_rounds(levels) != num_generations:
-        raise ValueError(
-            f"num_generations: got {num_generations}, want {sampler.num_rounds(levels)} "
-            f"or {sampler.num_rounds(levels + 1)} with {type(sampler).__name__}"
-        )
-    return levels
+    def first_answer(self, state: DiffusionEvolutionState) -> jax.Array:
+        """Number of the first answer of a generation."""
+        generation = jnp.minimum(state.generation, self.num_generations - 1)
+        return generation * self.sampler.answers_per_evaluation

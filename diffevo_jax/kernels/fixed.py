@@ -1,18 +1,15 @@
-"""Kernels: who is a neighbour of whom.
-
-The posterior weighs individual j for individual i by
-``exp(-kappa |phi(y_i) - phi(x_j)|^2 / (2 sigma^2))``. A kernel is the choice of the feature
-map phi and of the factor kappa. With phi the identity and kappa 1 it is Bayes' rule, exact,
-but in high dimension every individual then is its own only neighbour, by about
-``sqrt(alpha_bar) D / (1 - alpha_bar)`` nats, and selection stops. The other kernels look
-further and pay with locality: above D of about 8 expect a single mode. Watch
-``info.effective_sample_size`` and ``info.self_weight``.
-"""
+"""Kernels that are the same in every generation."""
 
 import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree, validation
+from diffevo_jax.kernels.parts import (
+    nothing_drawn,
+    nothing_learnt,
+    projected,
+    the_points,
+)
 from diffevo_jax.pytree import Number
 
 
@@ -37,15 +34,9 @@ class Gaussian:
 
     kappa: Number = pytree.number(default=1.0, low=0.0, high=1e6)
 
-    def init(self, key: jax.Array, dim: int) -> tuple[()]:
-        """Nothing is drawn."""
-        return ()
-
-    def features(
-        self, kernel_state: tuple[()], points: jax.Array, log_weight: jax.Array
-    ) -> jax.Array:
-        """The points themselves, ``(N, D)``."""
-        return points
+    init = nothing_drawn
+    adapt = nothing_learnt
+    features = the_points
 
     def factor(self, kernel_state: tuple[()], dim: int) -> Number:
         """Kappa."""
@@ -71,15 +62,9 @@ class Tempered:
 
     dimension: Number = pytree.number(default=2.0, above=0.0)
 
-    def init(self, key: jax.Array, dim: int) -> tuple[()]:
-        """Nothing is drawn."""
-        return ()
-
-    def features(
-        self, kernel_state: tuple[()], points: jax.Array, log_weight: jax.Array
-    ) -> jax.Array:
-        """The points themselves, ``(N, D)``."""
-        return points
+    init = nothing_drawn
+    adapt = nothing_learnt
+    features = the_points
 
     def factor(self, kernel_state: tuple[()], dim: int) -> Number:
         """Kappa, ``min(1, dimension / dim)``."""
@@ -118,11 +103,8 @@ class RandomProjection:
         matrix = jax.random.normal(key, (self.dim, dim))
         return matrix / jnp.linalg.norm(matrix, axis=1, keepdims=True)
 
-    def features(
-        self, kernel_state: jax.Array, points: jax.Array, log_weight: jax.Array
-    ) -> jax.Array:
-        """The shadows ``(N, self.dim)`` of points ``(N, D)``."""
-        return jnp.matmul(points, kernel_state.T, precision=jax.lax.Precision.HIGHEST)
+    adapt = nothing_learnt
+    features = projected
 
     def factor(self, kernel_state: jax.Array, dim: int) -> Number:
         """1: distances count as they are in the shadow."""

@@ -1,16 +1,9 @@
-"""Fitness shaping: from fitness to log-weight, how hard the better are preferred.
-
-The weight g(f) plays the part of the density of clean points in Bayes' rule, so it matters
-only up to a factor, and only its logarithm is ever computed.
-"""
-
-import math
+"""Shapings of one fitness value at a time, in units of fitness."""
 
 import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
-from diffevo_jax.base import Shaping
 from diffevo_jax.pytree import Number
 
 
@@ -36,7 +29,7 @@ class Boltzmann:
 
     temperature: Number = pytree.number(default=1.0, above=0.0)
 
-    def log_weight(self, fitness: jax.Array) -> jax.Array:
+    def log_weight(self, fitness: jax.Array, valid: jax.Array | None = None) -> jax.Array:
         """Map finite fitness ``(N,)`` to log-weights ``(N,)``; the best has 0."""
         limits = jnp.finfo(fitness.dtype)
         temperature = jnp.maximum(self.temperature, limits.tiny)
@@ -65,7 +58,7 @@ class Power:
 
     exponent: Number = pytree.number(default=1.0, low=0.0)
 
-    def log_weight(self, fitness: jax.Array) -> jax.Array:
+    def log_weight(self, fitness: jax.Array, valid: jax.Array | None = None) -> jax.Array:
         """Map finite fitness ``(N,)`` to log-weights ``(N,)``."""
         positive = fitness > 0
         log_fitness = jnp.log(jnp.where(positive, fitness, 1.0))
@@ -84,38 +77,6 @@ class Identity:
         [0.0, -inf]
     """
 
-    def log_weight(self, fitness: jax.Array) -> jax.Array:
+    def log_weight(self, fitness: jax.Array, valid: jax.Array | None = None) -> jax.Array:
         """Map finite fitness ``(N,)`` to log-weights ``(N,)``."""
         return Power(exponent=1.0).log_weight(fitness)
-
-
-def log_weight(
-    shaping: Shaping, fitness: jax.Array, *, floor: float | None = None
-) -> jax.Array:
-    """Shape fitness of which some may have failed.
-
-    Failed values (NaN, infinite) are replaced by the lowest finite value before shaping,
-    and get weight zero after it: the others have the same bits whatever the failure was.
-
-    Args:
-        shaping: a map from finite fitness to log-weights.
-        fitness: (N,).
-        floor: added to the weight of all that did not fail, as the published code does
-            with 1e-9; None adds nothing.
-
-    Returns:
-        (N,) finite, or ``-inf`` for weight zero; never NaN.
-
-    Example:
-        >>> import jax.numpy as jnp, diffevo_jax as de
-        >>> fitness = jnp.array([jnp.nan, 2.0, jnp.inf])
-        >>> de.shaping.log_weight(de.shaping.Boltzmann(), fitness).tolist()
-        [-inf, 0.0, -inf]
-    """
-    valid = jnp.isfinite(fitness)
-    lowest = jnp.min(jnp.where(valid, fitness, jnp.inf))
-    filled = jnp.where(valid, fitness, jnp.where(jnp.any(valid), lowest, 0.0))
-    shaped = shaping.log_weight(filled)
-    if floor is not None:
-        shaped = jnp.logaddexp(shaped, math.log(floor))
-    return jnp.where(valid, shaped, -jnp.inf)

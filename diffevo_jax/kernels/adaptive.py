@@ -1,0 +1,158 @@
+"""Kernels that learn from every generation: its axes, or how far its neighbours are."""
+
+import jax
+import jax.numpy as jnp
+
+from diffevo_jax import pytree, validation
+from diffevo_jax.kernels.parts import (
+    nothing_drawn,
+    nothing_learnt,
+    projected,
+    the_points,
+)
+from diffevo_jax.pytree import Number
+
+
+@pytree.dataclass
+class PrincipalComponents:
+    """Distances along the directions in which the better individuals differ most.
+
+    The features are coordinates along the ``dim`` first principal axes of the population,
+    weighted as the posterior weighs it; they are found anew every generation, by a
+    singular value decomposition of the (M, D) population.
+
+    Args:
+        dim: axes to keep, static, at most D.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> de.DiffusionEvolution(10, kernel=de.kernels.PrincipalComponents(3)).kernel
+        PrincipalComponents(dim=3)
+
+    References:
+        Jolliffe, 2002, Principal Component Analysis, chapter 1.
+    """
+
+    dim: int = pytree.static(default=2)
+
+    def init(self, key: jax.Array, dim: int) -> jax.Array:
+        """Before a generation the first axes of the space, ``(self.dim, dim)``."""
+        if self.dim > dim:
+            raise ValueError(
+                f"PrincipalComponents.dim: got {self.dim}, want at most {dim}, "
+                "the dimension of the solutions"
+            )
+        return jnp.eye(self.dim, dim)
+
+    def adapt(
+        self, kernel_state: jax.Array, points: jax.Array, log_weight: jax.Array
+    ) -> jax.Array:
+        """The principal axes of weighted points."""
+        return principal_axes(points, log_weight, self.dim)
+
+    features = projected
+
+    def factor(self, kernel_state: jax.Array, dim: int) -> Number:
+        """1: distances count as they are along the axes."""
+        return 1.0
+
+    def check(self) -> None:
+        """Raise ValueError if ``dim`` is not a positive int."""
+        validation.check_count("PrincipalComponents.dim", self.dim)
+
+
+@pytree.dataclass
+class Perplexity:
+    """Everybody has the same number of neighbours, however far away they are.
+
+    The reach of every individual is set, by bisection, so that the perplexity of its
+    kernel is the number asked for. Distances then have no unit: the noise level only says
+    how far to step. Prefer it above ten dimensions, with ``self_conditioned=True`` of
+    :class:`diffevo_jax.DiffusionEvolution`, to select and yet keep several modes.
+
+    Args:
+        neighbours: effective number of neighbours, >= 1; at or above the number of
+            individuals, everyone is a neighbour.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> de.DiffusionEvolution(50, kernel=de.kernels.Perplexity(30.0),
+        ...     self_conditioned=True).kernel
+        Perplexity(neighbours=30.0)
+
+    References:
+        van der Maaten and Hinton, 2008, JMLR 9, section 2 (perplexity).
+    """
+
+    neighbours: Number = pytree.number(default=30.0, low=1.0)
+
+    init = nothing_drawn
+    adapt = nothing_learnt
+    features = the_points
+
+    def factor(self, kernel_state: tuple[()], dim: int) -> Number:
+        """1; :meth:`row_precision` takes the place of ``factor / sigma^2``."""
+        return 1.0
+
+    def row_precision(self, half_squares: jax.Array, mask: jax.Array) -> jax.Array:
+        """Inverse variance (B,) of the kernel of each of B individuals."""
+        return perplexity_precision(half_squares, mask, self.neighbours)
+
+
+def principal_axes(points: jax.Array, log_weight: jax.Array, count: int) -> jax.Array:
+    """The first principal axes of weighted points, by singular value decomposition.
+
+    Args:
+        points: (M, D).
+        log_weight: (M,), -inf for weight zero; if all are, all count the same.
+        count: how many, static.
+
+    Returns:
+        (count, D), rows orthonormal; zero where M points have fewer axes.
+    """
+    weight = jax.nn.softmax(jnp.where(jnp.any(log_weight > -jnp.inf), log_weight, 0.0))
+    centred = points - jnp.matmul(weight, points, precision=jax.lax.Precision.HIGHEST)
+    axes = jnp.linalg.svd(jnp.sqrt(weight)[:, None] * centred, full_matrices=False)[2]
+    missing = max(count - len(axes), 0)
+    return jnp.pad(axes[:count], ((0, missing), (0, 0)))
+
+
+#: Halvings of an interval of 40 nats: to float32 rounding.
+_HALVINGS = 30
+
+
+def perplexity_precision(
+    half_squares: jax.Array, mask: jax.Array, neighbours: Number
+) -> jax.Array:
+    """Precision at which a Gaussian kernel has a perplexity, row by row.
+
+    Finds p such that ``exp(H) = neighbours``, with H the entropy of the weights
+    ``exp(-p half_squares)``, normalised; the perplexity falls as p grows.
+
+    Args:
+        half_squares: (B, M) half the squared distances.
+        mask: (M,) bool, who counts; if nobody does, everybody.
+        neighbours: effective number, >= 1.
+
+    Returns:
+        (B,) precisions, > 0.
+    """
+    mask = mask | ~jnp.any(mask)
+    nearest = jnp.min(jnp.where(mask, half_squares, jnp.inf), axis=1, keepdims=True)
+    excess = jnp.where(mask, half_squares - nearest, 0.0)
+    scale = jnp.sum(excess, axis=1) / jnp.sum(mask)
+    excess /= jnp.where(scale > 0, scale, 1.0)[:, None]
+
+    def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        low, high = bounds
+        middle = 0.5 * (low + high)
+        exponent = -jnp.exp(middle)[:, None] * excess
+        weight = jnp.where(mask, jnp.exp(exponent), 0.0)
+        total = jnp.sum(weight, axis=1)
+        entropy = jnp.log(total) - jnp.sum(weight * exponent, axis=1) / total
+        wide = entropy > jnp.log(neighbours)
+        return jnp.where(wide, middle, low), jnp.where(wide, high, middle)
+
+    ends = jnp.full(len(excess), -20.0), jnp.full(len(excess), 20.0)
+    low, high = jax.lax.fori_loop(0, _HALVINGS, halve, ends)
+    return jnp.exp(0.5 * (low + high)) / jnp.where(scale > 0, scale, 1.0)

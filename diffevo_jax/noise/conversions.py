@@ -1,0 +1,124 @@
+"""One noise level, by its many names: sigma, alpha_bar, log-SNR, betas.
+
+Each function says which of its ends are safe. Sums and differences of rates near 0 or 1 are
+taken in log space, so that nothing cancels.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from diffevo_jax.pytree import Number
+
+SIGMA_MIN = 1e-6
+SIGMA_MAX = 1e6
+
+
+def sigma_from_rates(signal: jax.Array, noise: jax.Array) -> jax.Array:
+    """Noise level of two rates that sum to 1, ``sqrt(noise / signal)``.
+
+    Takes both, because ``1 - signal`` would cancel where the signal is near 1.
+
+    Args:
+        signal: alpha_bar, any shape, in [0, 1].
+        noise: 1 - alpha_bar, same shape.
+
+    Returns:
+        sigma, same shape, clipped to [1e-6, 1e6].
+    """
+    return jnp.clip(jnp.sqrt(noise / signal), SIGMA_MIN, SIGMA_MAX)
+
+
+def sigma_from_alpha_bar(alpha_bar: Number) -> jax.Array:
+    """Noise level of a cumulative signal rate; safe at exactly 0 and 1.
+
+    Args:
+        alpha_bar: any shape, in [0, 1]; 1 is clean.
+
+    Returns:
+        sigma, same shape, clipped to [1e-6, 1e6].
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> float(de.noise.sigma_from_alpha_bar(0.5))
+        1.0
+    """
+    alpha_bar = jnp.asarray(alpha_bar, dtype=float)
+    return sigma_from_rates(jnp.clip(alpha_bar, SIGMA_MAX**-2, 1.0), 1.0 - alpha_bar)
+
+
+def alpha_bar_from_sigma(sigma: Number) -> jax.Array:
+    """Cumulative signal rate of a noise level, ``1 / (1 + sigma^2)``."""
+    return 1.0 / (1.0 + jnp.asarray(sigma, dtype=float) ** 2)
+
+
+def canonical_scale(sigma: Number) -> jax.Array:
+    """Factor from unit scale to canonical coordinates, ``y = sqrt(1 + sigma^2) x``."""
+    return jnp.sqrt(1.0 + jnp.asarray(sigma, dtype=float) ** 2)
+
+
+def log_snr_from_sigma(sigma: Number) -> jax.Array:
+    """Log signal-to-noise ratio of a noise level, ``-2 log sigma``.
+
+    Args:
+        sigma: any shape, > 0; 0 gives infinity.
+
+    Returns:
+        Natural logarithm of ``alpha_bar / (1 - alpha_bar)``, same shape.
+
+    References:
+        Kingma, Salimans, Poole, Ho, 2021, arXiv:2107.00630, section 3.
+    """
+    return -2.0 * jnp.log(jnp.asarray(sigma, dtype=float))
+
+
+def sigma_from_log_snr(log_snr: Number) -> jax.Array:
+    """Noise level of a log signal-to-noise ratio, ``exp(-log_snr / 2)``.
+
+    Args:
+        log_snr: any shape; 0 is as much signal as noise, infinity is clean.
+
+    Returns:
+        sigma, same shape, clipped to [1e-6, 1e6].
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> float(de.noise.sigma_from_log_snr(0.0))
+        1.0
+    """
+    sigma = jnp.exp(-0.5 * jnp.asarray(log_snr, dtype=float))
+    return jnp.clip(sigma, SIGMA_MIN, SIGMA_MAX)
+
+
+def alpha_bar_from_betas(betas: jax.Array) -> jax.Array:
+    """Cumulative signal rates of a discrete chain, ``prod_{i <= t} (1 - beta_i)``.
+
+    Args:
+        betas: ``(T,)`` variance that each step adds, in [0, 1], in forward time.
+
+    Returns:
+        ``(T,)`` alpha_bar after each step, never rising.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> [float(a) for a in de.noise.alpha_bar_from_betas(jnp.array([0.0, 1.0]))]
+        [1.0, 0.0]
+
+    References:
+        Ho, Jain, Abbeel, 2020, arXiv:2006.11239, section 2.
+    """
+    return jnp.exp(jnp.cumsum(jnp.log1p(-jnp.asarray(betas, dtype=float))))
+
+
+def betas_from_alpha_bar(alpha_bar: jax.Array) -> jax.Array:
+    """Variance that each step adds, ``beta_t = 1 - alpha_bar_t / alpha_bar_{t-1}``.
+
+    Inverse of :func:`alpha_bar_from_betas`, from ``alpha_bar_0 = 1``.
+
+    Args:
+        alpha_bar: ``(T,)`` cumulative signal rates in (0, 1], falling, in forward time.
+
+    Returns:
+        ``(T,)`` betas in [0, 1).
+    """
+    log_signal = jnp.log(jnp.asarray(alpha_bar, dtype=float))
+    return -jnp.expm1(jnp.diff(log_signal, prepend=jnp.zeros(1)))

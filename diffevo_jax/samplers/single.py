@@ -1,0 +1,207 @@
+"""Samplers of one answer a step, and no memory of the answers before."""
+
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+from diffevo_jax import pytree
+from diffevo_jax.base import PyTree
+from diffevo_jax.pytree import Number
+from diffevo_jax.samplers.rounds import (
+    at_the_level,
+    levels,
+    no_memory,
+    normal_like,
+    one_round_a_level,
+    warn_if_coarse,
+)
+from diffevo_jax.samplers.steps import ddim_step, euler_maruyama_step, shares
+
+
+@pytree.dataclass
+class DDIM:
+    """One exponential step to the next level, with a share of fresh noise.
+
+    With eta 0 it is deterministic (Euler's method on the probability-flow ODE in sigma,
+    and that of flow matching in t); with eta 1 it is DDPM's ancestral sampling. It is
+    exact if the denoiser is constant, which is what lets evolution take huge first steps.
+
+    Args:
+        eta: share of fresh noise, in [0, 1]. Evolution of policies likes 1; on
+            two-dimensional landscapes the paper uses 0.1.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> de.DiffusionEvolution(25, sampler=de.samplers.DDIM(eta=0.1)).sampler
+        DDIM(eta=0.1)
+
+    References:
+        Song, Meng, Ermon, 2020, arXiv:2010.02502, eqs. 12 and 16;
+        Zhang et al., 2024, arXiv:2410.02543, eq. 10.
+    """
+
+    eta: Number = pytree.number(default=1.0, low=0.0, high=1.0)
+
+    answers_per_evaluation = 1
+    num_rounds = one_round_a_level
+    init = no_memory
+    query = at_the_level
+
+    def update(
+        self,
+        key: jax.Array,
+        y: jax.Array,
+        memory: tuple[()],
+        clean: jax.Array,
+        sigmas: jax.Array,
+        k: jax.Array,
+    ) -> tuple[jax.Array, jax.Array, tuple[()]]:
+        """Step to the next level of the grid."""
+        sigma, sigma_next = levels(sigmas, k)
+        eps = normal_like(key, y)
+        return ddim_step(y, clean, sigma, sigma_next, self.eta, eps), sigma_next, memory
+
+
+@pytree.dataclass
+class Consistency:
+    """Estimate the clean point, then forget all noise and draw it anew.
+
+    The multistep sampler of consistency models, and the most exploring of all: nothing of
+    a point survives but its estimate. On a :class:`diffevo_jax.noise.Constant` grid it is
+    open-ended evolution, at one noise level for ever.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> de.DiffusionEvolution(10, sampler=de.samplers.Consistency()).sampler
+        Consistency()
+
+    References:
+        Song et al., 2023, arXiv:2303.01469, algorithm 1.
+    """
+
+    answers_per_evaluation = 1
+    num_rounds = one_round_a_level
+    init = no_memory
+    query = at_the_level
+
+    def update(
+        self,
+        key: jax.Array,
+        y: jax.Array,
+        memory: tuple[()],
+        clean: jax.Array,
+        sigmas: jax.Array,
+        k: jax.Array,
+    ) -> tuple[jax.Array, jax.Array, tuple[()]]:
+        """Return the estimate with fresh noise of the next level."""
+        sigma_next = levels(sigmas, k)[1]
+        return clean + sigma_next * normal_like(key, y), sigma_next, memory
+
+
+@pytree.dataclass
+class EulerMaruyama:
+    """The plain discretisation of the reverse SDE: for long grids, and for comparison.
+
+    Args:
+        rate: how fast old noise is replaced by new, >= 0: 0 is the probability-flow ODE
+            (then it is ``DDIM(eta=0)``), 1 the reverse SDE of Song et al.; more repairs
+            errors faster and makes greater ones of its own.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> de.samplers.EulerMaruyama(rate=0.5)
+        EulerMaruyama(rate=0.5)
+
+    References:
+        Karras et al., 2022, arXiv:2206.00364, eq. 6; Song et al., 2020, arXiv:2011.13456.
+    """
+
+    rate: Number = pytree.number(default=1.0, low=0.0)
+
+    answers_per_evaluation = 1
+    num_rounds = one_round_a_level
+    init = no_memory
+    query = at_the_level
+
+    def check_grid(self, sigmas: np.ndarray) -> None:
+        """Warn where a step would go beyond the clean point."""
+        rate = pytree.concrete(self.rate)
+        if rate is not None and rate > 0:
+            largest = float(1 + 1 / rate)
+            warn_if_coarse("EulerMaruyama", sigmas, largest, "samplers.DDIM(eta=1.0)")
+
+    def update(
+        self,
+        key: jax.Array,
+        y: jax.Array,
+        memory: tuple[()],
+        clean: jax.Array,
+        sigmas: jax.Array,
+        k: jax.Array,
+    ) -> tuple[jax.Array, jax.Array, tuple[()]]:
+        """Step to the next level of the grid."""
+        sigma, sigma_next = levels(sigmas, k)
+        eps = normal_like(key, y)
+        moved = euler_maruyama_step(y, clean, sigma, sigma_next, self.rate, eps)
+        return moved, sigma_next, memory
+
+
+class Transformation(Protocol):
+    """What :class:`Optax` needs of ``optax.GradientTransformation``."""
+
+    @property
+    def init(self) -> Any:
+        """``init(params) -> state``."""
+        ...
+
+    @property
+    def update(self) -> Any:
+        """``update(gradient, state, params) -> (updates, state)``."""
+        ...
+
+
+@pytree.dataclass
+class Optax:
+    """Any optimiser of optax, on the gradient ``(y - x0_hat) / sigma^2``.
+
+    That is minus the score: gradient descent with the learning rate ``sigma (sigma -
+    sigma')`` is ``DDIM(eta=0)``. Momentum, Adam and the rest smooth successive answers.
+
+    Args:
+        transformation: of optax, static.
+        eta: share of fresh noise, as of :class:`DDIM`, in [0, 1].
+
+    Example:
+        >>> import optax, diffevo_jax as de
+        >>> sampler = de.samplers.Optax(optax.adam(0.1), eta=0.1)
+        >>> de.DiffusionEvolution(25, sampler=sampler).sampler.eta
+        0.1
+    """
+
+    transformation: Transformation = pytree.static()
+    eta: Number = pytree.number(default=0.0, low=0.0, high=1.0)
+
+    answers_per_evaluation = 1
+    num_rounds = one_round_a_level
+    query = at_the_level
+
+    def init(self, y: jax.Array) -> PyTree:
+        """The optimiser's own state."""
+        return self.transformation.init(y)
+
+    def update(
+        self,
+        key: jax.Array,
+        y: jax.Array,
+        memory: PyTree,
+        clean: jax.Array,
+        sigmas: jax.Array,
+        k: jax.Array,
+    ) -> tuple[jax.Array, jax.Array, PyTree]:
+        """Take one step of the optimiser; the noise level falls with the grid."""
+        sigma, sigma_next = levels(sigmas, k)
+        gradient = (y - clean) / sigma**2
+        step, memory = self.transformation.update(gradient, memory, y)
+        fresh = shares(sigma, sigma_next, self.eta)[1] * normal_like(key, y)
+        return y + step + fresh, sigma_next, memory

@@ -1,0 +1,45 @@
+"""Shaping of fitness of which some may have failed."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from diffevo_jax.base import Shaping
+
+
+def log_weight(
+    shaping: Shaping, fitness: jax.Array, *, floor: float | None = None
+) -> jax.Array:
+    """Shape fitness of which some may have failed.
+
+    Failed values (NaN, infinite) are replaced by the lowest finite value before shaping,
+    and get weight zero after it: the others have the same bits whatever the failure was.
+
+    Args:
+        shaping: a map from finite fitness to log-weights.
+        fitness: (N,).
+        floor: added to the weight of all that did not fail, as the published code does
+            with 1e-9; None adds nothing.
+
+    Returns:
+        (N,) finite, or ``-inf`` for weight zero; never NaN.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> fitness = jnp.array([jnp.nan, 2.0, jnp.inf])
+        >>> de.shaping.log_weight(de.shaping.Boltzmann(), fitness).tolist()
+        [-inf, 0.0, -inf]
+    """
+    filled, valid = without_failures(fitness)
+    shaped = shaping.log_weight(filled, valid)
+    if floor is not None:
+        shaped = jnp.logaddexp(shaped, math.log(floor))
+    return jnp.where(valid, shaped, -jnp.inf)
+
+
+def without_failures(fitness: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Fitness ``(N,)`` with the lowest value for whoever failed, and who did not."""
+    valid = jnp.isfinite(fitness)
+    lowest = jnp.min(jnp.where(valid, fitness, jnp.inf))
+    return jnp.where(valid, fitness, jnp.where(jnp.any(valid), lowest, 0.0)), valid

@@ -1,0 +1,153 @@
+"""Shapings that compare: without a unit, whatever the scale of the fitness is.
+
+Adding a constant to the fitness, or multiplying it by a positive one, changes nothing but
+rounding; by a power of two, not one bit.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from diffevo_jax import pytree
+from diffevo_jax.pytree import Number
+
+
+@pytree.dataclass
+class Standardized:
+    """Weights ``g = exp(z / temperature)`` of the standard scores of the fitness.
+
+    Boltzmann's weights in units of the population's own deviation: the first choice where
+    the scale of a fitness is not known, or changes as the population improves.
+
+    Args:
+        temperature: in standard deviations of the fitness, > 0.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> shaping = de.shaping.Standardized(temperature=1.0)
+        >>> shaping.log_weight(jnp.array([10.0, 30.0])).tolist()
+        [-2.0, 0.0]
+    """
+
+    temperature: Number = pytree.number(default=0.3, above=0.0)
+
+    def log_weight(self, fitness: jax.Array, valid: jax.Array | None = None) -> jax.Array:
+        """Map finite fitness ``(N,)`` to log-weights ``(N,)``; the best has 0."""
+        return _boltzmann(standard_scores(fitness, valid), self.temperature)
+
+
+@pytree.dataclass
+class TargetESS:
+    """Boltzmann's weights at the temperature that counts so many individuals.
+
+    The temperature is found by bisection, so that the effective sample size of the weights,
+    ``(sum g)^2 / sum g^2``, is a share of the population. Prefer it where that share is
+    what you mean: selection then is as hard at the end as at the beginning.
+
+    Args:
+        share: effective share of the individuals that did not fail, in (0, 1]. What
+            cannot be reached, for example among equal values, is approached.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, diffevo_jax as de
+        >>> weight = jnp.exp(de.shaping.TargetESS(0.5).log_weight(jnp.arange(8.0)))
+        >>> round(float(weight.sum() ** 2 / (weight**2).sum()), 3)
+        4.0
+
+    References:
+        Del Moral, Doucet, Jasra, 2012, Statistics and Computing 22 (the bisection on the
+        effective sample size in adaptive sequential Monte Carlo).
+    """
+
+    share: Number = pytree.number(default=0.1, above=0.0, high=1.0)
+
+    def log_weight(self, fitness: jax.Array, valid: jax.Array | None = None) -> jax.Array:
+        """Map finite fitness ``(N,)`` to log-weights ``(N,)``; the best has 0."""
+        mask = _mask(fitness, valid)
+        scores = standard_scores(fitness, valid)
+        wanted = self.share * jnp.sum(mask)
+
+        def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
+            low, high = bounds
+            middle = 0.5 * (low + high)
+            weight = jnp.where(mask, jnp.exp(_boltzmann(scores, jnp.exp(middle))), 0.0)
+            few = jnp.sum(weight) ** 2 / jnp.sum(weight**2) < wanted
+            return jnp.where(few, middle, low), jnp.where(few, high, middle)
+
+        ends = jnp.full((), -12.0), jnp.full((), 12.0)
+        low, high = jax.lax.fori_loop(0, _HALVINGS, halve, ends)
+        return _boltzmann(scores, jnp.exp(0.5 * (low + high)))
+
+
+@pytree.dataclass
+class Rank:
+    """Weights ``g = exp(-(1 - rank) / temperature)`` of ranks from 0, worst, to 1, best.
+
+    Only the order of fitness values counts: any map that keeps it, and ties, keeps every
+    bit. Values that tie share the mean of their ranks. Prefer it where fitness has
+    outliers, or means nothing but an order.
+
+    Args:
+        temperature: in ranks, > 0; 0.1 counts about the best tenth.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> shaping = de.shaping.Rank(temperature=1.0)
+        >>> shaping.log_weight(jnp.array([5.0, 900.0, 7.0])).tolist()
+        [-1.0, 0.0, -0.5]
+    """
+
+    temperature: Number = pytree.number(default=0.1, above=0.0)
+
+    def log_weight(self, fitness: jax.Array, valid: jax.Array | None = None) -> jax.Array:
+        """Map finite fitness ``(N,)`` to log-weights ``(N,)``."""
+        mask = _mask(fitness, valid)
+        ordered = jnp.sort(jnp.where(mask, fitness, jnp.inf))
+        below, up_to = (
+            jnp.searchsorted(ordered, fitness, side=side) for side in ("left", "right")
+        )
+        count = jnp.sum(mask)
+        # Twice the number from the top: whole numbers, so that no bit depends on a value.
+        from_top = 2 * count - (below + up_to) - 1
+        return -from_top / (2.0 * jnp.maximum(count - 1, 1)) / _positive(self.temperature)
+
+
+#: Halvings of an interval of 24 nats: to float32 rounding.
+_HALVINGS = 30
+
+
+def standard_scores(fitness: jax.Array, valid: jax.Array | None = None) -> jax.Array:
+    """Fitness minus its mean, over its standard deviation; 0 where all are equal.
+
+    Args:
+        fitness: (N,) finite.
+        valid: (N,) bool, who counts for mean and deviation; None for all.
+
+    Returns:
+        (N,), clipped to +-1e4.
+    """
+    mask = _mask(fitness, valid)
+    count = jnp.maximum(jnp.sum(mask), 1)
+    mean = jnp.sum(jnp.where(mask, fitness / count, 0.0))
+    centred = jnp.where(mask, fitness - mean, 0.0)
+    largest = jnp.max(jnp.abs(centred))  # first in [-1, 1], where squares are safe
+    # What rounding leaves of equal values is no difference.
+    tiny = (
+        4 * jnp.finfo(fitness.dtype).eps * jnp.max(jnp.where(mask, jnp.abs(fitness), 0.0))
+    )
+    spread = largest > tiny
+    scaled = centred / jnp.where(spread, largest, 1.0)
+    deviation = jnp.sqrt(jnp.sum(scaled**2) / count)
+    scores = jnp.where(spread, scaled / jnp.where(spread, deviation, 1.0), 0.0)
+    return jnp.clip(scores, -1e4, 1e4)
+
+
+def _mask(fitness: jax.Array, valid: jax.Array | None) -> jax.Array:
+    return jnp.ones(fitness.shape, bool) if valid is None else valid
+
+
+def _positive(temperature: Number) -> jax.Array:
+    return jnp.maximum(temperature, 1e-30)
+
+
+def _boltzmann(scores: jax.Array, temperature: Number) -> jax.Array:
+    return (scores - jnp.max(scores)) / _positive(temperature)

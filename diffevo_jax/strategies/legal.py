@@ -1,0 +1,71 @@
+"""What a Diffusion Evolution may be made of, and what to change if it may not."""
+
+import math
+from typing import Any
+
+from diffevo_jax import validation
+from diffevo_jax.attention import attend
+from diffevo_jax.base import Sampler
+from diffevo_jax.strategies.posterior import is_row_wise
+
+SUPPORTS = ("best", "sample")
+DENOISERS = ("kernel", "gaussian", "diagonal")
+
+
+def check(strategy: Any) -> None:
+    """Raise ValueError or TypeError if parts of a strategy do not go together."""
+    name = type(strategy).__name__
+    validation.check_count(f"{name}.num_generations", strategy.num_generations)
+    validation.check_count(f"{name}.archive", strategy.archive, low=0)
+    if strategy.floor is not None and not 0 < strategy.floor < math.inf:
+        raise ValueError(f"{name}.floor: got {strategy.floor}, want None or > 0, finite")
+    if strategy.num_support is not None:
+        validation.check_count(f"{name}.num_support", strategy.num_support)
+    for field, names in (("support", SUPPORTS), ("denoiser", DENOISERS)):
+        value = getattr(strategy, field)
+        if value not in names:
+            raise ValueError(f"{name}.{field}: got {value!r}, want one of {names}")
+    if not isinstance(strategy.conditions, tuple):
+        raise TypeError(f"{name}.conditions: got {strategy.conditions!r}, want a tuple")
+    _check_denoiser(name, strategy)
+    levels = num_levels(strategy.sampler, strategy.num_generations)
+    validation.check_grid(strategy.sampler, strategy.grid, levels)
+
+
+def _check_denoiser(name: str, strategy: Any) -> None:
+    unused = {
+        "self_conditioned": strategy.self_conditioned,
+        "num_support": strategy.num_support is not None,
+        "shaping": hasattr(strategy.shaping, "row_log_weight"),
+        "floor": strategy.floor is not None,
+    }
+    for field, used in unused.items():
+        if used and strategy.denoiser != "kernel":
+            raise ValueError(
+                f"{name}.{field}: got {getattr(strategy, field)!r}, which "
+                f"denoiser={strategy.denoiser!r} has no use for; want denoiser='kernel', "
+                f"or the default {field}"
+            )
+    if strategy.attention is not attend and is_row_wise(strategy):
+        parts = [type(part).__name__ for part in (strategy.kernel, strategy.shaping)]
+        raise ValueError(
+            f"{name}.attention: got {strategy.attention!r}, which does not make the rows "
+            f"that {parts[0]} or {parts[1]} needs; want the default"
+        )
+
+
+def num_levels(sampler: Sampler, num_generations: int) -> int:
+    """Levels of the grid that a sampler walks down in so many rounds of evaluation.
+
+    Raises:
+        ValueError: the sampler cannot end after exactly that many rounds.
+    """
+    levels = 1
+    while sampler.num_rounds(levels + 1) <= num_generations:
+        levels += 1
+    if sampler.num_rounds(levels) != num_generations:
+        raise ValueError(
+            f"num_generations: got {num_generations}, want {sampler.num_rounds(levels)} "
+            f"or {sampler.num_rounds(levels + 1)} with {type(sampler).__name__}"
+        )
+    return levels

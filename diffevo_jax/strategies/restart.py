@@ -1,0 +1,57 @@
+"""Restart a Diffusion Evolution from a level of its own choice."""
+
+import jax
+import jax.numpy as jnp
+
+from diffevo_jax import noise, pytree, validation
+from diffevo_jax.strategies.diffusion_evolution import (
+    DiffusionEvolution,
+    DiffusionEvolutionState,
+)
+
+
+def renoise(
+    strategy: DiffusionEvolution,
+    key: jax.Array,
+    state: DiffusionEvolutionState,
+    generation: int | jax.Array,
+) -> DiffusionEvolutionState:
+    """Noise the clean estimates up to the level of a generation, and go on from there.
+
+    Prefer it to a new run where fitness has changed, or to look around what was found: the
+    higher the level, the further. What the kernel drew, the archive and the best so far
+    are kept.
+
+    Args:
+        strategy: the strategy that made ``state``.
+        key: a typed key.
+        state: of any generation, also of the last.
+        generation: () int, in [0, num_generations - 1], to go on from; with a sampler of
+            several rounds a step, the first round of one.
+
+    Returns:
+        The state from which ``ask`` goes on.
+
+    Example:
+        >>> import jax, diffevo_jax as de
+        >>> problem, strategy = de.problems.Landscape("beale"), de.DiffusionEvolution(10)
+        >>> key = jax.random.key(0)
+        >>> result = de.evolve(key, strategy, problem, population_size=32)
+        >>> state = de.strategies.renoise(strategy, key, result.state, 5)
+        >>> int(state.generation), bool(state.done)
+        (5, False)
+    """
+    strategy, _ = validation.clipped(strategy)
+    start = jnp.clip(jnp.asarray(generation), 0, strategy.num_generations - 1)
+    state = pytree.replace(state, generation=start.astype(state.generation.dtype))
+    memory = strategy.sampler.init(jnp.zeros_like(state.population))
+    _, sigma, _ = strategy.sampler.query(
+        key, state.population, memory, strategy.sigmas(), strategy.first_answer(state)
+    )
+    return pytree.replace(
+        state,
+        population=noise.diffuse(key, state.clean_estimate, sigma),
+        sigma=sigma,
+        memory=memory,
+        done=jnp.zeros_like(state.done),
+    )
