@@ -12,8 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import design_report
 import estimator
 import first_result
+import high_dimension
 import main_job
 import paper_control
 import paper_landscapes
@@ -36,11 +38,16 @@ SPEED: dict[str, Callable[[Any], str]] = {
     "roofline": roofline.report,
     "scaling": scaling.report,
 }
+SPACE: dict[str, Callable[[Any], str]] = {
+    "high_dimension": high_dimension.report,
+    "design_space": design_report.report,
+}
 GPU = {f"{name}_gpu": report for name, report in SPEED.items() if stored(f"{name}_gpu")}
 #: Which document has which tables.
 DOCUMENTS = {
     ROOT / "README.md": PUBLISHED | {"main_job": SPEED.pop("main_job")},
     ROOT / "docs" / "performance.md": SPEED | GPU,
+    ROOT / "docs" / "design_space.md": SPACE,
 }
 
 

@@ -124,7 +124,8 @@ class Kernel(Protocol):
     """Who is a neighbour: a map to features, and how far their distances reach.
 
     A kernel that gives every point a reach of its own also has a method
-    ``row_precision(half_squares, mask) -> (B,)``, in place of ``factor / sigma^2``; see
+    ``row_precision(half_squares, mask) -> (B,)``, in place of ``factor / sigma^2``, of half
+    the squared distances (B, M) up to a constant a row; see
     :class:`diffevo_jax.kernels.Perplexity`.
     """
 

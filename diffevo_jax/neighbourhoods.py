@@ -17,7 +17,8 @@ _EXACT = jax.lax.Precision.HIGHEST
 #: Numbers of a block of rows. The bits of a result depend on it, and on nothing else.
 BLOCK_NUMBERS = 2**22
 
-#: From half squared distances (B, M) and who counts (M,) to precisions (B,).
+#: From half squared distances (B, M), up to a constant a row, and who counts (M,) to
+#: precisions (B,).
 RowPrecision = Callable[[jax.Array, jax.Array], jax.Array]
 #: From the log-kernel (B, M) to log-weights (B, M).
 RowLogWeight = Callable[[jax.Array], jax.Array]
@@ -45,7 +46,7 @@ def attend_by_rows(
         values: (M, D), centred.
         log_weight: (M,) log g, ``-inf`` for weight zero; not all may be.
         own: (N,) int32, number of the key that belongs to each query; M or more for none.
-        row_precision: gives p, from half the squared distances.
+        row_precision: gives p, from half the squared distances, up to a constant a row.
         row_log_weight: gives ``log g_ij``, from ``log g_j``'s zeros and the kernel; None
             for 0.
         floor: added to the kernel; None: no floor.
@@ -60,9 +61,13 @@ def attend_by_rows(
 
     def answer(row: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
         few, owned = row
-        half = _half_squares(few, keys)
-        log_kernel = -row_precision(half, mask)[:, None] * half
+        product = jnp.matmul(few, keys.T, precision=_EXACT)
+        # Without |q|^2 / 2, which is far larger than the rest where there is much noise.
+        half = 0.5 * jnp.sum(keys**2, axis=1) - product
+        precision = row_precision(half, mask)[:, None]
+        log_kernel = -precision * half
         if floor is not None:
+            log_kernel -= 0.5 * precision * jnp.sum(few**2, axis=1, keepdims=True)
             log_kernel = jnp.logaddexp(log_kernel, math.log(floor))
         logits = log_kernel + log_weight
         if row_log_weight is not None:
@@ -81,10 +86,3 @@ def attend_by_rows(
     return Attended(
         *(leaf.reshape(-1, *leaf.shape[2:])[: len(queries)] for leaf in answers)
     )
-
-
-def _half_squares(queries: jax.Array, keys: jax.Array) -> jax.Array:
-    """Half the squared distances, (B, M), of centred points."""
-    squares = jnp.sum(queries**2, axis=1)[:, None] + jnp.sum(keys**2, axis=1)
-    product = jnp.matmul(queries, keys.T, precision=_EXACT)
-    return jnp.maximum(0.5 * squares - product, 0.0)

@@ -51,7 +51,9 @@ def control(
     limit = problems.Control(env_name).episode_limit
     return Protocol(
         strategy=DiffusionEvolution(
-            num_generations=10, kernel=kernel or kernels.RandomProjection(dim=2)
+            num_generations=10,
+            kernel=kernel or kernels.RandomProjection(dim=2),
+            shaping=shaping.Boltzmann(temperature=1.0),
         ),
         problem=problems.Control(
             env_name,

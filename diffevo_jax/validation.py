@@ -141,7 +141,8 @@ def _clip(value: Any, low: float, high: float, above: float) -> tuple[Any, Any]:
     limits = jnp.finfo(number.dtype)
     step = max(float(limits.tiny), abs(above) * float(limits.eps))
     lowest = max(low, above + step if above > -math.inf else -float(limits.max))
-    legal = jnp.where(jnp.isnan(number), lowest, jnp.clip(number, lowest, high))
+    highest = min(high, float(limits.max))  # infinity is not a number that is legal
+    legal = jnp.where(jnp.isnan(number), lowest, jnp.clip(number, lowest, highest))
     return legal, jnp.sum(~(legal == number), dtype=jnp.int32)
 
 

@@ -40,4 +40,39 @@ CASES = [
         ),
         False,
     ),
+    Case(
+        "diffusion_evolution-self_conditioned",
+        de.DiffusionEvolution(
+            4,
+            kernel=de.kernels.Perplexity(neighbours=5.0),
+            shaping=de.shaping.Standardized(),
+            self_conditioned=True,
+        ),
+        True,
+    ),
+    Case(
+        "diffusion_evolution-local",
+        de.DiffusionEvolution(4, shaping=de.shaping.Local(), archive=1),
+        True,
+    ),
+    Case(
+        "diffusion_evolution-two_answers",
+        de.DiffusionEvolution(
+            4,
+            kernel=de.kernels.PrincipalComponents(dim=1),
+            shaping=de.shaping.TargetESS(share=0.5),
+            sampler=de.samplers.Heun(eta=0.5, frozen=True),
+        ),
+        True,
+    ),
+    Case(
+        "diffusion_evolution-gaussian",
+        de.DiffusionEvolution(
+            4,
+            shaping=de.shaping.Rank(),
+            sampler=de.samplers.PredictorCorrector(frozen=True),
+            denoiser="gaussian",
+        ),
+        True,
+    ),
 ]

@@ -102,14 +102,18 @@ def flow(mixture, start):
     return jax.lax.scan(advance, start, times[:-1])[0]
 
 
-def orders(sampler, dim: int, count: int, names: tuple[str, ...]) -> list[float]:
-    """Fitted order on each grid, of the median error over the starts."""
+def median_errors(sampler, dim: int, count: int, names, steps) -> np.ndarray:
+    """Median error over the starts, (grids, numbers of steps)."""
     mixture, start = problem(dim, count)
-    grids = [padded(GRIDS[name](n + 1), STEPS[-1] + 1) for name in names for n in STEPS]
+    grids = [padded(GRIDS[name](n + 1), STEPS[-1] + 1) for name in names for n in steps]
     ends = ENDS(sampler, mixture, np.stack(grids), start)
     distance = jnp.linalg.norm(ends - flow(mixture, start), axis=-1)
-    errors = np.asarray(jnp.median(distance, axis=1)).reshape(len(names), len(STEPS))
-    return [slope(row) for row in errors]
+    return np.asarray(jnp.median(distance, axis=1)).reshape(len(names), len(steps))
+
+
+def orders(sampler, dim: int, count: int, names: tuple[str, ...]) -> list[float]:
+    """Fitted order on each grid, of the median error over the starts."""
+    return [slope(row) for row in median_errors(sampler, dim, count, names, STEPS)]
 
 
 DETERMINISTIC = {
@@ -132,6 +136,19 @@ def test_a_deterministic_sampler_has_its_order(name, dim, count):
 
     # Errors of the next order bend the line, by less than 0.1 from 64 steps on.
     np.testing.assert_allclose(fitted, order, atol=0.1)
+
+
+@pytest.mark.parametrize(("name", "answers"), [("Heun", 2), ("EDM", 2), ("DPMSolver2M", 1)])
+def test_second_order_beats_first_at_equal_evaluations(name, answers):
+    names, budgets = ("geometric", "edm"), np.array([64, 128, 256, 512])
+    first = median_errors(DETERMINISTIC["DDIM"][0], 8, 5, names, budgets)
+
+    second = median_errors(DETERMINISTIC[name][0], 8, 5, names, budgets // answers)
+
+    # By a factor that doubles with the evaluations, as orders 1 and 2 say.
+    gain = first / second
+    assert gain.min() > 3
+    np.testing.assert_allclose(gain[:, 1:] / gain[:, :-1], 2, rtol=0.25)
 
 
 @pytest.mark.parametrize("name", ["DDIM", "Heun"])

@@ -27,12 +27,13 @@ from diffevo_jax.samplers.steps import ddim_step, shares
 class Heun:
     """Exponential Heun: the mean of the answers at both ends of a step.
 
-    Of second order with eta 0. Two evaluations a step, both rounds of ask and tell, so
-    that ``num_generations`` is odd; or none more than :class:`DDIM` if ``frozen``: then
-    the evaluated individuals also answer for the points at the other end.
+    Of second order with eta 0, and in distribution with any eta. Two evaluations a step,
+    both rounds of ask and tell, so that ``num_generations`` is odd; or none more than
+    :class:`DDIM` if ``frozen``: then the evaluated individuals also answer for the points
+    at the other end.
 
     Args:
-        eta: share of fresh noise, in [0, 1]; with more than 0 the order is 1 again.
+        eta: share of fresh noise, in [0, 1].
         frozen: ask for the second answer without an evaluation, static.
 
     Example:

@@ -120,7 +120,8 @@ def euler_maruyama_step(
         eps: (N, D) standard normal noise.
 
     References:
-        Karras et al., 2022, arXiv:2206.00364, eq. 6, with beta = rate sigma' / sigma.
+        Karras et al., 2022, arXiv:2206.00364, eq. 6, with sigma as its time and
+        beta = rate / sigma.
     """
     share = 1 - sigma_next / jnp.asarray(sigma)
     noise = sigma * jnp.sqrt(jnp.maximum(2 * rate * share, 0.0))

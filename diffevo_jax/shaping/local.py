@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from diffevo_jax import pytree
 from diffevo_jax.pytree import Number
-from diffevo_jax.shaping.relative import standard_scores
+from diffevo_jax.shaping.relative import shares_of_range, standard_scores
 
 #: Deviations below this share of the whole range of fitness are rounding.
 _NO_SPREAD = 1e-6
@@ -53,13 +53,11 @@ class Local:
         Returns:
             (B, M).
         """
-        centred = fitness - jnp.mean(fitness)
-        largest = jnp.max(jnp.abs(centred))
-        scaled = centred / jnp.where(largest > 0, largest, 1.0)
+        shares = shares_of_range(fitness)
         weight = jax.nn.softmax(log_kernel, axis=1)
         exact = jax.lax.Precision.HIGHEST
-        mean = jnp.matmul(weight, scaled, precision=exact)[:, None]
-        difference = scaled - mean
+        mean = jnp.matmul(weight, shares, precision=exact)[:, None]
+        difference = shares - mean
         deviation = jnp.sqrt(jnp.sum(weight * difference**2, axis=1, keepdims=True))
         spread = deviation > _NO_SPREAD
         scores = jnp.where(spread, difference / jnp.where(spread, deviation, 1.0), 0.0)

@@ -70,7 +70,7 @@ class TargetESS:
             low, high = bounds
             middle = 0.5 * (low + high)
             weight = jnp.where(mask, jnp.exp(_boltzmann(scores, jnp.exp(middle))), 0.0)
-            few = jnp.sum(weight) ** 2 / jnp.sum(weight**2) < wanted
+            few = jnp.sum(weight) ** 2 < wanted * jnp.sum(weight**2)
             return jnp.where(few, middle, low), jnp.where(few, high, middle)
 
         ends = jnp.full((), -12.0), jnp.full((), 12.0)
@@ -127,18 +127,33 @@ def standard_scores(fitness: jax.Array, valid: jax.Array | None = None) -> jax.A
     """
     mask = _mask(fitness, valid)
     count = jnp.maximum(jnp.sum(mask), 1)
-    mean = jnp.sum(jnp.where(mask, fitness / count, 0.0))
-    centred = jnp.where(mask, fitness - mean, 0.0)
-    largest = jnp.max(jnp.abs(centred))  # first in [-1, 1], where squares are safe
-    # What rounding leaves of equal values is no difference.
-    tiny = (
-        4 * jnp.finfo(fitness.dtype).eps * jnp.max(jnp.where(mask, jnp.abs(fitness), 0.0))
-    )
-    spread = largest > tiny
-    scaled = centred / jnp.where(spread, largest, 1.0)
-    deviation = jnp.sqrt(jnp.sum(scaled**2) / count)
-    scores = jnp.where(spread, scaled / jnp.where(spread, deviation, 1.0), 0.0)
+    shares = shares_of_range(fitness, valid)
+    centred = shares - jnp.sum(jnp.where(mask, shares, 0.0)) / count
+    deviation = jnp.sqrt(jnp.sum(jnp.where(mask, centred**2, 0.0)) / count)
+    scores = centred / jnp.where(deviation > 0, deviation, 1.0)
     return jnp.clip(scores, -1e4, 1e4)
+
+
+def shares_of_range(fitness: jax.Array, valid: jax.Array | None = None) -> jax.Array:
+    """Fitness from 0, the lowest, to 1, the highest; 0 where all are equal.
+
+    Args:
+        fitness: (N,) finite, of any size.
+        valid: (N,) bool, who counts for the range; None for all.
+
+    Returns:
+        (N,), in [0, 1] for whoever counts. Powers of two as factors change no bit.
+    """
+    mask = _mask(fitness, valid)
+    limits = jnp.finfo(fitness.dtype)
+    size = jnp.max(jnp.abs(fitness), where=mask, initial=0.0)
+    # Large ones are made smaller, or their range, or its reciprocal, leaves the floats.
+    scaled = fitness * jnp.where(size > 1, 1 / 16, 1.0).astype(fitness.dtype)
+    low = jnp.min(scaled, where=mask, initial=limits.max)
+    high = jnp.max(scaled, where=mask, initial=-limits.max)
+    # What rounding leaves of equal values is no difference.
+    spread = high - low > 4 * limits.eps * jnp.maximum(jnp.abs(low), jnp.abs(high))
+    return jnp.where(spread, (scaled - low) / jnp.where(spread, high - low, 1.0), 0.0)
 
 
 def _mask(fitness: jax.Array, valid: jax.Array | None) -> jax.Array:

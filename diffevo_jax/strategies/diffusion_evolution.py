@@ -97,7 +97,7 @@ class DiffusionEvolution:
         >>> import jax, diffevo_jax as de
         >>> problem = de.problems.Function(lambda x: -((x - 1.0) ** 2).sum(), dim=2)
         >>> strategy = de.DiffusionEvolution(
-        ...     num_generations=25, shaping=de.shaping.Boltzmann(temperature=0.1))
+        ...     num_generations=25)
         >>> result = de.evolve(jax.random.key(0), strategy, problem, population_size=128)
         >>> result.best_solution.round(1).tolist()
         [1.0, 1.0]
@@ -113,7 +113,7 @@ class DiffusionEvolution:
     num_generations: int = pytree.static()
     grid: Grid = dataclasses.field(default_factory=noise.Cosine)
     kernel: Kernel = dataclasses.field(default_factory=Tempered)
-    shaping: Shaping = dataclasses.field(default_factory=shapings.Boltzmann)
+    shaping: Shaping = dataclasses.field(default_factory=shapings.Standardized)
     sampler: Sampler = dataclasses.field(default_factory=DDIM)
     floor: float | None = pytree.static(default=None)
     num_support: int | None = pytree.static(default=None)

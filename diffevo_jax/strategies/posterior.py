@@ -23,7 +23,7 @@ class Evidence:
 
     Attributes:
         points: (M, D) unit scale.
-        fitness: (M,) NaN where there is none: a failed evaluation, an empty place.
+        fitness: (M,) -inf where there is none: a failed evaluation, an empty place.
         condition: (M,) log-weights of the conditions; 0 without any.
         places: (M, D) where neighbourhoods are measured if they are not measured between
             noisy and evaluated points; () else.
@@ -41,9 +41,9 @@ def no_evidence(strategy: Any, population: jax.Array) -> PyTree:
         return ()
     size = strategy.archive * len(population)
     points = jnp.zeros((size, population.shape[1]), population.dtype)
-    fitness = jnp.full(size, jnp.nan, population.dtype)
+    fitness = jnp.full(size, -jnp.inf, population.dtype)
     places = points if strategy.self_conditioned else ()
-    return Evidence(points, fitness, jnp.zeros_like(fitness), places)
+    return Evidence(points, fitness, jnp.zeros(size, population.dtype), places)
 
 
 def gather(
@@ -56,7 +56,7 @@ def gather(
     """Evidence of this generation, in front of the archive's."""
     now = Evidence(
         points=candidates,
-        fitness=fitness,
+        fitness=jnp.where(jnp.isfinite(fitness), fitness, -jnp.inf),
         condition=conditions.total(strategy.conditions, candidates, fitness, measures),
         places=state.clean_estimate if strategy.self_conditioned else (),
     )
@@ -127,7 +127,9 @@ def denoise(
     factor = one if by_rows else kernel.factor(kernel_state, y.shape[1]) / sigma**2
     if hasattr(strategy.shaping, "row_log_weight"):
         valid = jnp.isfinite(evidence.fitness)
-        log_weight = jnp.where(valid, 0.0, -jnp.inf) + _corrections(strategy, evidence)
+        flat = jnp.where(valid, 0.0, -jnp.inf) + _corrections(strategy, evidence)
+        support = support and _reweighted(support, log_weight, flat)
+        log_weight = flat
     return denoisers.posterior_mean(
         queries=kernel.features(kernel_state, queries),
         keys=kernel.features(kernel_state, keys),
@@ -142,6 +144,16 @@ def denoise(
             else strategy.attention
         ),
     )
+
+
+def _reweighted(
+    support: denoisers.Support, before: jax.Array, after: jax.Array
+) -> denoisers.Support:
+    """A support that was chosen by some log-weights (M,), to be weighed by others."""
+    before, after = before[support.index], after[support.index]
+    sound = before > -jnp.inf  # nobody is where everyone has failed
+    change = jnp.where(sound, after, 0.0) - jnp.where(sound, before, 0.0)
+    return pytree.replace(support, log_weight=support.log_weight + change)
 
 
 def is_row_wise(strategy: Any) -> bool:

@@ -1,0 +1,498 @@
+"""Options of Diffusion Evolution: what an answer is made of, and how it is used.
+
+Every transcription is of one generation, in float64, and agrees to float32 rounding.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxprs import largest_array
+
+import diffevo_jax as de
+from diffevo_jax import denoisers
+
+N, D, T = 24, 2, 10
+X = np.random.default_rng(0).normal(size=(N, D)).astype(np.float32)
+#: It is mostly compile time that these tests cost.
+QUICK = {"xla_backend_optimization_level": 0}
+SIGMAS = np.asarray(de.noise.Cosine().sigmas(T), np.float64)
+STILL = de.samplers.DDIM(eta=0.0)
+
+
+def sphere(x: Any) -> Any:
+    return -((x - 0.7) ** 2).sum(axis=1)
+
+
+def evolution(**options: Any) -> de.DiffusionEvolution:
+    """Without fresh noise, with the exact kernel and weights of exp(fitness)."""
+    exact = {
+        "kernel": de.kernels.Gaussian(),
+        "shaping": de.shaping.Boltzmann(1.0),
+        "sampler": STILL,
+    }
+    return de.DiffusionEvolution(T, **{**exact, **options})
+
+
+@functools.partial(jax.jit, compiler_options=QUICK)
+def generation(strategy: Any, key: Any, state: Any, told: Any = None) -> Any:
+    """State, info and candidates of the next generation, told fitness or the sphere's."""
+    candidates, state = strategy.ask(jax.random.fold_in(key, 1), state)
+    fitness = sphere(candidates) if told is None else told
+    return *strategy.tell(key, state, candidates, fitness), candidates
+
+
+def generations(strategy: Any, count: int, key: Any, population: Any = X) -> list[Any]:
+    """States and candidates of so many generations on the sphere, the start in front."""
+    state = strategy.init(key, jnp.asarray(population))
+    told = [(state, population)]
+    for number in range(count):
+        state, _, candidates = generation(strategy, jax.random.fold_in(key, number), state)
+        told.append((state, np.asarray(candidates, np.float64)))
+    return told
+
+
+def scale(sigma: float) -> float:
+    return np.sqrt(1 + sigma**2)
+
+
+def posterior(queries, keys, values, log_weight, sigma) -> np.ndarray:
+    """Bayes' rule with the exact kernel."""
+    squares = ((queries[:, None] - keys[None]) ** 2).sum(axis=-1)
+    logits = log_weight - squares / (2 * sigma**2)
+    weight = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return weight @ values / weight.sum(axis=1, keepdims=True)
+
+
+def step(y, clean, sigma, sigma_next) -> np.ndarray:
+    """To the next level without fresh noise."""
+    return clean + sigma_next / sigma * (y - clean)
+
+
+# A second answer from the same evaluations
+
+
+def two_answers(x, x_next, sigma, sigma_next) -> np.ndarray:
+    """A step of exponential Heun; the second answer comes from ``x_next``, or from x."""
+    y = scale(sigma) * x
+    first = posterior(y, x, x, sphere(x), sigma)
+    y = step(y, first, sigma, sigma_next)
+    support = x if x_next is None else x_next
+    second = posterior(y, support, support, sphere(support), sigma_next)
+    return (y + 0.5 * (1 - sigma_next / sigma) * (second - first)) / scale(sigma_next)
+
+
+def test_frozen_heun_steps_with_two_answers_of_one_evaluation(key) -> None:
+    frozen = evolution(sampler=de.samplers.Heun(frozen=True))
+    (_, _), (state, _) = generations(frozen, 1, key)
+    want = two_answers(np.float64(X), None, SIGMAS[0], SIGMAS[1])
+    np.testing.assert_allclose(state.population, want, atol=2e-5)
+    np.testing.assert_allclose(state.sigma, SIGMAS[1], rtol=1e-5)
+
+
+def test_frozen_heun_takes_one_evaluation_a_generation() -> None:
+    frozen = evolution(sampler=de.samplers.Heun(frozen=True))
+    assert len(frozen.sigmas()) == frozen.num_generations == T
+
+
+def test_heun_evaluates_its_prediction_at_the_next_level(key) -> None:
+    # given nine rounds, for five levels
+    heun = de.replace(evolution(sampler=de.samplers.Heun()), num_generations=9)
+    sigmas = np.asarray(de.noise.Cosine().sigmas(5), np.float64)
+    _, (predicted, _), (corrected, candidates) = generations(heun, 2, key)
+    y = scale(sigmas[0]) * np.float64(X)
+    clean = posterior(y, np.float64(X), np.float64(X), sphere(np.float64(X)), sigmas[0])
+    want = step(y, clean, sigmas[0], sigmas[1]) / scale(sigmas[1])
+    np.testing.assert_allclose(candidates, want, atol=2e-5)
+    np.testing.assert_allclose(predicted.sigma, sigmas[1], rtol=1e-5)
+    # then the evaluation there corrects the step, and the level stays
+    want = two_answers(np.float64(X), candidates, sigmas[0], sigmas[1])
+    np.testing.assert_allclose(corrected.population, want, atol=2e-5)
+    np.testing.assert_allclose(corrected.sigma, sigmas[1], rtol=1e-5)
+
+
+def test_an_even_number_of_rounds_is_refused_by_heun(key) -> None:
+    heun = de.DiffusionEvolution(4, sampler=de.samplers.Heun())
+    with pytest.raises(ValueError, match="num_generations: got 4, want 3 or 5 with Heun"):
+        de.init(heun, key, X)
+
+
+# Neighbourhoods of clean estimates
+
+
+def test_self_conditioned_neighbours_are_near_by_their_estimates_of_before(key) -> None:
+    strategy = evolution(self_conditioned=True)
+    _, (first, _), (second, x) = generations(strategy, 2, key)
+    # given that before any estimate it is the points themselves
+    start = np.float64(X)
+    clean = posterior(start, start, start, sphere(start), SIGMAS[0])
+    np.testing.assert_allclose(first.clean_estimate, clean, atol=2e-5)
+    clean = posterior(clean, clean, x, sphere(x), SIGMAS[1])
+    np.testing.assert_allclose(second.clean_estimate, clean, atol=2e-5)
+    want = step(scale(SIGMAS[1]) * x, clean, SIGMAS[1], SIGMAS[2]) / scale(SIGMAS[2])
+    np.testing.assert_allclose(second.population, want, atol=2e-5)
+
+
+def test_self_conditioned_answers_of_one_evaluation_follow_each_other(key) -> None:
+    sampler = de.samplers.Heun(frozen=True)
+    strategy = evolution(self_conditioned=True, sampler=sampler)
+    _, (state, _) = generations(strategy, 1, key)
+    x = np.float64(X)
+    first = posterior(x, x, x, sphere(x), SIGMAS[0])
+    second = posterior(first, x, x, sphere(x), SIGMAS[1])
+    np.testing.assert_allclose(state.clean_estimate, second, atol=2e-5)
+
+
+# Evidence of earlier generations
+
+
+def log_density(points: np.ndarray) -> np.ndarray:
+    """Kernel density at its own points, with the bandwidth of Silverman's rule."""
+    points = points - points.mean(axis=0)
+    points = points / np.sqrt((points**2).mean())
+    squares = ((points[:, None] - points[None]) ** 2).sum(axis=-1)
+    size, dim = points.shape
+    return np.log(np.exp(-squares * size ** (2 / (dim + 4)) / 2).mean(axis=1))
+
+
+@pytest.mark.parametrize("correction", [0.0, 0.5, 1.0])
+def test_two_generations_answer_together(correction, key) -> None:
+    strategy = evolution(archive=1, archive_correction=correction)
+    *_, (state, x) = generations(strategy, 2, key)
+    both = np.concatenate([x, np.float64(X)])
+    log_weight = sphere(both) - correction * log_density(both)
+    clean = posterior(scale(SIGMAS[1]) * x, both, both, log_weight, SIGMAS[1])
+    np.testing.assert_allclose(state.clean_estimate, clean, atol=5e-5)
+
+
+def test_an_empty_archive_changes_nothing(key) -> None:
+    archived = evolution(archive=2, archive_correction=0.0)
+    (_, _), (some, _) = generations(archived, 1, key)
+    (_, _), (none, _) = generations(evolution(), 1, key)
+    # sums of more terms: rounding
+    np.testing.assert_allclose(some.population, none.population, atol=1e-5)
+
+
+def test_one_generation_alone_is_corrected_by_its_own_density(key) -> None:
+    (_, _), (archived, _) = generations(evolution(archive=1), 1, key)
+    density = evolution(conditions=(de.conditions.Density(),))
+    (_, _), (alone, _) = generations(density, 1, key)
+    np.testing.assert_allclose(archived.population, alone.population, atol=1e-5)
+
+
+def test_the_archive_holds_the_latest_first_and_no_more(key) -> None:
+    told = generations(evolution(archive=2, self_conditioned=True), 4, key)
+    for number in range(2, 5):
+        archive = told[number][0].archive
+        latest = np.concatenate([told[number][1], told[number - 1][1]])
+        np.testing.assert_array_equal(archive.points, np.float32(latest))
+        assert archive.fitness.shape == (2 * N,)
+        places = [told[number - 1 - age][0].clean_estimate for age in range(2)]
+        np.testing.assert_array_equal(archive.places, np.concatenate(places))
+
+
+def test_a_generation_of_failures_is_answered_by_the_archive(key) -> None:
+    strategy = evolution(archive=1, archive_correction=0.0)
+    *_, (state, _) = generations(strategy, 1, key)
+    told, info, candidates = generation(strategy, key, state, jnp.full(N, jnp.nan))
+    x, y = np.float64(X), scale(SIGMAS[1]) * np.float64(candidates)
+    clean = posterior(y, x, x, sphere(x), SIGMAS[1])
+    np.testing.assert_allclose(told.clean_estimate, clean, atol=2e-5)
+    assert int(info.num_failed) == N
+
+
+# Some of the population, each in its own neighbourhood
+
+
+@pytest.mark.parametrize("support", ["best", "sample"])
+def test_failure_of_all_makes_no_nan_of_a_local_support(support, key) -> None:
+    local = evolution(shaping=de.shaping.Local(), num_support=5, support=support)
+    start = local.init(key, jnp.asarray(X))
+    state, info, _ = generation(local, key, start, jnp.full(N, jnp.nan))
+    assert de.equal(state.population, X)
+    assert not np.isnan([float(leaf) for leaf in jax.tree.leaves(info)]).any()
+
+
+def test_a_local_support_of_all_changes_nothing(key) -> None:
+    local = evolution(shaping=de.shaping.Local())
+    (_, _), (every, _) = generations(local, 1, key)
+    (_, _), (some, _) = generations(de.replace(local, num_support=N), 1, key)
+    np.testing.assert_allclose(some.population, every.population, atol=1e-5)
+
+
+# What else is wanted
+
+
+def test_a_hard_constraint_excludes_and_is_counted(key) -> None:
+    # given a flat kernel, under which the answer is the mean of whoever counts
+    outside = lambda candidates, measures: candidates[:, 0]
+    strategy = evolution(
+        kernel=de.kernels.Gaussian(0.0), conditions=(de.conditions.Constraint(outside),)
+    )
+    state, info, _ = generation(strategy, key, strategy.init(key, jnp.asarray(X)))
+    inside = np.float64(X)[X[:, 0] <= 0]
+    weight = np.exp(sphere(inside))
+    want = weight @ inside / weight.sum()
+    np.testing.assert_allclose(state.clean_estimate, np.tile(want, (N, 1)), atol=1e-5)
+    assert int(info.num_weightless) == N - len(inside)
+    assert int(info.num_failed) == 0
+
+
+def test_a_target_draws_the_population_towards_it() -> None:
+    # given 32 runs with a target at 1.5, beyond the optimum at 0.7, and the same without
+    problem = de.problems.Function(lambda x: -jnp.sum((x - 0.7) ** 2), dim=D)
+
+    def mean(key: jax.Array, scale: jax.Array) -> jax.Array:
+        wanted = de.conditions.Target(lambda x, measures: x[:, 0], 1.5, scale)
+        strategy = de.DiffusionEvolution(T, conditions=(wanted,))
+        result = de.evolve(key, strategy, problem, population_size=32)
+        return result.population[:, 0].mean()
+
+    runs = jax.vmap(mean, (0, None))
+    runs = jax.jit(jax.vmap(runs, (None, 0)), compiler_options=QUICK)
+    keys = jax.random.split(jax.random.key(0), 32)
+    near, nowhere = np.asarray(runs(keys, jnp.array([0.3, 1e6])), float)
+    shift = near - nowhere
+    assert shift.mean() > 5 * shift.std(ddof=1) / np.sqrt(32)
+
+
+# Restart
+
+
+@pytest.mark.parametrize(
+    ("sampler", "rounds"), [(STILL, 10), (de.samplers.Heun(), 11)], ids=["ddim", "heun"]
+)
+def test_renoised_points_are_clean_estimates_with_the_noise_of_a_level(
+    sampler, rounds, key
+) -> None:
+    strategy = de.replace(evolution(sampler=sampler), num_generations=rounds)
+    many = jax.random.normal(jax.random.fold_in(key, 9), (512, D))
+    _, (ended, _) = generations(strategy, 1, key, many)
+    ended = de.replace(ended, done=jnp.array(True))
+    state = de.strategies.renoise(strategy, key, ended, 4)
+    sigma = float(strategy.sigmas()[4 if rounds == 10 else 2])
+    assert (int(state.generation), bool(state.done)) == (4, False)
+    np.testing.assert_allclose(state.sigma, sigma, rtol=1e-6)
+    noise = (scale(sigma) * np.float64(state.population) - ended.clean_estimate) / sigma
+    # 1,024 standard normal numbers; 5 standard errors
+    assert abs(noise.mean()) < 5 / np.sqrt(noise.size)
+    assert abs(noise.var() - 1) < 5 * np.sqrt(2 / noise.size)
+    assert float(state.best_fitness) == float(ended.best_fitness)
+
+
+@pytest.mark.parametrize(("asked", "got"), [(-3, 0), (99, T - 1)])
+def test_a_generation_that_there_is_not_is_the_nearest(asked, got, key) -> None:
+    *_, (state, _) = generations(evolution(), 1, key)
+    again = de.strategies.renoise(evolution(), key, state, asked)
+    assert int(again.generation) == got
+    np.testing.assert_allclose(again.sigma, SIGMAS[got], rtol=1e-5)
+
+
+def test_a_renoised_state_goes_on_to_the_end(key) -> None:
+    *_, (state, _) = generations(evolution(), 2, key)
+    state = de.strategies.renoise(evolution(), key, state, T - 2)
+    for ends in (False, True):
+        state, info, _ = generation(evolution(), key, state)
+        assert bool(state.done) == bool(info.done) == ends
+
+
+# One level for ever
+
+
+def test_at_a_constant_level_evolution_is_open_ended(key) -> None:
+    problem = de.problems.Function(lambda x: -jnp.sum((x - 0.7) ** 2), dim=D)
+    strategy = de.DiffusionEvolution(
+        100,
+        grid=de.noise.Constant(0.3),
+        sampler=de.samplers.Consistency(),
+        shaping=de.shaping.Standardized(),
+    )
+    run = lambda key: de.evolve(
+        key, strategy, problem, population_size=128, record=("population",)
+    )
+    result = jax.jit(run, compiler_options=QUICK)(key)
+    late = np.asarray(result.recorded["population"][20:], float)
+    # given that unit scale shrinks 0.7 to 0.67
+    np.testing.assert_allclose(late.mean(axis=(0, 1)), 0.67, atol=0.1)
+    assert np.abs(late.mean(axis=1) - 0.67).max() < 0.25
+    # then the spread is that of the fresh noise, 0.3 / sqrt(1.09), early and late; that of
+    # 256 numbers is wrong by 0.013, at most 5 times as much in 80 generations
+    spread = late.std(axis=1).mean(axis=1)
+    np.testing.assert_allclose(spread, 0.287, atol=5 * 0.013)
+    np.testing.assert_allclose(spread[:40].mean(), spread[40:].mean(), rtol=0.05)
+    np.testing.assert_allclose(result.history.sigma, 0.3, rtol=1e-6)
+
+
+# Any number of any part
+
+
+def test_many_settings_of_all_parts_are_one_program(key) -> None:
+    rng = np.random.default_rng(1)
+    draw = lambda low, high: jnp.asarray(rng.uniform(low, high, 6), jnp.float32)
+    strategies = de.DiffusionEvolution(
+        T,
+        grid=de.noise.EDM(draw(0.01, 0.1), draw(5.0, 50.0), draw(1.0, 7.0)),
+        kernel=de.kernels.Gaussian(draw(0.1, 1.0)),
+        shaping=de.shaping.Standardized(draw(0.2, 2.0)),
+        sampler=de.samplers.DDIM(draw(0.0, 1.0)),
+        archive=1,
+        archive_correction=draw(0.0, 1.0),
+    )
+
+    def one(strategy: de.DiffusionEvolution) -> Any:
+        state, info = strategy.tell(key, strategy.init(key, X), X, sphere(X))
+        return state.population, info
+
+    together = jax.jit(jax.vmap(one), compiler_options=QUICK)(strategies)
+    alone = jax.jit(one, compiler_options=QUICK)
+    for number in range(6):
+        want = alone(jax.tree.map(lambda leaf, n=number: leaf[n], strategies))
+        got = jax.tree.map(lambda leaf, n=number: leaf[n], together)
+        for first, second in zip(*map(jax.tree.leaves, (got, want)), strict=True):
+            np.testing.assert_allclose(first, second, rtol=1e-5, atol=1e-5)
+
+
+# The denoiser of a fitted Gaussian
+
+
+def weighted(size: int, dim: int) -> tuple[np.ndarray, ...]:
+    """Noisy points, values away from the origin, and log-weights."""
+    rng = np.random.default_rng(2)
+    values = rng.normal(size=(size, dim)) @ rng.normal(size=(dim, dim)) / np.sqrt(dim) + 3
+    log_weight = rng.normal(size=size)
+    log_weight[:2] = -np.inf
+    y = values + rng.normal(size=(size, dim))
+    return tuple(np.float32(array) for array in (y, values, log_weight))
+
+
+GAUSSIAN = jax.jit(
+    denoisers.gaussian_mean, static_argnames="diagonal", compiler_options=QUICK
+)
+
+
+@pytest.mark.parametrize("diagonal", [False, True], ids=["full", "diagonal"])
+@pytest.mark.parametrize("sigma", [0.1, 1.0, 30.0])
+@pytest.mark.parametrize(("size", "dim"), [(20, 3), (7, 12)], ids=["N > D", "D > N"])
+def test_the_gaussian_answer_is_the_wiener_filter(size, dim, sigma, diagonal) -> None:
+    y, values, log_weight = weighted(size, dim)
+    got = GAUSSIAN(y, values, log_weight, sigma, diagonal=diagonal)
+    weight = np.exp(np.float64(log_weight))
+    weight /= weight.sum()
+    mean = weight @ np.float64(values)
+    covariance = np.cov(np.float64(values).T, aweights=weight, bias=True)
+    covariance = np.diag(np.diag(covariance)) if diagonal else covariance
+    gain = covariance @ np.linalg.inv(covariance + sigma**2 * np.eye(dim))
+    np.testing.assert_allclose(got.clean, mean + (y - mean) @ gain.T, atol=5e-5)
+    np.testing.assert_allclose(got.self_weight, weight, atol=1e-6)
+    np.testing.assert_allclose(got.effective_sample_size, 1 / (weight**2).sum(), rtol=1e-5)
+
+
+def test_without_noise_the_gaussian_answer_is_the_nearest_in_the_span() -> None:
+    # given five points with weight in twelve dimensions, which span four directions
+    y, values, log_weight = weighted(7, 12)
+    got = GAUSSIAN(y, values, log_weight, 1e-3).clean
+    origin = np.float64(values[2])
+    directions = np.linalg.svd(values[3:] - origin)[2][:4]
+    want = origin + (y - origin) @ directions.T @ directions
+    # directions with a variance of 0.1 shrink by 1e-5
+    np.testing.assert_allclose(got, want, atol=2e-4)
+
+
+def test_in_noise_alone_the_gaussian_answer_is_the_mean() -> None:
+    y, values, log_weight = weighted(20, 3)
+    got = GAUSSIAN(y, values, log_weight, 1e6).clean
+    weight = np.exp(log_weight) / np.exp(log_weight).sum()
+    np.testing.assert_allclose(got, np.tile(weight @ values, (20, 1)), atol=1e-5)
+
+
+@pytest.mark.parametrize("diagonal", [False, True], ids=["full", "diagonal"])
+@pytest.mark.parametrize("size", [1, 5])
+def test_the_gaussian_of_equal_points_answers_with_them(size, diagonal) -> None:
+    values = np.full((size, 3), 0.7, np.float32)
+    y = np.float32(values + np.arange(size)[:, None] + 1)
+    got = GAUSSIAN(y, values, np.zeros(size, np.float32), 1e-2, diagonal=diagonal).clean
+    np.testing.assert_allclose(got, values, atol=1e-5)
+
+
+@pytest.mark.parametrize("denoiser", ["gaussian", "diagonal"])
+def test_the_memory_of_a_gaussian_is_linear_in_the_population(denoiser) -> None:
+    strategy = de.DiffusionEvolution(T, denoiser=denoiser)
+    population = jax.ShapeDtypeStruct((100_000, 8), jnp.float32)
+    fitness = jax.ShapeDtypeStruct((100_000,), jnp.float32)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    state = jax.eval_shape(strategy.init, key, population)
+    program = jax.make_jaxpr(strategy.tell)(key, state, population, fitness)
+    # the bits of random numbers are as many as the numbers
+    assert largest_array(program.jaxpr) <= 4 * 100_000 * 8
+
+
+@pytest.mark.parametrize("denoiser", ["gaussian", "diagonal"])
+def test_a_generation_may_be_answered_by_a_gaussian(denoiser, key) -> None:
+    strategy = evolution(denoiser=denoiser)
+    _, (state, _) = generations(strategy, 1, key)
+    y = np.float32(scale(SIGMAS[0])) * X
+    diagonal = denoiser == "diagonal"
+    want = GAUSSIAN(y, X, sphere(X), np.float32(SIGMAS[0]), diagonal=diagonal).clean
+    np.testing.assert_allclose(state.clean_estimate, want, atol=1e-5)
+
+
+# What does not go together
+
+LOCAL = de.shaping.Local()
+
+
+@pytest.mark.parametrize("denoiser", ["gaussian", "diagonal"])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("self_conditioned", True), ("num_support", 3), ("shaping", LOCAL), ("floor", 1e-9)],
+)
+def test_what_a_gaussian_has_no_use_for_is_refused(field, value, denoiser, key) -> None:
+    strategy = evolution(denoiser=denoiser, **{field: value})
+    message = rf"DiffusionEvolution\.{field}: got .*denoiser='{denoiser}'"
+    with pytest.raises(ValueError, match=message):
+        de.init(strategy, key, X)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [{"kernel": de.kernels.Perplexity()}, {"shaping": LOCAL}],
+    ids=["perplexity", "local"],
+)
+def test_an_attention_that_makes_no_rows_is_refused_where_they_are_needed(
+    part, key
+) -> None:
+    attention = lambda *arguments, **options: de.attention.attend(*arguments, **options)
+    with pytest.raises(ValueError, match=r"DiffusionEvolution\.attention: got .* rows"):
+        de.init(evolution(attention=attention, **part), key, X)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"conditions": []}, TypeError, r"conditions: got \[\], want a tuple"),
+        (
+            {"conditions": [de.conditions.Density()]},
+            TypeError,
+            r"conditions: got \[Density.*\], want a tuple",
+        ),
+        ({"archive": -1}, ValueError, "archive: got -1, want an int >= 0"),
+        ({"archive": 1.0}, TypeError, r"archive: got 1\.0 \(float\), want an int"),
+        ({"archive_correction": 1.5}, ValueError, r"archive_correction: got 1\.5, want"),
+        ({"denoiser": "linear"}, ValueError, "denoiser: got 'linear', want one of"),
+        ({"floor": 0.0}, ValueError, r"floor: got 0\.0, want None or > 0"),
+    ],
+)
+def test_an_option_that_there_is_not_is_refused(options, error, message, key) -> None:
+    with pytest.raises(error, match=rf"DiffusionEvolution\.{message}"):
+        de.init(evolution(**options), key, X)
+
+
+def test_a_grid_that_is_too_coarse_for_its_sampler_warns(key) -> None:
+    problem = de.problems.Function(lambda x: -jnp.sum(x**2), dim=D)
+    strategy = de.DiffusionEvolution(5, sampler=de.samplers.EDM())
+    evolve = lambda key: de.evolve(key, strategy, problem, population_size=8)
+    with pytest.warns(UserWarning, match="EDM overshoots"):
+        jax.eval_shape(evolve, key)
