@@ -25,6 +25,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     },
     "grid": {
         "cosine": de.noise.Cosine(),
+        "cosine 1e-4": de.noise.Cosine(1e-4),
         "cosine 0.01": de.noise.Cosine(0.01),
         "linear": de.noise.Linear(),
         "DDPM": de.noise.DDPM(),
@@ -56,7 +57,7 @@ CHOICES: dict[str, dict[str, Any]] = {
         "local 0.3": de.shaping.Local(0.3),
         "local 0.5": de.shaping.Local(0.5),
     },
-    "archive": {"none": 0, "1": 1, "3": 3},
+    "archive": {"none": 0, "1": 1},
     "archive_correction": {"fitness alone": 0.0, "mixture": 1.0},
     "self_conditioned": {"no": False, "yes": True},
 }

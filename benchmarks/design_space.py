@@ -128,12 +128,13 @@ def finalists(store: Store) -> list[Setting]:
 
 def run(store: Store) -> None:
     """All that is wanted, in the order of its use."""
+    for task in TASKS | FRESH:
+        store.get([published(task), default()], task, "fresh")
     for task in CHOOSING:
         some = [default(), *random_settings()]
         store.get([published(task), *some], task, "choosing")
     for task in TASKS | FRESH:
-        some = [published(task), default(), *finalists(store)]
-        store.get([one for one in some if legal(one, task)], task, "fresh")
+        store.get([one for one in finalists(store) if legal(one, task)], task, "fresh")
     for task in TASKS:
         some = [setting for setting, _, _, name in one_factor() if name == task]
         store.get(some, task, "choosing")

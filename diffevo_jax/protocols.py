@@ -52,8 +52,10 @@ def control(
     return Protocol(
         strategy=DiffusionEvolution(
             num_generations=10,
+            grid=noise.Cosine(),
             kernel=kernel or kernels.RandomProjection(dim=2),
             shaping=shaping.Boltzmann(temperature=1.0),
+            sampler=samplers.DDIM(eta=1.0),
         ),
         problem=problems.Control(
             env_name,

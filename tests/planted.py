@@ -58,7 +58,8 @@ def _eager_only(self: Any, key: Any, state: Any, after: Any, *rest: Any) -> Any:
 
 def _number_as_structure(self: Any, key: Any, state: Any) -> Any:
     candidates, state = DiffusionEvolution.ask(self, key, state)
-    return candidates, de.replace(state, memory=(*state.memory, self.sampler.eta))
+    grown = (*state.kernel_state, self.sampler.eta)
+    return candidates, de.replace(state, kernel_state=grown)
 
 
 def _mixes_runs(self: Any, key: Any, state: Any, after: Any, *rest: Any) -> Any:

@@ -154,6 +154,7 @@ def tell(kernel, points, log_weight):
     """One generation without fresh noise, under log-weights that are the fitness."""
     strategy = de.DiffusionEvolution(
         10,
+        grid=de.noise.Cosine(),
         kernel=kernel,
         shaping=de.shaping.Boltzmann(1.0),
         sampler=de.samplers.DDIM(eta=0.0),
@@ -358,3 +359,26 @@ def test_the_kernel_of_a_strategy_has_that_many_neighbours():
     half -= half.min(axis=1, keepdims=True)  # which float32 holds
     want = kernel_weights(np.float32(half), 5.0) @ points
     np.testing.assert_allclose(told.clean_estimate, want, atol=1e-3)  # values reach 10
+
+
+# Perplexity along principal axes
+
+
+def test_a_perplexity_kernel_may_look_along_the_principal_axes():
+    # given the same points, seen in their first two axes by hand
+    points, log_weight = map(jnp.asarray, weighted_points())
+    whole, along = kernels.Perplexity(7.0), kernels.Perplexity(7.0, components=2)
+    dim = points.shape[1]
+
+    axes = along.adapt(along.init(jax.random.key(0), dim), points, log_weight)
+
+    shadow = points @ kernels.principal_axes(points, log_weight, 2).T
+    np.testing.assert_array_equal(along.features(axes, points), shadow)
+    assert whole.init(jax.random.key(0), dim) == ()
+    assert whole.features((), points) is points
+
+
+def test_more_components_than_dimensions_are_an_error():
+    message = "Perplexity.components: got 4, want at most 3"
+    with pytest.raises(ValueError, match=message):
+        kernels.Perplexity(components=4).init(jax.random.key(0), 3)

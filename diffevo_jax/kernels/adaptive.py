@@ -4,12 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree, validation
-from diffevo_jax.kernels.parts import (
-    nothing_drawn,
-    nothing_learnt,
-    projected,
-    the_points,
-)
+from diffevo_jax.base import PyTree
+from diffevo_jax.kernels.parts import projected
 from diffevo_jax.pytree import Number
 
 
@@ -37,12 +33,7 @@ class PrincipalComponents:
 
     def init(self, key: jax.Array, dim: int) -> jax.Array:
         """Before a generation the first axes of the space, ``(self.dim, dim)``."""
-        if self.dim > dim:
-            raise ValueError(
-                f"PrincipalComponents.dim: got {self.dim}, want at most {dim}, "
-                "the dimension of the solutions"
-            )
-        return jnp.eye(self.dim, dim)
+        return _first_axes("PrincipalComponents.dim", self.dim, dim)
 
     def adapt(
         self, kernel_state: jax.Array, points: jax.Array, log_weight: jax.Array
@@ -67,36 +58,70 @@ class Perplexity:
 
     The reach of every individual is set, by bisection, so that the perplexity of its
     kernel is the number asked for. Distances then have no unit: the noise level only says
-    how far to step. Prefer it above ten dimensions, with ``self_conditioned=True`` of
-    :class:`diffevo_jax.DiffusionEvolution`, to select and yet keep several modes.
+    how far to step. Prefer it above ten dimensions to select and yet keep several modes:
+    with two components up to some thirty dimensions, and beyond with
+    ``self_conditioned=True`` of :class:`diffevo_jax.DiffusionEvolution`.
 
     Args:
         neighbours: effective number of neighbours, >= 1; at or above the number of
             individuals, everyone is a neighbour.
+        components: measure distances along so many principal axes of the weighted
+            population, as :class:`PrincipalComponents` does, static, at most D; None
+            measures them in the whole space. Where the better individuals differ most is
+            where the modes lie apart, and all other directions are noise.
 
     Example:
         >>> import diffevo_jax as de
-        >>> de.DiffusionEvolution(50, kernel=de.kernels.Perplexity(30.0),
-        ...     self_conditioned=True).kernel
-        Perplexity(neighbours=30.0)
+        >>> de.DiffusionEvolution(50, kernel=de.kernels.Perplexity(60.0, 2)).kernel
+        Perplexity(neighbours=60.0, components=2)
 
     References:
         van der Maaten and Hinton, 2008, JMLR 9, section 2 (perplexity).
     """
 
     neighbours: Number = pytree.number(default=30.0, low=1.0)
+    components: int | None = pytree.static(default=None)
 
-    init = nothing_drawn
-    adapt = nothing_learnt
-    features = the_points
+    def init(self, key: jax.Array, dim: int) -> PyTree:
+        """Before a generation the first axes of the space, () without components."""
+        if self.components is None:
+            return ()
+        return _first_axes("Perplexity.components", self.components, dim)
 
-    def factor(self, kernel_state: tuple[()], dim: int) -> Number:
+    def adapt(
+        self, kernel_state: PyTree, points: jax.Array, log_weight: jax.Array
+    ) -> PyTree:
+        """The principal axes of weighted points, () without components."""
+        if self.components is None:
+            return kernel_state
+        return principal_axes(points, log_weight, self.components)
+
+    def features(self, kernel_state: PyTree, points: jax.Array) -> jax.Array:
+        """The points ``(N, D)``, or their coordinates ``(N, components)``."""
+        if self.components is None:
+            return points
+        return projected(self, kernel_state, points)
+
+    def check(self) -> None:
+        """Raise ValueError if ``components`` is not None or a positive int."""
+        if self.components is not None:
+            validation.check_count("Perplexity.components", self.components)
+
+    def factor(self, kernel_state: PyTree, dim: int) -> Number:
         """1; :meth:`row_precision` takes the place of ``factor / sigma^2``."""
         return 1.0
 
     def row_precision(self, half_squares: jax.Array, mask: jax.Array) -> jax.Array:
         """Inverse variance (B,) of the kernel of each of B individuals."""
         return perplexity_precision(half_squares, mask, self.neighbours)
+
+
+def _first_axes(name: str, count: int, dim: int) -> jax.Array:
+    if count > dim:
+        raise ValueError(
+            f"{name}: got {count}, want at most {dim}, the dimension of the solutions"
+        )
+    return jnp.eye(count, dim)
 
 
 def principal_axes(points: jax.Array, log_weight: jax.Array, count: int) -> jax.Array:

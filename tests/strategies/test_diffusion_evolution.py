@@ -41,6 +41,7 @@ def test_a_generation_is_algorithm_1_of_the_paper(eta: float, key) -> None:
     # given the exact kernel, and the noise that the key draws
     strategy = de.DiffusionEvolution(
         T,
+        grid=de.noise.Cosine(),
         kernel=de.kernels.Gaussian(),
         shaping=de.shaping.Boltzmann(0.5),
         sampler=de.samplers.DDIM(eta),
@@ -55,7 +56,7 @@ def test_a_generation_is_algorithm_1_of_the_paper(eta: float, key) -> None:
 
 
 def test_the_last_generation_is_evaluated_and_stays(key) -> None:
-    strategy = de.DiffusionEvolution(2)
+    strategy = de.DiffusionEvolution(2, grid=de.noise.Cosine())
     state, _ = tell(strategy, key)
     candidates, state = strategy.ask(key, state)
     state, info = strategy.tell(key, state, candidates, FITNESS)
@@ -64,7 +65,7 @@ def test_the_last_generation_is_evaluated_and_stays(key) -> None:
 
 
 def test_one_generation_is_evaluated_at_the_noisiest_level(key) -> None:
-    _, info = tell(de.DiffusionEvolution(1), key)
+    _, info = tell(de.DiffusionEvolution(1, grid=de.noise.Cosine()), key)
     np.testing.assert_allclose(info.sigma, de.noise.Cosine().sigmas(5)[0], rtol=1e-6)
 
 

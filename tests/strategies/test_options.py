@@ -30,6 +30,7 @@ def sphere(x: Any) -> Any:
 def evolution(**options: Any) -> de.DiffusionEvolution:
     """Without fresh noise, with the exact kernel and weights of exp(fitness)."""
     exact = {
+        "grid": de.noise.Cosine(),
         "kernel": de.kernels.Gaussian(),
         "shaping": de.shaping.Boltzmann(1.0),
         "sampler": STILL,
@@ -247,7 +248,12 @@ def test_a_target_draws_the_population_towards_it() -> None:
 
     def mean(key: jax.Array, scale: jax.Array) -> jax.Array:
         wanted = de.conditions.Target(lambda x, measures: x[:, 0], 1.5, scale)
-        strategy = de.DiffusionEvolution(T, conditions=(wanted,))
+        strategy = de.DiffusionEvolution(
+            T,
+            grid=de.noise.Cosine(),
+            sampler=de.samplers.DDIM(eta=1.0),
+            conditions=(wanted,),
+        )
         result = de.evolve(key, strategy, problem, population_size=32)
         return result.population[:, 0].mean()
 
