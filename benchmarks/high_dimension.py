@@ -186,7 +186,7 @@ def claim_line(row: dict[str, Any]) -> list[str]:
     error, want = row["error"], math.ceil(claim.kept * row["runs"])
     holds = error["mean"] <= claim.error and row["kept"] >= want
     return [
-        f"{claim.problem}, D = {claim.dim}: {claim.setting}",
+        f"{claim.problem}, D = {claim.dim}: {row['setting']}",
         f"{error['mean']:.2g} ± {error['interval']:.1g}",
         f"{claim.error:g}",
         f"{row['kept']}/{row['runs']}" if want else "-",
