@@ -61,7 +61,7 @@ def fresh_table(store: Store) -> str:
             f"{theirs.mean():.1f}",
             f"{ours.mean():.1f}",
             f"{gain.mean():+.1f} ± {2 * error:.1f}",
-            verdict + ", may lose more than 5" * worse,
+            verdict + ", may lose more than 5" * bool(worse),
         ]
         for setting in others:
             known = legal(setting, task) and store.has(setting, task, "fresh")

@@ -61,7 +61,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "archive_correction": {"fitness alone": 0.0, "mixture": 1.0},
     "self_conditioned": {"no": False, "yes": True},
 }
-#: The published settings, of functions and of control.
+#: The published settings, of functions in two dimensions and of control.
 PUBLISHED = {
     "functions": ("DDIM 0.1", "cosine", "exact", "identity"),
     "control": ("DDIM 1", "cosine", "latent", "Boltzmann 1"),
@@ -76,7 +76,9 @@ Setting = dict[str, str]
 def published(task: str) -> Setting:
     """The published setting of a task's domain."""
     domain = "control" if is_control(task) else "functions"
-    return dict(zip(CHOICES, PUBLISHED[domain], strict=False)) | PLAIN
+    setting = dict(zip(CHOICES, PUBLISHED[domain], strict=False)) | PLAIN
+    # The latent form is the published one in many dimensions.
+    return setting | ({"kernel": "latent"} if {"8", "64"} & set(task.split()) else {})
 
 
 def is_control(task: str) -> bool:
