@@ -8,3 +8,30 @@ import pytest
 def key() -> jax.Array:
     """The key of every test that needs only one."""
     return jax.random.key(0)
+
+
+#: Files whose time is compiling: of formulas, and of promises that hold for any program.
+COMPILED_QUICKLY = {
+    "test_conditions",
+    "test_contract",
+    "test_crowding",
+    "test_kernels",
+    "test_neighbourhoods",
+    "test_noise",
+    "test_options",
+    "test_oracles",
+    "test_processes",
+    "test_samplers",
+    "test_sde",
+    "test_shaping",
+    "test_validation",
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_quickly(request):
+    """Without most of XLA's optimisations where only formulas are tested."""
+    name = request.module.__name__.split(".")[-1]
+    jax.config.update("jax_disable_most_optimizations", name in COMPILED_QUICKLY)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
