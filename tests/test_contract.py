@@ -11,9 +11,16 @@ from promises import PROMISES
 import diffevo_jax as de
 from diffevo_jax import strategies
 
+#: Each case takes a minute to compile: every part is in one of the others, or has tests.
+SLOW = ("diffusion_evolution-self_conditioned", "diffusion_evolution-gaussian")
+MARKED = [
+    pytest.param(case, marks=pytest.mark.slow if case.name in SLOW else (), id=case.name)
+    for case in CASES
+]
+
 
 @pytest.mark.parametrize("promise", PROMISES, ids=attrgetter("__name__"))
-@pytest.mark.parametrize("case", CASES, ids=attrgetter("name"))
+@pytest.mark.parametrize("case", MARKED)
 def test_strategy_keeps(case: Case, promise: Callable[[Case], None]) -> None:
     promise(case)
 
