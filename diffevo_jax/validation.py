@@ -113,8 +113,8 @@ def clipped(component: Component) -> tuple[Component, jax.Array]:
     """
     count = jnp.zeros((), jnp.int32)
     changes = {}
-    fields: Any = dataclasses.fields(component)  # type: ignore[arg-type]
-    for field in fields:
+    owner: Any = component
+    for field in dataclasses.fields(owner):
         value = getattr(component, field.name)
         if "number" in field.metadata:
             limits = field.metadata["number"]
