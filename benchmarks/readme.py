@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cartpole
 import design_report
 import estimator
 import first_result
@@ -39,6 +40,7 @@ SPEED: dict[str, Callable[[Any], str]] = {
     "scaling": scaling.report,
 }
 SPACE: dict[str, Callable[[Any], str]] = {
+    "cartpole": cartpole.report,
     "high_dimension": high_dimension.report,
     "design_space": design_report.report,
 }

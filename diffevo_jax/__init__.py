@@ -24,6 +24,7 @@ from diffevo_jax import samplers as samplers
 from diffevo_jax import sde as sde
 from diffevo_jax import shaping as shaping
 from diffevo_jax import strategies as strategies
+from diffevo_jax import sweeps as sweeps
 from diffevo_jax.ask_tell import ask as ask
 from diffevo_jax.ask_tell import generation_keys as generation_keys
 from diffevo_jax.ask_tell import init as init
@@ -48,5 +49,6 @@ from diffevo_jax.run import iterate as iterate
 from diffevo_jax.run import run as run
 from diffevo_jax.sampling import sample as sample
 from diffevo_jax.strategies import DiffusionEvolution as DiffusionEvolution
+from diffevo_jax.sweeps import sweep as sweep
 
 __version__ = _version("diffevo-jax")

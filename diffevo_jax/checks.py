@@ -89,15 +89,19 @@ def check_run(
                 f"population: got {dim} numbers an individual, "
                 f"want {problem.space.dim} for this problem"
             )
-    _check_record(strategy, record)
+    size = population_size if population is None else len(population)
+    _check_record(strategy, (size, problem.space.dim), record)
 
 
-def _check_record(strategy: Strategy, record: tuple[str, ...]) -> None:
+def _check_record(
+    strategy: Strategy, shape: tuple[int | None, int], record: tuple[str, ...]
+) -> None:
     if isinstance(record, str):
         raise TypeError(f"record: got {record!r}, want a tuple of names")
     if not record:
         return
-    state = jax.eval_shape(strategy.init, jax.random.key(0), jnp.zeros((1, 1)))
+    population = jax.ShapeDtypeStruct(shape, jnp.zeros(()).dtype)
+    state = jax.eval_shape(strategy.init, jax.random.key(0), population)
     names = (*RECORDABLE, *(name for name in vars(state) if name not in RECORDABLE))
     for name in record:
         if name not in names:

@@ -113,6 +113,11 @@ def over_runs(function: Callable[..., Any], mesh: Mesh | None, *arguments: Any) 
     """
     if mesh is None:
         return jax.vmap(function)(*arguments)
+    return in_parts(jax.vmap(function), mesh, *arguments)
+
+
+def in_parts(function: Callable[..., Any], mesh: Mesh, *arguments: Any) -> Any:
+    """Call a function on every device, with a part of the leading axis of its arguments."""
     for leaf in jax.tree.leaves(arguments):
         if leaf.ndim == 0 or len(leaf) % mesh.size:
             raise ValueError(
@@ -121,5 +126,5 @@ def over_runs(function: Callable[..., Any], mesh: Mesh | None, *arguments: Any) 
             )
     runs = PartitionSpec(_RUNS)
     return jax.shard_map(
-        jax.vmap(function), mesh=mesh, in_specs=runs, out_specs=runs, check_vma=False
+        function, mesh=mesh, in_specs=runs, out_specs=runs, check_vma=False
     )(*arguments)

@@ -24,6 +24,7 @@ COMPILED_QUICKLY = {
     "test_samplers",
     "test_sde",
     "test_shaping",
+    "test_sweep",
     "test_validation",
 }
 

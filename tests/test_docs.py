@@ -19,6 +19,15 @@ def test_the_code_of_the_readme_runs(capsys) -> None:
     assert float(names["result"].best_fitness) > -1e-3
 
 
+def test_the_code_of_the_page_on_evosax_runs() -> None:
+    text = (ROOT / "docs" / "evosax.md").read_text()
+    names: dict = {}
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(compile(block, "evosax.md", "exec"), names)
+    assert float(names["metrics"]["best_fitness"]) < 1e-2
+    assert float(names["result"].best_fitness) > -0.5
+
+
 def test_the_tables_of_the_documents_are_the_stored_results(monkeypatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     import readme

@@ -90,6 +90,10 @@ class Control:
             return self.max_steps
         return int(environment(self.env_name)[1].max_steps_in_episode)
 
+    def with_env_params(self) -> "Control":
+        """The same problem with the parameters of its environment written out."""
+        return pytree.replace(self, env_params=self._env_params())
+
     def check(self) -> None:
         """Raise if there is no such environment, or the policy does not fit it."""
         environment(self.env_name)

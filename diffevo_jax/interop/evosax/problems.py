@@ -1,0 +1,74 @@
+"""evosax's problems as problems of this library."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from diffevo_jax import pytree
+from diffevo_jax.base import Evaluation, PyTree
+from diffevo_jax.problems.space import Space
+from diffevo_jax.pytree import Number
+
+
+def from_problem(
+    problem: Any,
+    *,
+    maximize: bool = False,
+    scale: Number = 1.0,
+    bounds: tuple[float, float] | None = None,
+) -> "EvosaxProblem":
+    """Make a problem of this library of an evosax problem.
+
+    Args:
+        problem: an evosax problem, for example ``BBOBProblem("rastrigin", num_dims=8)``.
+        maximize: whether its fitness is a reward, as that of ``GymnaxProblem`` and
+            ``BraxProblem``; False for a cost.
+        scale: of an unbounded space; see :class:`diffevo_jax.problems.Space`.
+        bounds: lower and upper; None takes the ``x_range`` of a problem that has one.
+
+    Example:
+        >>> import jax, diffevo_jax as de
+        >>> from evosax.problems import BBOBProblem
+        >>> from diffevo_jax.interop.evosax import from_problem
+        >>> problem = from_problem(BBOBProblem("sphere", num_dims=2, f_opt=0.0))
+        >>> strategy = de.DiffusionEvolution(25)
+        >>> result = de.evolve(jax.random.key(0), strategy, problem, population_size=128)
+        >>> bool(result.best_fitness > -0.01)
+        True
+    """
+    if bounds is None and hasattr(problem, "x_range"):
+        low, high = problem.x_range
+        bounds = (float(low), float(high))
+    low, high = bounds or (None, None)
+    with jax.ensure_compile_time_eval():
+        example = jax.eval_shape(problem.sample, jax.random.key(0))
+    return EvosaxProblem(problem, maximize, Space(example, scale, low, high))
+
+
+@pytree.dataclass
+class EvosaxProblem:
+    """An evosax problem; see :func:`from_problem`.
+
+    Args:
+        problem: the problem, static.
+        maximize: whether its fitness is a reward, static.
+        space: of its solutions.
+    """
+
+    problem: Any = pytree.static()
+    maximize: bool = pytree.static()
+    space: Space
+
+    def init(self, key: jax.Array) -> PyTree:
+        """The problem's state."""
+        return pytree.strong(self.problem.init(key))
+
+    def evaluate(
+        self, key: jax.Array, problem_state: PyTree, solutions: PyTree
+    ) -> tuple[Evaluation, PyTree]:
+        """Fitness of N solutions: what evosax says, a cost with the sign turned."""
+        value, after, _ = self.problem.eval(key, solutions, problem_state)
+        cast = lambda new, old: jnp.asarray(new).astype(old.dtype)
+        after = jax.tree.map(cast, after, problem_state)
+        return Evaluation(fitness=value if self.maximize else -value), after

@@ -1,0 +1,223 @@
+"""An evosax algorithm as a strategy of this library."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from evosax.algorithms.distribution_based.sv.base import SV_ES
+from evosax.algorithms.population_based.base import PopulationBasedAlgorithm
+
+from diffevo_jax import pytree, validation
+from diffevo_jax.base import Info, PyTree
+from diffevo_jax.strategies.bookkeeping import update_best
+
+
+def from_algorithm(
+    algorithm: Any, num_generations: int, params: PyTree = None
+) -> "EvosaxStrategy":
+    """Make a strategy of an evosax algorithm.
+
+    Args:
+        algorithm: an object of a class in ``evosax.algorithms``, made for solutions of D
+            numbers, for example ``CMA_ES(population_size=64, solution=jnp.zeros(D))``. It
+            works in unit scale: its ``std`` of 1 is one deviation of the problem's space.
+        num_generations: rounds of evaluation, >= 1, the first of the initial population.
+        params: of the algorithm; None takes ``algorithm.default_params``.
+
+    Returns:
+        The strategy; the parameters are its numbers.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, diffevo_jax as de
+        >>> from evosax.algorithms import CMA_ES
+        >>> from diffevo_jax.interop.evosax import from_algorithm
+        >>> problem = de.problems.Function(lambda x: -(x**2).sum(), dim=3)
+        >>> algorithm = CMA_ES(population_size=16, solution=jnp.zeros(problem.space.dim))
+        >>> strategy = from_algorithm(algorithm, num_generations=30)
+        >>> result = de.evolve(jax.random.key(0), strategy, problem, population_size=16)
+        >>> bool(result.best_fitness > -0.01)
+        True
+    """
+    params = algorithm.default_params if params is None else params
+    return EvosaxStrategy(num_generations, algorithm, pytree.strong(params))
+
+
+@pytree.dataclass
+class EvosaxState:
+    """State of an evosax algorithm for N individuals of D numbers.
+
+    Attributes:
+        population: (N, D) what was evaluated last, unit scale.
+        inner: the algorithm's own state.
+        started: () bool, whether the algorithm has got fitness.
+        repeat: () bool, whether to ask for the same individuals again: all have failed.
+        generation: () int32, rounds evaluated so far.
+        best_solution: (D,) best of all evaluated, unit scale.
+        best_fitness: () its fitness; -inf before any evaluation succeeded.
+        done: () bool; after it the state is frozen.
+    """
+
+    population: jax.Array
+    inner: PyTree
+    started: jax.Array
+    repeat: jax.Array
+    generation: jax.Array
+    best_solution: jax.Array
+    best_fitness: jax.Array
+    done: jax.Array
+
+
+@pytree.dataclass
+class EvosaxStrategy:
+    """An evosax algorithm, with the promises of a strategy; see :func:`from_algorithm`.
+
+    The first round evaluates the initial population. It starts a population-based
+    algorithm; a distribution-based one starts from the mean of that population (each of the
+    K distributions of a Stein variational one from the mean of a K-th of it).
+
+    An evaluation that failed counts as the worst of its generation. ``info`` has NaN where
+    evosax has no such notion: ``effective_sample_size``, ``self_weight``, and ``sigma`` of
+    algorithms without a ``std``.
+
+    Args:
+        num_generations: rounds of evaluation, static, >= 1.
+        algorithm: the evosax algorithm, static; one object is one compiled program.
+        params: its parameters.
+    """
+
+    num_generations: int = pytree.static()
+    algorithm: Any = pytree.static()
+    params: PyTree = ()
+
+    def check(self) -> None:
+        """Raise if the number of generations is no count."""
+        validation.check_count("EvosaxStrategy.num_generations", self.num_generations)
+
+    def init(self, key: jax.Array, population: jax.Array) -> EvosaxState:
+        """Start from a population ``(N, D)``; see :func:`diffevo_jax.init`."""
+        self._check_shape(population)
+        inner = pytree.strong(self._begin(key, population))
+        return EvosaxState(
+            population=population,
+            inner=self._settled(key, inner, population),
+            started=jnp.zeros((), bool),
+            repeat=jnp.zeros((), bool),
+            generation=jnp.zeros((), jnp.int32),
+            best_solution=population[0],
+            best_fitness=jnp.full((), -jnp.inf, population.dtype),
+            done=jnp.zeros((), bool),
+        )
+
+    def ask(self, key: jax.Array, state: EvosaxState) -> tuple[jax.Array, EvosaxState]:
+        """Return candidates ``(N, D)``; see :func:`diffevo_jax.ask`."""
+        asked, inner = self.algorithm.ask(key, state.inner, self.params)
+        same = ~state.started | state.repeat | state.done
+        fresh = self._ravel(asked).astype(state.population.dtype)
+        candidates = jnp.where(same, state.population, fresh)
+        inner = pytree.select(same, state.inner, _like(inner, state.inner))
+        return candidates, pytree.replace(state, inner=inner)
+
+    def tell(
+        self,
+        key: jax.Array,
+        state: EvosaxState,
+        candidates: jax.Array,
+        fitness: jax.Array,
+        measures: PyTree = (),
+    ) -> tuple[EvosaxState, Info]:
+        """Learn the fitness ``(N,)`` of candidates; see :func:`diffevo_jax.tell`."""
+        sound = jnp.all(jnp.isfinite(candidates), axis=1)
+        candidates = jnp.where(sound[:, None], candidates, 0.0)
+        fitness = jnp.where(sound, fitness, jnp.nan)
+        valid = jnp.isfinite(fitness)
+        hopeless = ~jnp.any(valid)
+        best_solution, best_fitness = update_best(state, candidates, fitness)
+        told = EvosaxState(
+            population=candidates,
+            inner=pytree.select(
+                hopeless, state.inner, self._learn(key, state, candidates, fitness)
+            ),
+            started=state.started | ~hopeless,
+            repeat=hopeless,
+            generation=state.generation + 1,
+            best_solution=best_solution,
+            best_fitness=best_fitness,
+            done=state.generation + 1 >= self.num_generations,
+        )
+        told = pytree.select(state.done, state, told)
+        return told, _describe(fitness, valid, state.inner, told.done)
+
+    def _learn(
+        self, key: jax.Array, state: EvosaxState, candidates: jax.Array, fitness: jax.Array
+    ) -> PyTree:
+        """The algorithm's state, told a cost: what failed costs as much as the worst."""
+        valid = jnp.isfinite(fitness)
+        worst = jnp.min(jnp.where(valid, fitness, jnp.inf))
+        cost = -jnp.where(valid, fitness, jnp.where(jnp.any(valid), worst, 0.0))
+        solutions = self._unravel(candidates)
+        told, _ = self.algorithm.tell(key, solutions, cost, state.inner, self.params)
+        if isinstance(self.algorithm, PopulationBasedAlgorithm):
+            begun = self.algorithm.init(key, solutions, cost, self.params)
+        else:
+            begun = state.inner  # which knows the mean
+        begun, told = _like(begun, state.inner), _like(told, state.inner)
+        return pytree.select(state.started, told, begun)
+
+    def _begin(self, key: jax.Array, population: jax.Array) -> PyTree:
+        algorithm = self.algorithm
+        if isinstance(algorithm, PopulationBasedAlgorithm):
+            fitness = jnp.zeros(len(population), population.dtype)
+            return algorithm.init(key, self._unravel(population), fitness, self.params)
+        if isinstance(algorithm, SV_ES):
+            parts = population.reshape(algorithm.num_populations, -1, population.shape[1])
+            return algorithm.init(key, self._unravel(parts.mean(axis=1)), self.params)
+        mean = algorithm._unravel_solution(population.mean(axis=0))
+        return algorithm.init(key, mean, self.params)
+
+    def _settled(self, key: jax.Array, inner: PyTree, population: jax.Array) -> PyTree:
+        """A state with the types that it will have: some change with the first tell."""
+
+        def later(inner: PyTree) -> PyTree:
+            _, inner = self.algorithm.ask(key, inner, self.params)
+            solutions, cost = self._unravel(population), population[:, 0]
+            return self.algorithm.tell(key, solutions, cost, inner, self.params)[0]
+
+        return _like(inner, jax.eval_shape(later, inner))
+
+    def _check_shape(self, population: jax.Array) -> None:
+        algorithm = self.algorithm
+        size = getattr(algorithm, "total_population_size", algorithm.population_size)
+        if population.shape != (size, algorithm.num_dims):
+            raise ValueError(
+                f"population: got shape {population.shape}, want "
+                f"{(size, algorithm.num_dims)} for this {type(algorithm).__name__}"
+            )
+
+    def _ravel(self, solutions: PyTree) -> jax.Array:
+        return jax.vmap(self.algorithm._ravel_solution)(solutions)
+
+    def _unravel(self, population: jax.Array) -> PyTree:
+        return jax.vmap(self.algorithm._unravel_solution)(population)
+
+
+def _like(tree: PyTree, other: PyTree) -> PyTree:
+    """A tree with the dtypes of another one of the same structure."""
+    cast = lambda leaf, like: jnp.asarray(leaf).astype(like.dtype)
+    return jax.tree.map(cast, tree, other)
+
+
+def _describe(fitness: jax.Array, valid: jax.Array, inner: PyTree, done: jax.Array) -> Info:
+    none, num_valid = jnp.full((), jnp.nan, fitness.dtype), jnp.sum(valid)
+    total = jnp.sum(jnp.where(valid, fitness / jnp.maximum(num_valid, 1), 0.0))
+    sigma = jnp.asarray(getattr(inner, "std", none), fitness.dtype)
+    return Info(
+        best_fitness=jnp.max(jnp.where(valid, fitness, -jnp.inf)),
+        mean_fitness=jnp.where(num_valid > 0, total, -jnp.inf),
+        sigma=jnp.mean(sigma),
+        effective_sample_size=none,
+        self_weight=none,
+        num_failed=jnp.sum(~valid, dtype=jnp.int32),
+        num_weightless=jnp.zeros((), jnp.int32),
+        num_clipped=jnp.zeros((), jnp.int32),
+        done=done,
+    )

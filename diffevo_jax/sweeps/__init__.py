@@ -1,0 +1,7 @@
+"""Sweeps: many settings, many seeds, one labelled result. See :func:`diffevo_jax.sweep`."""
+
+from diffevo_jax.sweeps.sweep import sweep as sweep
+from diffevo_jax.sweeps.tables import best_setting as best_setting
+from diffevo_jax.sweeps.tables import interval as interval
+from diffevo_jax.sweeps.tables import save as save
+from diffevo_jax.sweeps.tables import tidy as tidy

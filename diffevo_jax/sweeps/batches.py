@@ -1,0 +1,198 @@
+"""The program of a group of settings: a batch of runs at a time."""
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from diffevo_jax import parallel, pytree
+from diffevo_jax.base import Info, PyTree
+from diffevo_jax.compilation import compiler_options
+from diffevo_jax.evolve import Result, evolve
+from diffevo_jax.sweeps.settings import Group, assemble
+
+MODES = ("vmap", "map")
+#: What ``keep=`` can ask for, with the names of its axes.
+KEEPABLE = {
+    "best_solution": ("dimension",),
+    "population": ("individual", "dimension"),
+    "fitness": ("individual",),
+}
+#: Share of the free memory that a batch may take.
+_SHARE = 0.5
+#: Runs of a batch at most; more are no faster.
+_MOST = {"cpu": 64}
+_MOST_ELSEWHERE = 4096
+
+
+@pytree.dataclass
+class Outcome:
+    """What is kept of runs, with a leading axis of runs.
+
+    Attributes:
+        history: scalars of all generations.
+        best: () best fitness of all evaluations; -inf if every one failed.
+        kept: what ``keep=`` asked for, in unit scale.
+    """
+
+    history: Info
+    best: jax.Array
+    kept: dict[str, jax.Array]
+
+
+class Program(NamedTuple):
+    """A compiled program that runs any ``batch_size`` runs of a group.
+
+    Attributes:
+        call: ``call(setting (B,), seed (B,), count) -> Outcome``, on the device.
+        batch_size: B.
+    """
+
+    call: Callable[[np.ndarray, np.ndarray, int], Outcome]
+    batch_size: int
+
+
+def program(
+    key: jax.Array,
+    group: Group,
+    runs: int,
+    *,
+    mode: str,
+    batch_size: int | None,
+    devices: Sequence[jax.Device] | None,
+    keep: tuple[str, ...],
+) -> Program:
+    """Compile for a group; a batch size that is not given is found by memory."""
+    share = len(devices) if devices else 1
+    size = batch_size or min(
+        runs, share * _MOST.get(jax.default_backend(), _MOST_ELSEWHERE)
+    )
+    size += -size % share
+    compiled = _compile(key, group, size, mode, devices, keep)
+    free = _free_memory()
+    if batch_size is None and free is not None:
+        needed = _needed_memory(compiled)
+        while needed > _SHARE * free and size > share:
+            size = max(share, size // 2 // share * share)
+            compiled = _compile(key, group, size, mode, devices, keep)
+            needed = _needed_memory(compiled)
+
+    def call(setting: np.ndarray, seed: np.ndarray, count: int) -> Outcome:
+        # The rest of a last batch repeats its first run.
+        fill = lambda array: np.concatenate(
+            [array, np.repeat(array[:1], size - len(array))]
+        )
+        per_device = np.clip(count - size // share * np.arange(share), 0, size // share)
+        return compiled(
+            key,
+            group.varying,
+            group.fixed,
+            fill(setting).astype(np.int32),
+            fill(seed).astype(np.uint32),
+            per_device.astype(np.int32),
+        )
+
+    return Program(call, size)
+
+
+def _compile(
+    key: jax.Array,
+    group: Group,
+    size: int,
+    mode: str,
+    devices: Sequence[jax.Device] | None,
+    keep: tuple[str, ...],
+) -> Any:
+    runs = functools.partial(_runs, group, mode, devices, keep)
+    index = jax.ShapeDtypeStruct((size,), jnp.int32)
+    seed = jax.ShapeDtypeStruct((size,), jnp.uint32)
+    counts = jax.ShapeDtypeStruct((len(devices) if devices else 1,), jnp.int32)
+    jitted = jax.jit(runs, compiler_options=compiler_options() or None)
+    return jitted.lower(key, group.varying, group.fixed, index, seed, counts).compile()
+
+
+def _runs(
+    group: Group,
+    mode: str,
+    devices: Sequence[jax.Device] | None,
+    keep: tuple[str, ...],
+    key: jax.Array,
+    varying: tuple[Any, ...],
+    fixed: tuple[Any, ...],
+    setting: jax.Array,
+    seed: jax.Array,
+    counts: jax.Array,
+) -> Outcome:
+    """Runs number ``setting`` (B,) of the group with the seeds (B,)."""
+
+    def one(setting: jax.Array, seed: jax.Array) -> Outcome:
+        leaves = [
+            constant if column is None else column[setting]
+            for column, constant in zip(varying, fixed, strict=True)
+        ]
+        strategy, problem = assemble(group.structure, leaves)
+        result = evolve(
+            jax.random.fold_in(key, seed),
+            strategy,
+            problem,
+            population_size=group.population_size,
+        )
+        return _outcome(result, keep)
+
+    mesh = parallel.make_mesh(devices) if devices else None
+    if mode == "vmap":
+        return parallel.over_runs(one, mesh, setting, seed)
+    in_turn = functools.partial(_in_turn, one)
+    if mesh is None:
+        return in_turn(counts, setting, seed)
+    return parallel.in_parts(in_turn, mesh, counts, setting, seed)
+
+
+def _in_turn(
+    one: Callable[..., Outcome], count: jax.Array, *arguments: jax.Array
+) -> Outcome:
+    """One run after the other; bits that do not depend on how many there are.
+
+    How many happen is traced, so that the compiler cannot make a special case of few.
+    """
+    shapes = jax.eval_shape(one, *(argument[0] for argument in arguments))
+    size = len(arguments[0])
+    blank = jax.tree.map(lambda s: jnp.zeros((size, *s.shape), s.dtype), shapes)
+
+    def body(index: jax.Array, rows: Outcome) -> Outcome:
+        row = one(*(argument[index] for argument in arguments))
+        return jax.tree.map(lambda rows, value: rows.at[index].set(value), rows, row)
+
+    return jax.lax.fori_loop(0, count[0], body, blank)
+
+
+def _outcome(result: Result, keep: tuple[str, ...]) -> Outcome:
+    kept = {name: getattr(result, name) for name in keep if name != "best_solution"}
+    if "best_solution" in keep:
+        kept["best_solution"] = result.state.best_solution
+    return Outcome(history=result.history, best=result.best_fitness, kept=kept)
+
+
+def _needed_memory(compiled: Any) -> int:
+    """Bytes of one call, on one device; 0 where the backend does not say."""
+    analysis = compiled.memory_analysis()
+    names = ("temp_size_in_bytes", "output_size_in_bytes", "argument_size_in_bytes")
+    return sum(int(getattr(analysis, name, 0) or 0) for name in names)
+
+
+def _free_memory() -> int | None:
+    """Bytes that the default device has left; None where nobody says."""
+    device = jax.local_devices()[0]
+    if device.platform == "cpu":
+        names = os.sysconf_names if hasattr(os, "sysconf") else {}
+        if "SC_AVPHYS_PAGES" not in names:
+            return None
+        return int(os.sysconf("SC_AVPHYS_PAGES")) * int(os.sysconf("SC_PAGE_SIZE"))
+    stats: PyTree = device.memory_stats() or {}
+    if "bytes_limit" not in stats:
+        return None
+    return int(stats["bytes_limit"]) - int(stats.get("bytes_in_use", 0))

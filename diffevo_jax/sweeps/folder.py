@@ -1,0 +1,98 @@
+"""A sweep on disk: one file a batch, written whole or not at all."""
+
+import hashlib
+import json
+import os
+import tempfile
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from diffevo_jax import report
+
+_MANIFEST = "sweep.json"
+
+
+class Folder:
+    """Batches of one sweep, which several jobs may fill at the same time.
+
+    Args:
+        path: is made if it is missing.
+        plan: of the sweep.
+
+    Raises:
+        ValueError: the folder holds another sweep.
+    """
+
+    def __init__(self, path: str | Path, plan: Any) -> None:
+        self.path = Path(path)
+        self.path.mkdir(parents=True, exist_ok=True)
+        wanted = _manifest(plan)
+        manifest = self.path / _MANIFEST
+        if not manifest.exists():
+            self._write_whole(manifest, json.dumps(wanted, indent=1).encode())
+        found = json.loads(manifest.read_text())
+        different = [name for name in wanted if found.get(name) != wanted[name]]
+        if different:
+            raise ValueError(
+                f"folder: {self.path} holds another sweep: other {', '.join(different)}"
+            )
+
+    def has(self, number: int) -> bool:
+        """Whether a batch is stored."""
+        return self._file(number).exists()
+
+    def write(self, number: int, outcome: dict[str, np.ndarray]) -> None:
+        """Store a batch."""
+        with tempfile.TemporaryDirectory(dir=self.path) as folder:
+            written = Path(folder) / "batch.npz"
+            arrays: Any = outcome
+            np.savez(written, **arrays)
+            os.replace(written, self._file(number))
+
+    def read(self, number: int) -> dict[str, np.ndarray]:
+        """A stored batch.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        try:
+            with np.load(self._file(number)) as arrays:
+                return dict(arrays)  # the archive has a checksum for every array
+        except Exception as error:
+            raise ValueError(
+                f"folder: {self._file(number)} is damaged: {error}; remove it and go on"
+            ) from error
+
+    def _file(self, number: int) -> Path:
+        return self.path / f"batch-{number:06d}.npz"
+
+    def _write_whole(self, path: Path, content: bytes) -> None:
+        with tempfile.TemporaryDirectory(dir=self.path) as folder:
+            written = Path(folder) / path.name
+            written.write_bytes(content)
+            os.replace(written, path)
+
+
+def _manifest(plan: Any) -> dict[str, Any]:
+    """What decides the results of a sweep, by name."""
+    settings = hashlib.sha256()
+    for group in plan.groups:
+        settings.update(repr((group.numbers, group.structure)).encode())
+        settings.update(repr(group.population_size).encode())
+        for leaf in (*group.varying, *group.fixed):
+            settings.update(b"-" if leaf is None else np.asarray(leaf, float).tobytes())
+    return {
+        "settings": settings.hexdigest(),
+        "num_settings": len(plan.settings),
+        "num_seeds": plan.num_seeds,
+        "key": report.plain(jax.random.key_data(plan.key)),
+        "mode": plan.mode,
+        "batch_size": plan.batch_size,
+        "keep": list(plan.keep),
+        "versions": {name: metadata.version(name) for name in ("diffevo-jax", "jax")},
+        "backend": jax.default_backend(),
+    }

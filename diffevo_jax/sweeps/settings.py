@@ -1,0 +1,237 @@
+"""What a sweep runs: settings, and groups of them that one program can run."""
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from diffevo_jax import paths, pytree
+from diffevo_jax.base import Problem, PyTree, Strategy
+from diffevo_jax.checks import check_run
+
+#: An axis: values, or labels and values; of several fields together, tuples of values.
+Axes = Mapping[str | tuple[str, ...], Sequence[Any] | Mapping[str, Any]]
+
+
+class Setting(NamedTuple):
+    """One point of a sweep.
+
+    Attributes:
+        values: what is swept, by name: a number, or a label.
+        strategy: with the values in place.
+        problem: with the values in place.
+        population_size: N.
+    """
+
+    values: dict[str, Any]
+    strategy: Strategy
+    problem: Problem
+    population_size: int
+
+
+class Group(NamedTuple):
+    """Settings that differ in numbers only: one program runs them all.
+
+    Attributes:
+        numbers: which settings they are, in the order of the sweep.
+        varying: leaves of strategy and problem that differ, ``(K, ...)`` each; None for
+            those that do not.
+        fixed: leaves that are equal in all; None for those that vary.
+        structure: of the pair of strategy and problem.
+        population_size: N.
+        num_generations: of the strategy.
+    """
+
+    numbers: list[int]
+    varying: tuple[np.ndarray | None, ...]
+    fixed: tuple[Any, ...]
+    structure: Any
+    population_size: int
+    num_generations: int
+
+
+def settings_of(
+    strategy: Strategy,
+    problem: Problem,
+    population_size: int | None,
+    axes: Axes | None,
+) -> list[Setting]:
+    """All settings of a sweep; see :func:`diffevo_jax.sweep`.
+
+    Raises:
+        ValueError: an axis names no field, is empty, or lengths do not match.
+    """
+    whole = _Whole(strategy, _written_out(problem, axes or {}), population_size)
+    rows: list[list[dict[str, Any]]] = [_zipped(whole)]
+    for name, values in (axes or {}).items():
+        rows.append(_axis(whole, name, values))
+    found = []
+    for parts in itertools.product(*rows):
+        labels, changed = {}, whole
+        for part in parts:
+            for path, (label, value) in part.items():
+                if path in labels:
+                    raise ValueError(f"axes: {path!r} is swept twice")
+                labels[path] = label
+                changed = paths.put(changed, path, value)
+        found.append(Setting(labels, *vars(changed).values()))
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class _Whole:
+    """What paths start from; a path without a first word means the strategy."""
+
+    strategy: Strategy
+    problem: Problem
+    population_size: int | None
+
+
+def _full(whole: _Whole, path: str) -> str:
+    """A path from the whole; raise if there is no such field."""
+    if path == "population_size":
+        return path
+    head, _, rest = path.partition(".")
+    if head in ("problem", "strategy"):
+        full = path
+        if rest:
+            _find(getattr(whole, head), rest)
+    else:
+        full = f"strategy.{path}"
+        _find(whole.strategy, path)
+    return full
+
+
+def _find(component: Any, path: str) -> None:
+    try:
+        paths.get(component, path)
+    except ValueError as error:
+        raise ValueError(f"axes: {error}") from None
+
+
+def _zipped(whole: _Whole) -> list[dict[str, Any]]:
+    """Rows of the leaves that have an axis of their own, which go together."""
+    found = paths.swept(whole)
+    if len(set(found.values())) > 1:
+        lengths = ", ".join(f"{_short(name)} {count}" for name, count in found.items())
+        raise ValueError(f"swept fields: got lengths {lengths}, want equal ones")
+    count = next(iter(found.values()), 1)
+    columns = {name: np.asarray(paths.get(whole, name)) for name in found}
+    rows = []
+    for number in range(count):
+        row = {}
+        for name, column in columns.items():
+            # A leaf with axes of its own has no one number that could be its label.
+            label = float(column[number]) if column.ndim == 1 else number
+            row[name] = (label, column[number])
+        rows.append(row)
+    return rows
+
+
+def _axis(whole: _Whole, name: str | tuple[str, ...], values: Any) -> list[dict[str, Any]]:
+    fields = name if isinstance(name, tuple) else (name,)
+    full = [_full(whole, field) for field in fields]
+    if isinstance(values, str) or not hasattr(values, "__len__") or not len(values):
+        raise ValueError(f"axes: {name!r}: got {values!r}, want a sequence of values")
+    labels = list(values) if isinstance(values, Mapping) else [None] * len(values)
+    items = values.values() if isinstance(values, Mapping) else values
+    rows = []
+    for label, item in zip(labels, items, strict=True):
+        parts = item if isinstance(name, tuple) else (item,)
+        if not isinstance(parts, Sequence) or len(parts) != len(full):
+            raise ValueError(
+                f"axes: {name!r}: got {item!r}, want {len(full)} values, one for each field"
+            )
+        rows.append(
+            {
+                path: (_label(part) if label is None else label, part)
+                for path, part in zip(full, parts, strict=True)
+            }
+        )
+    return rows
+
+
+def _label(value: Any) -> Any:
+    """How a value stands in the table."""
+    if isinstance(value, bool | str) or value is None:
+        return str(value)
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating) or (np.ndim(value) == 0 and _is_array(value)):
+        return float(value)
+    return getattr(value, "__name__", None) or repr(value)
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray | jax.Array)
+
+
+def _short(path: str) -> str:
+    """A path as a user writes it."""
+    return path.removeprefix("strategy.")
+
+
+def _written_out(problem: Any, axes: Axes) -> Any:
+    """A problem whose environment has its parameters, if one of them is swept."""
+    flat = [
+        path for name in axes for path in (name if isinstance(name, tuple) else (name,))
+    ]
+    wanted = any(path.startswith("problem.env_params.") for path in flat)
+    if wanted and hasattr(problem, "with_env_params"):
+        return problem.with_env_params()
+    return problem
+
+
+def check_settings(key: jax.Array, settings: Sequence[Setting]) -> None:
+    """Raise the first thing that is wrong with a setting, and say with which.
+
+    Raises:
+        ValueError: a number is out of range, or a count is wrong.
+        TypeError: a value has the wrong type.
+    """
+    checked: set[Any] = set()
+    for number, (values, strategy, problem, size) in enumerate(settings):
+        seen = (jax.tree.structure((strategy, problem)), size, *values.values())
+        if seen in checked:
+            continue
+        checked.add(seen)
+        try:
+            check_run(key, strategy, problem, size, None, ())
+        except (TypeError, ValueError) as error:
+            named = ", ".join(f"{_short(name)}={value}" for name, value in values.items())
+            where = f"setting {number} ({named}): " if named else ""
+            raise type(error)(f"{where}{error}") from error
+
+
+def grouped(settings: Sequence[Setting]) -> list[Group]:
+    """Groups in the order of their first settings."""
+    members: dict[Any, list[int]] = {}
+    leaves_of, structures = [], []
+    for number, setting in enumerate(settings):
+        leaves, structure = jax.tree.flatten((setting.strategy, setting.problem))
+        leaves_of.append([np.asarray(leaf) for leaf in leaves])
+        structures.append(structure)
+        shapes = tuple(leaf.shape for leaf in leaves_of[-1])
+        members.setdefault((structure, shapes, setting.population_size), []).append(number)
+    found = []
+    for (structure, _, size), numbers in members.items():
+        columns = zip(*(leaves_of[number] for number in numbers), strict=True)
+        varying, fixed = [], []
+        for column in columns:
+            same = all(np.array_equal(leaf, column[0]) for leaf in column)
+            varying.append(None if same else np.stack(column))
+            fixed.append(column[0] if same else None)
+        length = settings[numbers[0]].strategy.num_generations
+        group = Group(numbers, tuple(varying), tuple(fixed), structure, size, length)
+        found.append(group)
+    return found
+
+
+def assemble(structure: Any, leaves: Sequence[Any]) -> tuple[Strategy, Problem]:
+    """The pair of strategy and problem, of strong numbers."""
+    pair: PyTree = jax.tree.unflatten(structure, leaves)
+    strategy, problem = pair
+    return pytree.strong(strategy), pytree.strong(problem)

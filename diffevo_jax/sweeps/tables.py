@@ -1,0 +1,211 @@
+"""Labelled results of sweeps: an xarray Dataset, on disk, as a tidy table, its best row."""
+
+import dataclasses
+import math
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diffevo_jax.base import Info
+from diffevo_jax.sweeps.batches import KEEPABLE
+
+_MISSING = "install diffevo-jax[sweep]"
+
+
+def xarray() -> Any:
+    """The package, which is imported when a sweep is made and not before."""
+    try:
+        import xarray
+    except ImportError as error:
+        raise ImportError(f"sweeps need xarray: {_MISSING}") from error
+    return xarray
+
+
+class Rows:
+    """Results of all runs on the host, filled batch by batch.
+
+    Args:
+        num_settings: S.
+        num_seeds: R.
+        num_generations: of the longest run.
+    """
+
+    def __init__(self, num_settings: int, num_seeds: int, num_generations: int) -> None:
+        self.shape = (num_settings, num_seeds)
+        self.history = {
+            field.name: np.full((*self.shape, num_generations), np.nan, np.float32)
+            for field in dataclasses.fields(Info)
+        }
+        self.best = np.full(self.shape, np.nan, np.float32)
+        self.final = np.full(self.shape, np.nan, np.float32)
+        self.known = np.zeros(self.shape, bool)
+        self.evaluations = np.zeros(num_settings, np.int64)
+        self.kept: dict[str, np.ndarray] = {}
+
+    def put(
+        self, setting: np.ndarray, seed: np.ndarray, outcome: Mapping[str, np.ndarray]
+    ) -> None:
+        """Store runs: flat arrays with a leading axis of runs, as :func:`flat` makes."""
+        count = len(setting)
+        for name, values in outcome.items():
+            kind, _, rest = name.partition("/")
+            values = values[:count]
+            if kind == "history":
+                self.history[rest][setting, seed, : values.shape[1]] = values
+            elif kind == "kept":
+                self._keep(rest, setting, seed, values)
+        self.best[setting, seed] = outcome["best"][:count]
+        self.final[setting, seed] = outcome["history/mean_fitness"][:count, -1]
+        self.known[setting, seed] = True
+
+    def _keep(
+        self, name: str, setting: np.ndarray, seed: np.ndarray, values: np.ndarray
+    ) -> None:
+        shape = (*self.shape, *values.shape[1:])
+        rows = self.kept.setdefault(name, np.full(shape, np.nan, np.float32))
+        if rows.shape != shape:
+            raise ValueError(
+                f"keep: {name!r} has shapes {rows.shape[2:]} and {values.shape[1:]}, "
+                "want one shape for all settings"
+            )
+        rows[setting, seed] = values
+
+    def dataset(self, values: Sequence[dict[str, Any]]) -> Any:
+        """An ``xarray.Dataset`` with the dimensions setting, seed and generation.
+
+        Args:
+            values: what is swept, of every setting.
+        """
+        dims = ("setting", "seed")
+        finite = np.isfinite(self.final) & np.isfinite(self.best)
+        variables: dict[str, Any] = {
+            "final_mean": (dims, self.final),
+            "final_best": (dims, self.best),
+            "failed": (dims, self.known & ~finite),
+            "missing": (dims, ~self.known),
+            "evaluations": (dims[:1], self.evaluations),
+        }
+        variables |= {
+            name: ((*dims, "generation"), rows) for name, rows in self.history.items()
+        }
+        variables |= {
+            name: ((*dims, *KEEPABLE[name]), rows) for name, rows in self.kept.items()
+        }
+        coordinates: dict[str, Any] = {
+            "setting": np.arange(self.shape[0]),
+            "seed": np.arange(self.shape[1]),
+            "generation": np.arange(self.history["done"].shape[2]),
+        }
+        for name in dict.fromkeys(name for row in values for name in row):
+            column = [row.get(name) for row in values]
+            coordinates[name.removeprefix("strategy.")] = ("setting", _column(column))
+        dataset = xarray().Dataset(variables, coordinates)
+        for name, text in _ABOUT.items():
+            dataset[name].attrs["long_name"] = text
+        return dataset
+
+
+_ABOUT = {
+    "final_mean": "mean fitness of the last population",
+    "final_best": "best fitness of all evaluations",
+    "failed": "the last population or the best is not finite",
+    "missing": "not run yet",
+    "evaluations": "evaluations of a run",
+}
+
+
+def _column(values: Sequence[Any]) -> np.ndarray:
+    if all(isinstance(value, int) for value in values):
+        return np.array(values, np.int64)
+    if all(isinstance(value, int | float) for value in values):
+        return np.array(values, float)
+    return np.array([str(value) for value in values], dtype=object)
+
+
+def save(dataset: Any, path: str | Path) -> None:
+    """Save a sweep: NetCDF (``.nc``), Zarr (``.zarr``), or a tidy Parquet or CSV table.
+
+    NetCDF and Zarr hold everything; ``xarray.open_dataset`` reads them. The tidy table has
+    one row for each setting, seed and generation, or a CSV one for each setting and seed. A
+    file is written whole or not at all.
+
+    Raises:
+        ValueError: the ending is none of these.
+        ImportError: the package for it is missing.
+    """
+    path = Path(path)
+    if path.suffix not in _WRITERS:
+        raise ValueError(f"path: got {path}, want an ending among {', '.join(_WRITERS)}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if path.suffix == ".zarr":
+            dataset.to_zarr(path, mode="w", consolidated=False)
+            return
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            written = Path(folder) / path.name
+            _WRITERS[path.suffix](dataset, written)
+            os.replace(written, path)
+    except (ImportError, ModuleNotFoundError) as error:
+        raise ImportError(f"{path.name}: {_MISSING} ({error})") from error
+
+
+def tidy(dataset: Any, *, generations: bool = True) -> Any:
+    """A pandas table with a row for each setting, seed and generation.
+
+    Args:
+        dataset: of :func:`diffevo_jax.sweep`.
+        generations: False leaves the history out: a row for each setting and seed.
+    """
+    kept = [name for name in dataset.data_vars if name in KEEPABLE]
+    dataset = dataset.drop_vars(kept)
+    if not generations:
+        dataset = dataset.drop_dims("generation")
+    return dataset.to_dataframe().reset_index()
+
+
+_WRITERS: dict[str, Any] = {
+    ".nc": lambda dataset, path: dataset.to_netcdf(path, engine="h5netcdf"),
+    ".zarr": None,
+    ".parquet": lambda dataset, path: tidy(dataset).to_parquet(path, index=False),
+    ".csv": lambda dataset, path: tidy(dataset, generations=False).to_csv(
+        path, index=False
+    ),
+}
+
+
+def best_setting(dataset: Any, by: str = "final_mean") -> int:
+    """Number of the setting with the best mean over seeds; a failed run is the worst.
+
+    Raises:
+        ValueError: no setting is without failed and missing runs.
+    """
+    scores = np.asarray(dataset[by], float)
+    broken = np.asarray(dataset["failed"] | dataset["missing"])
+    means = np.where(
+        broken.any(axis=1), -np.inf, np.where(broken, 0.0, scores).mean(axis=1)
+    )
+    if not np.isfinite(means).any():
+        raise ValueError("best setting: got failed or missing runs in every setting")
+    return int(np.argmax(means))
+
+
+def interval(values: Any, level: float = 0.95) -> tuple[float, float, float]:
+    """Mean and confidence interval of the mean, by Student's t; (R,) with R >= 2."""
+    from scipy.stats import t
+
+    values = np.asarray(values, float)
+    error = float(values.std(ddof=1)) / math.sqrt(len(values))
+    half = error * float(t.ppf(0.5 + level / 2, len(values) - 1))
+    mean = float(values.mean())
+    return mean, mean - half, mean + half
+
+
+def flat(outcome: Any) -> dict[str, np.ndarray]:
+    """An outcome as named arrays on the host."""
+    arrays = {f"history/{name}": value for name, value in vars(outcome.history).items()}
+    arrays |= {f"kept/{name}": value for name, value in outcome.kept.items()}
+    return {name: np.asarray(v) for name, v in (arrays | {"best": outcome.best}).items()}

@@ -1,0 +1,163 @@
+"""evosax both ways: equal results on the same keys, the promises, and evosax's API."""
+
+import evosax.algorithms
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from evosax.problems import BBOBProblem
+
+import diffevo_jax as de
+from diffevo_jax.interop import evosax as bridge
+
+KEY = jax.random.key(0)
+N, D, GENERATIONS = 8, 3, 4
+PROBLEM = de.problems.Function(lambda x: -((x - 0.5) ** 2).sum(), dim=D)
+QUICK = ("CMA_ES", "Open_ES", "SimpleGA")
+
+
+def make(name):
+    """An evosax algorithm for N solutions of D numbers."""
+    options = {}
+    if name == "RandomSearch":
+        options["sampling_fn"] = lambda key: jax.random.normal(key, (D,))
+    if name.startswith("SV_"):
+        options["num_populations"] = 2
+    size = N // options.get("num_populations", 1)
+    cls = evosax.algorithms.algorithms[name]
+    return cls(population_size=size, solution=jnp.zeros(D), **options)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+        for name in evosax.algorithms.algorithms
+    ],
+)
+def test_every_algorithm_runs_and_keeps_its_best(name):
+    strategy = bridge.from_algorithm(make(name), GENERATIONS)
+    result = de.evolve(KEY, strategy, PROBLEM, population_size=N, record=("fitness",))
+    assert bool(result.state.done)
+    assert float(result.best_fitness) == float(result.recorded["fitness"].max())
+
+
+@pytest.mark.parametrize("name", ["CMA_ES", "SimpleGA"])
+def test_a_run_is_that_of_evosax_on_the_same_keys(name):
+    algorithm = make(name)
+    params = algorithm.default_params
+    strategy = bridge.from_algorithm(algorithm, GENERATIONS)
+    result = de.evolve(KEY, strategy, PROBLEM, population_size=N, record=("population",))
+    cost = jax.vmap(lambda x: ((x - 0.5) ** 2).sum())
+    population = result.recorded["population"][0]
+    if name == "CMA_ES":
+        key = de.setup_keys(KEY)[2]
+        state = algorithm.init(key, population.mean(axis=0), params)
+    else:
+        key = de.generation_keys(KEY, 0)[2]
+        state = algorithm.init(key, population, cost(population), params)
+    for generation in range(1, GENERATIONS):
+        key_ask, _, key_tell = de.generation_keys(KEY, generation)
+        population, state = algorithm.ask(key_ask, state, params)
+        state, _ = algorithm.tell(key_tell, population, cost(population), state, params)
+        # Two programs of the same operations.
+        np.testing.assert_allclose(
+            result.recorded["population"][generation], population, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("bad", [jnp.nan, jnp.inf, -jnp.inf])
+def test_a_failure_counts_as_the_worst_and_poisons_nothing(bad):
+    strategy = bridge.from_algorithm(make("SimpleGA"), GENERATIONS)
+    population = PROBLEM.space.sample(KEY, N)
+    fitness = jnp.arange(1.0, N + 1)
+    told = []
+    for value in (bad, 2.0):  # 2 is the lowest of the others
+        state = strategy.init(KEY, population)
+        state, _ = strategy.tell(KEY, state, population, fitness.at[0].set(value))
+        told.append(state)
+    same = jax.tree.map(np.array_equal, told[0].inner, told[1].inner)
+    assert all(jax.tree.leaves(same))
+
+
+def test_if_all_fail_the_same_individuals_are_asked_for_again():
+    strategy = bridge.from_algorithm(make("Open_ES"), GENERATIONS)
+    population = PROBLEM.space.sample(KEY, N)
+    state = strategy.init(KEY, population)
+    state, _ = strategy.tell(KEY, state, population, jnp.ones(N))
+    candidates, state = strategy.ask(KEY, state)
+    state, info = strategy.tell(KEY, state, candidates, jnp.full(N, jnp.nan))
+    again, _ = strategy.ask(jax.random.key(5), state)
+    np.testing.assert_array_equal(candidates, again)
+    assert int(info.num_failed) == N
+
+
+def test_a_population_of_another_shape_is_an_error():
+    strategy = bridge.from_algorithm(make("Open_ES"), GENERATIONS)
+    with pytest.raises(ValueError, match=r"want \(8, 3\) for this Open_ES"):
+        de.evolve(KEY, strategy, PROBLEM, population_size=N + 2)
+
+
+# Our strategies in evosax.
+
+
+def test_our_strategy_there_is_our_strategy_here():
+    strategy = de.DiffusionEvolution(GENERATIONS)
+    algorithm = bridge.Algorithm(N, jnp.zeros(D), strategy, scale=2.0)
+    params = algorithm.default_params
+    cost = jax.vmap(lambda x: ((x - 0.5) ** 2).sum())
+    points = jax.random.normal(KEY, (N, D))
+    theirs = algorithm.init(KEY, 2 * points, cost(2 * points), params)
+    key_init, key_tell = jax.random.split(KEY)
+    ours = strategy.init(key_init, points)
+    ours, _ = strategy.tell(key_tell, ours, points, -cost(2 * points))
+    for generation in range(1, GENERATIONS):
+        key_ask, _, key_tell = de.generation_keys(KEY, generation)
+        candidates, ours = strategy.ask(key_ask, ours)
+        population, theirs = algorithm.ask(key_ask, theirs, params)
+        # Two programs of the same operations.
+        np.testing.assert_allclose(population, 2 * candidates, atol=1e-4)
+        ours, _ = strategy.tell(key_tell, ours, candidates, -cost(2 * candidates))
+        theirs, metrics = algorithm.tell(
+            key_tell, population, cost(population), theirs, params
+        )
+    np.testing.assert_allclose(metrics["best_fitness"], -ours.best_fitness, atol=1e-5)
+
+
+def test_solutions_may_be_pytrees():
+    solution = {"w": jnp.zeros((2, 2)), "b": jnp.zeros(2)}
+    algorithm = bridge.DiffusionEvolution(N, solution, num_generations=GENERATIONS)
+    population = jax.tree.map(lambda leaf: jnp.ones((N, *leaf.shape)), solution)
+    params = algorithm.default_params
+    state = algorithm.init(KEY, population, jnp.arange(float(N)), params)
+    asked, _ = algorithm.ask(KEY, state, params)
+    assert jax.tree.map(jnp.shape, asked) == {"w": (N, 2, 2), "b": (N, 2)}
+
+
+def test_parameters_change_under_both_names():
+    params = bridge.DiffusionEvolution(N, jnp.zeros(D), 5).default_params
+    assert params.replace(std_m=0.25).strategy.sampler.eta == 0.25
+    assert params.replace(**{"sampler.eta": 0.25}).std_m == 0.25
+    assert params.replace(scale_factor=3.0).scale == 3.0
+    with pytest.raises(ValueError, match=r"closest: strategy\.sampler\.eta"):
+        params.replace(**{"sampler.etta": 0.25})
+
+
+def test_its_fitness_mapping_is_a_shaping():
+    mapping = evosax.algorithms.population_based.diffusion_evolution.fitness_mapping_energy
+    shaping = bridge.DiffusionEvolution(
+        N, jnp.zeros(D), 5, fitness_mapping=mapping
+    ).default_params.strategy.shaping
+    fitness = jnp.array([0.0, 1.0, 3.0])
+    weights = shaping.log_weight(fitness)
+    np.testing.assert_allclose(weights - weights[-1], fitness - 3.0, atol=1e-5)
+
+
+def test_a_problem_of_evosax_has_its_bounds_and_the_other_sign():
+    theirs = BBOBProblem("rastrigin", num_dims=2)
+    problem = bridge.from_problem(theirs)
+    solutions = problem.space.decode(10 * problem.space.sample(KEY, N))
+    assert float(jnp.abs(solutions).max()) <= 5.0
+    evaluation, _ = problem.evaluate(KEY, problem.init(KEY), solutions)
+    cost, _, _ = theirs.eval(KEY, solutions, theirs.init(KEY))
+    np.testing.assert_allclose(evaluation.fitness, -cost, rtol=1e-6)

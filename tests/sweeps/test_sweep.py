@@ -1,0 +1,222 @@
+"""Sweeps: settings, seeds, groups, and the promises of one program."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray
+from jax._src import test_util  # counts compilations
+
+import diffevo_jax as de
+
+KEY = jax.random.key(0)
+PROBLEM = de.problems.Landscape("beale")
+STRATEGY = de.DiffusionEvolution(3)
+N = 8
+TEMPERATURES = [0.1, 0.3, 1.0]
+
+
+def sweep(strategy=STRATEGY, **options):
+    options = {"population_size": N, "num_seeds": 2} | options
+    return de.sweep(KEY, strategy, PROBLEM, **options)
+
+
+@pytest.fixture(scope="module")
+def result():
+    """Three temperatures, two seeds, with populations."""
+    axes = {"shaping.temperature": TEMPERATURES}
+    return sweep(axes=axes, keep=("population", "fitness", "best_solution"))
+
+
+def test_every_run_is_that_of_evolve(result):
+    for number, temperature in enumerate(TEMPERATURES):
+        strategy = de.replace(STRATEGY, shaping=de.shaping.Standardized(temperature))
+        key = jax.random.fold_in(KEY, 1)
+        alone = de.evolve(key, strategy, PROBLEM, population_size=N)
+        found = result.isel(setting=number, seed=1)
+        # Rounding of another program, grown over three generations.
+        np.testing.assert_allclose(found.population, alone.population, atol=1e-4)
+        np.testing.assert_allclose(found.final_best, alone.best_fitness, atol=1e-4)
+
+
+def test_dimensions_and_coordinates_have_names(result):
+    assert result.mean_fitness.dims == ("setting", "seed", "generation")
+    assert result.population.shape == (3, 2, N, 2)
+    np.testing.assert_allclose(result["shaping.temperature"], TEMPERATURES)
+    assert result.evaluations.values.tolist() == [3 * N] * 3
+    assert not result.failed.any()
+    assert not result.missing.any()
+
+
+def test_final_mean_is_of_the_last_population(result):
+    np.testing.assert_allclose(result.final_mean, result.fitness.mean("individual"), 1e-5)
+    np.testing.assert_array_equal(result.final_mean, result.mean_fitness[..., -1])
+
+
+def test_swept_leaves_go_together_and_axes_multiply():
+    strategy = de.replace(
+        STRATEGY,
+        sampler=de.samplers.DDIM(jnp.array([0.0, 1.0])),
+        kernel=de.kernels.Tempered(jnp.array([1.0, 2.0])),
+    )
+    swept = sweep(strategy, axes={"shaping.temperature": TEMPERATURES})
+    assert swept.sizes["setting"] == 6
+    assert swept["sampler.eta"].values.tolist() == [0, 0, 0, 1, 1, 1]
+    assert swept["kernel.dimension"].values.tolist() == [1, 1, 1, 2, 2, 2]
+
+
+def test_fields_of_one_axis_go_together():
+    axes = {("shaping.temperature", "sampler.eta"): [(0.1, 0.0), (0.5, 1.0)]}
+    swept = sweep(axes=axes)
+    np.testing.assert_allclose(swept["shaping.temperature"], [0.1, 0.5])
+    assert swept["sampler.eta"].values.tolist() == [0.0, 1.0]
+
+
+def test_structure_can_be_swept():
+    values = [(de.kernels.Gaussian(), 1), (de.kernels.RandomProjection(1), 3)]
+    swept = sweep(axes={("kernel", "num_generations"): values})
+    assert swept.kernel.values.tolist() == [
+        "Gaussian(kappa=1.0)",
+        "RandomProjection(dim=1)",
+    ]
+    assert swept.sizes["generation"] == 3
+    short = swept.isel(setting=0)
+    assert np.isnan(short.mean_fitness[:, 1:]).all()
+    np.testing.assert_array_equal(short.final_mean, short.mean_fitness[:, 0])
+    assert swept.evaluations.values.tolist() == [8, 24]
+
+
+def test_many_settings_and_seeds_compile_once():
+    axes = {"shaping.temperature": np.linspace(0.1, 1.0, 64)}
+    with test_util.count_jit_compilation_cache_miss() as count:
+        swept = sweep(axes=axes, num_seeds=32, batch_size=64)
+    assert swept.final_mean.shape == (64, 32)
+    program = count()
+    with test_util.count_jit_compilation_cache_miss() as count:
+        sweep(axes={"shaping.temperature": [0.1, 0.2]}, num_seeds=1, batch_size=64)
+    # What is compiled beside the program of the runs does not grow with them.
+    assert program <= count() + 1
+
+
+@pytest.mark.parametrize("num_seeds", [1, 3])
+def test_in_map_mode_a_run_has_the_same_bits_alone(num_seeds):
+    many = sweep(
+        axes={"shaping.temperature": TEMPERATURES}, num_seeds=num_seeds, mode="map"
+    )
+    alone = sweep(axes={"shaping.temperature": [0.3]}, num_seeds=1, mode="map")
+    np.testing.assert_array_equal(many.mean_fitness[1, 0], alone.mean_fitness[0, 0])
+
+
+def test_batches_do_not_matter():
+    axes = {"shaping.temperature": TEMPERATURES}
+    whole, parts = sweep(axes=axes), sweep(axes=axes, batch_size=4)
+    np.testing.assert_allclose(whole.final_mean, parts.final_mean, atol=1e-4)
+
+
+def test_a_run_that_fails_is_flagged_and_the_others_go_on():
+    sound = de.problems.Function(lambda x: x[0], dim=2)
+    failing = de.problems.Function(lambda x: jnp.nan * x[0], dim=2)
+    axes = {"problem": {"sound": sound, "failing": failing}}
+    swept = sweep(axes=axes)
+    assert swept.failed.values.tolist() == [[False, False], [True, True]]
+    assert de.sweeps.best_setting(swept) == 0
+
+
+def test_the_best_is_confirmed_on_fresh_seeds():
+    swept = sweep(axes={"shaping.temperature": TEMPERATURES}, confirm=8)
+    attrs = swept.attrs
+    assert attrs["best_setting"] == int(np.argmax(swept.final_mean.mean("seed").values))
+    assert attrs["confirmed_low"] < attrs["confirmed_mean"] < attrs["confirmed_high"]
+    used = swept.final_mean.isel(setting=attrs["best_setting"]).mean()
+    assert attrs["confirmed_mean"] != float(used)
+
+
+def test_the_interval_is_that_of_student():
+    mean, low, high = de.sweeps.interval([1.0, 2.0, 3.0])
+    # t of 0.975 with 2 degrees of freedom is 4.3027.
+    assert (mean, round(low, 3), round(high, 3)) == (2.0, -0.484, 4.484)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"axes": {"shaping.temprature": [1.0]}}, "closest: shaping.temperature"),
+        ({"axes": {"problem.sclae": [1.0]}}, "closest: scale"),
+        ({"axes": {"sampler.eta": []}}, "want a sequence"),
+        ({"axes": {"sampler.eta": [2.0]}}, "setting 0 .*want a number >= 0"),
+        ({"axes": {("sampler.eta", "kernel.dimension"): [(1.0,)]}}, "want 2 values"),
+        ({"shard": (2, 2)}, "want \\(i, n\\)"),
+        ({"mode": "pmap"}, "want one of"),
+        ({"keep": ("populations",)}, "want names among"),
+        ({"num_seeds": 0}, "num_seeds: got 0"),
+        ({"population_size": None}, "population_size"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(options, message):
+    with pytest.raises((ValueError, TypeError), match=message) as caught:
+        sweep(**options)
+    assert "\n" not in str(caught.value)
+
+
+def test_swept_fields_of_different_lengths_are_an_error():
+    strategy = de.replace(
+        STRATEGY,
+        sampler=de.samplers.DDIM(jnp.zeros(2)),
+        kernel=de.kernels.Tempered(jnp.ones(3)),
+    )
+    with pytest.raises(ValueError, match=r"sampler.eta 2|kernel.dimension 3"):
+        sweep(strategy)
+
+
+# On disk.
+
+
+def test_a_stopped_sweep_goes_on_and_shards_end_in_the_same_table(tmp_path):
+    axes = {"shaping.temperature": TEMPERATURES}
+    whole = sweep(axes=axes, folder=tmp_path / "whole", batch_size=2)
+    first = sweep(axes=axes, folder=tmp_path / "shards", batch_size=2, shard=(0, 2))
+    assert first.missing.values.sum() == 2
+    (tmp_path / "shards" / "batch-000000.npz").unlink()  # as if it had been stopped
+    sweep(axes=axes, folder=tmp_path / "shards", batch_size=2, shard=(0, 2))
+    both = sweep(axes=axes, folder=tmp_path / "shards", batch_size=2, shard=(1, 2))
+    xarray.testing.assert_identical(whole, both)
+
+
+def test_a_folder_holds_one_sweep(tmp_path):
+    sweep(folder=tmp_path)
+    with pytest.raises(ValueError, match="holds another sweep: other num_seeds"):
+        sweep(folder=tmp_path, num_seeds=3)
+
+
+def test_a_damaged_batch_is_named(tmp_path):
+    sweep(folder=tmp_path)
+    file = tmp_path / "batch-000000.npz"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 255
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"batch-000000.npz is damaged"):
+        sweep(folder=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["sweep.nc", "sweep.zarr"])
+def test_saved_and_opened_it_is_the_same(result, tmp_path, name):
+    de.sweeps.save(result, tmp_path / name)
+    engine = "h5netcdf" if name.endswith("nc") else "zarr"
+    options = {} if engine == "h5netcdf" else {"consolidated": False}
+    with xarray.open_dataset(tmp_path / name, engine=engine, **options) as opened:
+        np.testing.assert_array_equal(opened.mean_fitness, result.mean_fitness)
+        assert dict(opened.sizes) == dict(result.sizes)
+
+
+def test_the_tidy_table_has_a_row_for_each_generation(result, tmp_path):
+    import pandas
+
+    de.sweeps.save(result, tmp_path / "sweep.parquet")
+    table = pandas.read_parquet(tmp_path / "sweep.parquet")
+    assert len(table) == 3 * 2 * 3
+    assert {"setting", "seed", "generation", "shaping.temperature"} <= set(table)
+
+
+def test_an_unknown_ending_is_an_error(result, tmp_path):
+    with pytest.raises(ValueError, match=r"want an ending among \.nc"):
+        de.sweeps.save(result, tmp_path / "sweep.xyz")

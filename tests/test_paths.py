@@ -1,0 +1,51 @@
+"""Fields by name."""
+
+import jax.numpy as jnp
+import pytest
+
+import diffevo_jax as de
+from diffevo_jax import paths
+
+STRATEGY = de.DiffusionEvolution(5)
+
+
+def test_a_path_goes_through_components():
+    assert paths.get(STRATEGY, "sampler.eta") == 1.0
+
+
+def test_put_changes_one_field_and_no_other():
+    changed = paths.put(STRATEGY, "shaping.temperature", 0.7)
+    assert changed.shaping.temperature == 0.7
+    assert de.equal(paths.put(changed, "shaping", STRATEGY.shaping), STRATEGY)
+
+
+def test_it_goes_through_parameters_of_an_environment():
+    problem = de.problems.Control("CartPole-v1").with_env_params()
+    assert paths.put(problem, "env_params.gravity", 3.0).env_params.gravity == 3.0
+
+
+@pytest.mark.parametrize(
+    ("path", "closest"),
+    [
+        ("shaping.temprature", "shaping.temperature"),
+        ("temperature", "shaping.temperature"),
+        ("sampler.eta.x", None),
+        ("kernl", "kernel"),
+    ],
+)
+def test_an_unknown_path_names_the_closest(path, closest):
+    with pytest.raises(ValueError, match="has no field") as caught:
+        paths.get(STRATEGY, path)
+    if closest is not None:
+        assert f"closest: {closest}" in str(caught.value)
+
+
+def test_a_field_with_one_more_axis_is_swept():
+    strategy = de.replace(STRATEGY, kernel=de.kernels.Tempered(jnp.ones(7)))
+    assert paths.swept(strategy) == {"kernel.dimension": 7}
+    assert paths.swept(STRATEGY) == {}
+
+
+def test_levels_of_a_grid_have_a_natural_axis():
+    levels = de.noise.Levels(jnp.array([3.0, 2.0, 1.0, 0.5, 0.1]))
+    assert paths.swept(de.replace(STRATEGY, grid=levels)) == {}
