@@ -89,8 +89,14 @@ class Store:
             for key, row in zip(group, scores, strict=True):
                 self.rows[key] = [round(float(score), 5) for score in row]
                 print(f"{row.mean():8.4f}  {key}", flush=True)
-            content = {"provenance": provenance(), "rows": self.rows}
-            self.path.write_text(json.dumps(content, indent=0) + "\n")
+            self.write()
+
+    def write(self) -> None:
+        """Store all rows, one a line."""
+        pairs = [f"{json.dumps(k)}: {json.dumps(row)}" for k, row in self.rows.items()]
+        rows = "{\n" + ",\n".join(pairs) + "\n}"
+        head = json.dumps(provenance())
+        self.path.write_text(f'{{"provenance": {head},\n"rows": {rows}}}\n')
 
     def key(self, setting: Setting, task: str, stage: str) -> str:
         """Name of a measurement."""
