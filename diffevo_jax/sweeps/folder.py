@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import tempfile
 from importlib import metadata
 from pathlib import Path
@@ -81,7 +82,9 @@ def _manifest(plan: Any) -> dict[str, Any]:
     """What decides the results of a sweep, by name."""
     settings = hashlib.sha256()
     for group in plan.groups:
-        settings.update(repr((group.numbers, group.structure)).encode())
+        # Without addresses of functions, which differ from process to process.
+        structure = re.sub(r" at 0x[0-9a-f]+", "", repr(group.structure))
+        settings.update(repr((group.numbers, structure)).encode())
         settings.update(repr(group.population_size).encode())
         for leaf in (*group.varying, *group.fixed):
             settings.update(b"-" if leaf is None else np.asarray(leaf, float).tobytes())
