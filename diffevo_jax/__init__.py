@@ -40,8 +40,10 @@ from diffevo_jax.base import Shaping as Shaping
 from diffevo_jax.base import Strategy as Strategy
 from diffevo_jax.compilation import compiler_options as compiler_options
 from diffevo_jax.compilation import use_cache as use_cache
+from diffevo_jax.divided import evolve_on as evolve_on
 from diffevo_jax.evolve import Result as Result
 from diffevo_jax.evolve import evolve as evolve
+from diffevo_jax.parallel import make_mesh as make_mesh
 from diffevo_jax.parallel import spread as spread
 from diffevo_jax.pytree import equal as equal
 from diffevo_jax.pytree import replace as replace

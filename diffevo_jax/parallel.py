@@ -18,7 +18,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from diffevo_jax import validation
 from diffevo_jax.base import PyTree
 
-_RUNS = "runs"
+#: Names of the axes of a mesh: independent runs, and parts of one population.
+RUNS, POPULATION = "runs", "population"
 
 
 def spread(
@@ -49,7 +50,7 @@ def spread(
         >>> de.spread(evolve)(keys).best_fitness.shape
         (4,)
     """
-    mesh = make_mesh(jax.local_devices() if devices is None else devices)
+    mesh = line(jax.local_devices() if devices is None else devices)
     return jax.jit(lambda *arguments: over_runs(function, mesh, *arguments))
 
 
@@ -86,18 +87,47 @@ def share(runs: int, count: int | None) -> list[jax.Device] | None:
     return devices[:count] if count > 1 else None
 
 
-def make_mesh(devices: Sequence[jax.Device]) -> Mesh:
+def make_mesh(
+    *, runs: int = 1, population: int = 1, devices: Sequence[jax.Device] | None = None
+) -> Mesh:
+    """A mesh for :func:`evolve_on`: devices for runs, times devices for each population.
+
+    Args:
+        runs: devices that share independent runs, >= 1.
+        population: devices that share the population of each run, >= 1.
+        devices: ``runs * population`` of them; None takes the first of all, those of other
+            processes included (``jax.distributed.initialize``).
+
+    Raises:
+        ValueError: a count is wrong, or does not fit the devices.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> dict(de.make_mesh().shape)
+        {'runs': 1, 'population': 1}
+    """
+    validation.check_count("runs", runs)
+    validation.check_count("population", population)
+    wanted, known = runs * population, jax.devices() if devices is None else devices
+    if len(known) < wanted or (devices is not None and len(known) > wanted):
+        raise ValueError(
+            f"mesh: got {runs} x {population} with {len(known)} devices, want {wanted}"
+        )
+    return Mesh(np.array(known[:wanted]).reshape(runs, population), (RUNS, POPULATION))
+
+
+def line(devices: Sequence[jax.Device]) -> Mesh:
     """A mesh of devices with one axis, for runs."""
     if not len(devices):
         raise ValueError("devices: got none, want at least one")
-    return Mesh(np.array(devices), (_RUNS,))
+    return Mesh(np.array(devices), (RUNS,))
 
 
 def as_placed(shapes: PyTree, mesh: Mesh | None) -> PyTree:
     """Shapes of what :func:`over_runs` returns, with where it will be."""
     if mesh is None:
         return shapes
-    sharding = NamedSharding(mesh, PartitionSpec(_RUNS))
+    sharding = NamedSharding(mesh, PartitionSpec(RUNS))
     return jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes
     )
@@ -124,7 +154,7 @@ def in_parts(function: Callable[..., Any], mesh: Mesh, *arguments: Any) -> Any:
                 f"devices: got {mesh.size} for an argument of shape {leaf.shape}, want a "
                 "leading axis of runs that is a multiple of the number of devices"
             )
-    runs = PartitionSpec(_RUNS)
+    runs = PartitionSpec(RUNS)
     return jax.shard_map(
         function, mesh=mesh, in_specs=runs, out_specs=runs, check_vma=False
     )(*arguments)

@@ -64,7 +64,7 @@ def programs(
         record: see :func:`diffevo_jax.evolve`.
         devices: to spread many runs over; None for the default one.
     """
-    mesh = None if devices is None else parallel.make_mesh(devices)
+    mesh = None if devices is None else parallel.line(devices)
     begin, advance = _compiled(jax.default_backend())
     return Programs(
         functools.partial(begin, mesh=mesh, population_size=population_size),

@@ -45,7 +45,6 @@ def environment(env_name: str) -> tuple[Any, Any]:
         ) from error
 
 
-@functools.cache
 def game(env_name: str, scaling: str, max_steps: int) -> Game:
     """The rules of an episode; one object for one set of rules, so that it traces once.
 
@@ -54,6 +53,12 @@ def game(env_name: str, scaling: str, max_steps: int) -> Game:
         scaling: of the observations; see :class:`Control`.
         max_steps: longest episode.
     """
+    # The game holds a traced program, and a trace belongs to the mesh it was made for.
+    return _game(env_name, scaling, max_steps, jax.sharding.get_abstract_mesh())
+
+
+@functools.cache
+def _game(env_name: str, scaling: str, max_steps: int, mesh: Any) -> Game:
     env, defaults = environment(env_name)
 
     def floats(env_params: PyTree, observation: PyTree) -> PyTree:

@@ -46,7 +46,8 @@ def _check_denoiser(name: str, strategy: Any) -> None:
                 f"denoiser={strategy.denoiser!r} has no use for; want denoiser='kernel', "
                 f"or the default {field}"
             )
-    if strategy.attention is not attend and is_row_wise(strategy):
+    whole = getattr(strategy.attention, "attention", strategy.attention)  # if divided
+    if whole is not attend and is_row_wise(strategy):
         parts = [type(part).__name__ for part in (strategy.kernel, strategy.shaping)]
         raise ValueError(
             f"{name}.attention: got {strategy.attention!r}, which does not make the rows "

@@ -138,12 +138,24 @@ def denoise(
         precision=factor,
         floor=strategy.floor,
         support=support,
-        attention=(
-            _rows(strategy, kernel_state, y.shape[1], sigma, evidence, support)
-            if by_rows
-            else strategy.attention
-        ),
+        attention=_attention(strategy, kernel_state, y.shape[1], sigma, evidence, support),
     )
+
+
+def _attention(
+    strategy: Any,
+    kernel_state: PyTree,
+    dim: int,
+    sigma: jax.Array,
+    evidence: Evidence,
+    support: denoisers.Support | None,
+) -> denoisers.Attention:
+    """The strategy's, or that of a row-wise part, divided as the strategy's is."""
+    attention: denoisers.Attention = strategy.attention
+    if not is_row_wise(strategy):
+        return attention
+    rows = _rows(strategy, kernel_state, dim, sigma, evidence, support)
+    return attention.of(rows) if hasattr(attention, "of") else rows
 
 
 def _reweighted(

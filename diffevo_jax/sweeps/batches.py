@@ -143,7 +143,7 @@ def _runs(
         )
         return _outcome(result, keep)
 
-    mesh = parallel.make_mesh(devices) if devices else None
+    mesh = parallel.line(devices) if devices else None
     if mode == "vmap":
         return parallel.over_runs(one, mesh, setting, seed)
     in_turn = functools.partial(_in_turn, one)
