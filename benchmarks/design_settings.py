@@ -67,6 +67,13 @@ PUBLISHED = {
     "control": ("DDIM 1", "cosine", "latent", "Boltzmann 1"),
 }
 PLAIN = {"archive": "none", "archive_correction": "fitness alone", "self_conditioned": "no"}
+#: What was chosen from random combinations and single factors, and lost on Acrobot.
+FIRST_DEFAULT = {
+    "sampler": "2M 1",
+    "grid": "cosine 1e-4",
+    "kernel": "tempered 1",
+    "shaping": "standardized 0.3",
+} | PLAIN
 NUM_RANDOM = 100
 #: Random settings of the same classes.
 VARIANTS = 4
@@ -121,6 +128,30 @@ def one_factor() -> list[tuple[Setting | None, str, str, str]]:
                 if choice != base[factor] and legal(base | {factor: choice}, task):
                     wanted.append((base | {factor: choice}, factor, choice, task))
     return wanted
+
+
+def neighbours() -> list[Setting]:
+    """What a default is chosen among: combinations of what did well."""
+    return [
+        {"sampler": sampler, "grid": "cosine 1e-4", "kernel": kernel, "shaping": shaping}
+        | PLAIN
+        | {"self_conditioned": conditioned}
+        for sampler in ("2M 1", "frozen Heun 1", "DDIM 1")
+        for kernel in ("tempered 1", "tempered 2", "latent", "principal")
+        for conditioned in ("no", "yes")
+        for shaping in ("standardized 0.1", "standardized 0.2", "standardized 0.3")
+        # Between clean estimates a kernel that is not calibrated is nearly flat.
+        if conditioned == "no" or kernel in ("latent", "principal")
+    ]
+
+
+def plain_neighbours() -> list[Setting]:
+    """The simplest of them, of which none loses on Acrobot with five generations."""
+    return [
+        setting
+        for setting in neighbours()
+        if setting["sampler"] == "DDIM 1" and setting["kernel"] == "tempered 1"
+    ]
 
 
 def legal(setting: Setting, task: str) -> bool:

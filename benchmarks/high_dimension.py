@@ -96,8 +96,14 @@ CLAIMS = (
     Claim("two peaks", 8, "perplexity 30, self, local", error=0.01, kept=1.0),
     Claim("two peaks", 32, "perplexity 30, self, local", error=0.06, kept=14 / 16),
 )
-#: Of the figure: by what the neighbourhoods are, and one a setting.
-COLOURS = ("#999999", "#0072B2", "#D55E00")
+#: Of the figure: by the last of these in the name of a setting, and a marker for each.
+COLOURS = {
+    "": "#999999",
+    "default": "#000000",
+    "components": "#009E73",
+    "self": "#0072B2",
+    "local": "#D55E00",
+}
 MARKERS = "xos^dP*vD<>hXp8H"
 #: Strategy, population size. Two peaks, D = 128, self-conditioned, local; of 15 tried.
 TRIED = {
@@ -229,7 +235,7 @@ def draw(rows: list[dict[str, Any]]) -> Figure:
     for axis, dim in zip(axes, DIMS[2:], strict=True):
         for row in (r for r in shown if r["dim"] == dim):
             name = row["setting"]
-            colour = COLOURS[("self" in name) + ("local" in name)]
+            colour = [COLOURS[part] for part in COLOURS if part in name][-1]
             marker = MARKERS[list(SETTINGS).index(name)]
             x, y = row["error"]["mean"], row["kept"] / row["runs"]
             style = {"color": colour, "markersize": 9, "alpha": 0.8, "clip_on": False}

@@ -19,6 +19,15 @@ def test_the_code_of_the_readme_runs(capsys) -> None:
     assert float(names["result"].best_fitness) > -1e-3
 
 
+@pytest.mark.parametrize("name", ["devices"])
+def test_the_code_of_a_page_runs(name) -> None:
+    text = (ROOT / "docs" / f"{name}.md").read_text()
+    names: dict = {}
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(compile(block, f"{name}.md", "exec"), names)
+    assert float(names["result"].best_fitness) > 0.9
+
+
 def test_the_code_of_the_page_on_evosax_runs() -> None:
     text = (ROOT / "docs" / "evosax.md").read_text()
     names: dict = {}

@@ -29,6 +29,18 @@ def update_best(
     )
 
 
+def describe_fitness(fitness: jax.Array) -> dict[str, jax.Array]:
+    """What :class:`diffevo_jax.Info` says of the fitness ``(N,)`` of a generation."""
+    valid = jnp.isfinite(fitness)
+    num_valid = jnp.sum(valid)
+    mean = jnp.sum(jnp.where(valid, fitness / jnp.maximum(num_valid, 1), 0.0))
+    return {
+        "best_fitness": jnp.max(jnp.where(valid, fitness, -jnp.inf)),
+        "mean_fitness": jnp.where(num_valid > 0, mean, -jnp.inf),
+        "num_failed": jnp.sum(~valid, dtype=jnp.int32),
+    }
+
+
 def describe(
     fitness: jax.Array,
     log_weight: jax.Array,
@@ -38,16 +50,11 @@ def describe(
     num_clipped: jax.Array,
 ) -> Info:
     """Scalars about one generation; see :class:`diffevo_jax.Info`."""
-    valid = jnp.isfinite(fitness)
-    num_valid = jnp.sum(valid)
-    mean = jnp.sum(jnp.where(valid, fitness / jnp.maximum(num_valid, 1), 0.0))
     return Info(
-        best_fitness=jnp.max(jnp.where(valid, fitness, -jnp.inf)),
-        mean_fitness=jnp.where(num_valid > 0, mean, -jnp.inf),
+        **describe_fitness(fitness),
         sigma=sigma,
         effective_sample_size=jnp.mean(estimate.effective_sample_size),
         self_weight=jnp.mean(estimate.self_weight),
-        num_failed=jnp.sum(~valid, dtype=jnp.int32),
         num_weightless=jnp.sum(log_weight == -jnp.inf, dtype=jnp.int32),
         num_clipped=num_clipped,
         done=done,

@@ -22,7 +22,7 @@ from diffevo_jax.base import Grid, Info, Kernel, PyTree, Sampler, Shaping
 from diffevo_jax.conditions import Condition
 from diffevo_jax.kernels import Tempered
 from diffevo_jax.pytree import Number
-from diffevo_jax.samplers import DPMSolver2M
+from diffevo_jax.samplers import DDIM
 from diffevo_jax.strategies import posterior
 from diffevo_jax.strategies.bookkeeping import describe, update_best
 from diffevo_jax.strategies.legal import check as check_strategy
@@ -116,7 +116,7 @@ class DiffusionEvolution:
     grid: Grid = dataclasses.field(default_factory=lambda: noise.Cosine(margin=1e-4))
     kernel: Kernel = dataclasses.field(default_factory=lambda: Tempered(dimension=1.0))
     shaping: Shaping = dataclasses.field(default_factory=shapings.Standardized)
-    sampler: Sampler = dataclasses.field(default_factory=lambda: DPMSolver2M(eta=1.0))
+    sampler: Sampler = dataclasses.field(default_factory=DDIM)
     floor: float | None = pytree.static(default=None)
     num_support: int | None = pytree.static(default=None)
     support: str = pytree.static(default="best")

@@ -9,7 +9,7 @@ from evosax.algorithms.population_based.base import PopulationBasedAlgorithm
 
 from diffevo_jax import pytree, validation
 from diffevo_jax.base import Info, PyTree
-from diffevo_jax.strategies.bookkeeping import update_best
+from diffevo_jax.strategies.bookkeeping import describe_fitness, update_best
 
 
 def from_algorithm(
@@ -129,8 +129,7 @@ class EvosaxStrategy:
         sound = jnp.all(jnp.isfinite(candidates), axis=1)
         candidates = jnp.where(sound[:, None], candidates, 0.0)
         fitness = jnp.where(sound, fitness, jnp.nan)
-        valid = jnp.isfinite(fitness)
-        hopeless = ~jnp.any(valid)
+        hopeless = ~jnp.any(jnp.isfinite(fitness))
         best_solution, best_fitness = update_best(state, candidates, fitness)
         told = EvosaxState(
             population=candidates,
@@ -145,7 +144,7 @@ class EvosaxStrategy:
             done=state.generation + 1 >= self.num_generations,
         )
         told = pytree.select(state.done, state, told)
-        return told, _describe(fitness, valid, state.inner, told.done)
+        return told, _describe(fitness, state.inner, told.done)
 
     def _learn(
         self, key: jax.Array, state: EvosaxState, candidates: jax.Array, fitness: jax.Array
@@ -206,17 +205,14 @@ def _like(tree: PyTree, other: PyTree) -> PyTree:
     return jax.tree.map(cast, tree, other)
 
 
-def _describe(fitness: jax.Array, valid: jax.Array, inner: PyTree, done: jax.Array) -> Info:
-    none, num_valid = jnp.full((), jnp.nan, fitness.dtype), jnp.sum(valid)
-    total = jnp.sum(jnp.where(valid, fitness / jnp.maximum(num_valid, 1), 0.0))
+def _describe(fitness: jax.Array, inner: PyTree, done: jax.Array) -> Info:
+    none = jnp.full((), jnp.nan, fitness.dtype)
     sigma = jnp.asarray(getattr(inner, "std", none), fitness.dtype)
     return Info(
-        best_fitness=jnp.max(jnp.where(valid, fitness, -jnp.inf)),
-        mean_fitness=jnp.where(num_valid > 0, total, -jnp.inf),
+        **describe_fitness(fitness),
         sigma=jnp.mean(sigma),
         effective_sample_size=none,
         self_weight=none,
-        num_failed=jnp.sum(~valid, dtype=jnp.int32),
         num_weightless=jnp.zeros((), jnp.int32),
         num_clipped=jnp.zeros((), jnp.int32),
         done=done,
