@@ -1,0 +1,6 @@
+"""``diffevo sweep``."""
+
+
+def sweep(args: list[str]) -> int:
+    """Run."""
+    return 0
