@@ -19,7 +19,7 @@ NAME is a gymnax environment, such as cartpole, or a landscape, such as himmelbl
 Capitals, dashes and the version may be left out. Without flags it runs as published.
 
   diffevo evolve cartpole --seeds 8 --kernel tempered --kernel.dimension 3 --json out.json
-  diffevo sweep cartpole --seeds 8 --axis "shaping.temperature=logspace(-1,1,5)" --out out.nc
+  diffevo sweep cartpole --seeds 8 --axis "sampler.eta=linspace(0,1,5)" --out out.nc
 """
 _COMMANDS = {"evolve": evolve.evolve, "sweep": sweep.sweep}
 

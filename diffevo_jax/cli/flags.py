@@ -119,5 +119,6 @@ def _flags(component: Any) -> Iterator[Any]:
             chosen = parts.kebab(value)
             yield StructFieldSpec(f"{name}:", classes, chosen, text)
             text = f"{chosen}: {parts.docs(type(value))['']}"
-        arg = tyro.conf.arg(name="" if name in _FLAT else None)
-        yield StructFieldSpec(name, Annotated[hint or type(value), arg], value, text)
+        kind: Any = hint or type(value)
+        kind = Annotated[kind, tyro.conf.arg(name="" if name in _FLAT else None)]
+        yield StructFieldSpec(name, kind, value, text)

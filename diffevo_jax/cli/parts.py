@@ -1,4 +1,4 @@
-"""Components as words: the names of their classes, and what their fields can be said to be."""
+"""Components as words: the names of their classes, and which words fill their fields."""
 
 import dataclasses
 import inspect
