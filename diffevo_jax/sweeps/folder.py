@@ -52,6 +52,10 @@ class Folder:
         """Whether a batch is stored."""
         return self._file(number).exists()
 
+    def missing(self, count: int) -> list[int]:
+        """Which of the first ``count`` batches are not stored."""
+        return [number for number in range(count) if not self.has(number)]
+
     def write(self, number: int, outcome: dict[str, np.ndarray]) -> None:
         """Store a batch."""
         with tempfile.TemporaryDirectory(dir=self.path, prefix=_UNFINISHED) as folder:

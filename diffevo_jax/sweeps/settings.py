@@ -64,7 +64,7 @@ def settings_of(
     Raises:
         ValueError: an axis names no field, is empty, or lengths do not match.
     """
-    whole = Whole(strategy, _written_out(problem, axes or {}), population_size)
+    whole = Whole(strategy, written_out(problem, axes or {}), population_size)
     rows: list[list[dict[str, Any]]] = [_zipped(whole)]
     for name, values in (axes or {}).items():
         rows.append(_axis(whole, name, values))
@@ -109,9 +109,9 @@ def full_path(whole: Whole, path: str) -> str:
     full = path if path.partition(".")[0] in vars(whole) else f"strategy.{path}"
     if full in paths.names(whole):
         return full
-    problem = _written_out(whole.problem, ("problem.env_params.",))
+    problem = written_out(whole.problem, ("problem.env_params.",))
     whole = dataclasses.replace(whole, problem=problem)
-    close = paths.closest(whole, full)
+    close = paths.closest(whole, path)
     hint = f"; closest: {_short(close)}" if close else ""
     raise ValueError(f"axes: got {path!r}, want a field{hint}")
 
@@ -178,7 +178,7 @@ def _short(path: str) -> str:
     return path.removeprefix("strategy.")
 
 
-def _written_out(problem: Any, axes: Iterable[str | tuple[str, ...]]) -> Any:
+def written_out(problem: Any, axes: Iterable[str | tuple[str, ...]]) -> Any:
     """A problem whose environment has its parameters, if one of them is swept."""
     flat = [
         path for name in axes for path in (name if isinstance(name, tuple) else (name,))

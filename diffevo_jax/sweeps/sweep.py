@@ -57,7 +57,8 @@ def sweep(
             unit scale.
         confirm: run the best setting on so many fresh seeds, and give the mean of
             ``final_mean`` with its 95 % interval in the attributes ``confirmed_mean``,
-            ``confirmed_low`` and ``confirmed_high``; 0 for not, else >= 2.
+            ``confirmed_low`` and ``confirmed_high``; 0 for not, else >= 2. Not done while
+            runs are missing, or if every setting has failed ones.
         folder: store every batch there; a sweep that was stopped, or killed, goes on from
             it.
         shard: ``(i, n)``: run only every n-th batch from the i-th on, counted from 0, for
