@@ -42,7 +42,8 @@ def show(dataset: Any, top: int, notes: dict[str, str]) -> None:
         for number in ranked:
             row = dataset.isel(setting=int(number))
             swept = [_text(row[name].item()) for name in axes]
-            table.add_row(str(number), *swept, *_scores(row))
+            scores = [_score(row[name]) for name in ("final_mean", "final_best")]
+            table.add_row(str(number), *swept, *scores)
         console.print(table, highlight=False)
     lines = dict(_lines(dataset)) | notes
     text = [f"{name:12} {value}" for name, value in lines.items()]
@@ -53,12 +54,17 @@ def _is_axis(name: str, values: Any) -> bool:
     return name != "setting" and values.dims == ("setting",)
 
 
-def _scores(row: Any) -> Iterator[str]:
-    """Mean over seeds, with half the width of its interval, of the last and the best."""
-    for name in ("final_mean", "final_best"):
-        values = np.asarray(row[name], float)
-        mean, _, high = tables.interval(values) if len(values) > 1 else (*values, 0, 0)
-        yield f"{mean:.4g}" + f" ± {high - mean:.2g}" * (len(values) > 1)
+def _score(values: Any) -> str:
+    """Mean over seeds, with half the width of its 95 % interval if there are two."""
+    values = np.asarray(values, float)
+    if len(values) == 1:
+        return f"{values[0]:.4g}"
+    mean, _, high = tables.interval(values)
+    return _within(mean, high)
+
+
+def _within(mean: float, high: float) -> str:
+    return f"{mean:.4g} ± {high - mean:.2g}"
 
 
 def _lines(dataset: Any) -> Iterator[tuple[str, str]]:
@@ -71,12 +77,9 @@ def _lines(dataset: Any) -> Iterator[tuple[str, str]]:
         yield "failed", f"{failed:,} runs, of {broken:,} settings, which are not ranked"
     best = dataset.attrs
     if "confirmed_mean" in best:
-        within = best["confirmed_high"] - best["confirmed_mean"]
-        yield (
-            "confirmed",
-            f"setting {best['best_setting']}: {best['confirmed_mean']:.4g} ± {within:.2g} on "
-            f"{best['confirmed_seeds']} fresh seeds",
-        )
+        score = _within(best["confirmed_mean"], best["confirmed_high"])
+        seeds = f"{best['confirmed_seeds']:,} fresh seeds"
+        yield "confirmed", f"setting {best['best_setting']}: {score} on {seeds}"
 
 
 def _text(value: Any) -> str:

@@ -78,7 +78,13 @@ def sweep(args: list[str]) -> int:
         return 0
     except (ImportError, TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
-    return _run(name, settings, plan, store, shard)
+    try:
+        return _run(name, settings, plan, store, shard)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"diffevo: {summary.interrupted(plan, store)}\n")
+        return 130
+    except FolderError as error:
+        raise UsageError(str(error)) from error
 
 
 def _settings(target: str, args: list[str]) -> tuple[str, Any]:
@@ -99,6 +105,7 @@ def check(options: Options) -> tuple[int, int]:
         ValueError: a number is out of range, or a file cannot be written.
         ImportError: the package for a file is missing.
     """
+    validation.check_count("seeds", options.seeds)
     validation.check_count("top", options.top, low=0)
     check_confirm(options.confirm)
     if not 0 <= options.seed < 2**32:
@@ -166,19 +173,13 @@ def _run(
 ) -> int:
     options, begin = settings.options, time.perf_counter()
     stored = 0 if store is None else summary.stored_runs(plan, store)
-    try:
-        dataset = run(
-            plan,
-            store,
-            shard=shard,
-            confirm=options.confirm,
-            progress=options.progress and sys.stdout.isatty(),
-        )
-    except KeyboardInterrupt:
-        sys.stderr.write(f"diffevo: {summary.interrupted(plan, store)}\n")
-        return 130
-    except FolderError as error:
-        raise UsageError(str(error)) from error
+    dataset = run(
+        plan,
+        store,
+        shard=shard,
+        confirm=options.confirm,
+        progress=options.progress and sys.stdout.isatty(),
+    )
     if store is not None and dataset.missing.any():
         summary.show_missing(plan, store, options.shard)
         return 0
