@@ -498,7 +498,7 @@ def test_the_best_settings_come_first_with_intervals_over_seeds(pretend, capsys)
     # Setting 5 has the fitness 50, 51, 52: Student's t of 2 degrees of freedom is 4.303.
     assert [cell.strip() for cell in rows[0]] == ["5", "1", "3", "51 ± 2.5", "52 ± 2.5"]
     assert [row[0].strip() for row in rows] == ["5", "4"]
-    assert "18: 6 settings with 3 seeds" in out
+    assert "18 (settings: 6, seeds: 3)" in out
     assert f"{18 * 2 * 512:,}" in out
     # On fresh seeds the fitness is 100, 101, 100, 101.
     assert "confirmed    setting 5: 100.5 ± 0.92 on 4 fresh seeds" in out

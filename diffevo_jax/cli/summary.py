@@ -69,7 +69,7 @@ def _within(mean: float, high: float) -> str:
 
 def _lines(dataset: Any) -> Iterator[tuple[str, str]]:
     settings, seeds = dataset.sizes["setting"], dataset.sizes["seed"]
-    yield "runs", f"{settings * seeds:,}: {settings:,} settings with {seeds:,} seeds"
+    yield "runs", f"{settings * seeds:,} (settings: {settings:,}, seeds: {seeds:,})"
     yield "evaluations", f"{int(dataset.evaluations.sum()) * seeds:,}"
     failed = int(dataset.failed.sum())
     if failed:
