@@ -5,6 +5,8 @@ Most tests need no real runs: their program is replaced by one that makes result
 
 import contextlib
 import json
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -441,6 +443,24 @@ def test_without_a_shard_missing_batches_are_run(pretend, tmp_path) -> None:
     assert set(pretend) & done == set()
 
 
+def test_what_another_job_stores_meanwhile_is_not_run(
+    pretend, monkeypatch, tmp_path
+) -> None:
+    sweep(*SWEEP, "--folder", tmp_path / "other")
+    pretend.clear()
+    write = Folder.write
+
+    def write_both(self: Folder, number: int, outcome: Any) -> None:
+        write(self, number, outcome)
+        if number == 0:
+            name = "batch-000001.npz"
+            shutil.copy(tmp_path / "other" / name, tmp_path / "runs" / name)
+
+    monkeypatch.setattr(Folder, "write", write_both)
+    assert sweep(*SWEEP, "--folder", tmp_path / "runs") == 0
+    assert len(pretend) == 18 - 4
+
+
 def test_ctrl_c_keeps_what_is_stored(pretend, monkeypatch, capsys, tmp_path) -> None:
     folder, write = tmp_path / "runs", Folder.write
 
@@ -541,6 +561,7 @@ def test_a_saved_table_says_what_was_swept(pretend, tmp_path) -> None:
     with xarray.open_dataset(tmp_path / "out.nc") as dataset:
         assert dataset["sampler.eta"].values.tolist() == [0.0, 1.0]
         assert dataset.attrs["name"] == "CartPole-v1"
+        assert " at 0x" not in dataset.attrs["config"]  # the same in every process
         config = json.loads(dataset.attrs["config"])
         assert config["strategy"]["kernel"] == {"class": "RandomProjection", "dim": 2}
         assert json.loads(dataset.attrs["versions"])["jax"] == jax.__version__
@@ -610,3 +631,14 @@ def test_it_is_de_sweep(capsys, tmp_path) -> None:
     with xarray.open_dataset(out) as found:
         found.attrs = {}
         xarray.testing.assert_identical(found.load(), wanted)
+
+
+@pytest.mark.slow
+def test_a_killed_process_leaves_a_folder_that_resumes() -> None:
+    """Small sizes of the benchmark, in real processes, of which one is killed."""
+    script = Path(__file__).parent.parent / "benchmarks" / "sweep_shards.py"
+    command = [sys.executable, str(script), "--quick"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "killed with" in run.stdout
+    assert "the tables are identical" in run.stdout
