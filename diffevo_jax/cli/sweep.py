@@ -42,7 +42,7 @@ class Options:
         out: file for the table, .nc, .zarr, .parquet or .csv, when all runs are there.
         top: print so many of the best settings.
         progress: show a bar, if the output is a terminal.
-        cache: folder for compiled programs, so that the next job starts at once.
+        cache: folder for compiled programs, so that later jobs start sooner.
     """
 
     population_size: int
