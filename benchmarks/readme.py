@@ -1,4 +1,4 @@
-"""Write the tables of the README and of docs/performance.md from the stored results.
+"""Write the tables of the README and of the pages in docs from the stored results.
 
     python benchmarks/readme.py
 
@@ -24,6 +24,7 @@ import paper_steps
 import rollouts
 import roofline
 import scaling
+import sweep_shards
 from common import ROOT, load, stored
 
 PUBLISHED: dict[str, Callable[[Any], str]] = {
@@ -50,6 +51,7 @@ DOCUMENTS = {
     ROOT / "README.md": PUBLISHED | {"main_job": SPEED.pop("main_job")},
     ROOT / "docs" / "performance.md": SPEED | GPU,
     ROOT / "docs" / "design_space.md": SPACE,
+    ROOT / "docs" / "sweeps.md": {"sweep_shards": sweep_shards.report},
 }
 
 

@@ -116,9 +116,26 @@ def _fields(value: Any) -> tuple[str, ...]:
 
 
 def _unknown(component: Any, path: str) -> str:
+    close = closest(component, path)
+    hint = f"; closest: {close}" if close else ""
+    return f"{type(component).__name__} has no field {path!r}{hint}"
+
+
+def closest(component: Any, path: str) -> str | None:
+    """The path that is most like one that does not exist; None if none is.
+
+    One that ends in the same word is, wherever it is.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import paths
+        >>> paths.closest(de.DiffusionEvolution(5), "eta")
+        'sampler.eta'
+    """
     known = list(names(component))
     ends = {name.rpartition(".")[2]: name for name in reversed(known)}
-    alike = difflib.get_close_matches(path.rpartition(".")[2], ends, 1)
-    close = difflib.get_close_matches(path, known, 1) or [ends[name] for name in alike]
-    hint = f"; closest: {close[0]}" if close else ""
-    return f"{type(component).__name__} has no field {path!r}{hint}"
+    end = path.rpartition(".")[2]
+    if end in ends:
+        return ends[end]
+    alike = [ends[name] for name in difflib.get_close_matches(end, ends, 1)]
+    return next(iter(difflib.get_close_matches(path, known, 1) or alike), None)

@@ -14,11 +14,17 @@ from diffevo_jax import pytree
 Component = TypeVar("Component")
 
 
-def validate(component: Any) -> None:
+def validate(component: Any, *, shapes: bool = True) -> None:
     """Check what can be known before running: types, shapes, concrete ranges.
 
     Walks the component and the components in its fields; a component with rules across
-    fields has a method ``check``.
+    fields has a method ``check``, and one that must trace something to know has
+    ``check_shapes``.
+
+    Args:
+        component: one of the library's dataclasses.
+        shapes: False leaves ``check_shapes`` out, which takes milliseconds, where another
+            component of the same structure has passed it.
 
     Raises:
         TypeError: a number field holds something that is not a number.
@@ -38,9 +44,11 @@ def validate(component: Any) -> None:
         if not field.metadata:
             _check_leaves(name, value)
         for part in _parts(value):
-            validate(part)
+            validate(part, shapes=shapes)
     if hasattr(component, "check"):
         component.check()
+    if shapes and hasattr(component, "check_shapes"):
+        component.check_shapes()
 
 
 def _check_leaves(name: str, value: Any) -> None:

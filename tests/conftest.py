@@ -12,6 +12,7 @@ def key() -> jax.Array:
 
 #: Files whose time is compiling: of formulas, and of promises that hold for any program.
 COMPILED_QUICKLY = {
+    "test_cli_sweep",
     "test_conditions",
     "test_contract",
     "test_crowding",

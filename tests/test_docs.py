@@ -1,9 +1,17 @@
 """The documents say what is true: their code runs, their links and tables are current."""
 
+import os
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from diffevo_jax import cli
+from diffevo_jax.cli import sweep
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -35,6 +43,54 @@ def test_the_code_of_the_page_on_evosax_runs() -> None:
         exec(compile(block, "evosax.md", "exec"), names)
     assert float(names["metrics"]["best_fitness"]) < 1e-2
     assert float(names["result"].best_fitness) > -0.5
+
+
+def test_the_page_on_sweeps_runs(shards_asked_for, monkeypatch, tmp_path) -> None:
+    """All its blocks in their order; what has a folder is asked for, and not run."""
+    text = (ROOT / "docs" / "sweeps.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    for kind, block in re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL):
+        if kind == "python":
+            exec(compile(block, "sweeps.md", "exec"), names)
+        elif kind == "toml":
+            (tmp_path / "sweep.toml").write_text(block)
+        else:
+            lines = block.replace("\\\n", "")
+            for line in re.findall(r"diffevo (sweep .*?)(?:\"\]|\n)", lines):
+                assert cli.main(shlex.split(os.path.expandvars(line))) == 0
+    assert names["result"].final_mean.shape == (4, 4)
+    assert names["table"].final_mean.shape == (6, 2)
+    assert shards_asked_for == [(3, 8), (3, 8), *((i, 8) for i in range(8)), (0, 1)]
+
+
+@pytest.fixture
+def shards_asked_for(monkeypatch):
+    """A list of them; with a submitit that runs jobs at once, as task number 3."""
+    asked, run = [], sweep._run
+
+    def record(name, settings, plan, store, shard) -> int:
+        if store is None:
+            return run(name, settings, plan, store, shard)
+        asked.append(shard)
+        return 0
+
+    class AutoExecutor:
+        def __init__(self, folder: str) -> None: ...
+
+        def update_parameters(self, **_: int) -> None: ...
+
+        def map_array(self, function, values) -> list:
+            with monkeypatch.context() as patch:
+                command = lambda words, check: cli.main(words[1:])
+                patch.setattr(subprocess, "run", command)
+                return [function(value) for value in values]
+
+    monkeypatch.setattr(sweep, "_run", record)
+    monkeypatch.setitem(sys.modules, "submitit", SimpleNamespace(AutoExecutor=AutoExecutor))
+    for name in ("SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX"):
+        monkeypatch.setenv(name, "3")
+    return asked
 
 
 def test_the_tables_of_the_documents_are_the_stored_results(monkeypatch) -> None:

@@ -95,7 +95,7 @@ class Control:
         return pytree.replace(self, env_params=self._env_params())
 
     def check(self) -> None:
-        """Raise if there is no such environment, or the policy does not fit it."""
+        """Raise if there is no such environment, or a count is wrong."""
         environment(self.env_name)
         validation.check_count("Control.num_episodes", self.num_episodes)
         if self.observation not in OBSERVATIONS:
@@ -105,7 +105,27 @@ class Control:
         if self.max_steps is not None:
             validation.check_count("Control.max_steps", self.max_steps)
         self._check_env_params()
-        self._check_policy()
+
+    def check_shapes(self) -> None:
+        """Raise if the policy does not fit the environment."""
+        env, _ = environment(self.env_name)
+        space = env.action_space(self._env_params())
+        want = output_shape(space)
+
+        def output(key: jax.Array, weights: PyTree) -> Any:
+            carry = self._policy().initial_carry()
+            return self._policy().apply(weights, self._observe(key), carry)
+
+        got, carry = jax.eval_shape(output, jax.random.key(0), self._weights())
+        initial = jax.eval_shape(self._policy().initial_carry)
+        if carry != initial:
+            raise ValueError(f"Control.policy: got a carry of {carry}, want {initial}")
+        shape = getattr(got, "shape", None)
+        if shape is None or (shape != want and shape != (math.prod(want),)):
+            raise ValueError(
+                f"Control.policy: got an output of shape {shape}, want {want} "
+                f"for {self.env_name}, whose actions are {space!r}"
+            )
 
     def init(self, key: jax.Array) -> Moments | tuple[()]:
         """The moments of no observation if they are wanted; else no state."""
@@ -242,24 +262,4 @@ class Control:
             raise ValueError(
                 f"Control.max_steps: got {self.max_steps}, want at most {limit}, the limit "
                 f"of {self.env_name}; more needs env_params with max_steps_in_episode"
-            )
-
-    def _check_policy(self) -> None:
-        env, _ = environment(self.env_name)
-        space = env.action_space(self._env_params())
-        want = output_shape(space)
-
-        def output(key: jax.Array, weights: PyTree) -> Any:
-            carry = self._policy().initial_carry()
-            return self._policy().apply(weights, self._observe(key), carry)
-
-        got, carry = jax.eval_shape(output, jax.random.key(0), self._weights())
-        initial = jax.eval_shape(self._policy().initial_carry)
-        if carry != initial:
-            raise ValueError(f"Control.policy: got a carry of {carry}, want {initial}")
-        shape = getattr(got, "shape", None)
-        if shape is None or (shape != want and shape != (math.prod(want),)):
-            raise ValueError(
-                f"Control.policy: got an output of shape {shape}, want {want} "
-                f"for {self.env_name}, whose actions are {space!r}"
             )

@@ -3,5 +3,6 @@
 from diffevo_jax.sweeps.sweep import sweep as sweep
 from diffevo_jax.sweeps.tables import best_setting as best_setting
 from diffevo_jax.sweeps.tables import interval as interval
+from diffevo_jax.sweeps.tables import ranking as ranking
 from diffevo_jax.sweeps.tables import save as save
 from diffevo_jax.sweeps.tables import tidy as tidy

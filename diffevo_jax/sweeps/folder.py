@@ -15,6 +15,12 @@ import numpy as np
 from diffevo_jax import report
 
 _MANIFEST = "sweep.json"
+#: What a process that is killed while it writes leaves behind; nobody reads it.
+_UNFINISHED = ".unfinished-"
+
+
+class FolderError(ValueError):
+    """The folder holds another sweep, or a batch that is damaged."""
 
 
 class Folder:
@@ -25,7 +31,7 @@ class Folder:
         plan: of the sweep.
 
     Raises:
-        ValueError: the folder holds another sweep.
+        FolderError: the folder holds another sweep.
     """
 
     def __init__(self, path: str | Path, plan: Any) -> None:
@@ -38,7 +44,7 @@ class Folder:
         found = json.loads(manifest.read_text())
         different = [name for name in wanted if found.get(name) != wanted[name]]
         if different:
-            raise ValueError(
+            raise FolderError(
                 f"folder: {self.path} holds another sweep: other {', '.join(different)}"
             )
 
@@ -46,9 +52,13 @@ class Folder:
         """Whether a batch is stored."""
         return self._file(number).exists()
 
+    def missing(self, count: int) -> list[int]:
+        """Which of the first ``count`` batches are not stored."""
+        return [number for number in range(count) if not self.has(number)]
+
     def write(self, number: int, outcome: dict[str, np.ndarray]) -> None:
         """Store a batch."""
-        with tempfile.TemporaryDirectory(dir=self.path) as folder:
+        with tempfile.TemporaryDirectory(dir=self.path, prefix=_UNFINISHED) as folder:
             written = Path(folder) / "batch.npz"
             arrays: Any = outcome
             np.savez(written, **arrays)
@@ -58,13 +68,13 @@ class Folder:
         """A stored batch.
 
         Raises:
-            ValueError: the file is damaged.
+            FolderError: the file is damaged.
         """
         try:
             with np.load(self._file(number)) as arrays:
                 return dict(arrays)  # the archive has a checksum for every array
         except Exception as error:
-            raise ValueError(
+            raise FolderError(
                 f"folder: {self._file(number)} is damaged: {error}; remove it and go on"
             ) from error
 
@@ -72,7 +82,7 @@ class Folder:
         return self.path / f"batch-{number:06d}.npz"
 
     def _write_whole(self, path: Path, content: bytes) -> None:
-        with tempfile.TemporaryDirectory(dir=self.path) as folder:
+        with tempfile.TemporaryDirectory(dir=self.path, prefix=_UNFINISHED) as folder:
             written = Path(folder) / path.name
             written.write_bytes(content)
             os.replace(written, path)

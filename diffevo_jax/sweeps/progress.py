@@ -1,12 +1,24 @@
-"""A progress bar over the batches of a sweep, on the host."""
+"""A progress bar over the runs of a sweep, on the host."""
 
-from collections.abc import Iterator, Sequence
+import contextlib
+import math
+from collections.abc import Callable, Iterator
 
 
-def show_batches(numbers: Sequence[int], visible: bool) -> Iterator[int]:
-    """Pass numbers of batches through; show a bar with the time left if it is wanted."""
+@contextlib.contextmanager
+def show_runs(total: int, done: int, visible: bool) -> Iterator[Callable[[int], None]]:
+    """Show a bar with the time left while a sweep runs, if it is wanted.
+
+    Args:
+        total: runs.
+        done: of which so many need not run again.
+        visible: False shows nothing.
+
+    Yields:
+        A function that advances the bar by so many runs.
+    """
     if not visible:
-        yield from numbers
+        yield lambda count: None
         return
     from rich.progress import (
         BarColumn,
@@ -18,12 +30,14 @@ def show_batches(numbers: Sequence[int], visible: bool) -> Iterator[int]:
     )
 
     columns = (
-        TextColumn("batch"),
+        TextColumn("run"),
         MofNCompleteColumn(),
         BarColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns) as bar:
-        yield from bar.track(numbers, total=len(numbers))
+    # By default rich forgets what took longer than half a minute, as a batch may.
+    with Progress(*columns, speed_estimate_period=math.inf) as bar:
+        task = bar.add_task("", total=total, completed=done)
+        yield lambda count: bar.advance(task, count)

@@ -2,13 +2,13 @@
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from diffevo_jax import paths, pytree
+from diffevo_jax import paths, pytree, validation
 from diffevo_jax.base import Problem, PyTree, Strategy
 from diffevo_jax.checks import check_run
 
@@ -64,25 +64,35 @@ def settings_of(
     Raises:
         ValueError: an axis names no field, is empty, or lengths do not match.
     """
-    whole = _Whole(strategy, _written_out(problem, axes or {}), population_size)
+    whole = Whole(strategy, written_out(problem, axes or {}), population_size)
     rows: list[list[dict[str, Any]]] = [_zipped(whole)]
     for name, values in (axes or {}).items():
         rows.append(_axis(whole, name, values))
-    found = []
-    for parts in itertools.product(*rows):
-        labels, changed = {}, whole
-        for part in parts:
-            for path, (label, value) in part.items():
-                if path in labels:
-                    raise ValueError(f"axes: {path!r} is swept twice")
-                labels[path] = label
-                changed = paths.put(changed, path, value)
-        found.append(Setting(labels, *vars(changed).values()))
-    return found
+    swept = [path for row in rows for path in row[0]]
+    for path in swept:
+        if swept.count(path) > 1:
+            raise ValueError(f"axes: {_short(path)!r} is swept twice")
+    # A part before its own fields, or it would undo them.
+    swept.sort(key=lambda path: path.count("."))
+    return [_setting(whole, swept, parts) for parts in itertools.product(*rows)]
+
+
+def _setting(
+    whole: "Whole", swept: Sequence[str], parts: Sequence[dict[str, Any]]
+) -> Setting:
+    values = {path: value for part in parts for path, value in part.items()}
+    changed = whole
+    for path in swept:
+        try:
+            changed = paths.put(changed, path, values[path][1])
+        except ValueError as error:  # a part of another class has no such field
+            raise ValueError(f"axes: {error}") from None
+    labels = {path: label for path, (label, _) in values.items()}
+    return Setting(labels, *vars(changed).values())
 
 
 @dataclasses.dataclass(frozen=True)
-class _Whole:
+class Whole:
     """What paths start from; a path without a first word means the strategy."""
 
     strategy: Strategy
@@ -90,29 +100,23 @@ class _Whole:
     population_size: int | None
 
 
-def _full(whole: _Whole, path: str) -> str:
-    """A path from the whole; raise if there is no such field."""
-    if path == "population_size":
-        return path
-    head, _, rest = path.partition(".")
-    if head in ("problem", "strategy"):
-        full = path
-        if rest:
-            _find(getattr(whole, head), rest)
-    else:
-        full = f"strategy.{path}"
-        _find(whole.strategy, path)
-    return full
+def full_path(whole: Whole, path: str) -> str:
+    """A path from the whole.
+
+    Raises:
+        ValueError: there is no such field; the message has the closest one.
+    """
+    full = path if path.partition(".")[0] in vars(whole) else f"strategy.{path}"
+    if full in paths.names(whole):
+        return full
+    problem = written_out(whole.problem, ("problem.env_params.",))
+    whole = dataclasses.replace(whole, problem=problem)
+    close = paths.closest(whole, path)
+    hint = f"; closest: {_short(close)}" if close else ""
+    raise ValueError(f"axes: got {path!r}, want a field{hint}")
 
 
-def _find(component: Any, path: str) -> None:
-    try:
-        paths.get(component, path)
-    except ValueError as error:
-        raise ValueError(f"axes: {error}") from None
-
-
-def _zipped(whole: _Whole) -> list[dict[str, Any]]:
+def _zipped(whole: Whole) -> list[dict[str, Any]]:
     """Rows of the leaves that have an axis of their own, which go together."""
     found = paths.swept(whole)
     if len(set(found.values())) > 1:
@@ -131,9 +135,9 @@ def _zipped(whole: _Whole) -> list[dict[str, Any]]:
     return rows
 
 
-def _axis(whole: _Whole, name: str | tuple[str, ...], values: Any) -> list[dict[str, Any]]:
+def _axis(whole: Whole, name: str | tuple[str, ...], values: Any) -> list[dict[str, Any]]:
     fields = name if isinstance(name, tuple) else (name,)
-    full = [_full(whole, field) for field in fields]
+    full = [full_path(whole, field) for field in fields]
     if isinstance(values, str) or not hasattr(values, "__len__") or not len(values):
         raise ValueError(f"axes: {name!r}: got {values!r}, want a sequence of values")
     labels = list(values) if isinstance(values, Mapping) else [None] * len(values)
@@ -174,7 +178,7 @@ def _short(path: str) -> str:
     return path.removeprefix("strategy.")
 
 
-def _written_out(problem: Any, axes: Axes) -> Any:
+def written_out(problem: Any, axes: Iterable[str | tuple[str, ...]]) -> Any:
     """A problem whose environment has its parameters, if one of them is swept."""
     flat = [
         path for name in axes for path in (name if isinstance(name, tuple) else (name,))
@@ -188,18 +192,24 @@ def _written_out(problem: Any, axes: Axes) -> Any:
 def check_settings(key: jax.Array, settings: Sequence[Setting]) -> None:
     """Raise the first thing that is wrong with a setting, and say with which.
 
+    What only the structure decides, such as whether a policy fits its environment, is
+    found out once for each structure: it takes as long as a hundred other checks.
+
     Raises:
         ValueError: a number is out of range, or a count is wrong.
         TypeError: a value has the wrong type.
     """
-    checked: set[Any] = set()
+    known: set[Any] = set()
     for number, (values, strategy, problem, size) in enumerate(settings):
-        seen = (jax.tree.structure((strategy, problem)), size, *values.values())
-        if seen in checked:
-            continue
-        checked.add(seen)
+        leaves, structure = jax.tree.flatten((strategy, problem))
+        shape = (structure, size, *map(np.shape, leaves))
         try:
-            check_run(key, strategy, problem, size, None, ())
+            if shape not in known:
+                check_run(key, strategy, problem, size, None, ())
+                known.add(shape)
+                continue
+            for part in filter(pytree.is_component, (strategy, problem)):
+                validation.validate(part, shapes=False)
         except (TypeError, ValueError) as error:
             named = ", ".join(f"{_short(name)}={value}" for name, value in values.items())
             where = f"setting {number} ({named}): " if named else ""

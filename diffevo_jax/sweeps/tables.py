@@ -1,12 +1,13 @@
 """Labelled results of sweeps: an xarray Dataset, on disk, as a tidy table, its best row."""
 
 import dataclasses
+import importlib
 import math
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -137,20 +138,34 @@ def save(dataset: Any, path: str | Path) -> None:
         ValueError: the ending is none of these.
         ImportError: the package for it is missing.
     """
-    path = Path(path)
-    if path.suffix not in _WRITERS:
-        raise ValueError(f"path: got {path}, want an ending among {', '.join(_WRITERS)}")
+    path = check_ending(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    write = _FORMATS[path.suffix].write
+    if path.suffix == ".zarr":  # a folder, which cannot be replaced in one step
+        write(dataset, path)
+        return
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        written = Path(folder) / path.name
+        write(dataset, written)
+        os.replace(written, path)
+
+
+def check_ending(path: str | Path) -> Path:
+    """Whether :func:`save` can write such a file, known before a sweep runs.
+
+    Raises:
+        ValueError: the ending is unknown.
+        ImportError: the package for it is missing.
+    """
+    path = Path(path)
+    if path.suffix not in _FORMATS:
+        raise ValueError(f"path: got {path}, want an ending among {', '.join(_FORMATS)}")
     try:
-        if path.suffix == ".zarr":
-            dataset.to_zarr(path, mode="w", consolidated=False)
-            return
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            written = Path(folder) / path.name
-            _WRITERS[path.suffix](dataset, written)
-            os.replace(written, path)
-    except (ImportError, ModuleNotFoundError) as error:
+        for package in _FORMATS[path.suffix].packages:
+            importlib.import_module(package)
+    except ImportError as error:
         raise ImportError(f"{path.name}: {_MISSING} ({error})") from error
+    return path
 
 
 def tidy(dataset: Any, *, generations: bool = True) -> Any:
@@ -167,30 +182,53 @@ def tidy(dataset: Any, *, generations: bool = True) -> Any:
     return dataset.to_dataframe().reset_index()
 
 
-_WRITERS: dict[str, Any] = {
-    ".nc": lambda dataset, path: dataset.to_netcdf(path, engine="h5netcdf"),
-    ".zarr": None,
-    ".parquet": lambda dataset, path: tidy(dataset).to_parquet(path, index=False),
-    ".csv": lambda dataset, path: tidy(dataset, generations=False).to_csv(
-        path, index=False
+class _Format(NamedTuple):
+    packages: tuple[str, ...]
+    write: Callable[[Any, Path], Any]
+
+
+_FORMATS = {
+    ".nc": _Format(
+        ("h5netcdf",), lambda dataset, path: dataset.to_netcdf(path, engine="h5netcdf")
+    ),
+    ".zarr": _Format(
+        ("zarr",), lambda dataset, path: dataset.to_zarr(path, mode="w", consolidated=False)
+    ),
+    ".parquet": _Format(
+        ("pandas", "pyarrow"),
+        lambda dataset, path: tidy(dataset).to_parquet(path, index=False),
+    ),
+    ".csv": _Format(
+        ("pandas",),
+        lambda dataset, path: tidy(dataset, generations=False).to_csv(path, index=False),
     ),
 }
 
 
+def ranking(dataset: Any, by: str = "final_mean") -> np.ndarray:
+    """Numbers of the settings, the one with the best mean over seeds first.
+
+    Settings with a failed or a missing run are left out.
+
+    Args:
+        dataset: of :func:`diffevo_jax.sweep`.
+        by: ``"final_mean"`` or ``"final_best"``.
+    """
+    broken = np.asarray(dataset["failed"] | dataset["missing"]).any(axis=1)
+    means = np.asarray(dataset[by], float)[~broken].mean(axis=1)
+    return np.flatnonzero(~broken)[np.argsort(-means, kind="stable")]
+
+
 def best_setting(dataset: Any, by: str = "final_mean") -> int:
-    """Number of the setting with the best mean over seeds; a failed run is the worst.
+    """Number of the setting with the best mean over seeds; see :func:`ranking`.
 
     Raises:
         ValueError: no setting is without failed and missing runs.
     """
-    scores = np.asarray(dataset[by], float)
-    broken = np.asarray(dataset["failed"] | dataset["missing"])
-    means = np.where(
-        broken.any(axis=1), -np.inf, np.where(broken, 0.0, scores).mean(axis=1)
-    )
-    if not np.isfinite(means).any():
+    ranked = ranking(dataset, by)
+    if not len(ranked):
         raise ValueError("best setting: got failed or missing runs in every setting")
-    return int(np.argmax(means))
+    return int(ranked[0])
 
 
 def interval(values: Any, level: float = 0.95) -> tuple[float, float, float]:

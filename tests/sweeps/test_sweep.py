@@ -141,7 +141,7 @@ def test_the_interval_is_that_of_student():
     ("options", "message"),
     [
         ({"axes": {"shaping.temprature": [1.0]}}, "closest: shaping.temperature"),
-        ({"axes": {"problem.sclae": [1.0]}}, "closest: scale"),
+        ({"axes": {"problem.sclae": [1.0]}}, "closest: problem.scale"),
         ({"axes": {"sampler.eta": []}}, "want a sequence"),
         ({"axes": {"sampler.eta": [2.0]}}, "setting 0 .*want a number >= 0"),
         ({"axes": {("sampler.eta", "kernel.dimension"): [(1.0,)]}}, "want 2 values"),

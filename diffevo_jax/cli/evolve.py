@@ -1,0 +1,25 @@
+"""``diffevo evolve``: one setting, some seeds, and how it went."""
+
+from diffevo_jax import parallel, report
+from diffevo_jax.cli import flags, names
+from diffevo_jax.cli.errors import UsageError
+
+
+def evolve(args: list[str]) -> int:
+    """Run the command; the exit code."""
+    if not args or args[0].startswith("-"):
+        raise UsageError("evolve: want a NAME before the flags; see 'diffevo list'")
+    parallel.use_all_cores()
+    try:
+        name, protocol = names.protocol_of(args[0])
+        options = report.Options(protocol.population_size)
+        settings = flags.parse(options, protocol, args[1:], f"diffevo evolve {args[0]}")
+        keys = report.check(settings)
+    except SystemExit:  # the help is printed
+        return 0
+    except (ImportError, TypeError, ValueError) as error:
+        raise UsageError(str(error)) from error
+    outcome = report.follow(name, settings, keys)
+    report.show(outcome)
+    report.save(outcome, settings.options)
+    return 130 if outcome.interrupted else 0

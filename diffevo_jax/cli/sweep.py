@@ -1,0 +1,194 @@
+"""``diffevo sweep``: many settings and seeds, from flags or a TOML file."""
+
+import dataclasses
+import os
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import tyro
+
+from diffevo_jax import parallel, validation
+from diffevo_jax.cli import axes, files, flags, names, summary
+from diffevo_jax.cli.errors import UsageError
+from diffevo_jax.compilation import use_cache
+from diffevo_jax.sweeps import tables
+from diffevo_jax.sweeps.folder import Folder, FolderError
+from diffevo_jax.sweeps.plan import Plan, check_confirm, check_shard, make_plan
+from diffevo_jax.sweeps.running import run
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What to sweep, how to run it, and what to keep.
+
+    Args:
+        population_size: individuals in a generation, unless it is an axis.
+        axis: FIELD=VALUES, such as sampler.eta=0,0.5,1 or
+            "shaping.temperature=logspace(-1,1,40)" or kernel=tempered,gaussian or
+            problem.env_params.gravity=5,10; axes multiply; A,B=1:2,3:4 go together.
+        seeds: runs of each setting; all settings see the same seeds.
+        seed: number of the key that all keys are made from.
+        folder: store batches there; the same command goes on from them.
+        shard: i/n, with i from 0 to n - 1: run only every n-th batch from the i-th on;
+            the jobs share a folder.
+        mode: vmap is fastest; with map a run has the same bits whatever else is swept.
+        batch_size: runs at a time; None takes what fits into memory, or 64 with a folder.
+        devices: local devices, such as cores, to spread a batch over; None for all.
+        confirm: run the best setting on so many fresh seeds.
+        out: file for the table, .nc, .zarr, .parquet or .csv, when all runs are there.
+        top: print so many of the best settings.
+        progress: show a bar, if the output is a terminal.
+        cache: folder for compiled programs, so that later jobs start sooner.
+    """
+
+    population_size: int
+    axis: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    seeds: int = 1
+    seed: int = 0
+    folder: Path | None = None
+    shard: str | None = None
+    mode: Literal["vmap", "map"] = "vmap"
+    batch_size: int | None = None
+    devices: int | None = None
+    confirm: int = 0
+    out: Path | None = None
+    top: int = 5
+    progress: bool = True
+    cache: Path | None = None
+
+
+def sweep(args: list[str]) -> int:
+    """Run the command; the exit code."""
+    if not args or args[0].startswith("-"):
+        raise UsageError(
+            "sweep: want a NAME or a FILE.toml before the flags; see 'diffevo list'"
+        )
+    parallel.use_all_cores()
+    try:
+        name, settings = _settings(args[0], args[1:])
+        shard = check(settings.options)
+        plan = plan_of(settings)
+        folder = settings.options.folder
+        store = None if folder is None else Folder(folder, plan)
+    except SystemExit:  # the help is printed
+        return 0
+    except (ImportError, TypeError, ValueError) as error:
+        raise UsageError(str(error)) from error
+    try:
+        return _run(name, settings, plan, store, shard)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"diffevo: {summary.interrupted(plan, store)}\n")
+        return 130
+    except FolderError as error:
+        raise UsageError(str(error)) from error
+
+
+def _settings(target: str, args: list[str]) -> tuple[str, Any]:
+    """The name, and the options, strategy and problem that are asked for."""
+    is_file = target.endswith(".toml")
+    content = files.load(target) if is_file else {"name": target}
+    name, protocol = names.protocol_of(content["name"])
+    options = Options(protocol.population_size)
+    if is_file:
+        args = files.arguments(target, content, options, protocol, args)
+    return name, flags.parse(options, protocol, args, f"diffevo sweep {target}")
+
+
+def check(options: Options) -> tuple[int, int]:
+    """Find what is wrong with the options; the shard, i of n.
+
+    Raises:
+        ValueError: a number is out of range, or a file cannot be written.
+        ImportError: the package for a file is missing.
+    """
+    validation.check_count("seeds", options.seeds)
+    validation.check_count("top", options.top, low=0)
+    check_confirm(options.confirm)
+    if not 0 <= options.seed < 2**32:
+        raise ValueError(f"seed: got {options.seed}, want an int in [0, 2^32)")
+    if options.out is not None:
+        _check_out(options.out)
+    shard = (0, 1) if options.shard is None else _shard(options.shard)
+    if options.shard is not None and options.folder is None:
+        raise ValueError("shard: got no --folder, want one that all shards share")
+    if options.cache is not None:
+        use_cache(options.cache)
+    return shard
+
+
+def _shard(text: str) -> tuple[int, int]:
+    numbers = re.fullmatch(r"(\d+)/(\d+)", text)
+    shard = (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)
+    try:
+        check_shard(shard)
+    except ValueError:
+        raise ValueError(f"shard: got {text!r}, want i/n with 0 <= i < n") from None
+    return shard
+
+
+def _check_out(path: Path) -> None:
+    tables.check_ending(path)
+    is_folder = path.suffix == ".zarr"
+    target = path if is_folder and path.is_dir() else path.parent
+    wrong = path.is_file() if is_folder else path.is_dir()
+    if wrong or not os.access(f"{target}/", os.W_OK):
+        raise ValueError(f"--out: got {path}, which cannot be written")
+
+
+def plan_of(settings: Any) -> Plan:
+    """The sweep that is asked for, checked.
+
+    Raises:
+        ValueError: an axis names no field, or a number is out of range.
+        TypeError: a value has the wrong type.
+        ImportError: xarray is not installed.
+    """
+    options = settings.options
+    what = settings.strategy, settings.problem
+    local = jax.local_devices()
+    if options.devices is not None and not 1 <= options.devices <= len(local):
+        raise ValueError(f"devices: got {options.devices}, want 1 to {len(local)}")
+    plan = make_plan(
+        jax.random.key(options.seed),
+        *what,
+        axes=axes.parse(*what, options.population_size, options.axis),
+        num_seeds=options.seeds,
+        population_size=options.population_size,
+        mode=options.mode,
+        batch_size=options.batch_size,
+        devices=None,
+        keep=(),
+        stored=options.folder is not None,
+    )
+    count = options.devices or min(len(local), plan.num_runs)
+    return plan._replace(devices=local[:count] if count > 1 else None)
+
+
+def _run(
+    name: str, settings: Any, plan: Plan, store: Folder | None, shard: tuple[int, int]
+) -> int:
+    options, begin = settings.options, time.perf_counter()
+    stored = 0 if store is None else summary.stored_runs(plan, store)
+    dataset = run(
+        plan,
+        store,
+        shard=shard,
+        confirm=options.confirm,
+        progress=options.progress and sys.stdout.isatty(),
+    )
+    if store is not None and dataset.missing.any():
+        summary.show_missing(plan, store, options.shard)
+        return 0
+    notes = {"wall time": f"{time.perf_counter() - begin:.2f} s"}
+    if stored:
+        notes["wall time"] += f"; {stored:,} runs were stored before"
+    dataset.attrs |= summary.about(name, settings)
+    if options.out is not None:
+        tables.save(dataset, options.out)
+        notes["saved"] = str(options.out)
+    summary.show(dataset, options.top, notes)
+    return 0
