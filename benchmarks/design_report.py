@@ -8,15 +8,18 @@ import numpy as np
 from common import table
 from design_settings import (
     CHOICES,
+    FIRST_DEFAULT,
     Setting,
     default,
     legal,
     name_of,
+    neighbours,
     one_factor,
+    plain_neighbours,
     published,
     random_settings,
 )
-from design_space import TOLERATED, Store, finalists, gains
+from design_space import PRUNED, TOLERATED, Store, finalists, gains
 from design_tasks import CHOOSING, FRESH, TASKS
 
 GROUPS = {
@@ -31,7 +34,8 @@ def report(rows: Any) -> str:
     """All tables; parts that are not measured yet are left out."""
     store = Store()
     store.rows = rows
-    parts = [fresh_table(store), random_table(store), factor_table(store)]
+    tables = fresh_table, neighbour_table, first_table, random_table, factor_table
+    parts = [make(store) for make in tables]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -46,7 +50,6 @@ def fresh_table(store: Store) -> str:
         return ""
     # Two-sided, Bonferroni: all intervals hold together in 95 of 100 studies.
     width = NormalDist().inv_cdf(1 - 0.025 / len(tasks))
-    others = finalists(store)
     lines = []
     for task in tasks:
         ours = 100 * store.scores(default(), task, "fresh")
@@ -61,17 +64,57 @@ def fresh_table(store: Store) -> str:
             f"{theirs.mean():.1f}",
             f"{ours.mean():.1f}",
             f"{gain.mean():+.1f} ± {2 * error:.1f}",
+            f"{low:+.1f}",
             verdict + ", may lose more than 5" * bool(worse),
         ]
-        for setting in others:
-            known = legal(setting, task) and store.has(setting, task, "fresh")
-            scores = store.scores(setting, task, "fresh") if known else np.array([np.nan])
+        lines.append(line)
+    head = ["task", "published", "default", "gain ± 2 se", "at least", "verdict"]
+    return f"{table(head, lines)}\n\nThe default: {name_of(default())}."
+
+
+def neighbour_table(store: Store) -> str:
+    """Among what today's default was chosen."""
+    some = plain_neighbours()
+    if not all(store.has(one, task, "neighbours") for one in some for task in TASKS):
+        return ""
+    hard = "Acrobot 5"
+    base = store.scores(published(hard), hard, "neighbours").mean()
+    loss = [
+        base - store.scores(one, hard, "neighbours").mean() >= PRUNED
+        for one in neighbours()
+    ]
+    text = (
+        f"Of {len(loss)} neighbours (samplers, kernels, temperatures and places of "
+        f"comparison that did well) {sum(loss)} lose more than {100 * PRUNED:.0f} point "
+        f"on {hard}. The simplest of the others, on seeds for choosing:"
+    )
+    lines = []
+    for task in TASKS:
+        means = [store.scores(one, task, "neighbours").mean() for one in some]
+        means.insert(0, store.scores(published(task), task, "neighbours").mean())
+        lines.append([task, *(f"{100 * mean:.1f}" for mean in means)])
+    head = ["task", "published", *(name_of(one).partition(" | none")[0] for one in some)]
+    return f"{text}\n\n{table([part.replace(' | ', ', ') for part in head], lines)}"
+
+
+def first_table(store: Store) -> str:
+    """The first default, and the best random settings, on seeds of their own."""
+    others = [FIRST_DEFAULT, *finalists(store)]
+    lines = []
+    for task in TASKS | FRESH:
+        if not store.has(FIRST_DEFAULT, task, "first"):
+            continue
+        line = [task]
+        for setting in (published(task), *others):
+            known = legal(setting, task) and store.has(setting, task, "first")
+            scores = store.scores(setting, task, "first") if known else np.array([np.nan])
             line.append(f"{100 * scores.mean():.1f}" if known else "-")
         lines.append(line)
-    names = [f"random {number + 1}" for number in range(len(others))]
-    head = ["task", "published", "default", "gain ± 2 se", "verdict", *names]
-    note = "\n".join(f"* random {i + 1}: {name_of(s)}" for i, s in enumerate(others))
-    return f"{table(head, lines)}\n\nThe default: {name_of(default())}.\n\n{note}"
+    names = [f"random {number}" for number in range(1, len(others))]
+    note = "\n".join(f"* {n}: {name_of(s)}" for n, s in zip(names, others[1:], strict=True))
+    head = ["task", "published", "first default", *names]
+    text = "The first default and the best random settings, on other seeds again:"
+    return f"{text}\n\n{table(head, lines)}\n\n{note}"
 
 
 def random_table(store: Store) -> str:
