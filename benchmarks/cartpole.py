@@ -30,7 +30,7 @@ def strategies(num_generations: int) -> dict[str, de.DiffusionEvolution]:
         "default": de.DiffusionEvolution(num_generations),
         "default with 2M, temperature 0.3": de.DiffusionEvolution(
             num_generations,
-            sampler=de.samplers.DPMSolver2M(),
+            sampler=de.samplers.DPMSolver2M(eta=1.0),
             shaping=de.shaping.Standardized(0.3),
         ),
         "kappa 1 / 58, temperature 30": de.replace(
