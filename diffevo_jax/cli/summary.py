@@ -78,8 +78,8 @@ def _lines(dataset: Any) -> Iterator[tuple[str, str]]:
     best = dataset.attrs
     if "confirmed_mean" in best:
         score = _within(best["confirmed_mean"], best["confirmed_high"])
-        seeds = f"{best['confirmed_seeds']:,} fresh seeds"
-        yield "confirmed", f"setting {best['best_setting']}: {score} on {seeds}"
+        fresh = f"{best['confirmed_seeds']:,} fresh seeds"
+        yield "confirmed", f"setting {best['best_setting']}: {score} on {fresh}"
 
 
 def _text(value: Any) -> str:

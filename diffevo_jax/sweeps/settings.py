@@ -119,9 +119,9 @@ def full_path(whole: Whole, path: str) -> str:
 def _zipped(whole: Whole) -> list[dict[str, Any]]:
     """Rows of the leaves that have an axis of their own, which go together."""
     found = paths.swept(whole)
-    if len(set(found.values())) > 1:
+    if len(set(found.values())) > 1 or 0 in found.values():
         lengths = ", ".join(f"{_short(name)} {count}" for name, count in found.items())
-        raise ValueError(f"swept fields: got lengths {lengths}, want equal ones")
+        raise ValueError(f"swept fields: got lengths {lengths}, want equal ones, not 0")
     count = next(iter(found.values()), 1)
     columns = {name: np.asarray(paths.get(whole, name)) for name in found}
     rows = []

@@ -168,6 +168,12 @@ def test_swept_fields_of_different_lengths_are_an_error():
         sweep(strategy)
 
 
+def test_a_swept_field_without_values_is_an_error():
+    strategy = de.replace(STRATEGY, sampler=de.samplers.DDIM(jnp.zeros(0)))
+    with pytest.raises(ValueError, match=r"got lengths sampler.eta 0, want equal ones"):
+        sweep(strategy)
+
+
 # On disk.
 
 
