@@ -25,6 +25,7 @@ COMPILED_QUICKLY = {
     "test_sde",
     "test_shaping",
     "test_sweep",
+    "test_tuning",
     "test_validation",
 }
 
