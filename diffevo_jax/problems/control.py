@@ -1,4 +1,4 @@
-"""Policies in gymnax environments: the reward of an episode is the fitness."""
+"""Policies in environments: the reward of an episode is the fitness."""
 
 import dataclasses
 import functools
@@ -32,7 +32,7 @@ OBSERVATIONS = ("space", "running", "none")
 
 @pytree.dataclass
 class Control:
-    """Maximise the mean total reward of a policy in a gymnax environment.
+    """Maximise the mean total reward of a policy in an environment of gymnax or brax.
 
     The solutions are the policy's weights. Every individual plays ``num_episodes`` episodes
     from starts of its own, drawn afresh in every generation.
@@ -42,7 +42,8 @@ class Control:
     bounds).
 
     Args:
-        env_name: a registered gymnax name, for example ``"CartPole-v1"``; static.
+        env_name: a registered gymnax name, for example ``"CartPole-v1"``; or one of brax,
+            as in ``"brax:hopper"``, see :mod:`diffevo_jax.interop.brax`; static.
         policy: a policy: :class:`MLP`, or :class:`Policy` with functions of your own.
         env_params: parameters of the environment, a pytree; None takes its defaults.
         max_steps: longest episode; None takes the environment's default limit; static.
