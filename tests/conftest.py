@@ -21,6 +21,7 @@ COMPILED_QUICKLY = {
     "test_options",
     "test_oracles",
     "test_processes",
+    "test_programs_of_sweeps",
     "test_samplers",
     "test_sde",
     "test_shaping",

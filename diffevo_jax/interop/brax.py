@@ -85,5 +85,7 @@ def make(env_name: str) -> tuple[Environment, Any]:
     try:
         inner = envs.get_environment(name, **options)
     except KeyError as error:
-        raise ValueError(f"env_name: got {env_name!r}, want a name that brax has") from error
+        raise ValueError(
+            f"env_name: got {env_name!r}, want a name that brax has"
+        ) from error
     return Environment(inner), base.EnvParams(max_steps_in_episode=MAX_STEPS)

@@ -82,7 +82,7 @@ class Control:
     @property
     def space(self) -> Space:
         """The space of the policy's weights, unbounded."""
-        return Space(self._weights(), scale=self.scale)
+        return Space(pytree.shapes(Control._fitted, self)[0], scale=self.scale)
 
     @property
     def episode_limit(self) -> int:
@@ -212,11 +212,12 @@ class Control:
         scale = as_floats if self._learns() else normalise
         return scale(observation, env.observation_space(self._env_params()))
 
-    def _weights(self) -> PyTree:
-        def init(key: jax.Array) -> PyTree:
-            return self._policy().init(key, self._observe(key))
-
-        return jax.eval_shape(init, jax.random.key(0))
+    def _fitted(self) -> tuple[PyTree, Any, PyTree, PyTree]:
+        """Weights, output, and the carry after and before: for their shapes."""
+        key = jax.random.key(0)
+        policy, observation = self._policy(), self._observe(key)
+        weights, carry = policy.init(key, observation), policy.initial_carry()
+        return weights, *policy.apply(weights, observation, carry), carry
 
     def _check_env_params(self) -> None:
         _, defaults = environment(self.env_name)
@@ -249,13 +250,7 @@ class Control:
         env, _ = environment(self.env_name)
         space = env.action_space(self._env_params())
         want = output_shape(space)
-
-        def output(key: jax.Array, weights: PyTree) -> Any:
-            carry = self._policy().initial_carry()
-            return self._policy().apply(weights, self._observe(key), carry)
-
-        got, carry = jax.eval_shape(output, jax.random.key(0), self._weights())
-        initial = jax.eval_shape(self._policy().initial_carry)
+        _, got, carry, initial = pytree.shapes(Control._fitted, self)
         if carry != initial:
             raise ValueError(f"Control.policy: got a carry of {carry}, want {initial}")
         shape = getattr(got, "shape", None)
