@@ -100,6 +100,28 @@ def number_names(component: Any) -> list[str]:
     return [path for path, _ in _numbers(component)]
 
 
+def limits(component: Any, path: str) -> dict[str, Any] | None:
+    """What the number field at a path declares; None if it is another field.
+
+    Raises:
+        ValueError: there is no such field; the message has the closest one.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import paths
+        >>> paths.limits(de.DiffusionEvolution(5), "sampler.eta")["high"]
+        1.0
+        >>> paths.limits(de.DiffusionEvolution(5), "sampler") is None
+        True
+    """
+    get(component, path)
+    whole, _, name = path.rpartition(".")
+    owner = get(component, whole) if whole else component
+    (field,) = (field for field in dataclasses.fields(owner) if field.name == name)
+    found: dict[str, Any] | None = field.metadata.get("number")
+    return found
+
+
 def _numbers(component: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Paths and limits of number fields."""
     for field in dataclasses.fields(component) if _fields(component) else ():

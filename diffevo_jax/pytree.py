@@ -6,6 +6,7 @@ compiled program, and changing it compiles a new one. Every other field holds a 
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, TypeVar, dataclass_transform
@@ -184,6 +185,37 @@ def _strong_leaf(leaf: Any) -> jax.Array:
     if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
         return array
     return jax.lax.convert_element_type(array, array.dtype)
+
+
+def shapes(function: Callable[[Any], Any], component: Any) -> Any:
+    """Shapes of what a function makes of a component, as by ``jax.eval_shape``.
+
+    Traced once for all components that differ in numbers only.
+
+    Args:
+        function: of the component; keep one function object.
+        component: any pytree of numbers and arrays.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import pytree
+        >>> def doubled(shaping):
+        ...     return 2.0 * shaping.temperature
+        >>> pytree.shapes(doubled, de.shaping.Rank(0.5)).shape
+        ()
+    """
+    leaves, structure = jax.tree.flatten(component)
+    abstract = [jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x)) for x in leaves]
+    # What is traced belongs to the mesh of devices that it was traced for.
+    mesh = jax.sharding.get_abstract_mesh()
+    return _shapes(function, structure, tuple(abstract), mesh)
+
+
+@functools.lru_cache
+def _shapes(
+    function: Callable[[Any], Any], structure: Any, leaves: tuple[Any, ...], mesh: Any
+) -> Any:
+    return jax.eval_shape(function, jax.tree.unflatten(structure, leaves))
 
 
 def concrete(value: Any) -> np.ndarray | None:

@@ -34,10 +34,7 @@ def validate(component: Any, *, shapes: bool = True) -> None:
         value = getattr(component, field.name)
         name = f"{type(component).__name__}.{field.name}"
         if "number" in field.metadata:
-            limits = field.metadata["number"]
-            _check_type(name, value)
-            _check_shape(name, value, limits["shape"])
-            _check_range(name, value, limits["low"], limits["high"], limits["above"])
+            check_number(name, value, **field.metadata["number"])
         if "numbers" in field.metadata:
             for leaf in jax.tree.leaves(value):
                 _check_type(name, leaf)
@@ -49,6 +46,26 @@ def validate(component: Any, *, shapes: bool = True) -> None:
         component.check()
     if shapes and hasattr(component, "check_shapes"):
         component.check_shapes()
+
+
+def check_number(
+    name: str,
+    value: Any,
+    *,
+    shape: tuple[int, ...],
+    low: float,
+    high: float,
+    above: float,
+) -> None:
+    """Check a number against what its field declares; see :func:`pytree.number`.
+
+    Raises:
+        TypeError: it is not a number.
+        ValueError: it has another shape, or is concrete and out of the range.
+    """
+    _check_type(name, value)
+    _check_shape(name, value, shape)
+    _check_range(name, value, low, high, above)
 
 
 def _check_leaves(name: str, value: Any) -> None:

@@ -22,10 +22,12 @@ COMPILED_QUICKLY = {
     "test_options",
     "test_oracles",
     "test_processes",
+    "test_programs_of_sweeps",
     "test_samplers",
     "test_sde",
     "test_shaping",
     "test_sweep",
+    "test_tuning",
     "test_validation",
 }
 

@@ -81,10 +81,12 @@ def main(sizes: list[tuple[int, int]]) -> None:
     alone = [
         de.evolve(key, strategy, problem, population_size=16).best_fitness for key in keys
     ]
+    cartpole = de.problems.Control("CartPole-v1", max_steps=20)
     told = {
         "estimator": [[estimator(*size, n) for n in DEVICES] for size in sizes],
         "evaluation": [[evaluation(*size, n) for n in DEVICES] for size in sizes],
         "run": [bits(result) for result in results.values()],
+        "episodes": [bits(run(n, strategy, cartpole, 16)) for n in (1, 2)],
         "calibrated": [bits(run(n, calibrated, problem, 16)) for n in (1, 8)],
         "difference": float(np.max(np.abs(results[8].population - plain.population))),
         "both": np.asarray(both.best_fitness).tolist(),

@@ -46,6 +46,11 @@ def test_a_kernel_that_needs_whole_rows_is_divided_too(told) -> None:
     assert len(set(told["calibrated"])) == 1
 
 
+def test_an_environment_is_not_bound_to_the_devices_of_its_first_use(told) -> None:
+    # given one device and then two, in one process, whose traces are kept
+    assert len(set(told["episodes"])) == 1
+
+
 def test_a_divided_run_is_the_run(told) -> None:
     # four generations of float32 rounding; the fitness draws nothing
     assert told["difference"] < 1e-5

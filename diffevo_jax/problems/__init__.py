@@ -7,4 +7,6 @@ from diffevo_jax.problems.function import Function as Function
 from diffevo_jax.problems.landscapes import Landscape as Landscape
 from diffevo_jax.problems.policies import MLP as MLP
 from diffevo_jax.problems.policies import Policy as Policy
+from diffevo_jax.problems.ranges import Range as Range
 from diffevo_jax.problems.space import Space as Space
+from diffevo_jax.problems.tuning import Tuning as Tuning

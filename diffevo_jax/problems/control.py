@@ -1,4 +1,4 @@
-"""Policies in gymnax environments: the reward of an episode is the fitness."""
+"""Policies in environments: the reward of an episode is the fitness."""
 
 import dataclasses
 import functools
@@ -32,7 +32,7 @@ OBSERVATIONS = ("space", "running", "none")
 
 @pytree.dataclass
 class Control:
-    """Maximise the mean total reward of a policy in a gymnax environment.
+    """Maximise the mean total reward of a policy in an environment of gymnax or brax.
 
     The solutions are the policy's weights. Every individual plays ``num_episodes`` episodes
     from starts of its own, drawn afresh in every generation.
@@ -42,7 +42,8 @@ class Control:
     bounds).
 
     Args:
-        env_name: a registered gymnax name, for example ``"CartPole-v1"``; static.
+        env_name: a registered gymnax name, for example ``"CartPole-v1"``; or one of brax,
+            as in ``"brax:hopper"``, see :mod:`diffevo_jax.interop.brax`; static.
         policy: a policy: :class:`MLP`, or :class:`Policy` with functions of your own.
         env_params: parameters of the environment, a pytree; None takes its defaults.
         max_steps: longest episode; None takes the environment's default limit; static.
@@ -81,7 +82,7 @@ class Control:
     @property
     def space(self) -> Space:
         """The space of the policy's weights, unbounded."""
-        return Space(self._weights(), scale=self.scale)
+        return Space(pytree.shapes(Control._fitted, self)[0], scale=self.scale)
 
     @property
     def episode_limit(self) -> int:
@@ -111,13 +112,7 @@ class Control:
         env, _ = environment(self.env_name)
         space = env.action_space(self._env_params())
         want = output_shape(space)
-
-        def output(key: jax.Array, weights: PyTree) -> Any:
-            carry = self._policy().initial_carry()
-            return self._policy().apply(weights, self._observe(key), carry)
-
-        got, carry = jax.eval_shape(output, jax.random.key(0), self._weights())
-        initial = jax.eval_shape(self._policy().initial_carry)
+        _, got, carry, initial = pytree.shapes(Control._fitted, self)
         if carry != initial:
             raise ValueError(f"Control.policy: got a carry of {carry}, want {initial}")
         shape = getattr(got, "shape", None)
@@ -231,11 +226,12 @@ class Control:
         scale = as_floats if self._learns() else normalise
         return scale(observation, env.observation_space(self._env_params()))
 
-    def _weights(self) -> PyTree:
-        def init(key: jax.Array) -> PyTree:
-            return self._policy().init(key, self._observe(key))
-
-        return jax.eval_shape(init, jax.random.key(0))
+    def _fitted(self) -> tuple[PyTree, Any, PyTree, PyTree]:
+        """Weights, output, and the carry after and before: for their shapes."""
+        key = jax.random.key(0)
+        policy, observation = self._policy(), self._observe(key)
+        weights, carry = policy.init(key, observation), policy.initial_carry()
+        return weights, *policy.apply(weights, observation, carry), carry
 
     def _check_env_params(self) -> None:
         _, defaults = environment(self.env_name)

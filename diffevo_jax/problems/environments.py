@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax.base import PyTree
+from diffevo_jax.interop import brax
 from diffevo_jax.problems import statistics
 from diffevo_jax.problems.episode import Game, Shared
 from diffevo_jax.problems.observing import observer
@@ -22,12 +23,19 @@ _UNROLLED = 32
 
 @functools.lru_cache
 def environment(env_name: str) -> tuple[Any, Any]:
-    """Build a gymnax environment once: the object and its default parameters.
+    """Build an environment once: the object and its default parameters.
+
+    Args:
+        env_name: a gymnax name; or one of brax, see :mod:`diffevo_jax.interop.brax`.
 
     Raises:
+        ImportError: it is one of brax, which is not installed.
         ValueError: the name is not registered (the message has the closest ones), or the
             environment cannot be built.
     """
+    if env_name.startswith(brax.PREFIX):
+        with jax.ensure_compile_time_eval():
+            return brax.make(env_name)
     import gymnax  # here, not above: it pulls in pandas and seaborn
 
     if env_name not in gymnax.registered_envs:

@@ -107,18 +107,31 @@ def _compile(
     devices: Sequence[jax.Device] | None,
     keep: tuple[str, ...],
 ) -> Any:
-    runs = functools.partial(_runs, group, mode, devices, keep)
     index = jax.ShapeDtypeStruct((size,), jnp.int32)
     seed = jax.ShapeDtypeStruct((size,), jnp.uint32)
     counts = jax.ShapeDtypeStruct((len(devices) if devices else 1,), jnp.int32)
-    jitted = jax.jit(runs, compiler_options=compiler_options() or None)
+    among = None if devices is None else tuple(devices)
+    jitted = _jitted(group.structure, group.population_size, mode, among, keep)
     return jitted.lower(key, group.varying, group.fixed, index, seed, counts).compile()
 
 
-def _runs(
-    group: Group,
+@functools.lru_cache(maxsize=8)  # the same function again is not compiled again
+def _jitted(
+    structure: Any,
+    population_size: int,
     mode: str,
-    devices: Sequence[jax.Device] | None,
+    devices: tuple[jax.Device, ...] | None,
+    keep: tuple[str, ...],
+) -> Any:
+    runs = functools.partial(_runs, structure, population_size, mode, devices, keep)
+    return jax.jit(runs, compiler_options=compiler_options() or None)
+
+
+def _runs(
+    structure: Any,
+    population_size: int,
+    mode: str,
+    devices: tuple[jax.Device, ...] | None,
     keep: tuple[str, ...],
     key: jax.Array,
     varying: tuple[Any, ...],
@@ -134,12 +147,12 @@ def _runs(
             constant if column is None else column[setting]
             for column, constant in zip(varying, fixed, strict=True)
         ]
-        strategy, problem = assemble(group.structure, leaves)
+        strategy, problem = assemble(structure, leaves)
         result = evolve(
             jax.random.fold_in(key, seed),
             strategy,
             problem,
-            population_size=group.population_size,
+            population_size=population_size,
         )
         return _outcome(result, keep)
 

@@ -153,6 +153,21 @@ def test_the_weights_start_at_the_scale_of_the_problem():
     assert {float(leaf.max()) for leaf in jax.tree.leaves(weights)} == {10.0}
 
 
+def test_problems_that_differ_in_numbers_trace_the_policy_once():
+    traced = []
+
+    def init(key, observation):
+        traced.append(observation)
+        return jnp.zeros((2, observation.size))
+
+    policy = Policy(init=init, apply=lambda w, observation, carry: (w @ observation, carry))
+    for scale in (1.0, 2.0):
+        problem = Control("CartPole-v1", policy=policy, scale=scale)
+        validation.validate(problem)
+        assert problem.space.dim == 8
+    assert len(traced) == 1
+
+
 def test_a_problem_of_the_same_name_is_the_same_structure():
     first, second = (Control("CartPole-v1", policy=MLP((8,))) for _ in range(2))
 

@@ -1,0 +1,124 @@
+"""Optuna as the searcher over settings."""
+
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optuna
+import pytest
+
+import diffevo_jax as de
+from diffevo_jax.interop import optuna as bridge
+
+KEY = jax.random.key(0)
+SCALE = "problem.space.scale"
+TRACED = []
+
+
+def brittle(x):
+    """Minus the squared length; fails outside of [-5, 5]."""
+    TRACED.append(x)
+    return jnp.where(jnp.max(jnp.abs(x)) > 5, jnp.nan, -jnp.sum(x**2))
+
+
+TUNING = de.problems.Tuning(
+    de.DiffusionEvolution(1),
+    de.problems.Function(brittle, dim=64),
+    {SCALE: (0.1, 10.0, "log"), "sampler.eta": (0.0, 1.0)},
+    num_seeds=3,
+    population_size=8,
+)
+
+
+def new_study(**options):
+    options = {"direction": "maximize", "sampler": optuna.samplers.TPESampler(seed=0)}
+    return optuna.create_study(**options)
+
+
+@pytest.fixture(scope="module")
+def study():
+    """Three batches of four trials, and one that is known to fail."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    made = new_study()
+    made.enqueue_trial({SCALE: 10.0, "sampler.eta": 0.5})
+    TRACED.clear()
+    bridge.optimize(made, KEY, TUNING, num_batches=3, batch_size=4)
+    return made
+
+
+def test_all_batches_are_one_program(study):
+    assert len(study.trials) == 12
+    # jit traces the population once to know its shapes, and once to evaluate it.
+    assert len(TRACED) <= 2
+
+
+def test_a_trial_has_the_mean_of_its_scores(study):
+    told = [trial for trial in study.trials if trial.value is not None]
+    for trial in told:
+        assert len(trial.user_attrs["scores"]) == 3
+        assert trial.value == pytest.approx(np.mean(trial.user_attrs["scores"]))
+    assert len(told) >= 6
+
+
+def test_the_trials_of_a_batch_share_their_seeds_and_batches_do_not(study):
+    # Where nobody fails the score is -s^2 |z|^2, of the same z whatever eta is.
+    sound = [trial for trial in study.trials if trial.params[SCALE] < 1]
+    lengths = np.array(
+        [np.divide(t.user_attrs["scores"], t.params[SCALE] ** 2) for t in sound]
+    )
+    batches = [trial.number // 4 for trial in sound]
+    same = np.equal.outer(batches, batches)
+    assert same.sum() > len(sound)  # some share a batch
+    assert not same.all()
+    # Float32 of numbers around 64.
+    alike = np.abs(lengths[:, None] - lengths[None]).max(axis=2) < 1e-3
+    np.testing.assert_array_equal(alike, same)
+
+
+def test_a_failed_run_is_a_failed_trial(study):
+    assert study.trials[0].params[SCALE] == 10.0
+    assert study.trials[0].state == optuna.trial.TrialState.FAIL
+    assert not np.isfinite(study.trials[0].user_attrs["scores"]).all()
+    assert study.best_params[SCALE] < 1.0
+
+
+def test_ranges_and_scales_are_those_of_the_problem(study):
+    distributions = study.best_trial.distributions
+    assert distributions[SCALE] == optuna.distributions.FloatDistribution(
+        0.1, 10.0, log=True
+    )
+    assert distributions["sampler.eta"] == optuna.distributions.FloatDistribution(0.0, 1.0)
+
+
+def test_a_study_that_goes_on_sees_fresh_seeds():
+    made = new_study()
+    for _ in range(2):
+        made.enqueue_trial({SCALE: 0.1, "sampler.eta": 0.5})
+        bridge.optimize(made, KEY, TUNING, num_batches=1, batch_size=4)
+    assert made.trials[0].params == made.trials[4].params
+    assert made.trials[0].value != made.trials[4].value
+
+
+def test_the_trials_of_a_batch_that_raises_have_failed(monkeypatch):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bridge, "_scores", stop)
+    made = new_study()
+    with pytest.raises(KeyboardInterrupt):
+        bridge.optimize(made, KEY, TUNING, num_batches=1, batch_size=2)
+    assert {trial.state for trial in made.trials} == {optuna.trial.TrialState.FAIL}
+
+
+@pytest.mark.parametrize("directions", [["minimize"], ["maximize", "maximize"]])
+def test_a_study_maximises_one_value(directions):
+    made = optuna.create_study(directions=directions)
+    with pytest.raises(ValueError, match=r"study: got \w+imize"):
+        bridge.optimize(made, KEY, TUNING, num_batches=1, batch_size=2)
+
+
+def test_without_optuna_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(ImportError, match=r"install diffevo-jax\[optuna\]"):
+        bridge.optimize(None, KEY, TUNING, num_batches=1, batch_size=2)
