@@ -44,7 +44,7 @@ def put(component: Component, path: str, value: Any) -> Component:
         >>> import diffevo_jax as de
         >>> from diffevo_jax import paths
         >>> paths.put(de.DiffusionEvolution(5), "sampler.eta", 0.5).sampler
-        DPMSolver2M(eta=0.5, trust=1.0)
+        DDIM(eta=0.5)
     """
     get(component, path)
     return _put(component, path.split("."), value)
