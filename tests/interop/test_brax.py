@@ -44,13 +44,13 @@ class Climb:
 def toy(monkeypatch):
     """A brax that has one environment."""
     environments.environment.cache_clear()
-    environments.game.cache_clear()
+    environments._game.cache_clear()
     made = {"climb": Climb}
     envs = types.SimpleNamespace(get_environment=lambda name, **_: made[name]())
     monkeypatch.setitem(sys.modules, "brax", types.SimpleNamespace(envs=envs))
     yield
     environments.environment.cache_clear()
-    environments.game.cache_clear()
+    environments._game.cache_clear()
 
 
 def up(rate):

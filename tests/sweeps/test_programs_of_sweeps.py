@@ -75,7 +75,7 @@ import jax, json
 jax.config.update("jax_num_cpu_devices", 2)
 import diffevo_jax as de
 from diffevo_jax.sweeps import batches, settings
-from diffevo_jax.parallel import in_parts, make_mesh
+from diffevo_jax.parallel import in_parts, line
 
 WORDS = "all-gather all-reduce collective-permute all-to-all reduce-scatter".split()
 found = lambda compiled: [word for word in WORDS if word in compiled.as_text()]
@@ -88,7 +88,7 @@ told = {
     for mode in batches.MODES
 }
 total = lambda x: jax.lax.psum(x, "runs")
-talk = jax.jit(lambda x: in_parts(total, make_mesh(devices), x))
+talk = jax.jit(lambda x: in_parts(total, line(devices), x))
 told["talk"] = found(talk.lower(jax.numpy.ones(4)).compile())
 print(json.dumps(told))
 """
