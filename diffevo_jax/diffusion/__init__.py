@@ -15,12 +15,19 @@ noise levels it is trained and how much each counts (``Objective``).
 'noise'
 """
 
+from diffevo_jax.diffusion.bound import Bound as Bound
+from diffevo_jax.diffusion.bound import gaussian_kl as gaussian_kl
+from diffevo_jax.diffusion.bound import variational_bound as variational_bound
 from diffevo_jax.diffusion.denoiser import Denoiser as Denoiser
 from diffevo_jax.diffusion.fit import Recipe as Recipe
 from diffevo_jax.diffusion.fit import TrainState as TrainState
 from diffevo_jax.diffusion.fit import default_optimizer as default_optimizer
 from diffevo_jax.diffusion.fit import fit as fit
 from diffevo_jax.diffusion.fit import start as start
+from diffevo_jax.diffusion.likelihood import Likelihood as Likelihood
+from diffevo_jax.diffusion.likelihood import decode as decode
+from diffevo_jax.diffusion.likelihood import encode as encode
+from diffevo_jax.diffusion.likelihood import log_likelihood as log_likelihood
 from diffevo_jax.diffusion.losses import denoising_loss as denoising_loss
 from diffevo_jax.diffusion.losses import sample_losses as sample_losses
 from diffevo_jax.diffusion.networks import MLP as MLP

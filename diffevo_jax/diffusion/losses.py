@@ -112,12 +112,14 @@ def denoising_loss(
     Example:
         >>> import jax, jax.numpy as jnp
         >>> from diffevo_jax import diffusion
-        >>> network, edm = diffusion.MLP(), diffusion.EDM()
-        >>> weights = network.init(jax.random.key(0), (2,))
-        >>> loss = diffusion.denoising_loss(weights, jax.random.key(1), jnp.ones((8, 2)),
-        ...     network=network, precondition=edm, objective=edm.objective())
-        >>> loss.shape
-        ()
+        >>> linear = diffusion.Network(init=lambda key, shape: jnp.zeros(shape * 2),
+        ...     apply=lambda weights, y, c_noise, condition: y @ weights)
+        >>> key, edm = jax.random.key(0), diffusion.EDM()
+        >>> gradient = jax.grad(diffusion.denoising_loss)(linear.init(key, (2,)), key,
+        ...     jnp.ones((8, 2)), network=linear, precondition=edm,
+        ...     objective=edm.objective())
+        >>> gradient.shape
+        (2, 2)
 
     References:
         Vincent, 2011, doi:10.1162/NECO_a_00142, eq. 11; Karras et al., 2022,

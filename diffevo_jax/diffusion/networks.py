@@ -82,9 +82,9 @@ class MLP:
         >>> import jax, jax.numpy as jnp
         >>> from diffevo_jax import diffusion
         >>> network = diffusion.MLP(hidden=(64, 64), num_classes=10)
-        >>> weights = network.init(jax.random.key(0), (2,))
-        >>> labels = jnp.array([3, 10])  # the second has none
-        >>> network.apply(weights, jnp.ones((2, 2)), jnp.zeros(2), labels).shape
+        >>> weights = jax.eval_shape(lambda: network.init(jax.random.key(0), (2,)))
+        >>> y, labels = jnp.ones((2, 2)), jnp.array([3, 10])  # the second has none
+        >>> jax.eval_shape(network.apply, weights, y, jnp.zeros(2), labels).shape
         (2, 2)
     """
 

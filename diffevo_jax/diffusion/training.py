@@ -3,12 +3,11 @@
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from diffevo_jax import pytree, validation
 from diffevo_jax.checks import check_key
@@ -21,6 +20,9 @@ from diffevo_jax.diffusion.objectives import Objective
 from diffevo_jax.diffusion.parameterisation import Parameterisation
 from diffevo_jax.diffusion.precondition import EDM
 from diffevo_jax.pytree import Number
+
+if TYPE_CHECKING:
+    import optax
 
 #: Steps between looks of the host.
 CHUNK = 250
@@ -69,7 +71,7 @@ def train(
     condition: Any = None,
     condition_dropout: Number = 0.1,
     trust: Number | None = None,
-    optimizer: optax.GradientTransformation | None = None,
+    optimizer: "optax.GradientTransformation | None" = None,
     learning_rate: Number | None = None,
     ema: Number = 0.999,
     stop_at: int | None = None,
@@ -156,7 +158,7 @@ def train(
     condition = data_checks.check_condition(condition, len(samples), network)
     recipe = pytree.strong(recipe)
     if state is None:
-        state = start(key, recipe, samples.shape[1:])
+        state = _programs()[0](key, recipe, samples.shape[1:])
     data_checks.check_answer(network, state.weights, samples, condition)
     last = num_steps if stop_at is None else stop_at
     if not int(state.step) < last <= num_steps:
@@ -179,7 +181,7 @@ def _run(
     rows = []
     for done in range(int(state.step), last, CHUNK):
         count = min(CHUNK, last - done)
-        state, *both = _program()(key, recipe, state, *given, jnp.int32(count), CHUNK)
+        state, *both = _programs()[1](key, recipe, state, *given, jnp.int32(count), CHUNK)
         rows.append(np.asarray(both)[:, :count])
         if int(state.diverged_at) >= 0:
             raise FloatingPointError(
@@ -208,6 +210,10 @@ def _check_end(losses: np.ndarray, baselines: np.ndarray) -> None:
 
 
 @functools.cache
-def _program() -> Callable[..., Any]:
-    """The compiled loop; made late, as its options need the devices."""
-    return jax.jit(fit, static_argnums=7, compiler_options=compiler_options())
+def _programs() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The compiled start and loop; made late, as their options need the devices."""
+    options = compiler_options()
+    return (
+        jax.jit(start, static_argnums=2, compiler_options=options),
+        jax.jit(fit, static_argnums=7, compiler_options=options),
+    )

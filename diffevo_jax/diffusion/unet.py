@@ -39,8 +39,11 @@ class UNet:
         >>> import jax, jax.numpy as jnp
         >>> from diffevo_jax import diffusion
         >>> network = diffusion.UNet(channels=(8, 16))
-        >>> weights = network.init(jax.random.key(0), (8, 8, 1))
-        >>> network.apply(weights, jnp.ones((2, 8, 8, 1)), jnp.zeros(2)).shape
+        >>> weights = jax.eval_shape(lambda: network.init(jax.random.key(0), (8, 8, 1)))
+        >>> sum(leaf.size for leaf in jax.tree.leaves(weights))
+        38009
+        >>> image = jnp.ones((2, 8, 8, 1))
+        >>> jax.eval_shape(network.apply, weights, image, jnp.zeros(2)).shape
         (2, 8, 8, 1)
 
     References:
