@@ -44,12 +44,12 @@ def _check_part(name: str, part: Any, members: tuple[str, ...], examples: str) -
 
 def check_data(
     data: Any, sample_weight: Any, precondition: Parameterisation
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[jax.Array, jax.Array | None]:
     """Return data and weights as floats; raise unless they are legal.
 
     Args:
         data: (N, ...), finite, with the standard deviation ``sigma_data``.
-        sample_weight: (N,) >= 0, or None for all alike; scaled to 1 on average.
+        sample_weight: (N,) >= 0, or None; scaled to 1 on average.
         precondition: which says ``sigma_data``.
     """
     array = jnp.asarray(data, dtype=float)
@@ -73,7 +73,7 @@ def check_data(
             f"data: got a mean of {mean:.3g}, want one within {FARTHEST_MEAN:g} "
             f"sigma_data = {FARTHEST_MEAN * want:.3g} of 0: subtract it"
         )
-    return array, jnp.asarray(weight, dtype=float)
+    return array, None if sample_weight is None else jnp.asarray(weight, dtype=float)
 
 
 def _weight(sample_weight: Any, count: int) -> np.ndarray:

@@ -93,8 +93,8 @@ def train(
             learning rate, >= 1.
         batch_size: samples a step, drawn with replacement, >= 1.
         objective: noise levels and their weights; None is that of ``precondition``.
-        sample_weight: (N,) >= 0, how much each sample counts, for example by its fitness;
-            scaled to 1 on average.
+        sample_weight: (N,) >= 0, not all 0, of any sum: how much each sample counts, for
+            example by its fitness. It is drawn so often; None: all alike.
         condition: of each sample, with leading axis N: labels (N,) for this library's
             networks.
         condition_dropout: share of conditions that are hidden, in [0, 1], if the network
@@ -173,7 +173,7 @@ def _run(
     key: jax.Array,
     recipe: Recipe,
     state: TrainState,
-    given: tuple[jax.Array, jax.Array, Any],
+    given: tuple[jax.Array, jax.Array | None, Any],
     last: int,
     callback: Callable[[int, float], None] | None,
 ) -> Trained:
