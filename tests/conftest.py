@@ -17,6 +17,7 @@ COMPILED_QUICKLY = {
     "test_crowding",
     "test_denoising_losses",
     "test_kernels",
+    "test_likelihood",
     "test_neighbourhoods",
     "test_networks",
     "test_noise",

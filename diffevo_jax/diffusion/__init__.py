@@ -19,11 +19,11 @@ from diffevo_jax.diffusion.bound import Bound as Bound
 from diffevo_jax.diffusion.bound import gaussian_kl as gaussian_kl
 from diffevo_jax.diffusion.bound import variational_bound as variational_bound
 from diffevo_jax.diffusion.denoiser import Denoiser as Denoiser
-from diffevo_jax.diffusion.fit import Recipe as Recipe
-from diffevo_jax.diffusion.fit import TrainState as TrainState
-from diffevo_jax.diffusion.fit import default_optimizer as default_optimizer
-from diffevo_jax.diffusion.fit import fit as fit
-from diffevo_jax.diffusion.fit import start as start
+from diffevo_jax.diffusion.fitting import Recipe as Recipe
+from diffevo_jax.diffusion.fitting import TrainState as TrainState
+from diffevo_jax.diffusion.fitting import default_optimizer as default_optimizer
+from diffevo_jax.diffusion.fitting import fit as fit
+from diffevo_jax.diffusion.fitting import start as start
 from diffevo_jax.diffusion.likelihood import Likelihood as Likelihood
 from diffevo_jax.diffusion.likelihood import decode as decode
 from diffevo_jax.diffusion.likelihood import encode as encode

@@ -101,14 +101,19 @@ def check_condition(condition: Any, count: int, network: NetworkLike) -> Any:
     return arrays
 
 
-def check_answer(network: NetworkLike, weights: Any, data: jax.Array, given: Any) -> None:
+def check_answer(network: NetworkLike, data: jax.Array, condition: Any) -> None:
     """Raise unless a network takes a batch of the data, and answers in its shape."""
-    shape = jax.eval_shape(
-        lambda batch, given: network.apply(weights, batch, jnp.zeros(len(batch)), given),
-        data[:1],
-        jax.tree.map(lambda leaf: leaf[:1], given),
-    ).shape
-    if shape != data[:1].shape:
+
+    def one(key: jax.Array, batch: jax.Array, given: Any) -> tuple[Any, jax.Array]:
+        weights = network.init(key, batch.shape[1:])
+        return weights, network.apply(weights, batch, jnp.zeros(len(batch)), given)
+
+    first = jax.tree.map(lambda leaf: leaf[:1], (data, condition))
+    weights, answer = jax.eval_shape(one, jax.random.key(0), *first)
+    if answer.shape != first[0].shape:
         raise ValueError(
-            f"network: got answers of shape {shape[1:]}, want {data.shape[1:]} as the data"
+            f"network: got answers of shape {answer.shape[1:]}, want {data.shape[1:]} as "
+            "the data"
         )
+    if not jax.tree.leaves(weights):
+        raise ValueError("network: got one without weights, want something to train")

@@ -14,7 +14,7 @@ from diffevo_jax.checks import check_key
 from diffevo_jax.compilation import compiler_options
 from diffevo_jax.diffusion import data_checks
 from diffevo_jax.diffusion.denoiser import Denoiser
-from diffevo_jax.diffusion.fit import Recipe, TrainState, fit, start
+from diffevo_jax.diffusion.fitting import Recipe, TrainState, fit, start
 from diffevo_jax.diffusion.networks import NetworkLike
 from diffevo_jax.diffusion.objectives import Objective
 from diffevo_jax.diffusion.parameterisation import Parameterisation
@@ -156,10 +156,10 @@ def train(
     validation.validate(recipe)
     samples, weight = data_checks.check_data(data, sample_weight, precondition)
     condition = data_checks.check_condition(condition, len(samples), network)
+    data_checks.check_answer(network, samples, condition)
     recipe = pytree.strong(recipe)
     if state is None:
         state = _programs()[0](key, recipe, samples.shape[1:])
-    data_checks.check_answer(network, state.weights, samples, condition)
     last = num_steps if stop_at is None else stop_at
     if not int(state.step) < last <= num_steps:
         raise ValueError(

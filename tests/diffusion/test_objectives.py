@@ -13,8 +13,16 @@ KEY = jax.random.key(0)
 U = (np.arange(20_000, dtype=np.float32) + 0.5) / 20_000
 
 
+DRAW = jax.jit(lambda levels, u: levels.draw(u))
+
+
+def draw(levels, u):
+    """Sigma and rate in float64; one program for all numbers of a kind of levels."""
+    return np.asarray(DRAW(de.pytree.strong(levels), np.float32(u)), np.float64)
+
+
 def test_log_normal_levels_have_their_moments():
-    sigma, _ = diffusion.LogNormalLevels(-1.2, 1.2).draw(U)
+    sigma, _ = draw(diffusion.LogNormalLevels(-1.2, 1.2), U)
 
     # The tails beyond the last midpoints hold 1e-4 of the variance.
     assert float(np.log(sigma).mean()) == pytest.approx(-1.2, abs=1e-3)
@@ -25,17 +33,17 @@ def test_log_normal_levels_have_their_moments():
 def test_levels_of_a_process_are_those_of_uniform_times(name):
     process = getattr(noise, name)()
 
-    sigma, _ = diffusion.ProcessLevels(process).draw(jnp.array([0.0, 0.25, 1.0]))
+    sigma, _ = draw(diffusion.ProcessLevels(process), [0.0, 0.25, 1.0])
 
-    late, early = process.times(2)
-    times = early + jnp.array([0.0, 0.25, 1.0]) * (late - early)
+    late, early = np.asarray(process.times(2))
+    times = early + np.float32([0.0, 0.25, 1.0]) * (late - early)
     np.testing.assert_allclose(sigma, process.sigma(times), rtol=1e-6)
 
 
 def test_all_levels_of_a_grid_are_alike():
     levels = diffusion.GridLevels(noise.Levels([8.0, 4.0, 2.0, 1.0]), 4)
 
-    sigma, _ = levels.draw(U)
+    sigma, _ = draw(levels, U)
 
     values, counts = np.unique(sigma, return_counts=True)
     assert values.tolist() == [1.0, 2.0, 4.0, 8.0]
@@ -52,10 +60,10 @@ LEVELS = {
 
 @pytest.mark.parametrize("name", LEVELS)
 def test_the_rate_is_the_fall_of_the_signal_to_noise_ratio(name):
-    u, step = np.float32([0.2, 0.5, 0.8]), 1e-3
-    _, rate = LEVELS[name].draw(u)
+    u, step = np.array([0.2, 0.5, 0.8]), 1e-3
+    _, rate = draw(LEVELS[name], u)
 
-    ratio = lambda u: np.float64(LEVELS[name].draw(np.float32(u))[0]) ** -2
+    ratio = lambda u: draw(LEVELS[name], u)[0] ** -2
 
     # Central differences: wrong by step^2 times a third derivative, and by rounding.
     falls = (ratio(u - step) - ratio(u + step)) / (2 * step)
@@ -67,8 +75,8 @@ def test_half_of_g_squared_is_the_weight_of_the_likelihood(name):
     # given g(t)^2 of each process as Song et al. have it, and the score matching loss
     # g^2 |score(x) - score of the noise|^2 = g^2 / (s^2 sigma^4) |D - x_0|^2
     process = getattr(noise, name)()
-    u = np.float32([0.1, 0.5, 0.9])
-    late, early = process.times(2)
+    u = np.array([0.1, 0.5, 0.9])
+    late, early = np.asarray(process.times(2))
     t = early + u * (late - early)
     beta = 0.1 + 19.9 * t
     g_squared = {
@@ -79,8 +87,8 @@ def test_half_of_g_squared_is_the_weight_of_the_likelihood(name):
     want = (late - early) * g_squared / (process.scale(t) ** 2 * process.sigma(t) ** 4)
 
     objective = diffusion.Objective(diffusion.ProcessLevels(process), "likelihood")
-    sigma, rate = objective.levels.draw(u)
-    weight = objective.weight(sigma, rate, jnp.ones(3))
+    sigma, rate = draw(objective.levels, u)
+    weight = objective.weight(sigma, rate, np.ones(3))
 
     np.testing.assert_allclose(weight, 0.5 * want, rtol=1e-3)  # the rate is a difference
 
@@ -111,7 +119,7 @@ def gaussian_error(sigma, variance, other):
 def test_the_likelihood_loss_is_the_kl_divergence(name):
     # given data N(0, 1) and the denoiser of N(0, 2), which is wrong at every level
     objective = diffusion.Objective(LEVELS[name], "likelihood")
-    sigma, rate = np.float64(objective.levels.draw(U))
+    sigma, rate = draw(objective.levels, U)
 
     weight = np.float64(objective.weight(sigma, rate, np.ones_like(sigma)))
     excess = weight * (gaussian_error(sigma, 1.0, 2.0) - gaussian_error(sigma, 1.0, 1.0))
@@ -128,9 +136,9 @@ def test_on_a_grid_the_likelihood_loss_is_the_variational_bound():
     grid, count = noise.VE(), 50
     sigmas = np.float64(grid.sigmas(count))
     objective = diffusion.Objective(diffusion.GridLevels(grid, count), "likelihood")
-    sigma, rate = objective.levels.draw((np.arange(count) + 0.5) / count)
+    sigma, rate = draw(objective.levels, (np.arange(count) + 0.5) / count)
 
-    weight = objective.weight(sigma, rate, jnp.ones(count))
+    weight = objective.weight(sigma, rate, np.ones(count))
     loss = np.mean(np.float64(weight) * gaussian_error(sigmas, 1.0, 1.0))
 
     bound = diffusion.variational_bound(
@@ -184,7 +192,7 @@ def test_betas_of_ddpm_are_its_levels():
     levels = diffusion.beta_levels(betas)
 
     last = np.prod(1 - betas)
-    sigma, _ = levels.draw(np.float32([0.0]))
+    sigma, _ = draw(levels, [0.0])
     np.testing.assert_allclose(sigma, np.sqrt(1 / last - 1), rtol=1e-4)
 
 

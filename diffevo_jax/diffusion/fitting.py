@@ -148,6 +148,7 @@ def fit(
     Returns:
         The state; losses and baselines, both (length,), NaN after ``count``.
     """
+    data, condition = jax.tree.map(jnp.asarray, (data, condition))
     share = None if sample_weight is None else jnp.cumsum(sample_weight)
 
     def body(i: jax.Array, carry: tuple) -> tuple:
