@@ -30,6 +30,7 @@ COMPILED_QUICKLY = {
     "test_sde",
     "test_shaping",
     "test_sweep",
+    "test_training",
     "test_validation",
 }
 

@@ -56,7 +56,7 @@ class Denoiser:
             Karras et al., 2022, arXiv:2206.00364, eq. 7; Ho and Salimans, 2022,
             arXiv:2207.12598, eq. 6 (whose w is ``guidance - 1``).
         """
-        flat = (math.prod(self.shape),)
+        y, flat = jnp.asarray(y), (math.prod(self.shape),)
         if y.ndim < 2 or y.shape[1:] not in (self.shape, flat):
             raise ValueError(f"y: got shape {y.shape}, want (N, *{self.shape})")
         if jnp.shape(sigma) not in ((), (len(y),)):

@@ -75,12 +75,14 @@ def encode(
         (N, D) at the noisy end.
 
     Example:
-        >>> import jax, jax.numpy as jnp, diffevo_jax as de
+        >>> import jax.numpy as jnp, diffevo_jax as de
         >>> from diffevo_jax import diffusion
-        >>> target = de.oracles.gaussian_mixture([[-1.0], [1.0]], 0.1)
-        >>> points, grid = jnp.array([[-1.2], [0.1]]), de.noise.VE()
-        >>> latent = diffusion.encode(target.denoise, points, grid, num_levels=64)
-        >>> back = diffusion.decode(target.denoise, latent, grid, num_levels=64)
+        >>> of_normal = lambda y, sigma: y / (1 + sigma**2)  # data N(0, 1)
+        >>> points, grid = jnp.array([[-2.0], [1.0]]), de.noise.VE(0.01, 10.0)
+        >>> latent = diffusion.encode(of_normal, points, grid, num_levels=64)
+        >>> latent.round(1).tolist()
+        [[-20.1...], [10.0...]]
+        >>> back = diffusion.decode(of_normal, latent, grid, num_levels=64)
         >>> bool(abs(back - points).max() < 1e-3)
         True
     """
@@ -150,10 +152,10 @@ def log_likelihood(
     Example:
         >>> import jax.numpy as jnp, diffevo_jax as de
         >>> from diffevo_jax import diffusion
-        >>> target = de.oracles.gaussian_mixture([[-1.0], [1.0]], 0.1)
-        >>> points, grid = jnp.array([[-1.2], [0.1]]), de.noise.VE()
-        >>> found = diffusion.log_likelihood(target.denoise, points, grid, num_levels=64)
-        >>> exact = target.log_density(points, sigma=grid.sigma_min)
+        >>> of_normal = lambda y, sigma: y / (1 + sigma**2)  # data N(0, 1)
+        >>> points, grid = jnp.array([[-2.0], [1.0]]), de.noise.VE(0.01, 10.0)
+        >>> found = diffusion.log_likelihood(of_normal, points, grid, num_levels=64)
+        >>> exact = -0.5 * (points[:, 0] ** 2 + jnp.log(2 * jnp.pi))
         >>> bool(abs(found.log_density - exact).max() < 1e-3)
         True
 

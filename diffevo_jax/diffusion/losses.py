@@ -114,10 +114,11 @@ def denoising_loss(
         >>> from diffevo_jax import diffusion
         >>> linear = diffusion.Network(init=lambda key, shape: jnp.zeros(shape * 2),
         ...     apply=lambda weights, y, c_noise, condition: y @ weights)
-        >>> key, edm = jax.random.key(0), diffusion.EDM()
-        >>> gradient = jax.grad(diffusion.denoising_loss)(linear.init(key, (2,)), key,
-        ...     jnp.ones((8, 2)), network=linear, precondition=edm,
-        ...     objective=edm.objective())
+        >>> edm = diffusion.EDM()
+        >>> loss = lambda weights, key, batch: diffusion.denoising_loss(weights, key, batch,
+        ...     network=linear, precondition=edm, objective=edm.objective())
+        >>> gradient = jax.jit(jax.grad(loss))(
+        ...     jnp.zeros((2, 2)), jax.random.key(0), jnp.ones((8, 2)))
         >>> gradient.shape
         (2, 2)
 
