@@ -210,8 +210,12 @@ def _check_end(losses: np.ndarray, baselines: np.ndarray) -> None:
 
 @functools.cache
 def _programs() -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """The compiled start and loop; made late, as their options need the devices."""
-    options = compiler_options()
+    """The compiled start and loop; made late, as their options need the devices.
+
+    Networks compile in three quarters of the time under the quick options, and a training
+    on a CPU runs no slower.
+    """
+    options = compiler_options(quick=True)
     return (
         jax.jit(start, static_argnums=2, compiler_options=options),
         jax.jit(fit, static_argnums=7, compiler_options=options),

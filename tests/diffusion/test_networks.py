@@ -52,6 +52,20 @@ def test_the_answer_has_the_shape_of_the_input(name):
     assert (answer.shape, answer.dtype) == (y.shape, jnp.float32)
 
 
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_convolution_is_that_of_the_compiler(size):
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(2, 5, 4, 3)).astype(np.float32)
+    weight = rng.normal(size=(size, size, 3, 6)).astype(np.float32)
+
+    got = diffusion.layers.conv({"weight": weight, "bias": np.float32([1] * 6)}, image)
+
+    want = jax.lax.conv_general_dilated(
+        image, weight, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    np.testing.assert_allclose(got, want + 1, atol=1e-5)  # sums of 27 products
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_a_new_network_answers_zero(name):
     # and its denoiser is that of a Gaussian
