@@ -13,6 +13,7 @@ from importlib.metadata import version as _version
 from diffevo_jax import attention as attention
 from diffevo_jax import conditions as conditions
 from diffevo_jax import denoisers as denoisers
+from diffevo_jax import diffusion as diffusion
 from diffevo_jax import kernels as kernels
 from diffevo_jax import metrics as metrics
 from diffevo_jax import noise as noise

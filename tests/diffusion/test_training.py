@@ -1,0 +1,294 @@
+"""Training: bits, averages, divergence, and what is refused."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import diffevo_jax as de
+from diffevo_jax import diffusion
+from diffevo_jax.diffusion import fitting, training
+
+KEY = jax.random.key(0)
+DRAWN = np.random.default_rng(0).normal(size=(64, 2))
+DATA = np.float32((DRAWN - DRAWN.mean()) / DRAWN.std())
+#: A network that compiles fast: linear, with labels 0 and 1, and 2 for none.
+LINEAR = diffusion.Network(
+    init=lambda key, shape: {
+        "matrix": 0.1 * jax.random.normal(key, (2, 2)),
+        "label": jnp.zeros((3, 2)),
+    },
+    apply=lambda weights, y, c_noise, condition: (
+        y @ weights["matrix"] + (0.0 if condition is None else weights["label"][condition])
+    ),
+    null=2,
+)
+
+
+def train(key=KEY, data=DATA, network=LINEAR, precondition=None, **changes):
+    return diffusion.train(
+        key, data, network, precondition, **({"num_steps": 40, "batch_size": 16} | changes)
+    )
+
+
+def same_bits(first, second) -> bool:
+    return de.equal(first.state, second.state) and de.equal(first.denoiser, second.denoiser)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return train()
+
+
+def test_a_resumed_training_has_the_bits_of_one_that_was_not_stopped(trained):
+    stopped = train(stop_at=17)
+
+    resumed = train(state=stopped.state)
+
+    assert int(stopped.state.step) == 17
+    assert same_bits(resumed, trained)
+    assert np.array_equal(np.concatenate([stopped.losses, resumed.losses]), trained.losses)
+
+
+def test_the_key_decides(trained):
+    assert same_bits(train(), trained)
+    assert not same_bits(train(jax.random.key(1)), trained)
+
+
+def test_numbers_do_not_compile_a_new_program(trained):
+    start, run = training._programs()
+    before = run._cache_size(), start._cache_size()
+
+    train(num_steps=50, learning_rate=0.1, ema=0.9, condition_dropout=0.5)
+
+    assert (run._cache_size(), start._cache_size()) == before
+
+
+def test_the_callback_hears_of_every_chunk():
+    heard = []
+
+    result = train(num_steps=600, callback=lambda *news: heard.append(news))
+
+    assert [step for step, _ in heard] == [250, 500, 600]
+    assert heard[2][1] == pytest.approx(float(result.losses[500:].mean()))
+    assert result.losses.shape == result.baselines.shape == (600,)
+    assert np.isfinite(result.losses).all()
+
+
+def recipe(**changes):
+    edm = diffusion.EDM()
+    return de.pytree.strong(
+        diffusion.Recipe(LINEAR, edm, edm.objective(), 40, batch_size=16, **changes)
+    )
+
+
+def one_step(key, setting, state, data=DATA):
+    run = training._programs()[1]
+    data = jnp.asarray(data)
+    return run(key, setting, state, data, None, None, jnp.int32(1), training.CHUNK)[0]
+
+
+def test_averaged_weights_forget_the_first_ones():
+    # given the weights after every step
+    setting = recipe(ema=0.5)
+    state = diffusion.start(KEY, setting, (2,))
+    want = np.asarray(state.weights["matrix"])
+
+    for step in range(1, 13):
+        state = one_step(KEY, setting, state)
+        decay = min(0.5, (1 + step) / (10 + step))
+        want = decay * want + (1 - decay) * np.asarray(state.weights["matrix"])
+
+    # Rounding of 12 sums.
+    np.testing.assert_allclose(state.average["matrix"], want, atol=1e-6)
+    assert not np.allclose(state.average["matrix"], state.weights["matrix"], atol=1e-5)
+
+
+def test_a_state_that_diverged_stays_as_it_was():
+    # given data of which a step makes infinity
+    setting = recipe()
+    state = diffusion.start(KEY, setting, (2,))
+
+    broken = one_step(KEY, setting, state, np.full_like(DATA, np.inf))
+    later = one_step(KEY, setting, broken)
+
+    assert int(broken.diverged_at) == int(later.diverged_at) == 0
+    assert de.equal(later.weights, state.weights)
+
+
+def test_trainings_can_be_mapped():
+    setting, keys = recipe(), jax.random.split(KEY, 2)
+
+    @jax.jit
+    def many(keys):
+        one = lambda key: diffusion.fit(
+            key, setting, diffusion.start(key, setting, (2,)), DATA, None, None, 40, 40
+        )
+        return jax.vmap(one)(keys)
+
+    state, losses, _ = many(keys)
+
+    # The same draws in another program: rounding of 40 steps.
+    for i, key in enumerate(keys):
+        alone = train(key)
+        np.testing.assert_allclose(losses[i], alone.losses, atol=1e-4)
+        np.testing.assert_allclose(
+            state.average["matrix"][i], alone.state.average["matrix"], atol=1e-4
+        )
+
+
+def test_samples_are_drawn_as_often_as_they_weigh():
+    weight = jnp.array([0.0, 1.0, 0.0, 3.0, 0.0])
+
+    index = fitting._draw(KEY, 10_000, 5, jnp.cumsum(weight))
+
+    counts = np.bincount(index, minlength=5)
+    assert counts[[0, 2, 4]].tolist() == [0, 0, 0]
+    # 5 standard errors.
+    assert counts[1] / 10_000 == pytest.approx(0.25, abs=5 * np.sqrt(0.19 / 10_000))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_a_share_of_conditions_is_hidden(share):
+    setting = de.replace(recipe(), condition_dropout=share, batch_size=10_000)
+
+    hidden = fitting._hide(KEY, setting, jnp.zeros(10_000, int)) == 2
+
+    # 5 standard errors, and exact at both ends.
+    assert float(hidden.mean()) == pytest.approx(
+        share, abs=5 * np.sqrt(share * (1 - share)) / 100
+    )
+
+
+@pytest.fixture(scope="module")
+def clouds():
+    """Trained on a cloud for each of two labels, and on a third one without weight."""
+    centres = np.array([[-1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
+    data = np.concatenate([0.2 * DATA + centre for centre in centres])
+    return train(
+        data=data,
+        condition=np.repeat([0, 1, 1], 64),
+        sample_weight=np.repeat([2.0, 2.0, 0.0], 64),
+        num_steps=500,
+        learning_rate=0.05,
+    )
+
+
+def test_the_loss_falls(clouds):
+    relative = np.asarray(clouds.losses / clouds.baselines)
+
+    assert relative[-50:].mean() < 0.8 * relative[:50].mean()
+
+
+def test_conditions_are_learned(clouds):
+    clean = clouds.denoise(jnp.zeros((2, 2)), 3.0, jnp.array([0, 1]))
+
+    # Centres of both clouds; a linear network is not quite there.
+    np.testing.assert_allclose(clean, [[-1.0, -1.0], [1.0, 1.0]], atol=0.2)
+
+
+def test_what_has_no_weight_is_not_seen(clouds):
+    # given the direction in which only the third cloud is away from the others
+    clean = clouds.denoise(jnp.array([[-1.0, 1.0]]), 1.0)
+
+    # Seen, it would be the answer.
+    assert abs(clean).max() < 0.2
+
+
+def test_without_a_condition_the_answer_is_between_and_guidance_goes_beyond(clouds):
+    y = jnp.zeros((2, 2))
+    ask = lambda *given: clouds.denoise(y, 3.0, *given)
+
+    given = ask(jnp.array([1, 1]))
+
+    assert (abs(ask()) < 0.2).all()
+    assert (ask(jnp.array([1, 1]), 2.0) > given + 0.5).all()
+
+
+def test_the_default_optimizer_warms_up_and_comes_to_rest():
+    optimizer = diffusion.default_optimizer(0.5, 100)
+
+    @jax.jit
+    def run():
+        def step(state, _):
+            change, state = optimizer.update(jnp.ones(1), state, jnp.ones(1))
+            return state, change[0]
+
+        return jax.lax.scan(step, optimizer.init(jnp.ones(1)), None, length=120)[1]
+
+    change = -np.asarray(run())
+
+    # A constant gradient makes Adam's steps as large as the learning rate.
+    np.testing.assert_allclose(change[[0, 4]], [0.1, 0.5], rtol=0.01)
+    assert change[50] == pytest.approx(0.25, rel=0.01)
+    np.testing.assert_allclose(change[100:], 0.0, atol=1e-6)
+
+
+def test_a_loss_that_is_not_finite_is_an_error():
+    with pytest.raises(FloatingPointError, match="not finite at step "):
+        train(learning_rate=1e38)
+
+
+def test_a_training_that_ends_worse_than_nothing_is_an_error():
+    with pytest.raises(FloatingPointError, match="times above that of the answer 0"):
+        train(learning_rate=300.0)
+
+
+IMAGES = np.random.default_rng(0).normal(size=(8, 5, 5, 1))
+EMPTY = diffusion.Network(
+    init=lambda key, shape: (), apply=lambda weights, y, c_noise, condition: y
+)
+WRONG_SHAPE = diffusion.Network(
+    init=lambda key, shape: jnp.zeros(1),
+    apply=lambda weights, y, c_noise, condition: y[:, :1],
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "message"),
+    [
+        (
+            {"data": DATA.ravel()},
+            ValueError,
+            r"data: got shape \(128,\), want \(N, \.\.\.\)",
+        ),
+        ({"data": np.where(DATA > 2, np.nan, DATA)}, ValueError, "data: got NaN"),
+        ({"data": 3 * DATA}, ValueError, "data: got a standard deviation of 3"),
+        ({"data": DATA / 2}, ValueError, "data: got a standard deviation of 0.5"),
+        ({"data": DATA + 3}, ValueError, r"data: got a mean of 3, want"),
+        ({"data": IMAGES, "network": diffusion.UNet()}, ValueError, "divisible by 2"),
+        ({"network": WRONG_SHAPE}, ValueError, r"network: got answers of shape \(1,\)"),
+        ({"network": EMPTY}, ValueError, "network: got one without weights"),
+        ({"network": "mlp"}, TypeError, "network: got 'mlp', want an object like MLP"),
+        ({"precondition": "eps"}, TypeError, "precondition: got 'eps', want .* EDM"),
+        ({"precondition": diffusion.EDM}, TypeError, "precondition: got <class"),
+        ({"objective": "ddpm"}, TypeError, "objective: got 'ddpm', want .* Objective"),
+        ({"precondition": diffusion.EDM(-1.0)}, ValueError, r"EDM\.sigma_data: got -1"),
+        ({"num_steps": 0}, ValueError, "num_steps: got 0"),
+        ({"batch_size": 0}, ValueError, "batch_size: got 0"),
+        ({"ema": 1.0}, ValueError, r"Recipe\.ema: got 1.0"),
+        ({"trust": 1.0}, ValueError, "trust: got 1.0"),
+        ({"learning_rate": 0.0}, ValueError, r"Recipe\.learning_rate: got 0.0"),
+        (
+            {"learning_rate": 1.0, "optimizer": optax.sgd(0.1)},
+            ValueError,
+            "learning_rate: got one",
+        ),
+        ({"stop_at": 0}, ValueError, "stop_at: got 0, want more than the 0 steps done"),
+        ({"stop_at": 41}, ValueError, "stop_at: got 41"),
+        ({"sample_weight": np.ones(3)}, ValueError, r"sample_weight: got shape \(3,\)"),
+        ({"sample_weight": np.zeros(64)}, ValueError, "sample_weight: want finite"),
+        ({"sample_weight": -np.ones(64)}, ValueError, "sample_weight: want finite"),
+        ({"condition": np.zeros(3, int)}, ValueError, r"condition: got shape \(3,\)"),
+        (
+            {"network": diffusion.MLP((8,), 2), "condition": np.full(64, 5)},
+            ValueError,
+            "condition: got labels from 5 to 5",
+        ),
+        ({"key": jax.random.PRNGKey(0)}, TypeError, "key: got an array of uint32"),
+    ],
+)
+def test_an_error_names_what_is_wrong(changes, kind, message):
+    with pytest.raises(kind, match=message):
+        train(**changes)
