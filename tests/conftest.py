@@ -12,9 +12,12 @@ def key() -> jax.Array:
 
 #: Files whose time is compiling: of formulas, and of promises that hold for any program.
 COMPILED_QUICKLY = {
+    "test_bounds",
     "test_cli_sweep",
+    "test_conditioning",
     "test_conditions",
     "test_contract",
+    "test_covariance",
     "test_crowding",
     "test_denoising_losses",
     "test_kernels",
