@@ -27,22 +27,32 @@ def test_the_code_of_the_readme_runs(capsys) -> None:
     assert float(names["result"].best_fitness) > -1e-3
 
 
-@pytest.mark.parametrize("name", ["devices"])
-def test_the_code_of_a_page_runs(name) -> None:
-    text = (ROOT / "docs" / f"{name}.md").read_text()
+def names_of(page: str) -> dict:
+    """Run the code of a page in docs; what it has named."""
     names: dict = {}
+    text = (ROOT / "docs" / page).read_text()
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
-        exec(compile(block, f"{name}.md", "exec"), names)
-    assert float(names["result"].best_fitness) > 0.9
+        exec(compile(block, page, "exec"), names)
+    return names
+
+
+def test_the_code_of_the_page_on_devices_runs() -> None:
+    assert float(names_of("devices.md")["result"].best_fitness) > 0.9
 
 
 def test_the_code_of_the_page_on_evosax_runs() -> None:
-    text = (ROOT / "docs" / "evosax.md").read_text()
-    names: dict = {}
-    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
-        exec(compile(block, "evosax.md", "exec"), names)
+    names = names_of("evosax.md")
     assert float(names["metrics"]["best_fitness"]) < 1e-2
     assert float(names["result"].best_fitness) > -0.5
+
+
+@pytest.mark.slow
+def test_the_code_of_the_page_on_learned_diffusion_runs() -> None:
+    names = names_of("diffusion.md")
+    # a thousand short steps, a thousand samples: within a tenth of the data's deviation
+    ratio = names["samples"].std(axis=0) / names["data"].std(axis=0)
+    assert float(abs(ratio - 1).max()) < 0.1
+    assert names["conditioned"](names["samples"], 1.0).shape == (1000, 2)
 
 
 def test_the_page_on_sweeps_runs(shards_asked_for, monkeypatch, tmp_path) -> None:
