@@ -17,7 +17,16 @@ import numpy as np
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 FIGURES = ROOT / "docs" / "figures"
-PACKAGES = ("diffevo-jax", "jax", "jaxlib", "numpy", "gymnax", "evosax", "torch")
+PACKAGES = (
+    "diffevo-jax",
+    "jax",
+    "jaxlib",
+    "numpy",
+    "gymnax",
+    "evosax",
+    "optuna",
+    "torch",
+)
 #: What the benchmarks write themselves; the rest decides whether the tree is dirty.
 WRITTEN = ("benchmarks/results", "docs/figures", "README.md")
 #: A ratio below this share of the stored one is a regression.
