@@ -27,18 +27,15 @@ from common import arguments, prepare_devices, save, table
 import diffevo_jax as de
 from diffevo_jax import diffusion
 
-WIDTH, SIZES, MODELS = (
-    0.5,
-    (0.0, 0.5, 1.0, 2.0),
-    ("none", "bias", "ripple", "other means", "other weights"),
-)
+WIDTH, SIZES = 0.5, (0.0, 0.5, 1.0, 2.0)
+MODELS = ("none", "bias", "ripple", "other means", "other weights")
 GRID = de.noise.VE(sigma_min=0.05, sigma_max=30.0)
 #: Noise rate, sampler, levels.
 SAMPLERS = {
-    "SDE": (1.0, de.samplers.DDIM(eta=1.0), 1000),
-    "ODE": (0.0, de.samplers.Heun(), 150),
+    "SDE": (1.0, de.samplers.DDIM(eta=1.0), 600),
+    "ODE": (0.0, de.samplers.Heun(), 100),
 }
-COUNT, LEVELS = 50_000, 400
+COUNT, LEVELS = 20_000, 200
 EVEN, UNEVEN = np.array([0.5, 0.5]), np.array([0.6, 0.4])
 
 
@@ -124,7 +121,7 @@ def ingredients(
     points = data.sample(key, count)
     errors = diffusion.denoising_errors(key, denoise, data.denoise, points, sigmas)
     # Coordinates are independent, so slopes along the diagonal are those everywhere.
-    line = jnp.linspace(-1.0, 1.0, 4001)[:, None] * jnp.ones(2)
+    line = jnp.linspace(-1.0, 1.0, 2001)[:, None] * jnp.ones(2)
 
     def slope(sigma: jax.Array) -> jax.Array:
         reach = size + 5 * jnp.hypot(sigma, WIDTH)

@@ -53,9 +53,11 @@ def conditioned(prior: Any, seen: diffusion.LinearObservation) -> dict[str, Any]
     }
 
 
-def compare(samples: jax.Array, exact: jax.Array) -> dict[str, float]:
-    """Distances of the second number's samples from exact ones, of the same count."""
+def compare(samples: jax.Array, exact: jax.Array) -> dict[str, float] | None:
+    """Distances of the second number's samples from exact ones; None if they diverged."""
     got, want = (np.sort(np.asarray(x[:, 1], np.float64)) for x in (samples, exact))
+    if not np.isfinite(got).all():
+        return None
     return {
         "w2": float(np.sqrt(np.mean((got - want) ** 2)) / want.std()),
         "mean": float((got.mean() - want.mean()) / want.std()),
@@ -110,9 +112,9 @@ def report(rows: list[dict[str, Any]]) -> str:
     return table(["prior", "method", *columns], [[*key, *lines[key]] for key in lines])
 
 
-def distance(result: dict[str, float]) -> str:
+def distance(result: dict[str, float] | None) -> str:
     """W2, or that there is none."""
-    return f"{result['w2']:.2f}" if np.isfinite(result["w2"]) else "diverged"
+    return "diverged" if result is None else f"{result['w2']:.2f}"
 
 
 if __name__ == "__main__":
