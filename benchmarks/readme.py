@@ -24,6 +24,7 @@ import paper_steps
 import rollouts
 import roofline
 import scaling
+import sweep_loop
 import sweep_shards
 from common import ROOT, load, stored
 
@@ -51,7 +52,10 @@ DOCUMENTS = {
     ROOT / "README.md": PUBLISHED | {"main_job": SPEED.pop("main_job")},
     ROOT / "docs" / "performance.md": SPEED | GPU,
     ROOT / "docs" / "design_space.md": SPACE,
-    ROOT / "docs" / "sweeps.md": {"sweep_shards": sweep_shards.report},
+    ROOT / "docs" / "sweeps.md": {
+        "sweep_loop": sweep_loop.report,
+        "sweep_shards": sweep_shards.report,
+    },
 }
 
 
