@@ -26,6 +26,7 @@ import roofline
 import scaling
 import sweep_loop
 import sweep_shards
+import tuning
 from common import ROOT, load, stored
 
 PUBLISHED: dict[str, Callable[[Any], str]] = {
@@ -55,6 +56,7 @@ DOCUMENTS = {
     ROOT / "docs" / "sweeps.md": {
         "sweep_loop": sweep_loop.report,
         "sweep_shards": sweep_shards.report,
+        "tuning": tuning.report,
     },
 }
 
