@@ -14,7 +14,14 @@ from diffevo_jax import strategies
 #: Each case takes a minute to compile: every part is in one of the others, or has tests.
 SLOW = tuple(
     f"diffusion_evolution-{name}"
-    for name in ("latent", "self_conditioned", "gaussian", "published", "two_answers")
+    for name in (
+        "latent",
+        "local",
+        "self_conditioned",
+        "gaussian",
+        "published",
+        "two_answers",
+    )
 )
 MARKED = [
     pytest.param(case, marks=pytest.mark.slow if case.name in SLOW else (), id=case.name)

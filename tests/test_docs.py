@@ -36,10 +36,12 @@ def names_of(page: str) -> dict:
     return names
 
 
+@pytest.mark.slow
 def test_the_code_of_the_page_on_devices_runs() -> None:
     assert float(names_of("devices.md")["result"].best_fitness) > 0.9
 
 
+@pytest.mark.slow
 def test_the_code_of_the_page_on_evosax_runs() -> None:
     names = names_of("evosax.md")
     assert float(names["metrics"]["best_fitness"]) < 1e-2
@@ -55,6 +57,7 @@ def test_the_code_of_the_page_on_learned_diffusion_runs() -> None:
     assert names["conditioned"](names["samples"], 1.0).shape == (1000, 2)
 
 
+@pytest.mark.slow
 def test_the_page_on_sweeps_runs(shards_asked_for, monkeypatch, tmp_path) -> None:
     """All its blocks in their order; what has a folder is asked for, and not run."""
     text = (ROOT / "docs" / "sweeps.md").read_text()

@@ -32,7 +32,7 @@ OBSERVATIONS = ("space", "running", "none")
 
 @pytree.dataclass
 class Control:
-    """Maximise the mean total reward of a policy in an environment of gymnax or brax.
+    """Maximise the mean total reward of a policy in an environment.
 
     The solutions are the policy's weights. Every individual plays ``num_episodes`` episodes
     from starts of its own, drawn afresh in every generation.
@@ -82,7 +82,7 @@ class Control:
     @property
     def space(self) -> Space:
         """The space of the policy's weights, unbounded."""
-        return Space(pytree.shapes(Control._fitted, self)[0], scale=self.scale)
+        return Space(pytree.shapes(Control._drawn, self), scale=self.scale)
 
     @property
     def episode_limit(self) -> int:
@@ -112,7 +112,7 @@ class Control:
         env, _ = environment(self.env_name)
         space = env.action_space(self._env_params())
         want = output_shape(space)
-        _, got, carry, initial = pytree.shapes(Control._fitted, self)
+        got, carry, initial = pytree.shapes(Control._applied, self)
         if carry != initial:
             raise ValueError(f"Control.policy: got a carry of {carry}, want {initial}")
         shape = getattr(got, "shape", None)
@@ -226,12 +226,16 @@ class Control:
         scale = as_floats if self._learns() else normalise
         return scale(observation, env.observation_space(self._env_params()))
 
-    def _fitted(self) -> tuple[PyTree, Any, PyTree, PyTree]:
-        """Weights, output, and the carry after and before: for their shapes."""
+    def _drawn(self) -> PyTree:
+        """Weights, for their shapes."""
         key = jax.random.key(0)
-        policy, observation = self._policy(), self._observe(key)
-        weights, carry = policy.init(key, observation), policy.initial_carry()
-        return weights, *policy.apply(weights, observation, carry), carry
+        return self._policy().init(key, self._observe(key))
+
+    def _applied(self) -> tuple[Any, PyTree, PyTree]:
+        """An output, and the carry after and before, for their shapes."""
+        policy, observation = self._policy(), self._observe(jax.random.key(0))
+        carry = policy.initial_carry()
+        return *policy.apply(self._drawn(), observation, carry), carry
 
     def _check_env_params(self) -> None:
         _, defaults = environment(self.env_name)

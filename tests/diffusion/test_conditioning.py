@@ -225,6 +225,7 @@ def test_what_is_no_covariance_counts_as_none():
 # Posteriors by sampling
 
 
+@pytest.mark.slow
 def test_samples_of_the_unknown_part_of_a_gaussian_are_from_the_posterior():
     seen = diffusion.known_part(HALF, [1.5, 0.0], 0.1)
 

@@ -113,6 +113,7 @@ def test_the_ladder_gets_smaller_and_stops() -> None:
     assert ladder.rungs(10_000, 100_000) == [4]
 
 
+@pytest.mark.slow
 def test_nothing_leaks_and_no_key_is_used_twice(key) -> None:
     problem, strategy = PROBLEMS["cartpole"], de.DiffusionEvolution(2)
     with jax.checking_leaks(), jax.debug_key_reuse(True):

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import jax
+import pytest
 
 import diffevo_jax as de
 
@@ -23,6 +24,7 @@ for mode in ("vmap", "map"):
 """
 
 
+@pytest.mark.slow
 def test_two_devices_share_an_odd_number_of_runs() -> None:
     run = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
