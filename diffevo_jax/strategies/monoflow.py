@@ -112,14 +112,14 @@ class MonoFlow:
     num_generations: int = pytree.static()
     grid: Grid = dataclasses.field(default_factory=lambda: noise.VE(0.02, 0.5))
     shaping: Shaping = dataclasses.field(
-        default_factory=lambda: shapings.Standardized(temperature=0.2)
+        default_factory=lambda: shapings.Standardized(temperature=0.25)
     )
     ratio: ratios.RatioEstimator = dataclasses.field(default_factory=ratios.KernelRatio)
     divergence: Divergence = dataclasses.field(default_factory=ReverseKL)
     density_power: Number = pytree.number(default=0.25, low=0.0, high=1.0)
     rate: Number = pytree.number(default=2.0, low=0.0)
     noise: Number = pytree.number(default=0.1, low=0.0)
-    longest_step: Number = pytree.number(default=1.0, low=0.0)
+    longest_step: Number = pytree.number(default=2.0, low=0.0)
     optimizer: "optax.GradientTransformation | None" = pytree.static(default=None)
 
     def check(self) -> None:

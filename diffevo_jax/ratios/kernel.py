@@ -1,19 +1,17 @@
 """The density ratio of two weighted sets of points, in closed form, by a Gaussian kernel.
 
-With two sets of weights on the same points, p and q seen through the kernel K of width h,
+With two sets of weights on the same points, p and q seen through a kernel K of width h,
 
-    log r(x)      = log sum_j w^p_j K(x, x_j) - log sum_j w^q_j K(x, x_j)
-    grad log r(x) = (m_p(x) - m_q(x)) / h^2,
+    log r = log sum_j w^p_j K(x, x_j) - log sum_j w^q_j K(x, x_j)
+    grad log r = (m_p(x) - m_q(x)) / h^2,
 
-m the kernel means: the posterior means of Diffusion Evolution, with weights and without. So
-no discriminator needs to be trained for one to be known; and it is what a discriminator
-with instance noise of deviation h tends to.
+m the kernel means: the posterior means of Diffusion Evolution, with weights and without. It
+is what a discriminator with instance noise of deviation h tends to, without a training.
 """
 
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -23,59 +21,7 @@ from diffevo_jax.attention import attend
 from diffevo_jax.base import Kernel, PyTree
 from diffevo_jax.kernels import Tempered
 from diffevo_jax.pytree import Number
-
-
-@pytree.dataclass
-class Ratio:
-    """What is known of a density ratio ``r = p / q`` at N points.
-
-    Attributes:
-        log_ratio: (N,) log r, with both densities normalised.
-        gradient: (N, D) grad log r.
-        width: () distance within which the gradient can be trusted.
-        effective_sample_size: (N,) points of p behind each answer.
-        self_weight: (N,) weight of each point in its own answer.
-        sound: () bool; False if the estimate failed, and nothing of it may be used.
-    """
-
-    log_ratio: jax.Array
-    gradient: jax.Array
-    width: jax.Array
-    effective_sample_size: jax.Array
-    self_weight: jax.Array
-    sound: jax.Array
-
-
-class RatioEstimator(Protocol):
-    """What estimates the ratio of a weighted population to the population itself."""
-
-    def init(self, key: jax.Array, population: jax.Array) -> PyTree:
-        """What it keeps, before anything is known of a population (N, D)."""
-        ...
-
-    def estimate(
-        self,
-        key: jax.Array,
-        state: PyTree,
-        points: jax.Array,
-        log_weight: jax.Array,
-        present: jax.Array,
-        sigma: jax.Array,
-        density_power: Number,
-    ) -> tuple[Ratio, PyTree]:
-        """The ratio at the points, and what to keep.
-
-        Args:
-            key: a typed key.
-            state: what it kept.
-            points: (N, D) the population, finite.
-            log_weight: (N,) log g, ``-inf`` for weight zero; the weights of p are
-                ``g / q^density_power``.
-            present: (N,) bool, which points are a sample of q at all.
-            sigma: () width of what p and q are seen through, in the units of the points.
-            density_power: (), in [0, 1].
-        """
-        ...
+from diffevo_jax.ratios.contract import Ratio
 
 
 def kernel_ratio(
@@ -256,7 +202,7 @@ class KernelRatio:
         sigma: jax.Array,
         density_power: Number,
     ) -> tuple[Ratio, PyTree]:
-        """The ratio at the points; see :class:`RatioEstimator`."""
+        """The ratio at the points; see :class:`diffevo_jax.ratios.RatioEstimator`."""
         state = self.kernel.adapt(state, points, log_weight)
         features = self.kernel.features(state, points)
         precision = self.kernel.factor(state, points.shape[1]) / sigma**2
