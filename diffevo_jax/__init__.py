@@ -14,6 +14,7 @@ from diffevo_jax import attention as attention
 from diffevo_jax import conditions as conditions
 from diffevo_jax import denoisers as denoisers
 from diffevo_jax import diffusion as diffusion
+from diffevo_jax import divergences as divergences
 from diffevo_jax import kernels as kernels
 from diffevo_jax import metrics as metrics
 from diffevo_jax import noise as noise
@@ -21,6 +22,7 @@ from diffevo_jax import oracles as oracles
 from diffevo_jax import problems as problems
 from diffevo_jax import protocols as protocols
 from diffevo_jax import pytree as pytree
+from diffevo_jax import ratios as ratios
 from diffevo_jax import samplers as samplers
 from diffevo_jax import sde as sde
 from diffevo_jax import shaping as shaping
@@ -52,6 +54,7 @@ from diffevo_jax.run import iterate as iterate
 from diffevo_jax.run import run as run
 from diffevo_jax.sampling import sample as sample
 from diffevo_jax.strategies import DiffusionEvolution as DiffusionEvolution
+from diffevo_jax.strategies import MonoFlow as MonoFlow
 from diffevo_jax.sweeps import sweep as sweep
 
 __version__ = _version("diffevo-jax")

@@ -47,6 +47,6 @@ def use_cache(directory: str | Path) -> None:
     Args:
         directory: is made if it is missing.
     """
-    jax.config.update("jax_compilation_cache_dir", str(directory))
+    jax.config.update("jax_compilation_cache_dir", str(Path(directory).resolve()))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

@@ -75,4 +75,5 @@ CASES = [
         ),
         True,
     ),
+    Case("monoflow", de.MonoFlow(4), True),
 ]

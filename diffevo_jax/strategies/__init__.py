@@ -6,4 +6,6 @@ from diffevo_jax.strategies.diffusion_evolution import (
 from diffevo_jax.strategies.diffusion_evolution import (
     DiffusionEvolutionState as DiffusionEvolutionState,
 )
+from diffevo_jax.strategies.monoflow import MonoFlow as MonoFlow
+from diffevo_jax.strategies.monoflow import MonoFlowState as MonoFlowState
 from diffevo_jax.strategies.restart import renoise as renoise
