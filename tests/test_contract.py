@@ -23,6 +23,7 @@ SLOW = tuple(
         "two_answers",
     )
 )
+SLOW += ("monoflow",)
 MARKED = [
     pytest.param(case, marks=pytest.mark.slow if case.name in SLOW else (), id=case.name)
     for case in CASES

@@ -68,6 +68,7 @@ def test_lanes_play_what_each_plays_alone(name, count, key) -> None:
     assert_same(lanes, alone(problem, key, weights))
 
 
+@pytest.mark.slow
 def test_runs_under_vmap_are_more_lanes(key) -> None:
     problem, keys = PROBLEMS["cartpole"], jax.random.split(key, 5)
     weights = weights_of(problem, 20)

@@ -268,9 +268,9 @@ def test_bounds_can_be_swept():
     assert swept.tolist() == [[[1.0] * 3], [[2.0] * 3]]
 
 
-bounds = st.tuples(
-    st.floats(-(2.0**100), 2.0**100, width=32), st.floats(-(2.0**100), 2.0**100, width=32)
-).filter(lambda pair: pair[0] < pair[1])
+#: No subnormal numbers, which are 0 in any arithmetic of XLA on a CPU.
+bound = st.floats(-(2.0**100), 2.0**100, width=32, allow_subnormal=False)
+bounds = st.tuples(bound, bound).filter(lambda pair: pair[0] < pair[1])
 points = hnp.arrays(
     np.float32,
     (4, 3),

@@ -112,6 +112,7 @@ def test_extreme_fitness_makes_no_nan(key) -> None:
         assert np.isfinite(float(info.mean_fitness))
 
 
+@pytest.mark.slow
 def test_a_traced_temperature_of_zero_is_greedy(key) -> None:
     def clean(temperature: jax.Array) -> jax.Array:
         shaping = de.shaping.Boltzmann(temperature)

@@ -94,6 +94,7 @@ print(json.dumps(told))
 """
 
 
+@pytest.mark.slow
 def test_devices_that_share_a_sweep_do_not_talk():
     quick = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}  # it is mostly compiling
     out = subprocess.run(
