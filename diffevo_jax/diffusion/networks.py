@@ -100,7 +100,7 @@ class MLP:
     def check(self) -> None:
         """Raise if there is no such network."""
         if not isinstance(self.hidden, tuple) or not self.hidden:
-            raise TypeError(f"MLP.hidden: got {self.hidden!r}, want a tuple of ints")
+            raise TypeError(f"MLP.hidden: got {self.hidden!r}, want a tuple of widths")
         for width in self.hidden:
             validation.check_count("MLP.hidden", width)
         check_embedding("MLP", self.embedding, self.num_classes)

@@ -116,8 +116,8 @@ def train(
     Raises:
         TypeError, ValueError: an argument is not what it should be.
         FloatingPointError: the training diverged: a loss or a gradient was not finite, or
-            the last tenth of the losses is twice that of always answering 0. No result of
-            such a training is returned.
+            the last tenth of the losses is twice that of always answering 0, and was not so
+            at the start. No result of such a training is returned.
 
     Example:
         >>> import jax, diffevo_jax as de
@@ -125,9 +125,9 @@ def train(
         >>> data = jax.random.normal(jax.random.key(0), (1000, 2))
         >>> trained = diffusion.train(
         ...     jax.random.key(1), data, diffusion.MLP((16,)), num_steps=50, batch_size=64)
-        >>> samples = de.sample(jax.random.key(2), trained.denoise, de.noise.EDM(),
-        ...     de.samplers.DDIM(eta=0.0), (100, 2), num_levels=20)
-        >>> samples.shape
+        >>> draw = lambda key: de.sample(key, trained.denoise, de.noise.EDM(),
+        ...     de.samplers.Heun(), (100, 2), num_levels=20)
+        >>> jax.jit(draw)(jax.random.key(2)).shape
         (100, 2)
 
     References:
@@ -160,11 +160,6 @@ def train(
     if state is None:
         state = _programs()[0](key, recipe, samples.shape[1:])
     last = num_steps if stop_at is None else stop_at
-    if not int(state.step) < last <= num_steps:
-        raise ValueError(
-            f"stop_at: got {last}, want more than the {int(state.step)} steps done and at "
-            f"most num_steps = {num_steps}"
-        )
     return _run(key, recipe, state, (samples, weight, condition), last, callback)
 
 
@@ -177,8 +172,13 @@ def _run(
     callback: Callable[[int, float], None] | None,
 ) -> Trained:
     """Chunk after chunk up to a step."""
-    rows = []
-    for done in range(int(state.step), last, CHUNK):
+    first, rows = int(state.step), []
+    if not first < last <= recipe.num_steps:
+        raise ValueError(
+            f"stop_at: got {last}, want more than the {first} steps done and at most "
+            f"num_steps = {int(recipe.num_steps)}"
+        )
+    for done in range(first, last, CHUNK):
         count = min(CHUNK, last - done)
         state, *both = _programs()[1](key, recipe, state, *given, jnp.int32(count), CHUNK)
         rows.append(np.asarray(both)[:, :count])
@@ -198,10 +198,10 @@ def _run(
 
 
 def _check_end(losses: np.ndarray, baselines: np.ndarray) -> None:
-    """Raise if the network has become much worse than nothing."""
+    """Raise if the network is much worse than nothing, and worse than it was before."""
     tenth = math.ceil(len(losses) / 10)
     ratio = losses[-tenth:].mean() / baselines[-tenth:].mean()
-    if not ratio <= DIVERGED:
+    if not ratio <= max(DIVERGED, losses[0] / baselines[0]):
         raise FloatingPointError(
             f"training: diverged, the loss ends {ratio:.3g} times above that of the answer "
             "0; try a smaller learning_rate"

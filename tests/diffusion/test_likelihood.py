@@ -60,6 +60,24 @@ def test_the_noise_at_the_clean_end_does_not_matter(exact):
     np.testing.assert_allclose(found.log_density, MIXTURE.log_density(x, 0.0), atol=2e-3)
 
 
+def test_the_prior_is_where_and_as_wide_as_it_is_said_to_be():
+    # given N(2, 1 / 4), and a grid that ends where the data still matter
+    grid, x = noise.VE(sigma_min=0.01, sigma_max=3.0), jnp.array([[1.5], [2.7]])
+
+    found = diffusion.log_likelihood(
+        lambda y, sigma: 2.0 + 0.25 / (0.25 + sigma**2) * (y - 2.0),
+        x,
+        grid,
+        num_levels=65,
+        prior_mean=2.0,
+        prior_deviation=0.5,
+    )
+
+    variance = 0.25 + 0.01**2
+    want = -0.5 * ((x[:, 0] - 2.0) ** 2 / variance + np.log(2 * np.pi * variance))
+    np.testing.assert_allclose(found.log_density, want, atol=1e-4)  # rounding of the sum
+
+
 def test_decoding_brings_encoded_points_back(exact):
     x, _, back = exact
 

@@ -1,5 +1,7 @@
 """Training: bits, averages, divergence, and what is refused."""
 
+from unittest import mock
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -76,6 +78,10 @@ def test_the_callback_hears_of_every_chunk():
     assert np.isfinite(result.losses).all()
 
 
+def test_every_step_has_its_own_samples_and_noise(trained):
+    assert len(np.unique(trained.baselines)) == 40
+
+
 def recipe(**changes):
     edm = diffusion.EDM()
     return de.pytree.strong(
@@ -103,6 +109,22 @@ def test_averaged_weights_forget_the_first_ones():
     # Rounding of 12 sums.
     np.testing.assert_allclose(state.average["matrix"], want, atol=1e-6)
     assert not np.allclose(state.average["matrix"], state.weights["matrix"], atol=1e-5)
+
+
+def test_an_optimizer_of_one_s_own_moves_and_a_teacher_takes_its_share():
+    # given plain descent, whose teacher is at first the student itself
+    setting = recipe(optimizer=optax.sgd(0.1))
+    state = diffusion.start(KEY, setting, (2,))
+
+    alone = one_step(KEY, setting, state)
+    taught = one_step(KEY, de.replace(setting, trust=jnp.array(0.75)), state)
+
+    # then three quarters of the gradient are gone
+    change = alone.weights["matrix"] - state.weights["matrix"]
+    assert (change != 0).all()
+    np.testing.assert_allclose(
+        taught.weights["matrix"] - state.weights["matrix"], 0.25 * change, atol=1e-6
+    )
 
 
 def test_a_state_that_diverged_stays_as_it_was():
@@ -149,6 +171,15 @@ def test_samples_are_drawn_as_often_as_they_weigh():
     assert counts[1] / 10_000 == pytest.approx(0.25, abs=5 * np.sqrt(0.19 / 10_000))
 
 
+@pytest.mark.parametrize(("place", "want"), [(0.0, 1), (0.3, 3), (1.0, 3)])
+def test_no_sample_without_weight_is_drawn_at_the_edges(place, want):
+    # Random numbers in [0, 1) may be 0, and rounding may make 1 of their product.
+    with mock.patch.object(jax.random, "uniform", return_value=jnp.array([place])):
+        index = fitting._draw(KEY, 1, 5, jnp.array([0.0, 1.0, 1.0, 4.0, 4.0]))
+
+    assert index.tolist() == [want]
+
+
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
 def test_a_share_of_conditions_is_hidden(share):
     setting = de.replace(recipe(), condition_dropout=share, batch_size=10_000)
@@ -161,18 +192,29 @@ def test_a_share_of_conditions_is_hidden(share):
     )
 
 
-@pytest.fixture(scope="module")
-def clouds():
-    """Trained on a cloud for each of two labels, and on a third one without weight."""
+def train_clouds(**changes):
+    """On a cloud for each of two labels, and a third one without weight."""
     centres = np.array([[-1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
-    data = np.concatenate([0.2 * DATA + centre for centre in centres])
     return train(
-        data=data,
+        data=np.concatenate([0.2 * DATA + centre for centre in centres]),
         condition=np.repeat([0, 1, 1], 64),
         sample_weight=np.repeat([2.0, 2.0, 0.0], 64),
         num_steps=500,
         learning_rate=0.05,
+        **changes,
     )
+
+
+@pytest.fixture(scope="module")
+def clouds():
+    return train_clouds()
+
+
+def test_hidden_conditions_teach_nothing_about_labels():
+    weights = train_clouds(condition_dropout=1.0).state.weights["label"]
+
+    assert not weights[:2].any()  # as drawn
+    assert weights[2].all()
 
 
 def test_the_loss_falls(clouds):
