@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import diffevo_jax as de
 from diffevo_jax import diffusion, noise, oracles
 
 KEY = jax.random.key(0)
@@ -219,26 +218,3 @@ def test_an_error_names_what_is_wrong(changes, kind, message):
 
     with pytest.raises(kind, match=message):
         diffusion.log_likelihood(lambda y, sigma: 0 * y, **arguments)
-
-
-def test_decode_is_a_sampler_of_high_order():
-    # given latents, and Heun's sampler on a fine grid
-    latent = 10 * np.random.default_rng(1).normal(size=(16, 2)).astype(np.float32)
-    grid = noise.VE(sigma_min=0.05, sigma_max=10.0)
-
-    points = diffusion.decode(MIXTURE.denoise, latent, grid, num_levels=33)
-
-    sampled = jax.jit(
-        lambda start: de.sample(
-            KEY,
-            MIXTURE.denoise,
-            grid,
-            de.samplers.Heun(),
-            (16, 2),
-            num_levels=513,
-            start=start,
-            final_denoise=False,
-        )
-    )(latent)
-    # The errors of both: of order 4 in steps of 0.17 and of order 2 in steps of 0.01.
-    np.testing.assert_allclose(points, sampled, atol=5e-3)
