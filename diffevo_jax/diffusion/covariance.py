@@ -61,7 +61,8 @@ def coloured(
         or not len(covariance)
     ):
         raise ValueError(f"covariance: got shape {covariance.shape}, want (D, D)")
-    axes, variances, mirrored = jnp.linalg.svd((covariance + covariance.T) / 2)
+    symmetric = (covariance + covariance.T) / 2
+    axes, variances, mirrored = jnp.linalg.svd(symmetric, hermitian=True)
     # Left and right axes of a covariance are the same; of a variance below 0, opposite.
     signed = variances * jnp.sum(axes * mirrored.T, axis=0)
     for legal, wanted in (
@@ -86,7 +87,8 @@ def fitted(
 
     Args:
         points: (N, D), a population or data.
-        log_weight: (N,) log of how much each counts, ``-inf`` for nothing; None: all alike.
+        log_weight: (N,) log of how much each counts, ``-inf`` for nothing; if all are,
+            or None: all alike.
 
     Returns:
         A mixture of one component, variances falling, those beyond N - 1 are 0.
@@ -107,7 +109,7 @@ def fitted(
     log_weight = jnp.asarray(log_weight, dtype=float)
     if log_weight.shape != (len(points),):
         raise ValueError(f"log_weight: got {log_weight.shape}, want ({len(points)},)")
-    weight = jax.nn.softmax(log_weight)
+    weight = jax.nn.softmax(jnp.where((log_weight > -jnp.inf).any(), log_weight, 0.0))
     mean = jnp.matmul(weight, points, precision=_EXACT)
     spread = jnp.sqrt(weight)[:, None] * (points - mean)
     _, deviations, axes = jnp.linalg.svd(spread, full_matrices=True)

@@ -88,6 +88,7 @@ def test_the_density_is_that_of_coloured_noise():
         (np.ones(3), r"got shape \(3,\), want \(D, D\)"),
         (np.array([[1.0, 0.5], [0.0, 1.0]]), "want a symmetric one"),
         (np.diag([2.0, -1.0]), "want no eigenvalue below 0"),
+        (np.array([[0.0, 1.0], [1.0, 0.0]]), "want no eigenvalue below 0"),
         (np.full((2, 2), np.nan), "want finite numbers"),
     ],
 )
