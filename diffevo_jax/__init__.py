@@ -52,7 +52,9 @@ from diffevo_jax.pytree import equal as equal
 from diffevo_jax.pytree import replace as replace
 from diffevo_jax.run import iterate as iterate
 from diffevo_jax.run import run as run
+from diffevo_jax.sampling import SamplePath as SamplePath
 from diffevo_jax.sampling import sample as sample
+from diffevo_jax.sampling import sample_path as sample_path
 from diffevo_jax.strategies import DiffusionEvolution as DiffusionEvolution
 from diffevo_jax.strategies import MonoFlow as MonoFlow
 from diffevo_jax.sweeps import sweep as sweep

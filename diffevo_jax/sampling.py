@@ -5,18 +5,40 @@ when a population answers: see :class:`diffevo_jax.DiffusionEvolution`.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax import validation
+from diffevo_jax import pytree, validation
 from diffevo_jax.base import Grid, Sampler
 from diffevo_jax.checks import check_key
+
+#: ``denoise(y, sigma)``: canonical points (N, D) and sigma () to clean points (N, D).
+Denoise = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+@pytree.dataclass
+class SamplePath:
+    """How N samples came about, in A answers.
+
+    Attributes:
+        samples: (N, D) what :func:`sample` returns.
+        points: (A, N, D) where the denoiser was asked, canonical; divide by
+            ``sqrt(1 + sigma^2)`` to look at them in unit scale.
+        clean: (A, N, D) its answers.
+        sigmas: (A,) noise levels of the points.
+    """
+
+    samples: jax.Array
+    points: jax.Array
+    clean: jax.Array
+    sigmas: jax.Array
 
 
 def sample(
     key: jax.Array,
-    denoise: Callable[[jax.Array, jax.Array], jax.Array],
+    denoise: Denoise,
     grid: Grid,
     sampler: Sampler,
     shape: tuple[int, int],
@@ -56,6 +78,66 @@ def sample(
         >>> bool(abs((samples > 0).mean() - 0.5) < 0.05)
         True
     """
+    return _run(key, denoise, grid, sampler, shape, num_levels, start, final_denoise)[0]
+
+
+def sample_path(
+    key: jax.Array,
+    denoise: Denoise,
+    grid: Grid,
+    sampler: Sampler,
+    shape: tuple[int, int],
+    *,
+    num_levels: int,
+    start: jax.Array | None = None,
+) -> SamplePath:
+    """Draw samples as :func:`sample` does, and keep every question and answer.
+
+    Args:
+        key: see :func:`sample`; the same one draws the same samples.
+        denoise: see :func:`sample`.
+        grid: see :func:`sample`.
+        sampler: see :func:`sample`.
+        shape: see :func:`sample`.
+        num_levels: see :func:`sample`.
+        start: see :func:`sample`.
+
+    Returns:
+        The samples, and the path to them; the last answer is the samples.
+
+    Raises:
+        ValueError: see :func:`sample`.
+
+    Example:
+        >>> import jax, diffevo_jax as de
+        >>> target = de.oracles.gaussian_mixture([[-2.0], [2.0]], 0.01)
+        >>> path = de.sample_path(jax.random.key(0), target.denoise, de.noise.Cosine(),
+        ...     de.samplers.DDIM(), (100, 1), num_levels=20)
+        >>> path.points.shape, path.sigmas.shape
+        ((20, 100, 1), (20,))
+    """
+    samples, steps, (y, sigma) = _run(
+        key, denoise, grid, sampler, shape, num_levels, start, True, record=True
+    )
+    last = (y, samples, sigma)
+    joined = (
+        jnp.concatenate([all_, one[None]]) for all_, one in zip(steps, last, strict=True)
+    )
+    return SamplePath(samples, *joined)
+
+
+def _run(
+    key: jax.Array,
+    denoise: Denoise,
+    grid: Grid,
+    sampler: Sampler,
+    shape: tuple[int, int],
+    num_levels: int,
+    start: jax.Array | None,
+    final_denoise: bool,
+    record: bool = False,
+) -> tuple[jax.Array, Any, tuple[jax.Array, jax.Array]]:
+    """The samples; if recorded, points, answers and levels; the last point and level."""
     check_key("key", key)
     validation.check_count("num_levels", num_levels)
     for part in (grid, sampler):
@@ -70,14 +152,16 @@ def sample(
         raise ValueError(f"start: got shape {start.shape}, want {shape}")
     answers = (sampler.num_rounds(num_levels) - 1) * sampler.answers_per_evaluation
 
-    def step(carry: tuple, k: jax.Array) -> tuple[tuple, None]:
+    def step(carry: tuple, k: jax.Array) -> tuple[tuple, Any]:
         y, memory = carry
         key_query, key_update = jax.random.split(jax.random.fold_in(key_steps, k))
         y, sigma, memory = sampler.query(key_query, y, memory, sigmas, k)
         clean = denoise(y, sigma)
+        asked = (y, clean, sigma) if record else None
         y, _, memory = sampler.update(key_update, y, memory, clean, sigmas, k)
-        return (y, memory), None
+        return (y, memory), asked
 
     begin = (start, sampler.init(start))
-    (y, _), _ = jax.lax.scan(step, begin, jnp.arange(answers))
-    return denoise(y, sigmas[-1]) if final_denoise else y
+    (y, _), asked = jax.lax.scan(step, begin, jnp.arange(answers))
+    samples = denoise(y, sigmas[-1]) if final_denoise else y
+    return samples, asked, (y, sigmas[-1])

@@ -345,6 +345,21 @@ def test_an_error_names_what_is_wrong(changes, kind, message):
         de.sample(**(arguments | changes))
 
 
+@pytest.mark.parametrize(("sampler", "answers"), [("DDIM", 5), ("Heun", 9)])
+def test_a_path_has_every_question_and_answer_on_the_way_to_the_same_samples(
+    sampler, answers
+):
+    arguments = KEY, toy, SHORT, getattr(samplers, sampler)(), SHAPE
+
+    path = de.sample_path(*arguments, num_levels=5)
+
+    assert path.points.shape == path.clean.shape == (answers, *SHAPE)
+    asked = jax.vmap(toy)(path.points, path.sigmas)
+    np.testing.assert_allclose(path.clean, asked, rtol=1e-5)  # another program
+    np.testing.assert_array_equal(path.samples, path.clean[-1])
+    np.testing.assert_array_equal(path.samples, de.sample(*arguments, num_levels=5))
+
+
 @pytest.mark.parametrize("sampler", [samplers.EDM(), samplers.EulerMaruyama()])
 def test_a_sampler_that_overshoots_on_the_grid_says_so(sampler):
     # sigma falls by 4.5 in each of two steps.

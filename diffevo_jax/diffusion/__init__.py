@@ -62,6 +62,9 @@ from diffevo_jax.diffusion.precondition import Flow as Flow
 from diffevo_jax.diffusion.precondition import Noise as Noise
 from diffevo_jax.diffusion.precondition import Score as Score
 from diffevo_jax.diffusion.precondition import Velocity as Velocity
+from diffevo_jax.diffusion.toys import SHAPES as SHAPES
+from diffevo_jax.diffusion.toys import drawn_shapes as drawn_shapes
+from diffevo_jax.diffusion.toys import sinusoids as sinusoids
 from diffevo_jax.diffusion.training import Trained as Trained
 from diffevo_jax.diffusion.training import train as train
 from diffevo_jax.diffusion.unet import UNet as UNet

@@ -31,6 +31,9 @@ from diffevo_jax.pytree import Number
 
 #: ``denoise(y, sigma)``: canonical points (N, D) and sigma () to clean points (N, D).
 Denoise = Callable[[jax.Array, jax.Array], jax.Array]
+#: A Runge-Kutta method by name, or ``integrate(slope, start, sigmas)``, which follows
+#: ``slope(state, sigma)`` over log sigma from the first level to the last.
+Method = str | Callable[[Callable, Any, jax.Array], Any]
 
 #: Runge-Kutta methods: how far to go with each answer for the next, and all their shares.
 _TABLES: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
@@ -58,7 +61,7 @@ def encode(
     grid: Grid,
     *,
     num_levels: int,
-    method: str = "rk4",
+    method: Method = "rk4",
 ) -> jax.Array:
     """Follow the flow from data to the noise they came from.
 
@@ -68,8 +71,8 @@ def encode(
         grid: the noise levels; those with even steps of log sigma, as ``de.noise.VE``, are
             best.
         num_levels: of the grid, >= 2.
-        method: ``"rk4"``, of order 4 with four answers a step, or ``"heun"``, of order 2
-            with two.
+        method: ``"rk4"``, of order 4 with four answers a step, ``"heun"``, of order 2 with
+            two, or an integrator: :func:`diffevo_jax.interop.diffrax.adaptive`.
 
     Returns:
         (N, D) at the noisy end.
@@ -96,7 +99,7 @@ def decode(
     grid: Grid,
     *,
     num_levels: int,
-    method: str = "rk4",
+    method: Method = "rk4",
 ) -> jax.Array:
     """Follow the flow from noise to data: the inverse of :func:`encode`.
 
@@ -126,7 +129,7 @@ def log_likelihood(
     num_probes: int = 1,
     prior_mean: jax.typing.ArrayLike = 0.0,
     prior_deviation: Number = 1.0,
-    method: str = "rk4",
+    method: Method = "rk4",
 ) -> Likelihood:
     """Log-density of points under the flow of a denoiser.
 
@@ -203,8 +206,10 @@ def _levels(grid: Grid, num_levels: int, points: jax.Array) -> jax.Array:
     return grid.sigmas(num_levels)
 
 
-def _follow(slope: Callable, start: Any, sigmas: jax.Array, method: str) -> Any:
+def _follow(slope: Callable, start: Any, sigmas: jax.Array, method: Method) -> Any:
     """Integrate ``slope(state, sigma)`` over log sigma along the levels."""
+    if callable(method):
+        return method(slope, start, sigmas)
     if method not in _TABLES:
         raise ValueError(f"method: got {method!r}, want one of {tuple(_TABLES)}")
     nodes, shares = _TABLES[method]

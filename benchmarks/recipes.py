@@ -1,0 +1,211 @@
+"""The recipe of EDM beside plain DDPM: equal networks, training steps and answers.
+
+    python benchmarks/recipes.py              # the numbers and the figure
+    python benchmarks/recipes.py --quick      # short trainings, nothing stored
+
+EDM: preconditioned, log-normal noise levels; sampled by Heun's method on its grid. DDPM:
+the noise predicted, uniform times of a linear beta schedule; ancestral sampling at times of
+even distance. Everything else is the same: network, steps, batches, optimizer, averages.
+A network of either can be sampled either way, so that the table tells which half of the
+recipe does what.
+
+Data: the digits (see images.py), with labels, without guidance; and curves of sinusoids
+(see signals.py). Measured, over seeds: the sliced Wasserstein distance W2 of samples from
+unseen data (and of the training's data from them: as near as can be), and the share of
+digits that a classifier names as asked for.
+"""
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import images
+import jax
+import numpy as np
+import signals
+from common import FIGURES, arguments, prepare_devices, save, summary, table
+from matplotlib.figure import Figure
+
+import diffevo_jax as de
+from diffevo_jax import diffusion, plots
+
+ANSWERS = (5, 9, 17, 35, 71)
+TABLED = 35
+STEPS = {"digits": 2000, "signal": 4000}
+#: Data, number, and its scale in the table.
+COLUMNS = (("digits", "w2", 1), ("digits", "named", 100), ("signal", "w2", 1))
+TRAININGS = {"EDM": diffusion.EDM(), "DDPM": diffusion.Noise()}
+#: Grid, sampler, and levels for so many answers.
+SAMPLINGS: dict[str, tuple[Any, Any, Callable[[int], int]]] = {
+    "EDM": (
+        de.noise.EDM(sigma_min=0.01, sigma_max=30.0),
+        de.samplers.Heun(),
+        lambda answers: (answers + 1) // 2,
+    ),
+    "DDPM": (de.noise.VP(), de.samplers.DDIM(eta=1.0), lambda answers: answers),
+}
+
+
+def sliced_wasserstein(first: np.ndarray, second: np.ndarray, count: int = 500) -> float:
+    """W2 along random directions, root mean square, of samples (N, ...) and (M, ...)."""
+    flat = [np.asarray(x, np.float64).reshape(len(x), -1) for x in (first, second)]
+    directions = np.random.default_rng(0).normal(size=(flat[0].shape[1], count))
+    directions /= np.linalg.norm(directions, axis=0)
+    levels = (np.arange(1000) + 0.5) / 1000
+    along = [np.quantile(x @ directions, levels, axis=0) for x in flat]
+    return float(np.sqrt(np.mean((along[0] - along[1]) ** 2)))
+
+
+def draw(
+    key: jax.Array, trained: diffusion.Trained, way: str, answers: int, labels: Any
+) -> np.ndarray:
+    """A sample for each label, or 4,000."""
+    grid, sampler, levels = SAMPLINGS[way]
+    shape = trained.denoiser.shape
+    count = 4000 if labels is None else len(labels)
+    size = (count, math.prod(shape))
+
+    @jax.jit
+    def sample(key: jax.Array, denoiser: diffusion.Denoiser, labels: Any) -> jax.Array:
+        denoise = lambda y, sigma: denoiser.denoise(y, sigma, labels)
+        return de.sample(key, denoise, grid, sampler, size, num_levels=levels(answers))
+
+    return np.asarray(sample(key, trained.denoiser, labels)).reshape(-1, *shape)
+
+
+class Task(NamedTuple):
+    """Data to train with and unseen, a training, and who names samples as what."""
+
+    known: np.ndarray
+    unseen: np.ndarray
+    train: Callable[[jax.Array, Any], diffusion.Trained]
+    labels: np.ndarray | None = None
+    name: Callable[[Any], np.ndarray] | None = None
+
+
+def digits(num_steps: int, seed: int) -> Task:
+    """Handwritten digits, by a U-Net."""
+    data = images.digits()
+
+    def train(key: jax.Array, precondition: Any) -> diffusion.Trained:
+        return images.train(key, data, num_steps, True, precondition=precondition)
+
+    labels, name = np.repeat(np.arange(10), 100), images.classifier(data)
+    return Task(data.train, data.unseen, train, labels, name)
+
+
+def signal(num_steps: int, seed: int) -> Task:
+    """Curves, by a feed-forward network."""
+    keys = jax.random.split(jax.random.key(seed))
+    known, unseen = (diffusion.sinusoids(key, signals.COUNT) for key in keys)
+
+    def train(key: jax.Array, precondition: Any) -> diffusion.Trained:
+        network = signals.NETWORK
+        return diffusion.train(key, known, network, precondition, num_steps=num_steps)
+
+    return Task(np.asarray(known), np.asarray(unseen), train)
+
+
+TASKS = {"digits": digits, "signal": signal}
+
+
+def measure(task: Task, seed: int) -> list[dict[str, Any]]:
+    """Both trainings of one seed, each sampled both ways."""
+    key, key_train = jax.random.split(jax.random.key(seed))
+    rows = []
+    for training, precondition in TRAININGS.items():
+        trained = task.train(key_train, precondition)
+        for way, answers in itertools.product(SAMPLINGS, ANSWERS):
+            samples = draw(key, trained, way, answers, task.labels)
+            row: dict[str, Any] = {"training": training, "sampling": way}
+            row |= {"answers": answers, "seed": seed}
+            row["w2"] = sliced_wasserstein(samples, task.unseen)
+            if task.name is not None:
+                row["named"] = float(np.mean(task.name(samples) == task.labels))
+            rows.append(row)
+    return rows
+
+
+def over_seeds(
+    result: dict[str, Any], training: str, way: str, answers: int, number: str
+) -> dict[str, float]:
+    """Mean and interval of a number."""
+    wanted = (training, way, answers)
+    return summary(
+        [
+            row[number]
+            for row in result["rows"]
+            if (row["training"], row["sampling"], row["answers"]) == wanted
+        ]
+    )
+
+
+def report(results: dict[str, Any]) -> str:
+    """All four combinations at one number of answers."""
+    lines = []
+    for training, way in itertools.product(TRAININGS, SAMPLINGS):
+        line = [training, way]
+        for data, number, scale in COLUMNS:
+            got = over_seeds(results[data], training, way, TABLED, number)
+            mean, half = scale * got["mean"], scale * got["interval"]
+            line.append(
+                f"{mean:.3f} ± {half:.3f}" if scale == 1 else f"{mean:.1f} ± {half:.1f} %"
+            )
+        lines.append(line)
+    floors = [f"{results[data]['floor']:.3f}" for data in TASKS]
+    lines.append(["the data themselves", "", floors[0], "", floors[1]])
+    header = ["training", f"sampling, {TABLED} answers", "digits, W2", "named as asked"]
+    return table([*header, "signal, W2"], lines)
+
+
+def plot(results: dict[str, Any]) -> Figure:
+    """Every number over the answers that a sample takes."""
+    figure = Figure(figsize=(11, 3.4), layout="constrained")
+    colors = {"EDM": plots.BLUE, "DDPM": plots.ORANGE}
+    for ax, (data, number, _) in zip(figure.subplots(1, 3), COLUMNS, strict=True):
+        for training, way in itertools.product(TRAININGS, SAMPLINGS):
+            got = [
+                over_seeds(results[data], training, way, answers, number)
+                for answers in ANSWERS
+            ]
+            ax.errorbar(
+                ANSWERS,
+                [one["mean"] for one in got],
+                [one["interval"] for one in got],
+                color=colors[training],
+                ls="-" if way == "EDM" else "--",
+                marker="o",
+                ms=3,
+                label=f"{training} training, {way} sampling",
+            )
+        if number == "w2":
+            ax.axhline(results[data]["floor"], color=plots.INK, lw=0.8, ls=":")
+            ax.set_yscale("log")
+        title = "sliced W2 from unseen data" if number == "w2" else "named as asked for"
+        ax.set(title=f"{data}: {title}", xlabel="answers a sample", xscale="log")
+        ax.set_xticks(ANSWERS, map(str, ANSWERS), minor=False)
+        ax.set_xticks([], minor=True)
+        ax.spines[["top", "right"]].set_visible(False)
+    figure.axes[1].legend(frameon=False, fontsize="small")
+    return figure
+
+
+def main() -> None:
+    prepare_devices()
+    options = arguments(__doc__ or "", seeds=3)
+    results: dict[str, Any] = {}
+    for data, make in TASKS.items():
+        task = make(100 if options.quick else STEPS[data], options.seed)
+        floor = sliced_wasserstein(task.known, task.unseen)
+        seeds = range(options.seed, options.seed + options.seeds)
+        rows = [row for seed in seeds for row in measure(task, seed)]
+        results[data] = {"floor": floor, "rows": rows}
+    print(report(results))
+    save("recipes", options, results)
+    if not options.quick:
+        plot(results).savefig(FIGURES / "recipes.png", dpi=110)
+
+
+if __name__ == "__main__":
+    main()
