@@ -24,8 +24,7 @@ import diffevo_jax as de
 from diffevo_jax import diffusion, plots
 
 #: DDPM's variances for 1,000 steps, so that the noise ends as high in 100.
-BETAS = jnp.linspace(1e-3, 0.2, 100)
-LEVELS = diffusion.beta_levels(BETAS)
+BETAS = np.linspace(1e-3, 0.2, 100)
 NETWORK = diffusion.MLP((256, 256, 256))
 COUNT, LARGEST = 20_000, 10
 #: Of the family, and of one curve.
@@ -36,7 +35,7 @@ BINS: dict[str, Any] = {"low": -4.0, "high": 4.0, "num_bins": 64}
 
 def train(key: jax.Array, curves: jax.Array, num_steps: int) -> diffusion.Trained:
     """DDPM: predict the noise, every step of the chain alike."""
-    objective = diffusion.Objective(LEVELS, "noise")
+    objective = diffusion.Objective(diffusion.beta_levels(BETAS), "noise")
     settings = {"objective": objective, "num_steps": num_steps}
     return diffusion.train(key, curves, NETWORK, diffusion.Noise(), **settings)
 
@@ -44,12 +43,12 @@ def train(key: jax.Array, curves: jax.Array, num_steps: int) -> diffusion.Traine
 def generate(key: jax.Array, trained: diffusion.Trained, count: int) -> de.SamplePath:
     """Ancestral sampling, every step kept."""
     shape = (count, *trained.denoiser.shape)
-    ancestral = de.samplers.DDIM(eta=1.0)
+    grid, ancestral = diffusion.beta_levels(BETAS).grid, de.samplers.DDIM(eta=1.0)
 
     @jax.jit
     def path(key: jax.Array, denoiser: diffusion.Denoiser) -> de.SamplePath:
         return de.sample_path(
-            key, denoiser.denoise, LEVELS.grid, ancestral, shape, num_levels=len(BETAS)
+            key, denoiser.denoise, grid, ancestral, shape, num_levels=len(BETAS)
         )
 
     return path(key, trained.denoiser)
@@ -125,7 +124,9 @@ def draw(rows: list[dict[str, Any]], shown: Any) -> Figure:
         ax.plot(curves[:6].T + 5 * np.arange(6), color=color, lw=1.2)
         ax.set(title=title, xlabel="t", yticks=[])
     spectrum(axes[2], rows)
-    forward = de.noise.forward_chain(jax.random.key(0), jnp.asarray(alone), BETAS)
+    forward = de.noise.forward_chain(
+        jax.random.key(0), jnp.asarray(alone), jnp.asarray(BETAS)
+    )
     through_time(middle.subplots(1, 3), np.asarray(forward), unit_scale(path))
     strip(below.subplots(1, len(STRIP)), alone[0], path)
     for ax in figure.axes:

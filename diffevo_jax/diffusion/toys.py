@@ -90,7 +90,8 @@ def drawn_shapes(key: jax.Array, count: int, size: int = 16) -> tuple[jax.Array,
     pixels = jnp.arange(size) - (size - 1) / 2
     right = pixels[None, None, :] - centre[:, 0, None, None]
     up = centre[:, 1, None, None] - pixels[None, :, None]
-    outside = _outside(*jnp.broadcast_arrays(right, up), radius)
+    right, up = jnp.broadcast_arrays(right, up)
+    outside = _outside(right, up, radius)
     chosen = jnp.take_along_axis(outside, label[None, :, None, None], axis=0)[0]
     return jnp.clip(0.5 - chosen, 0.0, 1.0)[..., None], label
 
