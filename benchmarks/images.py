@@ -31,7 +31,8 @@ LEVELS = 18  # with Heun 35 answers
 EACH = 100  # samples of a digit
 GUIDANCES = (1.0, 2.0)
 FEW_AND_MANY = (16, 4096)
-STEPS = {"digits": 3000, "shapes": 2000}
+#: Widths of the network, steps, images in each.
+SETTINGS = {"digits": ((32, 64), 1000, 128), "shapes": ((16, 32, 64), 1500, 64)}
 
 
 class Images(NamedTuple):
@@ -75,18 +76,23 @@ def classifier(images: Images) -> Callable[[Any], np.ndarray]:
 
 
 def train(
-    key: jax.Array, images: Images, num_steps: int, labelled: bool, **settings: Any
+    key: jax.Array,
+    images: Images,
+    name: str,
+    precondition: Any = None,
+    quick: bool = False,
 ) -> diffusion.Trained:
-    """A small U-Net by the recipe of EDM, unless settings say another."""
-    classes = int(images.labels.max()) + 1 if labelled else 0
+    """A small U-Net, of digits with labels, by the recipe of EDM or another."""
+    channels, num_steps, batch_size = SETTINGS[name]
+    labelled = name == "digits"
     return diffusion.train(
         key,
         images.train,
-        diffusion.UNet((32, 64), num_classes=classes),
-        num_steps=num_steps,
-        batch_size=128,
+        diffusion.UNet(channels, num_classes=10 * labelled),
+        precondition,
+        num_steps=100 if quick else num_steps,
+        batch_size=batch_size,
         condition=images.labels if labelled else None,
-        **settings,
     )
 
 
@@ -127,14 +133,14 @@ def novelty(samples: np.ndarray, images: Images) -> dict[str, float]:
     }
 
 
-def measure_digits(seed: int, num_steps: int) -> tuple[list[dict[str, Any]], Any]:
+def measure_digits(seed: int, quick: bool) -> tuple[list[dict[str, Any]], Any]:
     """Digits as asked for; the guided ones, and their nearest images of the training."""
     images = digits()
     name = classifier(images)
     right = float(np.mean(name(images.unseen) == images.unseen_labels))
     key, key_train = jax.random.split(jax.random.key(seed))
     begin = time.perf_counter()
-    trained = train(key_train, images, num_steps, labelled=True)
+    trained = train(key_train, images, "digits", quick=quick)
     labels = np.repeat(np.arange(10), EACH)
     rows: list[dict[str, Any]] = []
     for guidance in GUIDANCES:
@@ -149,14 +155,12 @@ def measure_digits(seed: int, num_steps: int) -> tuple[list[dict[str, Any]], Any
     return rows, (shown, pairs.reshape(-1, 8, 8))
 
 
-def measure_shapes(
-    seed: int, count: int, num_steps: int
-) -> tuple[dict[str, Any], np.ndarray]:
+def measure_shapes(seed: int, count: int, quick: bool) -> tuple[dict[str, Any], np.ndarray]:
     """Shapes after a training on so many."""
     images = drawn(count)
     key, key_train = jax.random.split(jax.random.key(seed))
     begin = time.perf_counter()
-    trained = train(key_train, images, num_steps, labelled=False)
+    trained = train(key_train, images, "shapes", quick=quick)
     samples = draw(key, trained, 400)
     row: dict[str, Any] = {"what": f"shapes, from {count:,}"}
     row["seconds"] = time.perf_counter() - begin
@@ -206,11 +210,10 @@ def tiles(images: np.ndarray, columns: int) -> np.ndarray:
 def main() -> None:
     prepare_devices()
     options = arguments(__doc__ or "")
-    steps = dict.fromkeys(STEPS, 100) if options.quick else STEPS
-    rows, digit = measure_digits(options.seed, steps["digits"])
+    rows, digit = measure_digits(options.seed, options.quick)
     shapes = []
     for count in FEW_AND_MANY:
-        row, shown = measure_shapes(options.seed, count, steps["shapes"])
+        row, shown = measure_shapes(options.seed, count, options.quick)
         rows.append(row)
         shapes.append(shown)
     print(report(rows))

@@ -15,24 +15,23 @@ unseen data (and of the training's data from them: as near as can be), and the s
 digits that a classifier names as asked for.
 """
 
+import functools
 import itertools
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import images
 import jax
 import numpy as np
-import signals
 from common import FIGURES, arguments, prepare_devices, save, summary, table
 from matplotlib.figure import Figure
 
 import diffevo_jax as de
 from diffevo_jax import diffusion, plots
 
-ANSWERS = (5, 9, 17, 35, 71)
-TABLED = 35
-STEPS = {"digits": 2000, "signal": 4000}
+ANSWERS, TABLED = (9, 17, 35), 35
+CURVES, STEPS = 20_000, 4000
+NETWORK = diffusion.MLP((256, 256, 256))
 #: Data, number, and its scale in the table.
 COLUMNS = (("digits", "w2", 1), ("digits", "named", 100), ("signal", "w2", 1))
 TRAININGS = {"EDM": diffusion.EDM(), "DDPM": diffusion.Noise()}
@@ -57,21 +56,17 @@ def sliced_wasserstein(first: np.ndarray, second: np.ndarray, count: int = 500) 
     return float(np.sqrt(np.mean((along[0] - along[1]) ** 2)))
 
 
-def draw(
-    key: jax.Array, trained: diffusion.Trained, way: str, answers: int, labels: Any
-) -> np.ndarray:
-    """A sample for each label, or 4,000."""
-    grid, sampler, levels = SAMPLINGS[way]
-    shape = trained.denoiser.shape
-    count = 4000 if labels is None else len(labels)
-    size = (count, math.prod(shape))
+@functools.cache
+def sampler(way: str, answers: int, size: tuple[int, int]) -> Callable[..., jax.Array]:
+    """A compiled way to sample a denoiser with labels."""
+    grid, steps, levels = SAMPLINGS[way]
 
     @jax.jit
     def sample(key: jax.Array, denoiser: diffusion.Denoiser, labels: Any) -> jax.Array:
         denoise = lambda y, sigma: denoiser.denoise(y, sigma, labels)
-        return de.sample(key, denoise, grid, sampler, size, num_levels=levels(answers))
+        return de.sample(key, denoise, grid, steps, size, num_levels=levels(answers))
 
-    return np.asarray(sample(key, trained.denoiser, labels)).reshape(-1, *shape)
+    return sample
 
 
 class Task(NamedTuple):
@@ -84,27 +79,27 @@ class Task(NamedTuple):
     name: Callable[[Any], np.ndarray] | None = None
 
 
-def digits(num_steps: int, seed: int) -> Task:
-    """Handwritten digits, by a U-Net."""
+def digits(quick: bool, seed: int) -> Task:
+    """Handwritten digits, by a U-Net; 50 samples of each."""
     data = images.digits()
 
     def train(key: jax.Array, precondition: Any) -> diffusion.Trained:
-        return images.train(key, data, num_steps, True, precondition=precondition)
+        return images.train(key, data, "digits", precondition, quick)
 
-    labels, name = np.repeat(np.arange(10), 100), images.classifier(data)
+    labels, name = np.repeat(np.arange(10), 50), images.classifier(data)
     return Task(data.train, data.unseen, train, labels, name)
 
 
-def signal(num_steps: int, seed: int) -> Task:
-    """Curves, by a feed-forward network."""
+def signal(quick: bool, seed: int) -> Task:
+    """Curves, by a feed-forward network; 4,000 samples."""
     keys = jax.random.split(jax.random.key(seed))
-    known, unseen = (diffusion.sinusoids(key, signals.COUNT) for key in keys)
+    known, unseen = (np.asarray(diffusion.sinusoids(key, CURVES)) for key in keys)
+    steps = 100 if quick else STEPS
 
     def train(key: jax.Array, precondition: Any) -> diffusion.Trained:
-        network = signals.NETWORK
-        return diffusion.train(key, known, network, precondition, num_steps=num_steps)
+        return diffusion.train(key, known, NETWORK, precondition, num_steps=steps)
 
-    return Task(np.asarray(known), np.asarray(unseen), train)
+    return Task(known, unseen, train)
 
 
 TASKS = {"digits": digits, "signal": signal}
@@ -117,12 +112,14 @@ def measure(task: Task, seed: int) -> list[dict[str, Any]]:
     for training, precondition in TRAININGS.items():
         trained = task.train(key_train, precondition)
         for way, answers in itertools.product(SAMPLINGS, ANSWERS):
-            samples = draw(key, trained, way, answers, task.labels)
+            count = 4000 if task.labels is None else len(task.labels)
+            size = (count, task.known[0].size)
+            samples = sampler(way, answers, size)(key, trained.denoiser, task.labels)
             row: dict[str, Any] = {"training": training, "sampling": way}
             row |= {"answers": answers, "seed": seed}
             row["w2"] = sliced_wasserstein(samples, task.unseen)
             if task.name is not None:
-                row["named"] = float(np.mean(task.name(samples) == task.labels))
+                row["named"] = float(np.mean(task.name(np.asarray(samples)) == task.labels))
             rows.append(row)
     return rows
 
@@ -196,7 +193,7 @@ def main() -> None:
     options = arguments(__doc__ or "", seeds=3)
     results: dict[str, Any] = {}
     for data, make in TASKS.items():
-        task = make(100 if options.quick else STEPS[data], options.seed)
+        task = make(options.quick, options.seed)
         floor = sliced_wasserstein(task.known, task.unseen)
         seeds = range(options.seed, options.seed + options.seeds)
         rows = [row for seed in seeds for row in measure(task, seed)]
