@@ -80,17 +80,17 @@ def train(
     images: Images,
     name: str,
     precondition: Any = None,
-    quick: bool = False,
+    num_steps: int | None = None,
 ) -> diffusion.Trained:
     """A small U-Net, of digits with labels, by the recipe of EDM or another."""
-    channels, num_steps, batch_size = SETTINGS[name]
+    channels, all_steps, batch_size = SETTINGS[name]
     labelled = name == "digits"
     return diffusion.train(
         key,
         images.train,
         diffusion.UNet(channels, num_classes=10 * labelled),
         precondition,
-        num_steps=100 if quick else num_steps,
+        num_steps=num_steps or all_steps,
         batch_size=batch_size,
         condition=images.labels if labelled else None,
     )
@@ -133,14 +133,14 @@ def novelty(samples: np.ndarray, images: Images) -> dict[str, float]:
     }
 
 
-def measure_digits(seed: int, quick: bool) -> tuple[list[dict[str, Any]], Any]:
+def measure_digits(seed: int, num_steps: int | None) -> tuple[list[dict[str, Any]], Any]:
     """Digits as asked for; the guided ones, and their nearest images of the training."""
     images = digits()
     name = classifier(images)
     right = float(np.mean(name(images.unseen) == images.unseen_labels))
     key, key_train = jax.random.split(jax.random.key(seed))
     begin = time.perf_counter()
-    trained = train(key_train, images, "digits", quick=quick)
+    trained = train(key_train, images, "digits", num_steps=num_steps)
     labels = np.repeat(np.arange(10), EACH)
     rows: list[dict[str, Any]] = []
     for guidance in GUIDANCES:
@@ -155,12 +155,14 @@ def measure_digits(seed: int, quick: bool) -> tuple[list[dict[str, Any]], Any]:
     return rows, (shown, pairs.reshape(-1, 8, 8))
 
 
-def measure_shapes(seed: int, count: int, quick: bool) -> tuple[dict[str, Any], np.ndarray]:
+def measure_shapes(
+    seed: int, count: int, num_steps: int | None
+) -> tuple[dict[str, Any], np.ndarray]:
     """Shapes after a training on so many."""
     images = drawn(count)
     key, key_train = jax.random.split(jax.random.key(seed))
     begin = time.perf_counter()
-    trained = train(key_train, images, "shapes", quick=quick)
+    trained = train(key_train, images, "shapes", num_steps=num_steps)
     samples = draw(key, trained, 400)
     row: dict[str, Any] = {"what": f"shapes, from {count:,}"}
     row["seconds"] = time.perf_counter() - begin
@@ -210,10 +212,11 @@ def tiles(images: np.ndarray, columns: int) -> np.ndarray:
 def main() -> None:
     prepare_devices()
     options = arguments(__doc__ or "")
-    rows, digit = measure_digits(options.seed, options.quick)
+    num_steps = 50 if options.quick else None
+    rows, digit = measure_digits(options.seed, num_steps)
     shapes = []
     for count in FEW_AND_MANY:
-        row, shown = measure_shapes(options.seed, count, options.quick)
+        row, shown = measure_shapes(options.seed, count, num_steps)
         rows.append(row)
         shapes.append(shown)
     print(report(rows))

@@ -12,18 +12,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import bounds
 import cartpole
 import design_report
 import estimator
 import first_result
 import high_dimension
+import images
 import main_job
 import paper_control
 import paper_landscapes
 import paper_steps
+import posterior_bias
+import recipes
 import rollouts
 import roofline
 import scaling
+import signals
 import sweep_loop
 import sweep_shards
 import tuning
@@ -53,6 +58,13 @@ DOCUMENTS = {
     ROOT / "README.md": PUBLISHED | {"main_job": SPEED.pop("main_job")},
     ROOT / "docs" / "performance.md": SPEED | GPU,
     ROOT / "docs" / "design_space.md": SPACE,
+    ROOT / "docs" / "diffusion.md": {
+        "signals": signals.report,
+        "images": images.report,
+        "recipes": recipes.report,
+        "posterior_bias": posterior_bias.report,
+        "bounds": bounds.report,
+    },
     ROOT / "docs" / "sweeps.md": {
         "sweep_loop": sweep_loop.report,
         "sweep_shards": sweep_shards.report,

@@ -30,7 +30,8 @@ import diffevo_jax as de
 from diffevo_jax import diffusion, plots
 
 ANSWERS, TABLED = (9, 17, 35), 35
-CURVES, STEPS = 20_000, 4000
+CURVES = 20_000
+STEPS = {"digits": 600, "signal": 4000}
 NETWORK = diffusion.MLP((256, 256, 256))
 #: Data, number, and its scale in the table.
 COLUMNS = (("digits", "w2", 1), ("digits", "named", 100), ("signal", "w2", 1))
@@ -79,25 +80,24 @@ class Task(NamedTuple):
     name: Callable[[Any], np.ndarray] | None = None
 
 
-def digits(quick: bool, seed: int) -> Task:
+def digits(num_steps: int, seed: int) -> Task:
     """Handwritten digits, by a U-Net; 50 samples of each."""
     data = images.digits()
 
     def train(key: jax.Array, precondition: Any) -> diffusion.Trained:
-        return images.train(key, data, "digits", precondition, quick)
+        return images.train(key, data, "digits", precondition, num_steps)
 
     labels, name = np.repeat(np.arange(10), 50), images.classifier(data)
     return Task(data.train, data.unseen, train, labels, name)
 
 
-def signal(quick: bool, seed: int) -> Task:
+def signal(num_steps: int, seed: int) -> Task:
     """Curves, by a feed-forward network; 4,000 samples."""
     keys = jax.random.split(jax.random.key(seed))
     known, unseen = (np.asarray(diffusion.sinusoids(key, CURVES)) for key in keys)
-    steps = 100 if quick else STEPS
 
     def train(key: jax.Array, precondition: Any) -> diffusion.Trained:
-        return diffusion.train(key, known, NETWORK, precondition, num_steps=steps)
+        return diffusion.train(key, known, NETWORK, precondition, num_steps=num_steps)
 
     return Task(known, unseen, train)
 
@@ -193,7 +193,7 @@ def main() -> None:
     options = arguments(__doc__ or "", seeds=3)
     results: dict[str, Any] = {}
     for data, make in TASKS.items():
-        task = make(options.quick, options.seed)
+        task = make(50 if options.quick else STEPS[data], options.seed)
         floor = sliced_wasserstein(task.known, task.unseen)
         seeds = range(options.seed, options.seed + options.seeds)
         rows = [row for seed in seeds for row in measure(task, seed)]

@@ -39,7 +39,13 @@ def test_there_are_notebooks():
     assert SOURCES
 
 
-@each_notebook
+@pytest.mark.parametrize(
+    "source",
+    [
+        pytest.param(path, id=path.stem, marks=pytest.mark.slow if i else ())
+        for i, path in enumerate(SOURCES)
+    ],
+)
 def test_it_runs_as_a_script(source, tmp_path):
     small = {"DIFFEVO_FAST": "1", "MPLBACKEND": "Agg"}
     done = subprocess.run(
