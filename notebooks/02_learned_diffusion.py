@@ -86,10 +86,13 @@ trained = diffusion.train(
     jax.random.key(2),
     curves,
     diffusion.MLP((256, 256, 256)),
-    num_steps=300 if FAST else 6000,
+    num_steps=600 if FAST else 6000,
     learning_rate=1e-3,
 )
-print(f"{len(trained.losses)} steps in {time.perf_counter() - begin:.0f} s")
+relative = np.asarray(trained.losses / trained.baselines)
+print(f"{len(relative)} steps in {time.perf_counter() - begin:.0f} s")
+print(f"loss, relative to that of the answer 0: {relative[-50:].mean():.2f}")
+relative = np.asarray(trained.losses / trained.baselines)
 
 figure, axes = panels(4)
 for ax, sigma in zip(axes, (0.1, 0.5, 1.0, 3.0), strict=True):
@@ -98,8 +101,7 @@ for ax, sigma in zip(axes, (0.1, 0.5, 1.0, 3.0), strict=True):
     ax.plot(y[0], color=plots.ORANGE, lw=0.6, alpha=0.6)
     ax.plot(trained.denoise(y, sigma)[0], color=plots.BLUE)
     ax.set(title=f"σ = {sigma:g}", ylim=(-4, 4))
-relative = np.asarray(trained.losses / trained.baselines)
-assert relative[-50:].mean() < 0.5 * relative[:50].mean(), "it has learned something"
+assert relative[-50:].mean() < 0.5, "far better than the answer 0"
 display(figure)
 
 # %% [markdown]
@@ -156,7 +158,9 @@ known[15:35] = False
 seen = diffusion.known_part(known, truth, 0.05)
 conditioned = diffusion.linear_posterior(trained.denoise, seen)
 fill = jax.jit(
-    lambda key: de.sample(key, conditioned, grid, sampler, (10, 50), num_levels=25)
+    lambda key: de.sample(
+        key, conditioned, grid, de.samplers.DDIM(eta=1.0), (10, 50), num_levels=100
+    )
 )
 filled = np.asarray(fill(jax.random.key(6)))
 
@@ -168,7 +172,8 @@ ax.plot(np.where(known, truth, np.nan), color=plots.INK, lw=3, label="known")
 ax.plot(truth, color=plots.ORANGE, ls="--", label="the curve")
 ax.legend(frameon=False)
 gap = np.abs(filled[:, known] - truth[known]).mean()
-assert gap < 0.3, "what is known is kept"
+print(f"what is known is kept within {gap:.3f}")
+assert gap < (0.6 if FAST else 0.2)
 display(figure)
 
 # %% [markdown]

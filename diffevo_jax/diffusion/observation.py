@@ -164,8 +164,8 @@ def linear_posterior(
         models for inverse problems", ICLR 2023, for the other (pseudo-inverse guidance).
 
     Notes:
-        The covariance of a network need be none: it is made symmetric, and what of it is
-        below 0 counts as 0.
+        The covariance of a network need be none: it is made symmetric, and along axes where
+        it is not above 0 nothing is corrected.
     """
     validation.validate(observation)
     matrix, values = observation._arrays()
@@ -189,10 +189,14 @@ def linear_posterior(
 
 
 def _solve(spread: jax.Array, noise: Number, error: jax.Array) -> jax.Array:
-    """``(spread + noise I)^-1 error``, (N or 1, M, M) and (N, M) to (N, M)."""
+    """``(spread + noise I)^-1 error``, (N or 1, M, M) and (N, M) to (N, M).
+
+    Along axes without variance there is nothing to correct, and the answer is 0.
+    """
     symmetric = (spread + jnp.swapaxes(spread, 1, 2)) / 2
     variances, axes = jnp.linalg.eigh(symmetric)
-    along = _product(error[:, None], axes) / (jnp.maximum(variances, 0.0) + noise)[:, None]
+    gains = jnp.where(variances > 0, 1 / (jnp.maximum(variances, 0.0) + noise), 0.0)
+    along = _product(error[:, None], axes) * gains[:, None]
     return _product(along, jnp.swapaxes(axes, 1, 2))[:, 0]
 
 

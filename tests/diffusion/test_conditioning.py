@@ -210,16 +210,17 @@ def test_the_linear_posterior_of_a_population_uses_its_covariance():
     np.testing.assert_allclose(got, want, atol=1e-4)
 
 
-def test_what_is_no_covariance_counts_as_none():
-    # The slope of a network may be anything; here minus 2, along the second number 1.
-    slopes = jnp.array([-2.0, 1.0])
-    seen = diffusion.LinearObservation(jnp.eye(2), jnp.array([1.0, 1.0]), 0.5)
-    y = points(3, 2)
+def test_along_axes_without_variance_nothing_is_corrected():
+    # given a denoiser with a slope below 0 along the first axis, as a network may have
+    slopes = jnp.array([-0.5, 0.5])
+    denoise = lambda y, sigma: slopes * y
+    observation = diffusion.known_part([True, True], [3.0, 3.0], 0.1)
 
-    got = jax.jit(diffusion.linear_posterior(lambda y, sigma: slopes * y, seen))(y, 1.0)
+    clean = diffusion.linear_posterior(denoise, observation)(jnp.ones((1, 2)), 2.0)
 
-    want = slopes * y + slopes * (1 - slopes * y) / (np.maximum(slopes, 0.0) + 0.25)
-    np.testing.assert_allclose(got, want, rtol=1e-5)
+    # then along the other it is Kalman's update, with a variance of 2^2 / 2
+    want = [[-0.5, 0.5 + 2.5 * 2.0 / (2.0 + 0.1**2)]]
+    np.testing.assert_allclose(clean, want, rtol=1e-5)
 
 
 # Posteriors by sampling
