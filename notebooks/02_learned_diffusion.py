@@ -45,7 +45,7 @@ print("jax", jax.__version__, "on", jax.devices())
 
 def panels(count, height=1.7):
     """A figure with panels in a row."""
-    figure = Figure(figsize=(11, height), layout="constrained")
+    figure = Figure(figsize=(11, height), layout="constrained", dpi=64)
     axes = figure.subplots(1, count, sharey=True)
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
@@ -164,7 +164,7 @@ fill = jax.jit(
 )
 filled = np.asarray(fill(jax.random.key(6)))
 
-figure = Figure(figsize=(9, 2.4), layout="constrained")
+figure = Figure(figsize=(9, 2.4), layout="constrained", dpi=64)
 ax = figure.add_subplot()
 ax.spines[["top", "right"]].set_visible(False)
 ax.plot(filled.T, color=plots.BLUE, lw=0.8, alpha=0.6)
@@ -208,7 +208,7 @@ print(
 )
 assert error < (0.3 if FAST else 0.1)
 
-figure = Figure(figsize=(4, 4), layout="constrained")
+figure = Figure(figsize=(4, 4), layout="constrained", dpi=64)
 ax = figure.add_subplot(aspect="equal", xticks=[], yticks=[])
 ax.scatter(*population.T, s=6, c=np.exp(log_weight), cmap="Oranges", edgecolors="none")
 for answers, color, width in ((told, plots.INK, 0.008), (learned, plots.BLUE, 0.004)):
