@@ -8,7 +8,7 @@ import pytest
 
 import diffevo_jax as de
 from diffevo_jax import divergences
-from diffevo_jax.strategies import monoflow
+from diffevo_jax.strategies import moves
 
 N, D, T = 24, 3, 5
 KEY = jax.random.key(0)
@@ -78,7 +78,7 @@ def test_no_step_is_longer_than_so_many_widths() -> None:
     length = jnp.linalg.norm(tell(hurried)[0].population - X, axis=1)
     # a rounding of x + step
     np.testing.assert_allclose(length, 0.3 * 0.8, rtol=1e-5)
-    np.testing.assert_array_equal(monoflow.bounded(jnp.zeros((2, 3)), 1.0), 0.0)
+    np.testing.assert_array_equal(moves.bounded(jnp.zeros((2, 3)), 1.0), 0.0)
 
 
 def test_fresh_noise_has_the_length_of_so_many_widths() -> None:
