@@ -5,7 +5,6 @@ tends to ``log p / q``, with no constant, as the weights of each are 1 on averag
 but D is differentiated: where p is a population weighted by fitness, that may be anything.
 """
 
-import dataclasses
 import math
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree, validation
-from diffevo_jax.base import Kernel, PyTree
+from diffevo_jax.base import PyTree
 from diffevo_jax.diffusion.dense_stack import (
     adam,
     check_hidden,
@@ -66,9 +65,9 @@ def logistic_loss(
 
     Example:
         >>> import jax.numpy as jnp
-        >>> from diffevo_jax import diffusion
+        >>> from diffevo_jax.diffusion.discriminator import logistic_loss
         >>> zeros, ones = jnp.zeros(3), jnp.ones(3)
-        >>> float(diffusion.logistic_loss(zeros, zeros, ones, ones))  # 2 log 2
+        >>> float(logistic_loss(zeros, zeros, ones, ones))  # 2 log 2
         1.386...
 
     References:
@@ -92,7 +91,8 @@ class Discriminator:
         learning_rate: of Adam, > 0.
         penalty: on the squared length of the gradient in units of the width, >= 0: more is
             smoother, and 0 is unbiased.
-        kernel: gives the width, and the neighbours for a power of the density.
+        dimension: of the width, and of the neighbours for a power of the density, > 0: that
+            of :class:`diffevo_jax.kernels.Tempered`.
         optimizer: of optax; None is Adam; static.
 
     Example:
@@ -113,18 +113,13 @@ class Discriminator:
     num_steps: int = pytree.static(default=20)
     learning_rate: Number = pytree.number(default=3e-3, above=0.0)
     penalty: Number = pytree.number(default=0.01, low=0.0)
-    kernel: Kernel = dataclasses.field(default_factory=lambda: Tempered(dimension=2.0))
+    dimension: Number = pytree.number(default=2.0, above=0.0)
     optimizer: "optax.GradientTransformation | None" = pytree.static(default=None)
 
     def check(self) -> None:
         """Raise if there is no such discriminator."""
         check_hidden("Discriminator", self.hidden)
         validation.check_count("Discriminator.num_steps", self.num_steps)
-        if hasattr(self.kernel, "row_precision"):
-            raise ValueError(
-                f"Discriminator.kernel: got {type(self.kernel).__name__}, want a kernel of "
-                "the same reach for all points"
-            )
 
     def init(self, key: jax.Array, population: jax.Array) -> DiscriminatorState:
         """Draw weights for points like these ``(N, D)``; it answers 0 everywhere."""
@@ -224,8 +219,8 @@ class Discriminator:
         density_power: Number,
     ) -> tuple[Ratio, DiscriminatorState]:
         """The ratio at the points; see :class:`diffevo_jax.ratios.RatioEstimator`."""
-        drawn = self.kernel.init(key, points.shape[1])
-        precision = self.kernel.factor(drawn, points.shape[1]) / sigma**2
+        factor = Tempered(self.dimension).factor((), points.shape[1])
+        precision = factor / sigma**2
         density = log_density(points, precision, valid=present)
         log_weight = log_weight - density_power * density
         none = jnp.all(log_weight == -jnp.inf)

@@ -183,10 +183,10 @@ class MonoFlow:
     ) -> tuple[MonoFlowState, Info]:
         """Learn the fitness ``(N,)`` of candidates; see :func:`diffevo_jax.tell`."""
         self, num_clipped = validation.clipped(self)
-        sound = jnp.isfinite(candidates)
-        present = jnp.all(sound, axis=1)
+        finite = jnp.isfinite(candidates)
+        present = jnp.all(finite, axis=1)
         fitness = jnp.where(present, fitness, jnp.nan)
-        candidates = jnp.where(sound, candidates, 0.0)  # a broken individual has failed
+        candidates = jnp.where(finite, candidates, 0.0)  # a broken individual has failed
         log_weight = shapings.log_weight(self.shaping, fitness)
         key_ratio, key_move = jax.random.split(key)
         ratio, ratio_state = self.ratio.estimate(
@@ -198,28 +198,46 @@ class MonoFlow:
             state.sigma,
             self.density_power,
         )
-        # Without a ratio nobody has a weight, and nobody moves.
-        log_weight = jnp.where(ratio.sound, log_weight, -jnp.inf)
         moved = moves.moved(self, key_move, state, candidates, ratio, ratio_state)
+        able = jnp.any(log_weight > -jnp.inf)
+        sound = ratio.sound & jnp.all(jnp.isfinite(moved.population))
         stays = pytree.replace(state, population=candidates)
-        told = pytree.select(jnp.all(log_weight == -jnp.inf), stays, moved)
-        last = state.generation + 1 >= self.num_generations
-        best_solution, best_fitness = update_best(state, candidates, fitness)
+        told = pytree.select(able & sound, moved, stays)
+        told = self._after(told, state, candidates, fitness)
+        answer = Estimate(candidates, ratio.effective_sample_size, ratio.self_weight)
+        info = describe(
+            fitness,
+            log_weight,
+            answer,
+            state.sigma,
+            told.done,
+            num_clipped,
+            able & ~sound,
+        )
+        return told, info
+
+    def _after(
+        self,
+        told: MonoFlowState,
+        before: MonoFlowState,
+        candidates: jax.Array,
+        fitness: jax.Array,
+    ) -> MonoFlowState:
+        """The state with the generation counted; after the last one nobody moves."""
+        count = before.generation + 1
+        last = count >= self.num_generations
+        rests = pytree.replace(told, population=candidates, latent=before.latent)
+        told = pytree.select(last, rests, told)
+        best_solution, best_fitness = update_best(before, candidates, fitness)
         told = pytree.replace(
             told,
-            population=jnp.where(last, candidates, told.population),
-            sigma=self.sigmas()[
-                jnp.minimum(state.generation + 1, self.num_generations - 1)
-            ],
-            generation=state.generation + 1,
+            sigma=self.sigmas()[jnp.minimum(count, self.num_generations - 1)],
+            generation=count,
             best_solution=best_solution,
             best_fitness=best_fitness,
             done=last,
         )
-        told = pytree.select(state.done, state, told)
-        answer = Estimate(candidates, ratio.effective_sample_size, ratio.self_weight)
-        info = describe(fitness, log_weight, answer, state.sigma, told.done, num_clipped)
-        return told, info
+        return pytree.select(before.done, before, told)
 
     def sigmas(self) -> jax.Array:
         """Widths of all generations, ``(num_generations,)``."""

@@ -8,6 +8,7 @@ import pytest
 
 import diffevo_jax as de
 from diffevo_jax import diffusion, ratios
+from diffevo_jax.diffusion.discriminator import logistic_loss
 
 H, MEAN, VARIANCE = 0.5, jnp.array([0.8, -0.4]), 0.5
 BATCH, STEPS = 1024, 600
@@ -79,7 +80,7 @@ def test_the_learned_and_the_kernel_form_agree(learned) -> None:
 def test_the_loss_is_least_at_the_log_of_the_weights() -> None:
     # given the same points as real, with weights, and as fake
     weight = jnp.array([0.1, 0.4, 2.5])
-    loss = lambda logit: diffusion.logistic_loss(logit, logit, weight, jnp.ones(3))
+    loss = lambda logit: logistic_loss(logit, logit, weight, jnp.ones(3))
     np.testing.assert_allclose(jax.grad(loss)(jnp.log(weight)), 0.0, atol=1e-6)
     assert float(jnp.abs(jax.grad(loss)(jnp.zeros(3))).min()) > 0.05
 
@@ -103,26 +104,39 @@ def test_what_is_not_present_is_not_seen() -> None:
     )
 
 
-def test_a_diverging_discriminator_leaves_everyone_where_they_are() -> None:
-    wild = diffusion.Discriminator(hidden=(8,), num_steps=3, optimizer=optax.sgd(1e20))
-    population = jax.random.normal(jax.random.key(0), (16, 2))
-    fitness = population[:, 0]
+POPULATION = jax.random.normal(jax.random.key(0), (16, 2))
 
-    @jax.jit
-    def generation(strategy):
-        state = strategy.init(jax.random.key(1), population)
-        told = strategy.tell(jax.random.key(2), state, population, fitness)
-        return state, *told
 
-    before, after, info = generation(de.MonoFlow(4, ratio=wild))
-    assert de.equal(after.population, population)
-    assert de.equal(after.ratio_state, before.ratio_state)
-    # and it shows: nobody had a weight, though nobody failed
-    assert (int(info.num_weightless), int(info.num_failed)) == (16, 0)
-    assert int(after.generation) == 1
-    _, moved, info = generation(de.MonoFlow(4, ratio=SMALL))
-    assert not de.equal(moved.population, population)
-    assert int(info.num_weightless) == 0
+def evolved(**parts) -> de.Result:
+    """Four generations of a population, with these parts."""
+    problem = de.problems.Function(lambda x: x[0], dim=2)
+    strategy = de.MonoFlow(4, **parts)
+    return de.evolve(jax.random.key(1), strategy, problem, population=POPULATION)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"ratio": diffusion.Discriminator((8,), num_steps=3, optimizer=optax.sgd(1e20))},
+        {"generator": diffusion.Generator((8,), num_steps=3, optimizer=optax.sgd(1e30))},
+    ],
+    ids=lambda part: next(iter(part)),
+)
+def test_what_diverges_leaves_everyone_in_place_and_is_counted(part) -> None:
+    result = evolved(**part)
+    assert de.equal(result.population, POPULATION)
+    assert result.history.num_diverged.tolist() == [1, 1, 1, 1]
+    # though nobody failed, and everyone had a weight
+    assert int(result.history.num_failed.max()) == 0
+    assert int(result.history.num_weightless.max()) == 0
+    # and what it has learnt is that of before
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result.state))
+
+
+def test_what_does_not_diverge_moves_everyone() -> None:
+    result = evolved(ratio=SMALL)
+    assert result.history.num_diverged.tolist() == [0, 0, 0, 0]
+    assert float(jnp.abs(result.population - POPULATION).min()) > 0
 
 
 @pytest.mark.parametrize(
@@ -132,7 +146,7 @@ def test_a_diverging_discriminator_leaves_everyone_where_they_are() -> None:
         ({"hidden": (0,)}, ValueError, r"Discriminator\.hidden: got 0, want an int >= 1"),
         ({"num_steps": 0}, ValueError, r"num_steps: got 0, want an int >= 1"),
         ({"penalty": -1.0}, ValueError, r"penalty: got -1\.0, want a number >= 0"),
-        ({"kernel": de.kernels.Perplexity(3.0)}, ValueError, r"kernel: got Perplexity"),
+        ({"dimension": 0.0}, ValueError, r"dimension: got 0\.0, want a number > 0"),
     ],
 )
 def test_a_discriminator_that_there_is_not_is_refused(changes, error, message) -> None:

@@ -3,10 +3,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import diffevo_jax as de
 from diffevo_jax import diffusion, divergences, pytree
+from diffevo_jax.diffusion.generator import adversarial_loss, regression_loss
 
 EPS = 0.05
 ANGLES = 2 * np.pi * np.arange(8) / 8
@@ -48,10 +50,8 @@ def test_the_regression_starts_along_the_gradient_of_the_gan(networks, divergenc
     fake = GENERATOR.generate(made, latent)
     logit, gradient = DISCRIMINATOR.gradient(judge, fake)
     target = fake + EPS * divergence.slope(logit)[:, None] * gradient
-    regression = lambda weights: diffusion.regression_loss(
-        GENERATOR, made, weights, latent, target
-    )
-    adversarial = lambda weights: diffusion.adversarial_loss(
+    regression = lambda weights: regression_loss(GENERATOR, made, weights, latent, target)
+    adversarial = lambda weights: adversarial_loss(
         GENERATOR,
         made,
         weights,
@@ -100,8 +100,6 @@ def test_a_generator_starts_as_the_gaussian_of_its_points_and_learns_where_they_
 
 
 def test_a_gan_that_fails_says_so_and_keeps_what_it_had() -> None:
-    import optax
-
     wild = diffusion.Discriminator(hidden=(8,), num_steps=2, optimizer=optax.sgd(1e20))
     data = RING.sample(jax.random.key(0), 64)
     with pytest.raises(FloatingPointError, match="the discriminator failed at step 0"):

@@ -163,3 +163,9 @@ def test_shapings_and_transformations_that_cannot_be_used_are_refused(key) -> No
         de.init(de.MonoFlow(3, optimizer="adam"), key, X)
     with pytest.raises(ValueError, match="num_generations: got 0, want an int >= 1"):
         de.init(de.MonoFlow(0), key, X)
+
+
+def test_a_generation_without_any_fitness_has_not_diverged() -> None:
+    state, info = tell(PLAIN, jnp.full(N, jnp.nan))
+    np.testing.assert_array_equal(state.population, X)
+    assert (int(info.num_diverged), int(info.num_weightless)) == (0, N)
