@@ -87,6 +87,7 @@ def test_the_density_of_particles_is_solved_for() -> None:
         np.testing.assert_allclose(got, q / v - 1 - np.log(q / v), rtol=0.02)
 
 
+@pytest.mark.slow
 def test_with_the_exact_ratio_particles_become_a_sample_of_a_mixture() -> None:
     # given four modes
     target = oracles.gaussian_mixture(1.5 * RING[::2] / 2, 0.3**2)
@@ -123,8 +124,10 @@ def test_the_divergence_through_a_kernel_is_that_of_wider_gaussians() -> None:
 
 @pytest.mark.parametrize(
     ("means", "deviation", "spread"),
-    [(RING, 0.15, 1.0), (GRID, 0.1, 1.5)],
-    ids=["ring", "grid"],
+    [
+        pytest.param(RING, 0.15, 1.0, id="ring"),
+        pytest.param(GRID, 0.1, 1.5, id="grid", marks=pytest.mark.slow),
+    ],
 )
 def test_particles_find_all_modes_and_the_divergence_only_falls(
     means: np.ndarray, deviation: float, spread: float
@@ -158,6 +161,7 @@ def test_particles_find_all_modes_and_the_divergence_only_falls(
     assert int(kept.sum()) == len(means)
 
 
+@pytest.mark.slow
 def test_a_learned_ratio_takes_particles_to_samples() -> None:
     target = oracles.gaussian_mixture([[1.5, 0.0]], 0.25)
     judge = diffusion.Discriminator(hidden=(16,), num_steps=3, learning_rate=1e-2)
@@ -171,6 +175,7 @@ def test_a_learned_ratio_takes_particles_to_samples() -> None:
     assert kl[1] < 0.1 * kl[0]
 
 
+@pytest.mark.slow
 def test_a_failed_discriminator_moves_no_particle() -> None:
     target = oracles.gaussian_mixture([[1.5, 0.0]], 0.25)
     wild = diffusion.Discriminator(hidden=(4,), num_steps=2, optimizer=optax.sgd(1e20))

@@ -110,8 +110,8 @@ class Discriminator:
     """
 
     hidden: tuple[int, ...] = pytree.static(default=(64, 64))
-    num_steps: int = pytree.static(default=20)
-    learning_rate: Number = pytree.number(default=3e-3, above=0.0)
+    num_steps: int = pytree.static(default=50)
+    learning_rate: Number = pytree.number(default=1e-2, above=0.0)
     penalty: Number = pytree.number(default=0.01, low=0.0)
     dimension: Number = pytree.number(default=2.0, above=0.0)
     optimizer: "optax.GradientTransformation | None" = pytree.static(default=None)

@@ -12,7 +12,7 @@ from diffevo_jax.diffusion.discriminator import logistic_loss
 
 H, MEAN, VARIANCE = 0.5, jnp.array([0.8, -0.4]), 0.5
 BATCH, STEPS = 1024, 600
-SMALL = diffusion.Discriminator(hidden=(8,), num_steps=3)
+SMALL = diffusion.Discriminator((8,), num_steps=3, optimizer=optax.sgd(0.1))
 
 
 def wanted(x: jax.Array) -> jax.Array:
@@ -118,7 +118,10 @@ def evolved(**parts) -> de.Result:
     "part",
     [
         {"ratio": diffusion.Discriminator((8,), num_steps=3, optimizer=optax.sgd(1e20))},
-        {"generator": diffusion.Generator((8,), num_steps=3, optimizer=optax.sgd(1e30))},
+        pytest.param(
+            {"generator": diffusion.Generator((8,), optimizer=optax.sgd(1e30))},
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=lambda part: next(iter(part)),
 )
@@ -133,6 +136,7 @@ def test_what_diverges_leaves_everyone_in_place_and_is_counted(part) -> None:
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result.state))
 
 
+@pytest.mark.slow
 def test_what_does_not_diverge_moves_everyone() -> None:
     result = evolved(ratio=SMALL)
     assert result.history.num_diverged.tolist() == [0, 0, 0, 0]

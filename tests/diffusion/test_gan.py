@@ -68,6 +68,7 @@ def test_the_regression_starts_along_the_gradient_of_the_gan(networks, divergenc
         assert float(jnp.abs(gan).max()) > 1e-2  # or nothing would have been compared
 
 
+@pytest.mark.slow
 def test_with_one_inner_step_both_losses_are_the_same_training() -> None:
     data = RING.sample(jax.random.key(0), 256)
     both = [
