@@ -32,6 +32,10 @@ def random_weights(key: jax.Array, tree):
 @pytest.fixture(scope="module")
 def networks():
     """States of a generator and a discriminator with random weights, and latent points."""
+    return jax.jit(drawn_networks)()
+
+
+def drawn_networks():
     points = RING.sample(jax.random.key(0), 64)
     made = GENERATOR.init(jax.random.key(1), points)
     judge = DISCRIMINATOR.init(jax.random.key(2), points)
