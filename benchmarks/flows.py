@@ -42,7 +42,7 @@ TARGETS = {
     ),
 }
 #: Steps of a flow and their length, by ratio; the exact one is as stiff as a mode is thin.
-STEPS = {"exact": (1000, 0.002), "kernel": (100, 0.02), "learned": (400, 0.02)}
+STEPS = {"exact": (1000, 0.002), "kernel": (100, 0.02), "learned": (400, 0.01)}
 COLOURS = {"exact": "#009E73", "kernel": "#0072B2", "learned": "#D55E00"}
 FORMS = ("generator, kernel", "generator, GAN", "evolution strategy")
 
@@ -56,7 +56,7 @@ def target(name: str) -> de.oracles.GaussianMixture:
 def judged(name: str, points: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Divergence, and modes kept, of points."""
     means, deviation, _ = TARGETS[name]
-    kl = flow.smoothed_kl(jax.random.key(9), points, target(name), WIDTH)
+    kl = flow.smoothed_kl(jax.random.key(9), points, target(name), WIDTH, 4096)
     distance = jnp.linalg.norm(points[:, None] - means, axis=-1)
     near = jnp.sum(distance < 3 * deviation, axis=0)
     return kl, jnp.sum(near >= len(points) / len(means) / 5)
@@ -69,7 +69,7 @@ def ratio_of(kind: str, name: str) -> flow.FlowRatio:
         return flow.ExactRatio(target(name), start, STEPS[kind][1], radius=4.0, cells=160)
     if kind == "kernel":
         return flow.SmoothedRatio(target(name), WIDTH)
-    network = diffusion.Discriminator(num_steps=5, learning_rate=2e-3, penalty=0.0)
+    network = diffusion.Discriminator(num_steps=20, learning_rate=5e-3, penalty=0.0)
     return flow.LearnedRatio(target(name), network, WIDTH)
 
 
