@@ -14,12 +14,12 @@ import functools
 import time
 from typing import Any
 
-import flows
 import jax
 import jax.numpy as jnp
 import numpy as np
 from common import FIGURES, arguments, load, save, stored, table
 from matplotlib.figure import Figure
+from mixtures import SAMPLES, interval, judged, target
 
 import diffevo_jax as de
 from diffevo_jax import diffusion
@@ -47,15 +47,15 @@ def train(
     recipe: gan.GANRecipe, num_steps: int, key: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Divergence and modes of a GAN after each of the chunks of its training."""
-    data = flows.target("ring").sample(jax.random.fold_in(key, 1), 4096)
+    data = target("ring").sample(jax.random.fold_in(key, 1), 4096)
     state = gan.start_gan(jax.random.fold_in(key, 2), recipe, data)
 
     def chunk(state: Any, index: jax.Array) -> tuple[Any, Any]:
         step = lambda _, state: gan.gan_step(key, recipe, state, data)
         state = jax.lax.fori_loop(0, num_steps // CHUNKS, step, state)
         key_sample = jax.random.key(3)
-        points = recipe.generator.sample(key_sample, state.generator, flows.SAMPLES)
-        return state, flows.judged("ring", points)
+        points = recipe.generator.sample(key_sample, state.generator, SAMPLES)
+        return state, judged("ring", points)
 
     return jax.lax.scan(chunk, state, jnp.arange(CHUNKS))[1]
 
@@ -84,7 +84,7 @@ def cells(row: dict[str, Any]) -> list[str]:
     """Divergence, of the best time and at the end, and modes of each run at the end."""
     kl = np.array(row["kl"])
     modes = " ".join(str(run[-1]) for run in row["modes"])
-    return [flows.interval(kl.min(axis=1)), flows.interval(kl[:, -1]), modes]
+    return [interval(kl.min(axis=1)), interval(kl[:, -1]), modes]
 
 
 def report(rows: list[dict[str, Any]]) -> str:
