@@ -98,7 +98,7 @@ class Discriminator:
     Example:
         >>> import jax, diffevo_jax as de
         >>> from diffevo_jax import diffusion
-        >>> strategy = de.MonoFlow(10, ratio=diffusion.Discriminator(num_steps=30))
+        >>> strategy = de.MonoFlow(10, ratio=diffusion.Discriminator((16,)))
         >>> problem = de.problems.Function(lambda x: -((x - 0.5) ** 2).sum(), dim=2)
         >>> result = de.evolve(jax.random.key(0), strategy, problem, population_size=64)
         >>> bool(result.history.mean_fitness[-1] > result.history.mean_fitness[0])

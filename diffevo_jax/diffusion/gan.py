@@ -1,6 +1,7 @@
 """A GAN, as a flow of the density ratio in the time of its training."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,12 @@ from diffevo_jax.divergences import Divergence, ReverseKL
 from diffevo_jax.pytree import Number
 
 LOSSES = ("regression", "adversarial")
+#: Of the two networks, unless they are given.
+_SMALL: dict[str, Any] = {
+    "hidden": (64, 64, 64),
+    "num_steps": 10,
+    "learning_rate": 2e-3,
+}
 
 
 @pytree.dataclass
@@ -27,8 +34,8 @@ class GANRecipe:
     generator: Generator
     discriminator: Discriminator
     divergence: Divergence
-    step_size: Number = pytree.number(default=0.1, above=0.0)
-    noise: Number = pytree.number(default=0.1, low=0.0)
+    step_size: Number = pytree.number(default=0.04, above=0.0)
+    noise: Number = pytree.number(default=0.2, low=0.0)
     batch_size: int = pytree.static(default=256)
     loss: str = pytree.static(default="regression")
 
@@ -47,8 +54,8 @@ class GANState:
         step: () int32.
         generator: the generator's state.
         discriminator: the discriminator's.
-        diverged_at: () int32, the first step whose discriminator was not sound; -1 if there
-            was none. Such a step changes nothing.
+        diverged_at: () int32, the first step whose networks were not sound; -1 if there was
+            none. Such a step changes nothing.
     """
 
     step: jax.Array
@@ -83,8 +90,8 @@ def train_gan(
     num_steps: int,
     batch_size: int = 256,
     divergence: Divergence | None = None,
-    step_size: Number = 0.1,
-    noise: Number = 0.1,
+    step_size: Number = 0.04,
+    noise: Number = 0.2,
     loss: str = "regression",
     state: GANState | None = None,
 ) -> GAN:
@@ -94,33 +101,40 @@ def train_gan(
     points move by ``step_size h'(D) grad D``; the generator takes ``generator.num_steps``
     towards where they are now. One of these is a GAN's step, with the loss ``-h(D(g(z)))``.
 
+    Many modes want a rate that falls, as an optimizer with a schedule has it
+    (``benchmarks/flows.py``).
+
     Args:
         key: a typed key.
         data: (N, D).
-        generator: None is ``Generator(num_steps=5)``.
-        discriminator: None is ``Discriminator(num_steps=5)``.
+        generator: None is ``Generator((64, 64, 64), num_steps=10, learning_rate=2e-3)``.
+        discriminator: None is a ``Discriminator`` of the same numbers.
         num_steps: of the training, >= 1.
         batch_size: points of each kind a step, >= 1.
         divergence: h; None is ``ReverseKL()``.
-        step_size: eps, > 0, in squared units of the data.
-        noise: deviation of the discriminator's instance noise, >= 0.
+        step_size: eps, > 0, in squared units of the data. Above twice the squared noise,
+            points may jump over a mode.
+        noise: deviation of the discriminator's instance noise, >= 0, in units of the data:
+            what is finer is not learned.
         loss: ``"regression"`` on the moved points; or ``"adversarial"``, -h(D(g(z))) itself
-            in all of the generator's steps, which is the same for one of them, and for
-            more runs after a discriminator that does not answer.
-        state: where to go on, of an earlier ``GAN``; steps then have other keys.
+            in all of the generator's steps, which is the same for one of them; with more
+            the generator chases a discriminator that does not answer meanwhile.
+        state: where to go on: ``gan.state`` of an earlier call. With the same key it is as
+            if there had been one call.
 
     Returns:
         The generator.
 
     Raises:
         TypeError, ValueError: an argument is not what it should be.
-        FloatingPointError: the discriminator was not finite, or twice as bad as undecided.
+        FloatingPointError: the discriminator was not finite, or twice as bad as undecided;
+            or the generator was not finite.
 
     Example:
         >>> import jax, diffevo_jax as de
         >>> from diffevo_jax import diffusion
         >>> data = 3.0 + 0.5 * jax.random.normal(jax.random.key(0), (512, 1))
-        >>> gan = diffusion.train_gan(jax.random.key(1), data, num_steps=200)
+        >>> gan = diffusion.train_gan(jax.random.key(1), data, num_steps=20)
         >>> samples = gan.sample(jax.random.key(2), 1000)
         >>> bool(abs(samples.mean() - 3.0) < 0.2)
         True
@@ -131,10 +145,8 @@ def train_gan(
     checks.check_key("key", key)
     points = checks.check_population("data", data)
     recipe = GANRecipe(
-        generator=Generator(num_steps=5) if generator is None else generator,
-        discriminator=Discriminator(num_steps=5)
-        if discriminator is None
-        else discriminator,
+        generator=Generator(**_SMALL) if generator is None else generator,
+        discriminator=Discriminator(**_SMALL) if discriminator is None else discriminator,
         divergence=ReverseKL() if divergence is None else divergence,
         step_size=step_size,
         noise=noise,
@@ -149,8 +161,8 @@ def train_gan(
     state = _train(key, recipe, state, points, jnp.int32(num_steps))
     if int(state.diverged_at) >= 0:
         raise FloatingPointError(
-            f"training: the discriminator failed at step {int(state.diverged_at)}; try "
-            "a smaller learning_rate"
+            f"training: it diverged at step {int(state.diverged_at)}; try a smaller "
+            "learning_rate or step_size"
         )
     return GAN(recipe.generator, state)
 
@@ -206,6 +218,8 @@ def gan_step(
         )
 
     made = recipe.generator.minimise(before, loss)
+    finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(made)]
+    sound &= jnp.all(jnp.stack(finite))
     moved = pytree.replace(state, generator=made, discriminator=discriminator)
     at = jnp.where(state.diverged_at < 0, state.step, state.diverged_at)
     state = pytree.select(sound, moved, pytree.replace(state, diverged_at=at))

@@ -107,8 +107,19 @@ def test_a_generator_starts_as_the_gaussian_of_its_points_and_learns_where_they_
 def test_a_gan_that_fails_says_so_and_keeps_what_it_had() -> None:
     wild = diffusion.Discriminator(hidden=(8,), num_steps=2, optimizer=optax.sgd(1e20))
     data = RING.sample(jax.random.key(0), 64)
-    with pytest.raises(FloatingPointError, match="the discriminator failed at step 0"):
+    with pytest.raises(FloatingPointError, match="training: it diverged at step 0"):
         diffusion.train_gan(jax.random.key(1), data, GENERATOR, wild, num_steps=2)
+
+
+@pytest.mark.slow
+def test_a_training_goes_on_where_it_was() -> None:
+    data, key = RING.sample(jax.random.key(0), 64), jax.random.key(1)
+    parts = (key, data, GENERATOR, DISCRIMINATOR)
+    whole = diffusion.train_gan(*parts, num_steps=6)
+    half = diffusion.train_gan(*parts, num_steps=3)
+    again = diffusion.train_gan(*parts, num_steps=3, state=half.state)
+    assert de.equal(again, whole)
+    assert not de.equal(half.state.generator, whole.state.generator)
 
 
 def test_a_gan_that_there_is_not_is_refused() -> None:
@@ -136,6 +147,7 @@ def test_many_inner_steps_need_the_regression() -> None:
             judge,
             num_steps=600,
             step_size=EPS,
+            noise=0.1,
             loss=loss,
         )
         samples = gan.sample(jax.random.key(2), 1024)
