@@ -40,11 +40,16 @@ COLOURS = {"exact": "#009E73", "kernel": "#0072B2", "learned": "#D55E00"}
 FORMS = ("generator, kernel", "generator, GAN", "evolution strategy")
 
 
+def exact(name: str) -> flow.ExactRatio:
+    """The exact ratio of the flow from where the particles start."""
+    start = de.oracles.gaussian_mixture([[0.0, 0.0]], TARGETS[name][2] ** 2)
+    return flow.ExactRatio(target(name), start, radius=5.0, cells=200)
+
+
 def ratio_of(kind: str, name: str) -> flow.FlowRatio:
     """What is known of the ratio."""
     if kind == "exact":
-        start = de.oracles.gaussian_mixture([[0.0, 0.0]], TARGETS[name][2] ** 2)
-        return flow.ExactRatio(target(name), start, STEPS[kind][1], radius=5.0, cells=200)
+        return exact(name)
     if kind == "kernel":
         return flow.SmoothedRatio(target(name), WIDTH)
     network = diffusion.Discriminator(num_steps=20, learning_rate=5e-3, penalty=0.0)
@@ -65,14 +70,16 @@ def along(kind: str, name: str, few: int, key: jax.Array) -> dict[str, jax.Array
 
 def density(name: str, few: int) -> np.ndarray:
     """Divergence of the exact flow itself, without particles or a kernel, at 21 times."""
-    steps = STEPS["exact"][0] // few
-    ratio = ratio_of("exact", name)
-    nobody = jnp.zeros((1, 2))
-    later = lambda q, _: (ratio.estimate(jax.random.key(0), q, nobody)[2], ratio_kl(q))
-    ratio_kl = ratio.divergence  # type: ignore[attr-defined]
+    steps, length = STEPS["exact"][0] // few, STEPS["exact"][1]
+    ratio, nobody = exact(name), jnp.zeros((1, 2))
+
+    def later(q: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
+        after = ratio.estimate(jax.random.key(0), q, nobody, length)[2]
+        return after, ratio.divergence(q)
+
     start = ratio.init(jax.random.key(0), nobody)
     end, kl = jax.jit(lambda start: jax.lax.scan(later, start, length=steps))(start)
-    return np.append(kl[:: steps // TIMES], ratio_kl(end))
+    return np.append(kl[:: steps // TIMES], ratio.divergence(end))
 
 
 @functools.lru_cache
@@ -87,6 +94,7 @@ def generated(name: str, few: int, key: jax.Array) -> jax.Array:
     """Points of a generator that learns where particles go."""
     start = TARGETS[name][2] * jax.random.normal(jax.random.fold_in(key, 1), (SIZE, 2))
     ratio, steps = flow.SmoothedRatio(target(name), WIDTH), 800 // few
+    length = STEPS["kernel"][1]
     generator = diffusion.Generator(
         HIDDEN, num_steps=10, optimizer=falling(5e-3, 10 * steps)
     )
@@ -95,8 +103,8 @@ def generated(name: str, few: int, key: jax.Array) -> jax.Array:
     def step(index: jax.Array, state: Any) -> Any:
         latent = jax.random.normal(jax.random.fold_in(key, index), start.shape)
         made = generator.generate(state, latent)
-        _, gradient, _ = ratio.estimate(key, (), made)
-        return generator.regress(state, latent, made + 0.5 * WIDTH**2 * gradient)
+        _, gradient, _ = ratio.estimate(key, (), made, length)
+        return generator.regress(state, latent, made + length * gradient)
 
     state = jax.lax.fori_loop(10, 10 + steps, step, state)
     return generator.sample(jax.random.key(3), state, SAMPLES)

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from diffevo_jax import diffusion, flow, oracles
+from diffevo_jax import diffusion, divergences, flow, oracles
 
 KEY = jax.random.key(0)
 smoothed_kl = jax.jit(flow.smoothed_kl, static_argnames="num_samples")
@@ -55,7 +55,7 @@ def test_a_sample_of_the_target_stays() -> None:
 
     def drift(key):
         x = jax.random.normal(key, (1024, 2))
-        gradient = ratio.estimate(key, (), x)[1]
+        gradient = ratio.estimate(key, (), x, 0.1)[1]
         return jnp.sum(gradient * x) / jnp.sum(x**2)
 
     drifts = np.asarray(jax.jit(jax.vmap(drift))(jax.random.split(KEY, 32)), float)
@@ -66,16 +66,16 @@ def test_the_density_of_particles_is_solved_for() -> None:
     # given a flow from N(0, 1) to N(0, v) in two dimensions, known at any time
     v, step, count = 0.5, 0.01, 30
     target, start = (oracles.gaussian_mixture([[0.0, 0.0]], one) for one in (v, 1.0))
-    ratio = flow.ExactRatio(target, start, step, radius=5.0, cells=64)
+    ratio = flow.ExactRatio(target, start, radius=5.0, cells=64)
     x = jnp.array([[0.5, -0.3], [1.2, 0.4], [-1.0, -1.0]])
 
     @jax.jit
     def later():
         state = ratio.init(KEY, x)
         first = ratio.divergence(state)
-        advance = lambda _, state: ratio.estimate(KEY, state, x)[2]
+        advance = lambda _, state: ratio.estimate(KEY, state, x, step)[2]
         state = jax.lax.fori_loop(0, count, advance, state)
-        return first, ratio.divergence(state), *ratio.estimate(KEY, state, x)[:2]
+        return first, ratio.divergence(state), *ratio.estimate(KEY, state, x, step)[:2]
 
     variance = v + (1 - v) * np.exp(-2 * step * count / v)
     first, last, log_ratio, gradient = later()
@@ -92,13 +92,13 @@ def test_with_the_exact_ratio_particles_become_a_sample_of_a_mixture() -> None:
     # given four modes
     target = oracles.gaussian_mixture(1.5 * RING[::2] / 2, 0.3**2)
     start = oracles.gaussian_mixture([[0.0, 0.0]], 1.0)
-    ratio = flow.ExactRatio(target, start, 0.01, radius=4.0, cells=80)
+    ratio = flow.ExactRatio(target, start, radius=4.0, cells=80)
 
     @jax.jit
     def run(points):
         options = {"num_steps": 120, "step_size": 0.01}
         end = flow.particle_flow(KEY, ratio, points, **options).particles
-        later = lambda q, _: (ratio.estimate(KEY, q, points)[2], ratio.divergence(q))
+        later = lambda q, _: (ratio.estimate(KEY, q, points, 0.01)[2], ratio.divergence(q))
         falling = jax.lax.scan(later, ratio.init(KEY, points), length=120)[1]
         return falling, flow.smoothed_kl(KEY, end, target, WIDTH, 512)
 
@@ -185,3 +185,26 @@ def test_a_failed_discriminator_moves_no_particle() -> None:
     done = flow.particle_flow(KEY, ratio, start, num_steps=2, step_size=0.1)
     np.testing.assert_array_equal(done.particles, start)
     assert int(done.ratio_state.num_diverged) == 2
+
+
+def test_a_flow_that_there_is_not_is_refused() -> None:
+    line, plane = (oracles.gaussian_mixture(jnp.zeros((1, dim)), 1.0) for dim in (1, 2))
+    for ratio, divergence, message in (
+        (flow.ExactRatio(plane, line, 4.0), None, r"ExactRatio\.start: got 1 dim"),
+        (flow.ExactRatio(plane, plane, 4.0, cells=1), None, r"cells: got 1, want an int"),
+        (flow.SmoothedRatio(plane, 0.0), None, r"width: got 0\.0, want a number > 0"),
+        (
+            flow.ExactRatio(plane, plane, 4.0),
+            divergences.ForwardKL(),
+            "divergence: got ForwardKL, want ReverseKL",
+        ),
+    ):
+        with pytest.raises(ValueError, match=message):
+            flow.particle_flow(
+                KEY,
+                ratio,
+                jnp.zeros((4, 2)),
+                num_steps=1,
+                step_size=0.1,
+                divergence=divergence,
+            )

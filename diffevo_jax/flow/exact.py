@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax import pytree
+from diffevo_jax import pytree, validation
 from diffevo_jax.oracles import GaussianMixture
 from diffevo_jax.pytree import Number
 
@@ -27,7 +27,6 @@ class ExactRatio:
     Args:
         target: p, of two dimensions.
         start: density of the particles at first.
-        step_size: of the flow, > 0.
         radius: half the side of the square about the origin, > 0: nothing leaves it.
         cells: along a side, static: two or more to a deviation of p.
 
@@ -38,18 +37,25 @@ class ExactRatio:
 
     target: GaussianMixture
     start: GaussianMixture
-    step_size: Number = pytree.number(above=0.0)
     radius: Number = pytree.number(above=0.0)
     cells: int = pytree.static(default=96)
+
+    def check(self) -> None:
+        """Raise unless both densities are of two dimensions."""
+        validation.check_count("ExactRatio.cells", self.cells, low=2)
+        for name, density in (("target", self.target), ("start", self.start)):
+            dim = density.means.shape[1]
+            if dim != 2:
+                raise ValueError(f"ExactRatio.{name}: got {dim} dimensions, want 2")
 
     def init(self, key: jax.Array, particles: jax.Array) -> jax.Array:
         """Mass of q in every cell, (cells, cells)."""
         return jnp.exp(self._log_mass(self.start))
 
     def estimate(
-        self, key: jax.Array, state: jax.Array, particles: jax.Array
+        self, key: jax.Array, state: jax.Array, particles: jax.Array, step_size: Number
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Log-ratio, gradient, and q after a step of the flow."""
+        """Log-ratio, gradient, and q after a step of the flow down KL(q | p)."""
         log_ratio = self._log_ratio(state)
         slopes = jnp.gradient(log_ratio, self._side())
         place = (particles + self.radius) / self._side() - 0.5
@@ -57,7 +63,7 @@ class ExactRatio:
             values, list(place.T), order=1, mode="nearest"
         )
         gradient = jnp.stack([read(slope) for slope in slopes], axis=1)
-        return read(log_ratio), gradient, self._advance(state)
+        return read(log_ratio), gradient, self._advance(state, step_size)
 
     def divergence(self, state: jax.Array) -> jax.Array:
         """KL(q | p) of masses (cells, cells), in nats."""
@@ -77,8 +83,8 @@ class ExactRatio:
         tiny = jnp.finfo(mass.dtype).tiny
         return self._log_mass(self.target) - jnp.log(jnp.maximum(mass, tiny))
 
-    def _advance(self, mass: jax.Array) -> jax.Array:
-        """Masses after ``step_size``, by Euler's method in steps that are short enough."""
+    def _advance(self, mass: jax.Array, time: Number) -> jax.Array:
+        """Masses some time later, by Euler's method in steps that are short enough."""
         target = self._log_mass(self.target)
         rates = []
         for axis in (0, 1):
@@ -88,7 +94,7 @@ class ExactRatio:
             _spread(up, axis, first=True) + _spread(down, axis, first=False)
             for axis, (up, down) in enumerate(rates)
         )
-        length = self.step_size / self._side() ** 2
+        length = time / self._side() ** 2
         count = jnp.ceil(length * jnp.max(leaving) / _SAFE).astype(jnp.int32)
         step = length / count
 

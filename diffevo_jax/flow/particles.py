@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from diffevo_jax import pytree, validation
 from diffevo_jax.base import PyTree
 from diffevo_jax.divergences import Divergence, ReverseKL
+from diffevo_jax.flow.exact import ExactRatio
 from diffevo_jax.flow.ratios import FlowRatio
 from diffevo_jax.oracles import GaussianMixture
 from diffevo_jax.pytree import Number
@@ -45,6 +46,9 @@ def particle_flow(
         step_size: of time, > 0.
         divergence: h; None is ``ReverseKL()``: down KL(q | p).
 
+    Raises:
+        TypeError, ValueError: an argument is not what it should be.
+
     Example:
         >>> import jax, diffevo_jax as de
         >>> target = de.oracles.gaussian_mixture([[3.0]], 0.25)
@@ -63,11 +67,15 @@ def particle_flow(
         validation.validate(ratio)
     validation.check_count("num_steps", num_steps)
     climbed = ReverseKL() if divergence is None else divergence
+    if isinstance(ratio, ExactRatio) and not isinstance(climbed, ReverseKL):
+        raise ValueError(
+            f"divergence: got {type(climbed).__name__}, want ReverseKL with an ExactRatio"
+        )
 
     def step(carry: tuple, index: jax.Array) -> tuple[tuple, jax.Array]:
         particles, state = carry
         log_ratio, gradient, state = ratio.estimate(
-            jax.random.fold_in(key, index), state, particles
+            jax.random.fold_in(key, index), state, particles, step_size
         )
         velocity = climbed.slope(log_ratio)[:, None] * gradient
         return (particles + step_size * velocity, state), particles

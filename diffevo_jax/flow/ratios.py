@@ -20,9 +20,9 @@ class FlowRatio(Protocol):
         ...
 
     def estimate(
-        self, key: jax.Array, state: PyTree, particles: jax.Array
+        self, key: jax.Array, state: PyTree, particles: jax.Array, step_size: Number
     ) -> tuple[jax.Array, jax.Array, PyTree]:
-        """Log-ratio (N,), its gradient (N, D), and what to keep."""
+        """Log-ratio (N,), its gradient (N, D), what to keep until ``step_size`` later."""
         ...
 
 
@@ -44,7 +44,7 @@ class GaussianRatio:
         return ()
 
     def estimate(
-        self, key: jax.Array, state: tuple[()], particles: jax.Array
+        self, key: jax.Array, state: tuple[()], particles: jax.Array, step_size: Number
     ) -> tuple[jax.Array, jax.Array, tuple[()]]:
         """Log-ratio, gradient, nothing."""
         mean = jnp.mean(particles, axis=0)
@@ -76,7 +76,7 @@ class SmoothedRatio:
         return ()
 
     def estimate(
-        self, key: jax.Array, state: tuple[()], particles: jax.Array
+        self, key: jax.Array, state: tuple[()], particles: jax.Array, step_size: Number
     ) -> tuple[jax.Array, jax.Array, tuple[()]]:
         """Log-ratio, gradient, nothing."""
         precision = 1 / jnp.asarray(self.width) ** 2
@@ -125,7 +125,11 @@ class LearnedRatio:
         return LearnedState(state, jnp.zeros((), jnp.int32))
 
     def estimate(
-        self, key: jax.Array, state: LearnedState, particles: jax.Array
+        self,
+        key: jax.Array,
+        state: LearnedState,
+        particles: jax.Array,
+        step_size: Number,
     ) -> tuple[jax.Array, jax.Array, LearnedState]:
         """Log-ratio, gradient, what to keep; where the training diverged, gradient 0."""
         key_sample, key_fit = jax.random.split(key)
