@@ -41,4 +41,5 @@ def judged(name: str, points: jax.Array) -> tuple[jax.Array, jax.Array]:
 def interval(values: Any) -> str:
     """Mean and its 95 % interval."""
     got = summary(values)
-    return f"{got['mean']:.3f} ± {got['interval']:.3f}"
+    digits = ".3f" if got["mean"] < 100 else ".0e"
+    return f"{got['mean']:{digits}} ± {got['interval']:{digits}}"

@@ -16,8 +16,11 @@ import cartpole
 import design_report
 import estimator
 import first_result
+import flows
+import gan
 import high_dimension
 import main_job
+import monoflow
 import paper_control
 import paper_landscapes
 import paper_steps
@@ -53,6 +56,11 @@ DOCUMENTS = {
     ROOT / "README.md": PUBLISHED | {"main_job": SPEED.pop("main_job")},
     ROOT / "docs" / "performance.md": SPEED | GPU,
     ROOT / "docs" / "design_space.md": SPACE,
+    ROOT / "docs" / "flows.md": {
+        "monoflow": monoflow.report,
+        "gan": gan.report,
+        "flows": flows.report,
+    },
     ROOT / "docs" / "sweeps.md": {
         "sweep_loop": sweep_loop.report,
         "sweep_shards": sweep_shards.report,
