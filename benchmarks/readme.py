@@ -17,9 +17,12 @@ import cartpole
 import design_report
 import estimator
 import first_result
+import flows
+import gan
 import high_dimension
 import images
 import main_job
+import monoflow
 import paper_control
 import paper_landscapes
 import paper_steps
@@ -64,6 +67,11 @@ DOCUMENTS = {
         "recipes": recipes.report,
         "posterior_bias": posterior_bias.report,
         "bounds": bounds.report,
+    },
+    ROOT / "docs" / "flows.md": {
+        "monoflow": monoflow.report,
+        "gan": gan.report,
+        "flows": flows.report,
     },
     ROOT / "docs" / "sweeps.md": {
         "sweep_loop": sweep_loop.report,

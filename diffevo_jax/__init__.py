@@ -15,6 +15,7 @@ from diffevo_jax import conditions as conditions
 from diffevo_jax import denoisers as denoisers
 from diffevo_jax import diffusion as diffusion
 from diffevo_jax import divergences as divergences
+from diffevo_jax import flow as flow
 from diffevo_jax import kernels as kernels
 from diffevo_jax import metrics as metrics
 from diffevo_jax import noise as noise

@@ -46,6 +46,9 @@ class Info:
     #: () int32, individuals with weight zero: the failed, and those outside the domain of
     #: the shaping (fitness <= 0 under ``Identity`` and ``Power``).
     num_weightless: jax.Array
+    #: () int32, steps of the strategy that were undone because what it learns or computes
+    #: for them diverged: then nobody moves. 0 or 1 a generation.
+    num_diverged: jax.Array
     #: () int32, numbers of the strategy that were out of their range, and were clipped;
     #: where they are not traced, they raise instead.
     num_clipped: jax.Array

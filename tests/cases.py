@@ -76,4 +76,14 @@ CASES = [
         True,
     ),
     Case("monoflow", de.MonoFlow(4), True),
+    Case(
+        "monoflow-learned",
+        de.MonoFlow(
+            4,
+            ratio=de.diffusion.Discriminator((8,), num_steps=3, learning_rate=0.03),
+            divergence=de.divergences.Vanilla(),
+            generator=de.diffusion.Generator((8,), num_steps=3, learning_rate=0.03),
+        ),
+        True,
+    ),
 ]

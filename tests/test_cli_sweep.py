@@ -63,7 +63,7 @@ def pretend(monkeypatch):
     return ran
 
 
-INFO = Info(*[np.zeros(())] * 9)
+INFO = Info(*[np.zeros(())] * 10)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ SLOW = tuple(
         "two_answers",
     )
 )
-SLOW += ("monoflow",)
+SLOW += ("monoflow", "monoflow-learned")
 MARKED = [
     pytest.param(case, marks=pytest.mark.slow if case.name in SLOW else (), id=case.name)
     for case in CASES

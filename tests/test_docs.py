@@ -58,6 +58,23 @@ def test_the_code_of_the_page_on_learned_diffusion_runs() -> None:
 
 
 @pytest.mark.slow
+def test_the_code_of_the_page_on_flows_runs() -> None:
+    names = names_of("flows.md")
+    assert float(names["climbed"].best_fitness) > 0.99
+    assert names["more"].shape == (1000, 2)
+    assert float(names["divergence"]) < 0.02
+    # particles, individuals and generated points are at all eight modes
+    for points in (
+        names["flowed"].particles,
+        names["sampled"].population,
+        names["samples"],
+    ):
+        apart = points[:, None] - names["ring"].means
+        near = ((apart**2).sum(axis=-1) < 0.45**2).sum(axis=0)
+        assert int((near >= len(points) / 40).sum()) == 8
+
+
+@pytest.mark.slow
 def test_the_page_on_sweeps_runs(shards_asked_for, monkeypatch, tmp_path) -> None:
     """All its blocks in their order; what has a folder is asked for, and not run."""
     text = (ROOT / "docs" / "sweeps.md").read_text()

@@ -29,6 +29,7 @@ from diffevo_jax.diffusion.covariance import fitted as fitted
 from diffevo_jax.diffusion.covariance import logistic_covariance as logistic_covariance
 from diffevo_jax.diffusion.covariance import standing as standing
 from diffevo_jax.diffusion.denoiser import Denoiser as Denoiser
+from diffevo_jax.diffusion.discriminator import Discriminator as Discriminator
 from diffevo_jax.diffusion.error_bounds import ErrorBound as ErrorBound
 from diffevo_jax.diffusion.error_bounds import denoising_errors as denoising_errors
 from diffevo_jax.diffusion.error_bounds import kl_bound as kl_bound
@@ -39,6 +40,9 @@ from diffevo_jax.diffusion.fitting import TrainState as TrainState
 from diffevo_jax.diffusion.fitting import default_optimizer as default_optimizer
 from diffevo_jax.diffusion.fitting import fit as fit
 from diffevo_jax.diffusion.fitting import start as start
+from diffevo_jax.diffusion.gan import GAN as GAN
+from diffevo_jax.diffusion.gan import train_gan as train_gan
+from diffevo_jax.diffusion.generator import Generator as Generator
 from diffevo_jax.diffusion.likelihood import Likelihood as Likelihood
 from diffevo_jax.diffusion.likelihood import decode as decode
 from diffevo_jax.diffusion.likelihood import encode as encode

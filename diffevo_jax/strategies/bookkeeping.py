@@ -48,6 +48,7 @@ def describe(
     sigma: jax.Array,
     done: jax.Array,
     num_clipped: jax.Array,
+    diverged: jax.typing.ArrayLike = False,
 ) -> Info:
     """Scalars about one generation; see :class:`diffevo_jax.Info`."""
     return Info(
@@ -56,6 +57,7 @@ def describe(
         effective_sample_size=jnp.mean(estimate.effective_sample_size),
         self_weight=jnp.mean(estimate.self_weight),
         num_weightless=jnp.sum(log_weight == -jnp.inf, dtype=jnp.int32),
+        num_diverged=jnp.asarray(diverged, jnp.int32),
         num_clipped=num_clipped,
         done=done,
     )

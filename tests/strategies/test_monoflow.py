@@ -8,7 +8,7 @@ import pytest
 
 import diffevo_jax as de
 from diffevo_jax import divergences
-from diffevo_jax.strategies import monoflow
+from diffevo_jax.strategies import moves
 
 N, D, T = 24, 3, 5
 KEY = jax.random.key(0)
@@ -29,48 +29,70 @@ PLAIN = de.MonoFlow(
 
 
 @jax.jit
-def tell(strategy: de.MonoFlow, fitness=FITNESS, candidates=X, key=KEY, state=None):
-    start = strategy.init(KEY, candidates) if state is None else state
-    return strategy.tell(key, start, candidates, fitness)
+def one_generation(strategy, fitness, candidates, key):
+    state = strategy.init(KEY, candidates)
+    return strategy.tell(key, state, candidates, fitness)
 
 
-def test_a_generation_is_the_formula(key) -> None:
+def tell(strategy, fitness=FITNESS, candidates=X, key=KEY):
+    """State and info after a generation; one program for all that have these shapes."""
+    return one_generation(strategy, fitness, candidates, key)
+
+
+@pytest.fixture(scope="module")
+def ratio() -> de.ratios.Ratio:
+    """The density ratio at the individuals."""
+    given = FITNESS / 0.5, jnp.ones(N, bool), jnp.array(0.8), jnp.array(0.5)
+    return jax.jit(PLAIN.ratio.estimate)(KEY, (), X, *given)[0]
+
+
+def formula(fitness=FITNESS, present=None) -> np.ndarray:
+    """Where the individuals are a generation later, in float64; nobody is NaN."""
     x, h = np.asarray(X, float), 0.8
     kernel = np.exp(-((x[:, None] - x[None]) ** 2).sum(-1) / (2 * h**2))
-    weight = np.exp(np.asarray(FITNESS, float) / 0.5) * kernel.mean(1) ** -0.5
+    if present is not None:
+        kernel = kernel * present
+    count = len(x) if present is None else present.sum()
+    weight = np.exp(np.asarray(fitness, float) / 0.5) * (kernel.sum(1) / count) ** -0.5
+    weight = np.nan_to_num(weight)
     # m_w - m_1, times the rate: the width cancels
     above, below = (k / k.sum(1, keepdims=True) @ x for k in (kernel * weight, kernel))
+    return x + 0.5 * (above - below)
+
+
+def test_a_generation_is_the_formula() -> None:
     state, info = tell(PLAIN)
-    np.testing.assert_allclose(state.population, x + 0.5 * (above - below), atol=2e-5)
-    assert float(info.sigma) == pytest.approx(h)
+    np.testing.assert_allclose(state.population, formula(), atol=2e-5)
+    assert float(info.sigma) == pytest.approx(0.8)
     assert float(state.sigma) == pytest.approx(PLAIN.sigmas()[1])
 
 
-@pytest.mark.parametrize(
-    "divergence",
-    [
+def test_divergences_differ_in_speed_alone(ratio) -> None:
+    # given the steps of all divergences from the origin, and the log-ratio
+    kinds = (
+        divergences.ReverseKL(),
         divergences.ForwardKL(),
+        divergences.Pearson(),
         divergences.Vanilla(shift=1.0),
+        divergences.JensenShannon(),
+        divergences.NonSaturating(),
         divergences.Arcsinh(),
-    ],
-    ids=lambda divergence: type(divergence).__name__,
-)
-def test_divergences_differ_in_speed_alone(divergence) -> None:
-    # given the steps of two divergences, and the log-ratio
-    ratio, _ = jax.jit(PLAIN.ratio.estimate)(
-        KEY,
-        (),
-        X,
-        FITNESS / 0.5,
-        jnp.ones(N, bool),
-        jnp.array(0.8),
-        jnp.array(0.5),
     )
-    plain = tell(PLAIN)[0].population - X
-    other = tell(de.replace(PLAIN, divergence=divergence))[0].population - X
-    # then the steps are parallel, with the ratio h', to rounding of x + step
-    wanted = divergence.slope(ratio.log_ratio)[:, None] * plain
-    np.testing.assert_allclose(other, wanted, rtol=1e-4, atol=1e-5)
+    strategies = [de.replace(PLAIN, divergence=kind) for kind in kinds]
+    origin = jnp.zeros_like(X)
+
+    @jax.jit
+    def steps(ratio):
+        state = PLAIN.init(KEY, origin)
+        made = [moves.moved(one, KEY, state, origin, ratio, ()) for one in strategies]
+        return [one.population for one in made]
+
+    plain, *others = steps(ratio)
+    # then they are parallel, with the ratio h'
+    for kind, other in zip(kinds[1:], others, strict=True):
+        wanted = kind.slope(ratio.log_ratio)[:, None] * plain
+        np.testing.assert_allclose(other, wanted, rtol=1e-4)
+    assert float(jnp.abs(plain).min()) > 0
 
 
 def test_no_step_is_longer_than_so_many_widths() -> None:
@@ -78,51 +100,50 @@ def test_no_step_is_longer_than_so_many_widths() -> None:
     length = jnp.linalg.norm(tell(hurried)[0].population - X, axis=1)
     # a rounding of x + step
     np.testing.assert_allclose(length, 0.3 * 0.8, rtol=1e-5)
-    np.testing.assert_array_equal(monoflow.bounded(jnp.zeros((2, 3)), 1.0), 0.0)
+    np.testing.assert_array_equal(moves.bounded(jnp.zeros((2, 3)), 1.0), 0.0)
 
 
-def test_fresh_noise_has_the_length_of_so_many_widths() -> None:
-    noisy = de.replace(PLAIN, noise=0.3)
-    many = jax.vmap(lambda key: tell(noisy, key=key)[0].population)
-    moved = many(jax.random.split(jax.random.key(3), 100)) - tell(PLAIN)[0].population
+def test_fresh_noise_has_the_length_of_so_many_widths(ratio) -> None:
+    noisy, origin = de.replace(PLAIN, noise=0.3, rate=0.0), jnp.zeros_like(X)
+    state = PLAIN.init(KEY, origin)
+    one = lambda key: moves.moved(noisy, key, state, origin, ratio, ()).population
+    moved = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(3), 100))
     root_mean_square = jnp.sqrt(jnp.mean(jnp.sum(moved**2, axis=-1)))
     # 7,200 normal numbers: their root mean square is known to 1 / sqrt(14,400)
     np.testing.assert_allclose(root_mean_square, 0.3 * 0.8, rtol=3 / 120)
 
 
-def test_velocities_pass_through_any_transformation_of_optax() -> None:
-    plain, _ = tell(PLAIN)
-    same, _ = tell(de.replace(PLAIN, optimizer=optax.sgd(1.0)))
-    np.testing.assert_allclose(same.population, plain.population, atol=1e-6)
-    # given momentum: the second step has half of the first added
-    momentum = de.replace(PLAIN, optimizer=optax.sgd(1.0, momentum=0.5))
-    first, _ = tell(momentum)
-    second, _ = tell(momentum, candidates=first.population, state=first)
-    alone, _ = tell(PLAIN, candidates=plain.population, state=plain)
-    added = second.population - alone.population
-    np.testing.assert_allclose(added, 0.5 * (plain.population - X), atol=2e-5)
+def test_velocities_pass_through_any_transformation_of_optax(ratio) -> None:
+    # given the same ratio twice
+    def twice(strategy):
+        state = strategy.init(KEY, X)
+        first = moves.moved(strategy, KEY, state, X, ratio, ())
+        second = moves.moved(strategy, KEY, first, first.population, ratio, ())
+        return first.population - X, second.population - first.population
+
+    kinds = (None, optax.sgd(1.0), optax.sgd(1.0, momentum=0.5))
+    strategies = [de.replace(PLAIN, optimizer=kind) for kind in kinds]
+    plain, same, momentum = jax.jit(lambda: [twice(one) for one in strategies])()
+    np.testing.assert_allclose(same[0], plain[0], atol=1e-6)
+    np.testing.assert_allclose(momentum[0], plain[0], atol=1e-6)
+    # then the second step with momentum has half of the first added
+    np.testing.assert_allclose(momentum[1], 1.5 * plain[1], atol=1e-6)
 
 
 def test_a_failed_individual_weighs_nothing_but_is_where_it_is() -> None:
     failed = FITNESS.at[4].set(jnp.nan)
     there, info = tell(PLAIN, failed)
-    x = np.asarray(X, float)
-    kernel = np.exp(-((x[:, None] - x[None]) ** 2).sum(-1) / (2 * 0.8**2))
-    weight = np.exp(np.asarray(FITNESS, float) / 0.5) * kernel.mean(1) ** -0.5
-    weight[4] = 0.0
-    above, below = (k / k.sum(1, keepdims=True) @ x for k in (kernel * weight, kernel))
-    np.testing.assert_allclose(there.population, x + 0.5 * (above - below), atol=2e-5)
+    np.testing.assert_allclose(there.population, formula(failed), atol=2e-5)
     assert (int(info.num_failed), int(info.num_weightless)) == (1, 1)
 
 
 def test_a_broken_individual_is_nowhere() -> None:
-    broken = X.at[4, 1].set(jnp.inf)
-    state, info = tell(PLAIN, candidates=broken)
-    others = jnp.arange(N) != 4
-    alone, _ = tell(PLAIN, FITNESS[others], X[others])
+    state, info = tell(PLAIN, candidates=X.at[4, 1].set(jnp.inf))
+    others = np.arange(N) != 4
+    wanted = formula(FITNESS.at[4].set(jnp.nan), present=others)
     assert np.isfinite(state.population).all()
     assert int(info.num_failed) == 1
-    np.testing.assert_allclose(state.population[others], alone.population, atol=2e-5)
+    np.testing.assert_allclose(state.population[others], wanted[others], atol=2e-5)
 
 
 def test_with_all_of_the_density_the_population_ends_as_a_sample_of_g() -> None:
@@ -163,3 +184,9 @@ def test_shapings_and_transformations_that_cannot_be_used_are_refused(key) -> No
         de.init(de.MonoFlow(3, optimizer="adam"), key, X)
     with pytest.raises(ValueError, match="num_generations: got 0, want an int >= 1"):
         de.init(de.MonoFlow(0), key, X)
+
+
+def test_a_generation_without_any_fitness_has_not_diverged() -> None:
+    state, info = tell(PLAIN, jnp.full(N, jnp.nan))
+    np.testing.assert_array_equal(state.population, X)
+    assert (int(info.num_diverged), int(info.num_weightless)) == (0, N)

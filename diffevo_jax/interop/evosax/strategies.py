@@ -214,6 +214,7 @@ def _describe(fitness: jax.Array, inner: PyTree, done: jax.Array) -> Info:
         effective_sample_size=none,
         self_weight=none,
         num_weightless=jnp.zeros((), jnp.int32),
+        num_diverged=jnp.zeros((), jnp.int32),
         num_clipped=jnp.zeros((), jnp.int32),
         done=done,
     )
