@@ -184,7 +184,7 @@ def plot(results: dict[str, Any]) -> Figure:
         ax.set_xticks(ANSWERS, map(str, ANSWERS), minor=False)
         ax.set_xticks([], minor=True)
         ax.spines[["top", "right"]].set_visible(False)
-    figure.axes[1].legend(frameon=False, fontsize="small")
+    figure.axes[0].legend(frameon=False, fontsize="x-small")
     return figure
 
 
