@@ -1,5 +1,7 @@
 """Shared by all tests and by the examples in docstrings."""
 
+import gc
+
 import jax
 import pytest
 
@@ -9,8 +11,6 @@ OPTIMISED = {
     "test_attention",
     "test_compilation",
     "test_convergence",
-    "test_docs",
-    "test_learned",
     "test_paper",
 }
 
@@ -22,3 +22,4 @@ def compiled_quickly(request):
     jax.config.update("jax_disable_most_optimizations", quickly)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+    gc.freeze()  # compiled programs live on; the collector need not look at them again

@@ -48,6 +48,7 @@ def test_there_are_notebooks():
 )
 def test_it_runs_as_a_script(source, tmp_path):
     small = {"DIFFEVO_FAST": "1", "MPLBACKEND": "Agg"}
+    small["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # its time is compiling
     done = subprocess.run(
         [sys.executable, "-W", "error", source],
         env=os.environ | small,

@@ -272,6 +272,7 @@ BIAS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", BIAS)
 def test_biases_are_as_large_as_they_are(case):
     prior, noise, mean_range, deviation_range = BIAS[case]

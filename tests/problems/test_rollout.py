@@ -60,8 +60,16 @@ def assert_same(lanes, definition) -> None:
         np.testing.assert_array_equal(np.ravel(ours), np.ravel(wanted))
 
 
-@pytest.mark.parametrize("name", PROBLEMS)
-@pytest.mark.parametrize("count", [1, 64, 150], ids=["one", "a chunk", "rounds"])
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        pytest.param(name, count, id=f"{size}-{name}", marks=marks)
+        for name in PROBLEMS
+        for size, count in {"one": 1, "a chunk": 64, "rounds": 150}.items()
+        # One problem of every size and one size of every problem are seen each time.
+        for marks in [() if name == "cartpole" or count == 150 else pytest.mark.slow]
+    ],
+)
 def test_lanes_play_what_each_plays_alone(name, count, key) -> None:
     problem, weights = PROBLEMS[name], weights_of(PROBLEMS[name], count)
     lanes = jax.jit(functools.partial(together, problem))(key, weights)

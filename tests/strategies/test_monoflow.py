@@ -146,6 +146,7 @@ def test_a_broken_individual_is_nowhere() -> None:
     np.testing.assert_allclose(state.population[others], wanted[others], atol=2e-5)
 
 
+@pytest.mark.slow
 def test_with_all_of_the_density_the_population_ends_as_a_sample_of_g() -> None:
     # given g = N(0.5, 1) in one dimension, and a population that starts elsewhere
     problem = de.problems.Function(lambda x: -0.5 * jnp.sum((x - 0.5) ** 2), dim=1)
