@@ -188,6 +188,7 @@ def walk(jaxpr: Any) -> tuple[int, int]:
     return flops, functions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env_name", ["CartPole-v1", "MountainCar-v0"])
 def test_the_peer_plays_the_same_policies_as_long(env_name):
     import peer

@@ -127,7 +127,12 @@ DETERMINISTIC = {
 
 @pytest.mark.parametrize("name", DETERMINISTIC)
 @pytest.mark.parametrize(
-    ("dim", "count"), [(2, 2), (8, 5), pytest.param(50, 20, marks=pytest.mark.slow)]
+    ("dim", "count"),
+    [
+        (2, 2),
+        pytest.param(8, 5, marks=pytest.mark.slow),
+        pytest.param(50, 20, marks=pytest.mark.slow),
+    ],
 )
 def test_a_deterministic_sampler_has_its_order(name, dim, count):
     sampler, order = DETERMINISTIC[name]

@@ -13,7 +13,7 @@ from diffevo_jax.interop import evosax as bridge
 KEY = jax.random.key(0)
 N, D, GENERATIONS = 8, 3, 4
 PROBLEM = de.problems.Function(lambda x: -((x - 0.5) ** 2).sum(), dim=D)
-QUICK = ("CMA_ES", "Open_ES", "SimpleGA")
+QUICK = ("Open_ES", "SimpleGA")
 
 
 def make(name):

@@ -37,6 +37,7 @@ de.sweep(jax.random.key(0), de.DiffusionEvolution(2), de.problems.Landscape("bea
 """
 
 
+@pytest.mark.slow
 def test_another_process_goes_on_with_a_sweep(tmp_path) -> None:
     command = [sys.executable, "-c", STOPPED, str(tmp_path)]
     subprocess.run(command, check=True, capture_output=True)
