@@ -173,7 +173,7 @@ ax.plot(truth, color=plots.ORANGE, ls="--", label="the curve")
 ax.legend(frameon=False)
 gap = np.abs(filled[:, known] - truth[known]).mean()
 print(f"what is known is kept within {gap:.3f}")
-assert gap < (0.6 if FAST else 0.2)
+assert gap < 0.1
 display(figure)
 
 # %% [markdown]
