@@ -354,6 +354,8 @@ def test_a_path_has_every_question_and_answer_on_the_way_to_the_same_samples(
     path = de.sample_path(*arguments, num_levels=5)
 
     assert path.points.shape == path.clean.shape == (answers, *SHAPE)
+    assert (np.diff(path.sigmas) <= 0).all()
+    assert path.sigmas[0] > path.sigmas[-1]
     asked = jax.vmap(toy)(path.points, path.sigmas)
     np.testing.assert_allclose(path.clean, asked, rtol=1e-5)  # another program
     np.testing.assert_array_equal(path.samples, path.clean[-1])
