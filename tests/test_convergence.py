@@ -235,6 +235,21 @@ def paper_ddim(sigmas, v, eta):
     return out
 
 
+def paper_ddpm(sigmas, v, sigma_data):
+    """Ho et al., 2020, algorithm 2, with the variance of section 3.2 for 0 or 1."""
+    now, out = v + sigmas[0] ** 2, []
+    for s, s_next in itertools.pairwise(sigmas):
+        bar, bar_next = 1 / (1 + s**2), 1 / (1 + s_next**2)
+        alpha = bar / bar_next
+        beta = 1 - alpha
+        tau2 = beta if sigma_data else (1 - bar_next) / (1 - bar) * beta
+        eps = (1 - v / (v + s**2)) / np.sqrt(1 - bar) / np.sqrt(1 + s**2)
+        kept = (1 / np.sqrt(1 + s**2) - beta / np.sqrt(1 - bar) * eps) / np.sqrt(alpha)
+        now = (kept**2 * now + tau2) / bar_next
+        out.append(now)
+    return out
+
+
 def paper_euler_maruyama(sigmas, v, rate):
     """Karras et al., 2022, eq. 6, with the time sigma and beta = rate / sigma."""
     now, out = v + sigmas[0] ** 2, []
@@ -319,6 +334,8 @@ def paper_consistency(sigmas, v):
 STOCHASTIC = {
     "DDIM(0.3)": (samplers.DDIM(eta=0.3), paper_ddim, (0.3,)),
     "DDIM(1)": (samplers.DDIM(eta=1.0), paper_ddim, (1.0,)),
+    "Ancestral(0)": (samplers.Ancestral(0.0), paper_ddpm, (0,)),
+    "Ancestral(1)": (samplers.Ancestral(1.0), paper_ddpm, (1,)),
     "EulerMaruyama": (samplers.EulerMaruyama(rate=1.0), paper_euler_maruyama, (1.0,)),
     "DPMSolver2M": (samplers.DPMSolver2M(eta=1.0), paper_sde_dpm_solver, ()),
     "PredictorCorrector": (
@@ -351,6 +368,7 @@ def test_the_variance_at_every_level_is_that_of_the_published_sampler(name, grid
 
 WEAK = {
     "DDIM": (samplers.DDIM(eta=1.0), 1),
+    "Ancestral": (samplers.Ancestral(sigma_data=0.5), 1),
     "EulerMaruyama": (samplers.EulerMaruyama(rate=1.0), 1),
     "DPMSolver2M": (samplers.DPMSolver2M(eta=1.0), 2),
     "Heun": (samplers.Heun(eta=1.0), 2),
@@ -386,6 +404,15 @@ def test_in_the_limit_eta_squared_is_the_rate_of_the_stochastic_equation(eta):
     # then the two differ by their errors, which are of first order
     assert apart[-1] < 0.02
     np.testing.assert_allclose(slope(apart), 1.0, atol=0.1)
+
+
+def test_ancestral_sampling_is_exact_for_data_of_its_deviation():
+    sigmas, v = np.array([30.0, 5.0, 0.3, 0.01]), np.array([0.5, 2.0]) ** 2
+    want = v[:, None] + sigmas[1:] ** 2
+
+    got = [variances(samplers.Ancestral(s), sigmas, v)[:, i] for i, s in enumerate(v**0.5)]
+
+    np.testing.assert_allclose(got, want, rtol=1e-10)  # rounding in float64
 
 
 def test_noise_repairs_what_the_flow_keeps():

@@ -269,6 +269,7 @@ def test_eta_is_a_share(eta):
 #: asked for, on a grid of three, and the evaluations for grids of 1, 2 and 5.
 ALL = {
     "DDIM": (samplers.DDIM(), [0, 1, 2], [1, 2, 5]),
+    "Ancestral": (samplers.Ancestral(), [0, 1, 2], [1, 2, 5]),
     "Consistency": (samplers.Consistency(), [0, 1, 2], [1, 2, 5]),
     "EulerMaruyama": (samplers.EulerMaruyama(), [0, 1, 2], [1, 2, 5]),
     "Optax": (samplers.Optax(optax.sgd(0.1)), [0, 1, 2], [1, 2, 5]),
@@ -427,6 +428,7 @@ def test_for_a_constant_denoiser_a_huge_step_keeps_the_noise_of_a_point(sampler)
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: samplers.Ancestral(-0.5), r"Ancestral\.sigma_data: .* >= 0"),
         (lambda: samplers.EulerMaruyama(rate=-1.0), r"EulerMaruyama\.rate: .* >= 0"),
         (lambda: samplers.Optax(optax.sgd(1.0), eta=2.0), r"Optax\.eta: .* <= 1"),
         (lambda: samplers.DPMSolver2M(trust=1.1), r"DPMSolver2M\.trust: .* <= 1"),
@@ -491,6 +493,25 @@ def test_a_sampler_contains_ddim(sampler, same):
     y = start(3, 20.0)
 
     np.testing.assert_allclose(end(sampler, y, sigmas), end(same, y, sigmas), rtol=1e-10)
+
+
+@pytest.mark.usefixtures("float64")
+def test_ancestral_sampling_that_knows_the_clean_point_is_ddim():
+    y, clean, eps = start(3, 20.0), start(4, 1.0), start(5, 1.0)
+
+    got = samplers.ancestral_step(y, clean, 20.0, 3.0, 0.0, eps)
+
+    want = samplers.ddim_step(y, clean, 20.0, 3.0, 1.0, eps)
+    np.testing.assert_allclose(got, want, rtol=1e-10)
+
+
+@pytest.mark.usefixtures("float64")
+def test_the_last_ancestral_step_adds_no_noise():
+    y, clean, eps = start(3, 1.0), start(4, 1.0), start(5, 1.0)
+
+    np.testing.assert_array_equal(
+        samplers.ancestral_step(y, clean, 1.0, 0.0, 1.0, eps), clean
+    )
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.6])

@@ -64,6 +64,7 @@ def largest_distance(points) -> float:
 STOCHASTIC = {
     "DDIM(0.5)": samplers.DDIM(eta=0.5),
     "DDIM(1)": samplers.DDIM(eta=1.0),
+    "Ancestral": samplers.Ancestral(),
     "EulerMaruyama": samplers.EulerMaruyama(rate=1.0),
     "DPMSolver2M": samplers.DPMSolver2M(eta=1.0),
     "GHFilter": samplers.GHFilter(g=0.7, h=0.0, eta=1.0),
@@ -79,9 +80,9 @@ FAULTS = {
     ),
 }
 #: By the inequality of Dvoretzky, Kiefer, Wolfowitz and Massart a distance is larger with
-#: probability 2 exp(-2 n d²): with 9 samplers and 4 directions one false alarm in 1e6. The
+#: probability 2 exp(-2 n d²): with 10 samplers and 4 directions one false alarm in 1e6. The
 #: steps themselves are wrong by less than 0.02.
-LARGEST = math.sqrt(math.log(2 * 9 * 4 / 1e-6) / (2 * COUNT))
+LARGEST = math.sqrt(math.log(2 * 10 * 4 / 1e-6) / (2 * COUNT))
 
 
 LONG_RUN = jax.jit(long_run, compiler_options=de.compiler_options())
@@ -268,6 +269,7 @@ def test_keys_can_be_mapped():
 #: Of every sampler that has numbers two settings, with all of them different.
 MAPPED = [
     (samplers.DDIM(0.0), samplers.DDIM(0.6)),
+    (samplers.Ancestral(0.0), samplers.Ancestral(1.5)),
     (samplers.EulerMaruyama(0.0), samplers.EulerMaruyama(1.5)),
     (samplers.Optax(SGD, 0.0), samplers.Optax(SGD, 1.0)),
     (samplers.DPMSolver2M(0.0, 1.0), samplers.DPMSolver2M(1.0, 0.5)),

@@ -18,6 +18,7 @@ noise levels it is trained and how much each counts (``Objective``).
 from diffevo_jax.diffusion.bound import Bound as Bound
 from diffevo_jax.diffusion.bound import gaussian_kl as gaussian_kl
 from diffevo_jax.diffusion.bound import variational_bound as variational_bound
+from diffevo_jax.diffusion.clipping import clipped as clipped
 from diffevo_jax.diffusion.conditioning import classifier_guided as classifier_guided
 from diffevo_jax.diffusion.conditioning import guided as guided
 from diffevo_jax.diffusion.conditioning import posterior as posterior

@@ -61,6 +61,41 @@ def ddim_step(
     return clean + kept * (y - clean) + tau * eps
 
 
+def ancestral_step(
+    y: jax.Array,
+    clean: jax.Array,
+    sigma: Number,
+    sigma_next: Number,
+    sigma_data: Number,
+    eps: jax.Array,
+) -> jax.Array:
+    """Draw the point one level down, for clean points of a known deviation.
+
+        y' = x0_hat + (sigma' / sigma)^2 (y - x0_hat) + tau eps,
+        tau^2 = (sigma^2 - sigma'^2) (s^2 + sigma'^2) / (s^2 + sigma^2)
+
+    with s the deviation of the data, which makes it exact for N(m, s^2 I) at any length of
+    step. No noise is added where sigma' is 0.
+
+    Args:
+        y: (N, D) noisy points, canonical.
+        clean: (N, D) the denoiser's answers, x0_hat.
+        sigma: noise level of y, > 0.
+        sigma_next: noise level to reach, in [0, sigma].
+        sigma_data: s, >= 0: 0 has DDPM's smaller variance, 1 its larger, beta.
+        eps: (N, D) standard normal noise.
+
+    References:
+        Ho et al., 2020, arXiv:2006.11239, section 3.2, divided by sqrt(alpha_bar); Bao et
+        al., 2022, arXiv:2201.06503, theorem 1, for that Gaussian.
+    """
+    ratio = sigma_next / jnp.asarray(sigma)
+    wide = jnp.hypot(sigma_data, sigma_next) / jnp.hypot(sigma_data, sigma)
+    falls = jnp.sqrt(jnp.maximum((sigma - sigma_next) * (sigma + sigma_next), 0.0))
+    tau = jnp.where(sigma_next > 0, falls * wide, 0.0)
+    return clean + ratio**2 * (y - clean) + tau * eps
+
+
 def extrapolate(
     clean: jax.Array,
     previous: jax.Array,
