@@ -5,7 +5,8 @@
 
 EDM: preconditioned, log-normal noise levels; sampled by Heun's method on its grid. DDPM:
 the noise predicted, uniform times of a linear beta schedule; ancestral sampling at times of
-even distance. Everything else is the same: network, steps, batches, optimizer, averages.
+even distance. Everything else is the same: network, steps, batches, optimizer, averages,
+and that answers are clipped to the range of the training's values, as in DDPM's code.
 A network of either can be sampled either way, so that the table tells which half of the
 recipe does what.
 
@@ -32,6 +33,7 @@ from diffevo_jax import diffusion, plots
 ANSWERS, TABLED = (9, 17, 35), 35
 CURVES = 20_000
 STEPS = {"digits": 600, "signal": 4000}
+EACH = 100  # samples of a digit
 NETWORK = diffusion.MLP((256, 256, 256))
 #: Data, number, and its scale in the table.
 COLUMNS = (("digits", "w2", 1), ("digits", "named", 100), ("signal", "w2", 1))
@@ -59,12 +61,15 @@ def sliced_wasserstein(first: np.ndarray, second: np.ndarray, count: int = 500) 
 
 @functools.cache
 def sampler(way: str, answers: int, size: tuple[int, int]) -> Callable[..., jax.Array]:
-    """A compiled way to sample a denoiser with labels."""
+    """A compiled way to sample a denoiser with labels, in the range of the data."""
     grid, steps, levels = SAMPLINGS[way]
 
     @jax.jit
-    def sample(key: jax.Array, denoiser: diffusion.Denoiser, labels: Any) -> jax.Array:
-        denoise = lambda y, sigma: denoiser.denoise(y, sigma, labels)
+    def sample(
+        key: jax.Array, denoiser: diffusion.Denoiser, labels: Any, ends: tuple[Any, Any]
+    ) -> jax.Array:
+        free = lambda y, sigma: denoiser.denoise(y, sigma, labels)
+        denoise = diffusion.clipped(free, *ends)
         return de.sample(key, denoise, grid, steps, size, num_levels=levels(answers))
 
     return sample
@@ -81,13 +86,13 @@ class Task(NamedTuple):
 
 
 def digits(num_steps: int, seed: int) -> Task:
-    """Handwritten digits, by a U-Net; 50 samples of each."""
+    """Handwritten digits, by a U-Net."""
     data = images.digits()
 
     def train(key: jax.Array, precondition: Any) -> diffusion.Trained:
         return images.train(key, data, "digits", precondition, num_steps)
 
-    labels, name = np.repeat(np.arange(10), 50), images.classifier(data)
+    labels, name = np.repeat(np.arange(10), EACH), images.classifier(data)
     return Task(data.train, data.unseen, train, labels, name)
 
 
@@ -108,13 +113,14 @@ TASKS = {"digits": digits, "signal": signal}
 def measure(task: Task, seed: int) -> list[dict[str, Any]]:
     """Both trainings of one seed, each sampled both ways."""
     key, key_train = jax.random.split(jax.random.key(seed))
-    rows = []
+    rows, ends = [], (task.known.min(), task.known.max())
     for training, precondition in TRAININGS.items():
         trained = task.train(key_train, precondition)
         for way, answers in itertools.product(SAMPLINGS, ANSWERS):
             count = 4000 if task.labels is None else len(task.labels)
             size = (count, task.known[0].size)
-            samples = sampler(way, answers, size)(key, trained.denoiser, task.labels)
+            draw = sampler(way, answers, size)
+            samples = draw(key, trained.denoiser, task.labels, ends)
             row: dict[str, Any] = {"training": training, "sampling": way}
             row |= {"answers": answers, "seed": seed}
             row["w2"] = sliced_wasserstein(samples, task.unseen)
@@ -190,13 +196,16 @@ def plot(results: dict[str, Any]) -> Figure:
 
 def main() -> None:
     prepare_devices()
-    options = arguments(__doc__ or "", seeds=3)
+    options = arguments(__doc__ or "", seeds=5)
     results: dict[str, Any] = {}
     for data, make in TASKS.items():
         task = make(50 if options.quick else STEPS[data], options.seed)
         floor = sliced_wasserstein(task.known, task.unseen)
         seeds = range(options.seed, options.seed + options.seeds)
-        rows = [row for seed in seeds for row in measure(task, seed)]
+        rows = []
+        for seed in seeds:
+            rows += measure(task, seed)
+            print(data, seed, *(f"{row['w2']:.4f}" for row in rows[-12:]), flush=True)
         results[data] = {"floor": floor, "rows": rows}
     print(report(results))
     save("recipes", options, results)
