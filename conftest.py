@@ -1,9 +1,15 @@
 """Shared by all tests and by the examples in docstrings."""
 
 import gc
+import os
 
-import jax
-import pytest
+#: Tests spend their time compiling small programs: loops go straight to LLVM, and not
+#: through MLIR first, in one piece each. Set before JAX looks.
+QUICKLY = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+os.environ["XLA_FLAGS"] = f"{QUICKLY} {os.environ.get('XLA_FLAGS', '')}".strip()
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 #: Files that run long programs, or look at what the compiler makes of them. All others
 #: spend their time compiling: formulas, and promises that hold for any program.
