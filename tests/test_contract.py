@@ -11,7 +11,7 @@ from promises import PROMISES
 import diffevo_jax as de
 from diffevo_jax import strategies
 
-#: Each case takes a minute to compile: every part is in one of the others, or has tests.
+#: Each case takes 20 seconds to compile: every part is in one of the others, or has tests.
 SLOW = tuple(
     f"diffusion_evolution-{name}"
     for name in (
@@ -23,7 +23,7 @@ SLOW = tuple(
         "two_answers",
     )
 )
-SLOW += ("monoflow", "monoflow-learned")
+SLOW += ("monoflow-learned",)
 MARKED = [
     pytest.param(case, marks=pytest.mark.slow if case.name in SLOW else (), id=case.name)
     for case in CASES
