@@ -75,12 +75,13 @@ class Ancestral:
     A step draws from the mean of all points one level down, and adds noise for what it
     does not know of the clean point. ``sigma_data=0`` takes that point as known: DDPM's
     smaller variance, and ``DDIM(eta=1)``. 1, for data of unit variance, is its larger one,
-    beta. Between the two lies what is right for most data: the first loses variance on a
-    short grid, the second gains some in narrow directions.
+    beta. On a short grid the first loses variance; the second loses it in directions that
+    are wider, and gains some in narrower ones.
 
     Args:
-        sigma_data: deviation of the clean points around their mean, >= 0. Evolution ends
-            with points as near to each other as with ``DDIM(eta=1)``, but explores more.
+        sigma_data: deviation of the clean points around their mean, >= 0. If they are
+            nearer to each other, as where evolution converges, points have more noise
+            than their level says.
 
     Example:
         >>> import diffevo_jax as de
