@@ -415,6 +415,23 @@ def test_ancestral_sampling_is_exact_for_data_of_its_deviation():
     np.testing.assert_allclose(got, want, rtol=1e-10)  # rounding in float64
 
 
+@pytest.mark.parametrize(
+    ("sigma_data", "want"), [(0.0, [-4.5, -5.2]), (1.0, [-2.7, 0.7]), (3.0, [0.5, 2.9])]
+)
+def test_what_a_hundred_steps_cost_of_a_wide_and_a_narrow_direction(sigma_data, want):
+    # given the cosine schedule of Nichol and Dhariwal, 2021, eq. 17
+    alpha_bars = np.cos((np.arange(101) / 100 + 0.008) / 1.008 * np.pi / 2) ** 2
+    betas = np.minimum(1 - alpha_bars[1:] / alpha_bars[:-1], 0.999)
+    sigmas = np.sqrt(1 / np.cumprod(1 - betas) - 1)[::-1]
+    v = np.array([7.0, 0.557])
+
+    end = variances(samplers.Ancestral(sigma_data), sigmas, v)[-1]
+
+    # in percent, to the digits that docs/diffusion.md has
+    cost = 100 * (end / (v + sigmas[-1] ** 2) - 1)
+    np.testing.assert_allclose(cost, want, atol=0.06)
+
+
 def test_noise_repairs_what_the_flow_keeps():
     # given points of four times the variance that they should have, and a long grid
     v, sigmas, rates = np.array([1.0]), GRIDS["geometric"](4097), [0.0, 0.5, 1.0, 2.0]
