@@ -1,8 +1,11 @@
 """The wait for the first result: how to compile faster, and how to compile once."""
 
+import functools
 from pathlib import Path
 
 import jax
+
+_EMITTERS = "xla_cpu_use_fusion_emitters"
 
 
 def compiler_options(
@@ -17,7 +20,8 @@ def compiler_options(
     Args:
         backend: name of the platform; None takes the default one.
         quick: compile in half of that time again, for a look at a first result: the
-            program then runs up to 1.8 times slower, and rounds otherwise.
+            program then runs up to 1.8 times slower, and rounds otherwise. Releases of
+            JAX from 0.11 on have no such switch, and then it changes nothing.
 
     Returns:
         A dict, empty where the defaults are best.
@@ -33,9 +37,21 @@ def compiler_options(
     if (backend or jax.default_backend()) != "cpu":
         return {}
     options: dict[str, bool | int | float | str] = {"xla_backend_optimization_level": 2}
-    if quick:  # loops go straight to LLVM, and not through MLIR first
-        options["xla_cpu_use_fusion_emitters"] = False
+    if quick and _knows(_EMITTERS):  # loops straight to LLVM, and not through MLIR first
+        options[_EMITTERS] = False
     return options
+
+
+@functools.cache
+def _knows(option: str) -> bool:
+    """Has the CPU's compiler such a switch? They come and go with releases of JAX."""
+    empty = jax.jit(lambda: None, compiler_options={option: False})
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        try:
+            empty.lower().compile()
+        except jax.errors.JaxRuntimeError:
+            return False
+    return True
 
 
 def use_cache(directory: str | Path) -> None:

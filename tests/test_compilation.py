@@ -14,6 +14,15 @@ def test_options_are_for_a_cpu_only(quick: bool) -> None:
     assert de.compiler_options("tpu", quick) == {}
 
 
+def test_a_switch_that_the_compiler_does_not_know_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As the one of ``quick`` where JAX has dropped it."""
+    monkeypatch.setattr(de.compilation, "_EMITTERS", "xla_cpu_of_another_release")
+
+    assert de.compiler_options("cpu", quick=True) == de.compiler_options("cpu")
+
+
 def test_quick_options_agree_to_rounding() -> None:
     """A generation compiled quickly agrees to float32 rounding; numbers are up to 4."""
     strategy, problem = de.DiffusionEvolution(1), de.problems.Landscape("himmelblau")
