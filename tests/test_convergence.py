@@ -418,7 +418,9 @@ def test_ancestral_sampling_is_exact_for_data_of_its_deviation():
 @pytest.mark.parametrize(
     ("sigma_data", "want"), [(0.0, [-4.5, -5.2]), (1.0, [-2.7, 0.7]), (3.0, [0.5, 2.9])]
 )
-def test_what_a_hundred_steps_cost_of_a_wide_and_a_narrow_direction(sigma_data, want):
+def test_how_much_variance_a_hundred_steps_cost_in_a_wide_and_a_narrow_direction(
+    sigma_data, want
+):
     # given the cosine schedule of Nichol and Dhariwal, 2021, eq. 17
     alpha_bars = np.cos((np.arange(101) / 100 + 0.008) / 1.008 * np.pi / 2) ** 2
     betas = np.minimum(1 - alpha_bars[1:] / alpha_bars[:-1], 0.999)
@@ -427,7 +429,7 @@ def test_what_a_hundred_steps_cost_of_a_wide_and_a_narrow_direction(sigma_data, 
 
     end = variances(samplers.Ancestral(sigma_data), sigmas, v)[-1]
 
-    # in percent, to the digits that docs/diffusion.md has
+    # in percent; docs/diffusion.md rounds them
     cost = 100 * (end / (v + sigmas[-1] ** 2) - 1)
     np.testing.assert_allclose(cost, want, atol=0.06)
 

@@ -13,12 +13,14 @@ def clipped(
 ) -> Denoise:
     """Answers moved into the range of the data, number by number.
 
-    The exact answer is a mean of clean points and so lies between their extremes: clipping
-    moves no answer away from it, and most wrong ones towards it.
+    The exact answer is a mean of clean points. If all of these are in the range, clipping
+    moves no answer away from it, and those outside of the range towards it.
 
-    A network that predicts noise (``Noise``) needs it. Its error is multiplied by sigma in
-    the answer, and where a point is farther out than those of its training, the answer is
-    too, so that a chain takes it farther still. DDPM's published samples are clipped.
+    A network that predicts noise (``Noise``) often needs it, where a chain begins at much
+    noise: its error is multiplied by sigma in the answer, and where a point is farther out
+    than those of its training, the answer is too, so that a chain takes it farther still.
+    DDPM's published code clips its answers. Clip last: a clipped number has slope 0, and
+    conditions look at slopes.
 
     Args:
         denoise: the denoiser, learned, conditioned or guided.
@@ -26,7 +28,8 @@ def clipped(
         high: largest, likewise, nowhere below ``low``.
 
     Raises:
-        ValueError: ``low`` is somewhere above ``high``, or one of them is not a number.
+        ValueError: ``low`` is somewhere above ``high``, or one of them is not a number, if
+            both are concrete.
 
     Example:
         >>> import jax, jax.numpy as jnp, diffevo_jax as de

@@ -28,9 +28,10 @@ from diffevo_jax.samplers.steps import (
 class DDIM:
     """One exponential step to the next level, with a share of fresh noise.
 
-    With eta 0 it is deterministic (Euler's method on the probability-flow ODE in sigma,
-    and that of flow matching in t); with eta 1 it is DDPM's ancestral sampling. It is
-    exact if the denoiser is constant, which is what lets evolution take huge first steps.
+    With eta 0 it is deterministic (Euler's method on the probability-flow ODE in sigma, and
+    that of flow matching in t); with eta 1 it is DDPM's ancestral sampling with the smaller
+    variance, ``Ancestral(0)``. It is exact if the denoiser is constant, which is what lets
+    evolution take huge first steps.
 
     Args:
         eta: share of fresh noise, in [0, 1]. Evolution of policies likes 1; on
@@ -72,14 +73,15 @@ class DDIM:
 class Ancestral:
     """DDPM's ancestral sampling, with noise for data of a known spread.
 
-    A step draws from the mean of all points one level down, and adds noise for what it
-    does not know of the clean point. ``sigma_data=0`` takes that point as known: DDPM's
-    smaller variance, and ``DDIM(eta=1)``. 1, for data of unit variance, is its larger one,
-    beta. On a short grid the first loses variance; the second loses it in directions that
-    are wider, and gains some in narrower ones.
+    A step goes to the mean of the points one level down and adds their noise: what they
+    have around a known clean point, and what is uncertain of that point itself.
+    ``sigma_data=0`` leaves out the second: DDPM's smaller variance, ``DDIM(eta=1)``. 1, for
+    data of unit variance, is its larger one, beta. On a short grid the first loses
+    variance; the second loses it in directions that are wider, and gains some in narrower
+    ones.
 
     Args:
-        sigma_data: deviation of the clean points around their mean, >= 0. If they are
+        sigma_data: deviation of the clean points in every direction, >= 0. If they are
             nearer to each other, as where evolution converges, points have more noise
             than their level says.
 

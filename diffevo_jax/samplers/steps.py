@@ -74,8 +74,8 @@ def ancestral_step(
         y' = x0_hat + (sigma' / sigma)^2 (y - x0_hat) + tau eps,
         tau^2 = (sigma^2 - sigma'^2) (s^2 + sigma'^2) / (s^2 + sigma^2)
 
-    with s the deviation of the data, which makes it exact for N(m, s^2 I) at any length of
-    step. No noise is added where sigma' is 0.
+    with s the deviation of the data. It is exact for N(m, s^2 I) at any length of step to
+    sigma' > 0; at sigma' = 0 no noise is added, as in DDPM's algorithm 2.
 
     Args:
         y: (N, D) noisy points, canonical.
@@ -84,6 +84,9 @@ def ancestral_step(
         sigma_next: noise level to reach, in [0, sigma].
         sigma_data: s, >= 0: 0 has DDPM's smaller variance, 1 its larger, beta.
         eps: (N, D) standard normal noise.
+
+    Returns:
+        (N, D) points at sigma_next.
 
     References:
         Ho et al., 2020, arXiv:2006.11239, section 3.2, divided by sqrt(alpha_bar); Bao et
