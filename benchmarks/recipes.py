@@ -5,10 +5,11 @@
 
 EDM: preconditioned, log-normal noise levels; sampled by Heun's method on its grid. DDPM:
 the noise predicted, uniform times of a linear beta schedule; ancestral sampling at times of
-even distance. Everything else is the same: network, steps, batches, optimizer, averages,
-and that answers are clipped to the range of the training's values, as in DDPM's code.
-A network of either can be sampled either way, so that the table tells which half of the
-recipe does what.
+even distance, with the smaller of its variances, or the larger. Everything else is the
+same: network, steps, batches, optimizer, averages, a learning rate that is tuned for
+neither; and answers are clipped to the range of the training's values, which only DDPM's
+code does. A network of either can be sampled either way, so that the table tells which half
+of the recipe does what.
 
 Data: the digits (see images.py), with labels, without guidance; and curves of sinusoids
 (see signals.py). Measured, over seeds: the sliced Wasserstein distance W2 of samples from
@@ -45,8 +46,10 @@ SAMPLINGS: dict[str, tuple[Any, Any, Callable[[int], int]]] = {
         de.samplers.Heun(),
         lambda answers: (answers + 1) // 2,
     ),
-    "DDPM": (de.noise.VP(), de.samplers.DDIM(eta=1.0), lambda answers: answers),
+    "DDPM": (de.noise.VP(), de.samplers.Ancestral(0.0), lambda answers: answers),
+    "DDPM, larger": (de.noise.VP(), de.samplers.Ancestral(1.0), lambda answers: answers),
 }
+LINES = {"EDM": "-", "DDPM": "--", "DDPM, larger": ":"}
 
 
 def sliced_wasserstein(first: np.ndarray, second: np.ndarray, count: int = 500) -> float:
@@ -133,33 +136,35 @@ def measure(task: Task, seed: int) -> list[dict[str, Any]]:
 def over_seeds(
     result: dict[str, Any], training: str, way: str, answers: int, number: str
 ) -> dict[str, float]:
-    """Mean and interval of a number."""
+    """Mean and interval of a number, and the seeds; empty if it was not measured."""
     wanted = (training, way, answers)
-    return summary(
-        [
-            row[number]
-            for row in result["rows"]
-            if (row["training"], row["sampling"], row["answers"]) == wanted
-        ]
-    )
+    numbers = [
+        row[number]
+        for row in result["rows"]
+        if (row["training"], row["sampling"], row["answers"]) == wanted
+    ]
+    return summary(numbers) | {"seeds": len(numbers)} if numbers else {}
 
 
 def report(results: dict[str, Any]) -> str:
-    """All four combinations at one number of answers."""
+    """All combinations at one number of answers."""
     lines = []
     for training, way in itertools.product(TRAININGS, SAMPLINGS):
         line = [training, way]
         for data, number, scale in COLUMNS:
             got = over_seeds(results[data], training, way, TABLED, number)
+            if not got:
+                continue
             mean, half = scale * got["mean"], scale * got["interval"]
             line.append(
                 f"{mean:.3f} ± {half:.3f}" if scale == 1 else f"{mean:.1f} ± {half:.1f} %"
             )
-        lines.append(line)
+        if len(line) > 2:
+            lines.append([*line, str(got["seeds"])])
     floors = [f"{results[data]['floor']:.3f}" for data in TASKS]
-    lines.append(["the data themselves", "", floors[0], "", floors[1]])
+    lines.append(["the data themselves", "", floors[0], "", floors[1], ""])
     header = ["training", f"sampling, {TABLED} answers", "digits, W2", "named as asked"]
-    return table([*header, "signal, W2"], lines)
+    return table([*header, "signal, W2", "seeds"], lines)
 
 
 def plot(results: dict[str, Any]) -> Figure:
@@ -168,19 +173,22 @@ def plot(results: dict[str, Any]) -> Figure:
     colors = {"EDM": plots.BLUE, "DDPM": plots.ORANGE}
     for ax, (data, number, _) in zip(figure.subplots(1, 3), COLUMNS, strict=True):
         for training, way in itertools.product(TRAININGS, SAMPLINGS):
-            got = [
-                over_seeds(results[data], training, way, answers, number)
+            every = {
+                answers: over_seeds(results[data], training, way, answers, number)
                 for answers in ANSWERS
-            ]
+            }
+            got = [one for one in every.values() if one]
+            if not got:
+                continue
             ax.errorbar(
-                ANSWERS,
+                [answers for answers, one in every.items() if one],
                 [one["mean"] for one in got],
                 [one["interval"] for one in got],
                 color=colors[training],
-                ls="-" if way == "EDM" else "--",
+                ls=LINES[way],
                 marker="o",
                 ms=3,
-                label=f"{training} training, {way} sampling",
+                label=f"{training} trained, {way} sampled",
             )
         if number == "w2":
             ax.axhline(results[data]["floor"], color=plots.INK, lw=0.8, ls=":")
@@ -190,7 +198,8 @@ def plot(results: dict[str, Any]) -> Figure:
         ax.set_xticks(ANSWERS, map(str, ANSWERS), minor=False)
         ax.set_xticks([], minor=True)
         ax.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].legend(frameon=False, fontsize="x-small")
+    where = {"loc": "lower left", "handlelength": 3.5, "bbox_to_anchor": (0, 0.08)}
+    figure.axes[2].legend(frameon=False, fontsize="x-small", **where)
     return figure
 
 
@@ -204,8 +213,9 @@ def main() -> None:
         seeds = range(options.seed, options.seed + options.seeds)
         rows = []
         for seed in seeds:
-            rows += measure(task, seed)
-            print(data, seed, *(f"{row['w2']:.4f}" for row in rows[-12:]), flush=True)
+            got = measure(task, seed)
+            print(data, seed, *(f"{row['w2']:.4f}" for row in got), flush=True)
+            rows += got
         results[data] = {"floor": floor, "rows": rows}
     print(report(results))
     save("recipes", options, results)

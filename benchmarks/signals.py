@@ -4,14 +4,15 @@
     python benchmarks/signals.py --quick     # short trainings, nothing stored
 
 Networks are trained on a family of curves at the noise levels of a chain of 100 steps: one
-predicts the noise, as DDPM does, the other is preconditioned (EDM). Sampled are they with
-DDPM's smaller variance, that of a known clean point; with its larger one, beta; and with
-that of data of deviation 3. "Clipped" answers stay in the range of the training's values,
-as in DDPM's code.
+predicts the noise, as DDPM does, the other is preconditioned (EDM). Both are sampled with
+DDPM's smaller variance, that of a known clean point, and with its larger one, beta; the
+other also with that of data of deviation 3, as curves have 2.6 along an axis. "Clipped"
+answers stay in the range of the training's values, as in DDPM's code.
 
 Compared are the ten largest eigenvalues of the covariance of 20,000 generated curves with
-those of the family, which are known exactly; "drawn from the family" is what so many curves
-can tell. All settings were chosen with seed 1000, which is not among those that are shown.
+those of the family, which are known exactly; "drawn from the family" is the error of as
+many true curves. All settings were chosen with seed 1000, which is not shown, except for
+the network's width, which an earlier version chose with seed 42.
 At last, one network sees one curve alone.
 """
 
@@ -148,7 +149,8 @@ def measure(seed: int, quick: bool) -> tuple[list[dict[str, Any]], tuple[Any, An
                 limit = reach if way.clipped else math.inf
                 path = generate(keys[2], trained.denoiser, way.sampler, limit, count)
                 rows.append(compared(str(way), seed, path.samples))
-                shown = np.asarray(path.samples[:6])
+                if way is SHOWN:
+                    shown = np.asarray(path.samples[:6])
     more = diffusion.sinusoids(keys[3], count)
     rows.append(compared("drawn from the family", seed, more))
     return rows, (np.asarray(more[:6]), shown)
@@ -170,9 +172,11 @@ def report(result: dict[str, Any]) -> str:
     for what in dict.fromkeys(row["what"] for row in result["rows"]):
         rows = [row for row in result["rows"] if row["what"] == what]
         errors = [100 * row["error"] for row in rows]
-        each, got = ", ".join(f"{error:.1f}" for error in errors), summary(errors)
-        longest = max(row["longest"] for row in rows)
+        got, longest = summary(errors), max(row["longest"] for row in rows)
         mean = f"{got['mean']:.1f} ± {got['interval']:.1f} %"
+        each = ", ".join(f"{error:.1f}" for error in errors)
+        if max(errors) > 1000:
+            mean = each = "more than 1,000 %"
         lines.append([what, mean, each, f"{longest:.1f}"])
     header = ["curves", f"{LARGEST} largest eigenvalues, largest error", "of each seed"]
     text = table([*header, "largest root mean square of a curve"], lines)
@@ -188,7 +192,7 @@ def draw(result: dict[str, Any], shown: Any, one: Any) -> Figure:
     axes = above.subplots(1, 3)
     titles = ("curves of the family", "generated in 100 steps")
     for ax, some, color, title in zip(
-        axes, shown, (plots.INK, plots.BLUE), titles, strict=True
+        axes[:2], shown, (plots.INK, plots.BLUE), titles, strict=True
     ):
         ax.plot(some.T + 5 * np.arange(6), color=color, lw=1.2)
         ax.set(title=title, xlabel="t", yticks=[])
