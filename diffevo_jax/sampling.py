@@ -94,7 +94,7 @@ def sample_path(
     """Draw samples as :func:`sample` does, and keep every question and answer.
 
     Args:
-        key: see :func:`sample`; the same one draws the same samples.
+        key: see :func:`sample`; the same one draws the same samples, to rounding.
         denoise: see :func:`sample`.
         grid: see :func:`sample`.
         sampler: see :func:`sample`.

@@ -361,7 +361,8 @@ def test_a_path_has_every_question_and_answer_on_the_way_to_the_same_samples(
     asked = jax.vmap(toy)(path.points, path.sigmas)
     np.testing.assert_allclose(path.clean, asked, rtol=1e-5)  # another program
     np.testing.assert_array_equal(path.samples, path.clean[-1])
-    np.testing.assert_array_equal(path.samples, de.sample(*arguments, num_levels=5))
+    same = de.sample(*arguments, num_levels=5)  # another program, rounded otherwise
+    np.testing.assert_allclose(path.samples, same, rtol=1e-6)
 
 
 @pytest.mark.parametrize("sampler", [samplers.EDM(), samplers.EulerMaruyama()])
