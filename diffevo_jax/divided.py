@@ -5,13 +5,10 @@ some of the individuals and answers for some of them, with all of the population
 evidence, and an all-gather gives everybody the results. What comes after it is computed by
 every device for itself.
 
-The population is cut into a fixed number of blocks, and a device takes one after the other
-in a loop whose body is the same program for any number of devices. So the bits of a run
-depend on the number of blocks and not on that of the devices: there is no sum over devices
-whose order could matter.
+The population is cut into a fixed number of blocks (:mod:`diffevo_jax.blocks`), on which
+the bits of a run depend, and not on the number of devices.
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -22,132 +19,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from diffevo_jax import checks, parallel, pytree, validation
-from diffevo_jax.attention import Attended
-from diffevo_jax.base import Evaluation, Problem, PyTree, Strategy
-from diffevo_jax.denoisers import Attention
+from diffevo_jax.base import Problem, Strategy
+from diffevo_jax.blocks import DividedAttention, DividedProblem
 from diffevo_jax.evolve import Result, evolve
-
-
-def in_blocks(
-    function: Callable[..., PyTree], axis: str, num_blocks: int, *arrays: PyTree
-) -> PyTree:
-    """Call a function for blocks of rows, each on one device of a mesh's axis.
-
-    Args:
-        function: ``function(number (), *rows (B, ...)) -> rows (B, ...)``.
-        axis: name of the axis, whose devices all hold the same arrays.
-        num_blocks: into so many, of equal size, the last ones filled up with zeros.
-        *arrays: leaves with a leading axis N.
-
-    Returns:
-        (N, ...) on every device.
-    """
-    count = len(jax.tree.leaves(arrays)[0])
-    size = -(-count // num_blocks)
-    devices = jax.lax.psum(1, axis)
-    share = -(-num_blocks // devices)
-    padding = devices * share * size - count
-    padded = jax.tree.map(
-        lambda leaf: jnp.pad(leaf, ((0, padding), *[(0, 0)] * (leaf.ndim - 1))), arrays
-    )
-    first = jax.lax.axis_index(axis) * share
-    # The compiler must not know how many there are, or one block would be a special case.
-    mine = jax.lax.optimization_barrier(jnp.clip(-(-count // size) - first, 0, share))
-
-    def block(number: jax.Array) -> PyTree:
-        cut = lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, number * size, size)
-        return function(number, *jax.tree.map(cut, padded))
-
-    blank = jax.tree.map(
-        lambda shape: jnp.zeros((share, *shape.shape), shape.dtype),
-        jax.eval_shape(block, first),
-    )
-
-    def body(index: jax.Array, rows: PyTree) -> PyTree:
-        answer = block(first + index)
-        return jax.tree.map(lambda rows, row: rows.at[index].set(row), rows, answer)
-
-    rows = jax.lax.fori_loop(0, mine, body, blank)
-    everything = jax.lax.optimization_barrier(jax.lax.all_gather(rows, axis, tiled=True))
-    join = lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:count]
-    return jax.tree.map(join, everything)
-
-
-@dataclasses.dataclass(frozen=True)
-class DividedAttention:
-    """Attention whose queries are divided over the devices of an axis.
-
-    Attributes:
-        attention: what computes a block.
-        axis: name of the mesh's axis.
-        num_blocks: of queries.
-    """
-
-    attention: Attention
-    axis: str
-    num_blocks: int
-
-    def of(self, attention: Attention) -> "DividedAttention":
-        """The same division of another attention."""
-        return dataclasses.replace(self, attention=attention)
-
-    def __call__(
-        self,
-        queries: jax.Array,
-        keys: jax.Array,
-        values: jax.Array,
-        log_weight: jax.Array,
-        own: jax.Array,
-        **options: Any,
-    ) -> Attended:
-        """Attend as :func:`diffevo_jax.attention.attend` does."""
-
-        def block(number: jax.Array, queries: jax.Array, own: jax.Array) -> Attended:
-            return self.attention(queries, keys, values, log_weight, own, **options)
-
-        answers: Attended = in_blocks(block, self.axis, self.num_blocks, queries, own)
-        return answers
-
-
-@pytree.dataclass
-class DividedProblem:
-    """A problem whose solutions are divided over the devices of an axis.
-
-    Attributes:
-        problem: without a state; each block of its solutions gets a key of its own.
-        axis: name of the mesh's axis, static.
-        num_blocks: of solutions, static.
-    """
-
-    problem: Problem
-    axis: str = pytree.static()
-    num_blocks: int = pytree.static()
-
-    @property
-    def space(self) -> Any:
-        """The problem's own."""
-        return self.problem.space
-
-    def init(self, key: jax.Array) -> PyTree:
-        """The problem's own, which has to be empty."""
-        state = self.problem.init(key)
-        if jax.tree.leaves(state):
-            raise ValueError(
-                f"problem: got {type(self.problem).__name__} with a state, which depends "
-                "on the whole population; want one without, to divide its population"
-            )
-        return state
-
-    def evaluate(
-        self, key: jax.Array, problem_state: PyTree, solutions: PyTree
-    ) -> tuple[Evaluation, PyTree]:
-        """Evaluate blocks of solutions."""
-
-        def block(number: jax.Array, few: PyTree) -> Evaluation:
-            own = jax.random.fold_in(key, number)
-            return self.problem.evaluate(own, problem_state, few)[0]
-
-        return in_blocks(block, self.axis, self.num_blocks, solutions), problem_state
 
 
 def evolve_on(
