@@ -18,11 +18,11 @@ from diffevo_jax.samplers.langevin import AnnealedLangevin as AnnealedLangevin
 from diffevo_jax.samplers.langevin import PredictorCorrector as PredictorCorrector
 from diffevo_jax.samplers.multistep import DPMSolver2M as DPMSolver2M
 from diffevo_jax.samplers.multistep import GHFilter as GHFilter
+from diffevo_jax.samplers.optimiser import Optax as Optax
 from diffevo_jax.samplers.single import DDIM as DDIM
 from diffevo_jax.samplers.single import Ancestral as Ancestral
 from diffevo_jax.samplers.single import Consistency as Consistency
 from diffevo_jax.samplers.single import EulerMaruyama as EulerMaruyama
-from diffevo_jax.samplers.single import Optax as Optax
 from diffevo_jax.samplers.steps import ancestral_step as ancestral_step
 from diffevo_jax.samplers.steps import ddim_step as ddim_step
 from diffevo_jax.samplers.steps import euler_maruyama_step as euler_maruyama_step

@@ -1,0 +1,76 @@
+"""Optimisers of optax as samplers."""
+
+from typing import Any, Protocol
+
+import jax
+
+from diffevo_jax import pytree
+from diffevo_jax.base import PyTree
+from diffevo_jax.pytree import Number
+from diffevo_jax.samplers.rounds import (
+    at_the_level,
+    levels,
+    normal_like,
+    one_round_a_level,
+)
+from diffevo_jax.samplers.steps import shares
+
+
+class Transformation(Protocol):
+    """What :class:`Optax` needs of ``optax.GradientTransformation``."""
+
+    @property
+    def init(self) -> Any:
+        """``init(params) -> state``."""
+        ...
+
+    @property
+    def update(self) -> Any:
+        """``update(gradient, state, params) -> (updates, state)``."""
+        ...
+
+
+@pytree.dataclass
+class Optax:
+    """Any optimiser of optax, on the gradient ``(y - x0_hat) / sigma^2``.
+
+    That is minus the score: gradient descent with the learning rate ``sigma (sigma -
+    sigma')`` is ``DDIM(eta=0)``. Momentum, Adam and the rest smooth successive answers.
+
+    Args:
+        transformation: of optax, static.
+        eta: share of fresh noise, as of :class:`DDIM`, in [0, 1].
+
+    Example:
+        >>> import optax, diffevo_jax as de
+        >>> sampler = de.samplers.Optax(optax.adam(0.1), eta=0.1)
+        >>> de.DiffusionEvolution(25, sampler=sampler).sampler.eta
+        0.1
+    """
+
+    transformation: Transformation = pytree.static()
+    eta: Number = pytree.number(default=0.0, low=0.0, high=1.0)
+
+    answers_per_evaluation = 1
+    num_rounds = one_round_a_level
+    query = at_the_level
+
+    def init(self, y: jax.Array) -> PyTree:
+        """The optimiser's own state."""
+        return self.transformation.init(y)
+
+    def update(
+        self,
+        key: jax.Array,
+        y: jax.Array,
+        memory: PyTree,
+        clean: jax.Array,
+        sigmas: jax.Array,
+        k: jax.Array,
+    ) -> tuple[jax.Array, jax.Array, PyTree]:
+        """Take one step of the optimiser; the noise level falls with the grid."""
+        sigma, sigma_next = levels(sigmas, k)
+        gradient = (y - clean) / sigma**2
+        step, memory = self.transformation.update(gradient, memory, y)
+        fresh = shares(sigma, sigma_next, self.eta)[1] * normal_like(key, y)
+        return y + step + fresh, sigma_next, memory
