@@ -8,13 +8,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from diffevo_jax import pytree, validation
 from diffevo_jax.base import Evaluation, Policy, PyTree
 from diffevo_jax.problems import statistics
 from diffevo_jax.problems.environments import (
     as_floats,
+    check_params,
     environment,
     game,
     normalise,
@@ -105,7 +105,7 @@ class Control:
             )
         if self.max_steps is not None:
             validation.check_count("Control.max_steps", self.max_steps)
-        self._check_env_params()
+        check_params(self.env_name, self.env_params, self.max_steps)
 
     def check_shapes(self) -> None:
         """Raise if the policy does not fit the environment."""
@@ -236,30 +236,3 @@ class Control:
         policy, observation = self._policy(), self._observe(jax.random.key(0))
         carry = policy.initial_carry()
         return *policy.apply(self._drawn(), observation, carry), carry
-
-    def _check_env_params(self) -> None:
-        _, defaults = environment(self.env_name)
-        structures: list[Any] = [
-            jax.tree.structure(params) for params in (self._env_params(), defaults)
-        ]
-        if structures[0] != structures[1]:
-            raise TypeError(
-                f"Control.env_params: got {structures[0]}, want {structures[1]}, for "
-                "example the default parameters with .replace(...)"
-            )
-        for leaf in map(pytree.concrete, jax.tree.leaves(self.env_params)):
-            if leaf is not None and not np.isfinite(leaf).all():
-                raise ValueError(f"Control.env_params: got {leaf}, want finite numbers")
-        limit = pytree.concrete(self._env_params().max_steps_in_episode)
-        if limit is None:
-            return
-        if self.max_steps is None and limit > self.episode_limit:
-            raise ValueError(
-                f"Control.max_steps: got None with a limit of {limit} in env_params, "
-                f"want max_steps={limit} (the loop is compiled for a fixed limit)"
-            )
-        if self.max_steps is not None and self.max_steps > limit:
-            raise ValueError(
-                f"Control.max_steps: got {self.max_steps}, want at most {limit}, the limit "
-                f"of {self.env_name}; more needs env_params with max_steps_in_episode"
-            )

@@ -8,7 +8,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
 from diffevo_jax.interop import brax
 from diffevo_jax.problems import statistics
@@ -84,6 +86,40 @@ def _game(env_name: str, scaling: str, max_steps: int, mesh: Any) -> Game:
         return to_action(output, env.action_space(env_params)), carry
 
     return Game(env, defaults, act, max_steps, floats, observer(env, defaults))
+
+
+def check_params(env_name: str, params: PyTree | None, max_steps: int | None) -> None:
+    """Raise if parameters are not those of the environment, or fit no step limit.
+
+    Args:
+        env_name: a gymnax name.
+        params: all of its parameters; None for the defaults.
+        max_steps: longest episode; None for the default limit.
+    """
+    _, defaults = environment(env_name)
+    used = defaults if params is None else params
+    structures: list[Any] = [jax.tree.structure(each) for each in (used, defaults)]
+    if structures[0] != structures[1]:
+        raise TypeError(
+            f"Control.env_params: got {structures[0]}, want {structures[1]}, for "
+            "example the default parameters with .replace(...)"
+        )
+    for leaf in map(pytree.concrete, jax.tree.leaves(params)):
+        if leaf is not None and not np.isfinite(leaf).all():
+            raise ValueError(f"Control.env_params: got {leaf}, want finite numbers")
+    limit = pytree.concrete(used.max_steps_in_episode)
+    if limit is None:
+        return
+    if max_steps is None and limit > defaults.max_steps_in_episode:
+        raise ValueError(
+            f"Control.max_steps: got None with a limit of {limit} in env_params, "
+            f"want max_steps={limit} (the loop is compiled for a fixed limit)"
+        )
+    if max_steps is not None and max_steps > limit:
+        raise ValueError(
+            f"Control.max_steps: got {max_steps}, want at most {limit}, the limit "
+            f"of {env_name}; more needs env_params with max_steps_in_episode"
+        )
 
 
 def normalise(observation: PyTree, space: Any) -> PyTree:
