@@ -18,6 +18,7 @@ from diffevo_jax import parallel, validation
 from diffevo_jax.checks import check_run
 from diffevo_jax.compilation import use_cache
 from diffevo_jax.evolve import Result
+from diffevo_jax.plain import plain
 from diffevo_jax.progress import show_progress
 from diffevo_jax.run import iterate
 
@@ -225,28 +226,6 @@ def save(outcome: Outcome, options: Options) -> None:
 
         title = outcome.config["name"]
         plots.learning_curve(outcome.result.history, title=title).savefig(options.plot)
-
-
-def plain(value: Any) -> Any:
-    """Turn components and arrays into what strict JSON has; NaN and infinity into null.
-
-    Example:
-        >>> import diffevo_jax as de
-        >>> from diffevo_jax import report
-        >>> report.plain({"kernel": de.kernels.Gaussian(), "best": float("-inf")})
-        {'kernel': {'class': 'Gaussian', 'kappa': 1.0}, 'best': None}
-    """
-    if dataclasses.is_dataclass(value):
-        return {"class": type(value).__name__} | plain(vars(value))
-    if isinstance(value, dict):
-        return {key: plain(part) for key, part in value.items()}
-    if isinstance(value, np.generic | np.ndarray | jax.Array):
-        return plain(np.asarray(value).tolist())
-    if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if isinstance(value, int | str | None) else repr(value)
 
 
 def _over_runs(values: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import pytest
 
 import diffevo_jax as de
 from diffevo_jax import cli, report
+from diffevo_jax.plain import plain
 from diffevo_jax.problems import landscapes
 
 #: Sizes that the tests share, and with them the compiled programs.
@@ -490,5 +491,5 @@ def test_plain_is_strict_json() -> None:
         "path": Path("a"),
         "numbers": (np.float32(1), math.nan, None, True, jax.numpy.ones(2)),
     }
-    assert report.plain(value)["numbers"] == [1.0, None, None, True, [1.0, 1.0]]
-    json.dumps(report.plain(value), allow_nan=False)
+    assert plain(value)["numbers"] == [1.0, None, None, True, [1.0, 1.0]]
+    json.dumps(plain(value), allow_nan=False)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from diffevo_jax import report
+from diffevo_jax.plain import plain
 from diffevo_jax.sweeps import tables
 from diffevo_jax.sweeps.folder import Folder
 from diffevo_jax.sweeps.plan import Plan
@@ -20,7 +20,7 @@ def about(name: str, settings: Any) -> dict[str, str]:
     names = ("population_size", "seeds", "seed", "mode")
     config |= {key: getattr(settings.options, key) for key in names}
     # Without addresses of functions, which differ from process to process.
-    text = re.sub(r" at 0x[0-9a-f]+", "", json.dumps(report.plain(config)))
+    text = re.sub(r" at 0x[0-9a-f]+", "", json.dumps(plain(config)))
     packages = ("diffevo-jax", "jax", "jaxlib", "gymnax", "numpy")
     versions = {package: metadata.version(package) for package in packages}
     return {"name": name, "config": text, "versions": json.dumps(versions)}

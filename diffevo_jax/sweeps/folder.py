@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from diffevo_jax import report
+from diffevo_jax.plain import plain
 
 _MANIFEST = "sweep.json"
 #: What a process that is killed while it writes leaves behind; nobody reads it.
@@ -102,7 +102,7 @@ def _manifest(plan: Any) -> dict[str, Any]:
         "settings": settings.hexdigest(),
         "num_settings": len(plan.settings),
         "num_seeds": plan.num_seeds,
-        "key": report.plain(jax.random.key_data(plan.key)),
+        "key": plain(jax.random.key_data(plan.key)),
         "mode": plan.mode,
         "batch_size": plan.batch_size,
         "keep": list(plan.keep),
