@@ -1,0 +1,46 @@
+"""Settings that are compared in high dimension."""
+
+from typing import Any
+
+import diffevo_jax as de
+from diffevo_jax import kernels
+from diffevo_jax.shaping import Local, Standardized
+
+
+def strategy(num_generations: int = 50, **parts: Any) -> de.DiffusionEvolution:
+    """A setting: the protocol, with these parts."""
+    parts = {"shaping": Standardized(0.3), "archive_correction": 0.0} | parts
+    parts |= {"grid": de.noise.Cosine(), "sampler": de.samplers.DDIM(eta=1.0)}
+    return de.DiffusionEvolution(num_generations, **parts)
+
+
+def clustering(neighbours: float, **parts: Any) -> de.DiffusionEvolution:
+    """The perplexity kernel between clean estimates."""
+    return strategy(kernel=kernels.Perplexity(neighbours), self_conditioned=True, **parts)
+
+
+SETTINGS = {
+    "exact": strategy(kernel=kernels.Gaussian()),
+    "tempered": strategy(kernel=kernels.Tempered(2.0)),
+    "latent 2": strategy(kernel=kernels.RandomProjection(2)),
+    "principal 2": strategy(kernel=kernels.PrincipalComponents(2)),
+    "perplexity 30": strategy(kernel=kernels.Perplexity(30.0)),
+    "flat": strategy(kernel=kernels.Gaussian(kappa=0.0)),
+    "gaussian denoiser": strategy(denoiser="gaussian"),
+    "tempered, self": strategy(kernel=kernels.Tempered(2.0), self_conditioned=True),
+    "perplexity 30, self": clustering(30.0),
+    "perplexity 8, self": clustering(8.0),
+    "perplexity 60, self, archive 1": clustering(60.0, archive=1),
+    "perplexity 30, self, local": clustering(30.0, shaping=Local(0.3)),
+    "perplexity 100, self, local": clustering(100.0, shaping=Local(0.3)),
+    "perplexity 30, 2 components": strategy(kernel=kernels.Perplexity(30.0, 2)),
+    "perplexity 60, 2 components": strategy(kernel=kernels.Perplexity(60.0, 2)),
+    "the default": de.DiffusionEvolution(50),
+}
+#: Strategy, population size. Two peaks, D = 128, self-conditioned, local; of 15 tried.
+TRIED = {
+    "perplexity 30": (clustering(30.0, shaping=Local(0.3), num_generations=200), 256),
+    "perplexity 30, archive 2": (clustering(30.0, shaping=Local(0.3), archive=2), 256),
+    "perplexity 100, archive 4": (clustering(100.0, shaping=Local(0.3), archive=4), 256),
+    "perplexity 100": (clustering(100.0, shaping=Local(0.3)), 1024),
+}
