@@ -14,6 +14,7 @@ from diffevo_jax import pytree, validation
 from diffevo_jax.base import Grid, Sampler
 from diffevo_jax.checks import check_key
 
+_SAMPLER = ("init", "query", "update", "num_rounds", "answers_per_evaluation")
 #: ``denoise(y, sigma)``: canonical points (N, D) and sigma () to clean points (N, D).
 Denoise = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -68,7 +69,9 @@ def sample(
         (N, D) samples, canonical (of clean points: in the units of the data).
 
     Raises:
-        ValueError: a setting is out of its range, or ``start`` is not of that shape.
+        TypeError: ``grid`` or ``sampler`` is none.
+        ValueError: a setting is out of its range, or ``start`` or an answer of ``denoise``
+            is not of that shape.
 
     Example:
         >>> import jax, jax.numpy as jnp, diffevo_jax as de
@@ -140,28 +143,36 @@ def _run(
     """The samples; if recorded, points, answers and levels; the last point and level."""
     check_key("key", key)
     validation.check_count("num_levels", num_levels)
-    for part in (grid, sampler):
-        validation.validate(part)
+    validation.check_part("grid", grid, ("sigmas",), "noise.EDM()")
+    validation.check_part("sampler", sampler, _SAMPLER, "samplers.Heun()")
     validation.check_grid(sampler, grid, num_levels)
     key_start, key_steps = jax.random.split(key)
     sigmas = grid.sigmas(num_levels)
     if start is None:
         start = sigmas[0] * jax.random.normal(key_start, shape)
     start = jnp.asarray(start, dtype=float)
-    if start.shape != shape:
-        raise ValueError(f"start: got shape {start.shape}, want {shape}")
+    if start.shape != tuple(shape):
+        raise ValueError(f"start: got shape {start.shape}, want {tuple(shape)}")
     answers = (sampler.num_rounds(num_levels) - 1) * sampler.answers_per_evaluation
 
     def step(carry: tuple, k: jax.Array) -> tuple[tuple, Any]:
         y, memory = carry
         key_query, key_update = jax.random.split(jax.random.fold_in(key_steps, k))
         y, sigma, memory = sampler.query(key_query, y, memory, sigmas, k)
-        clean = denoise(y, sigma)
+        clean = _answer(denoise, y, sigma)
         asked = (y, clean, sigma) if record else None
         y, _, memory = sampler.update(key_update, y, memory, clean, sigmas, k)
         return (y, memory), asked
 
     begin = (start, sampler.init(start))
     (y, _), asked = jax.lax.scan(step, begin, jnp.arange(answers))
-    samples = denoise(y, sigmas[-1]) if final_denoise else y
+    samples = _answer(denoise, y, sigmas[-1]) if final_denoise else y
     return samples, asked, (y, sigmas[-1])
+
+
+def _answer(denoise: Denoise, y: jax.Array, sigma: jax.Array) -> jax.Array:
+    """The clean points, in the precision of y; raise unless there is one for each."""
+    clean = jnp.asarray(denoise(y, sigma))
+    if clean.shape != y.shape:
+        raise ValueError(f"denoise: got an answer of shape {clean.shape}, want {y.shape}")
+    return clean.astype(y.dtype)

@@ -117,6 +117,31 @@ def _range(low: float, high: float, above: float) -> str:
     return "a number " + " and ".join(parts) if parts else "a number"
 
 
+def check_positive(name: str, value: Any, *, or_zero: bool = False) -> None:
+    """Raise unless ``value`` is one number above 0, as far as that is known."""
+    above = -math.inf if or_zero else 0.0
+    check_number(name, value, shape=(), low=0.0, high=math.inf, above=above)
+
+
+def check_part(name: str, part: Any, members: Sequence[str], examples: str) -> None:
+    """Raise unless ``part`` is an object with these members, and legal.
+
+    Args:
+        name: what it is called.
+        part: one of the library's components, which is validated; or one's own.
+        members: attributes that it must have.
+        examples: of such parts.
+
+    Raises:
+        TypeError: it is a class, or lacks a member.
+        TypeError, ValueError: as :func:`validate`.
+    """
+    if isinstance(part, type) or not all(hasattr(part, member) for member in members):
+        raise TypeError(f"{name}: got {part!r}, want an object like {examples}")
+    if pytree.is_component(part):
+        validate(part)
+
+
 def check_count(name: str, value: Any, low: int = 1) -> None:
     """Raise unless ``value`` is a Python int of at least ``low``."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):

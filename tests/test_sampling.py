@@ -330,6 +330,13 @@ def test_a_number_of_a_grid_can_be_mapped():
         ),
         ({"grid": noise.VE(-1.0, 4.0)}, ValueError, r"VE\.sigma_min: got -1.0"),
         ({"grid": noise.Levels([2.0, 1.0])}, ValueError, "got 2 levels, but 3"),
+        ({"grid": samplers.DDIM()}, TypeError, r"grid: got DDIM.* want an object like"),
+        ({"sampler": samplers.DDIM}, TypeError, "sampler: got <class .* want an object"),
+        (
+            {"denoise": lambda y, sigma: y[:, :1]},
+            ValueError,
+            r"denoise: got an answer of shape \(6, 1\), want \(6, 2\)",
+        ),
         ({"key": jax.random.PRNGKey(0)}, TypeError, "key: got an array of uint32"),
     ],
 )
@@ -345,6 +352,31 @@ def test_an_error_names_what_is_wrong(changes, kind, message):
 
     with pytest.raises(kind, match=message):
         de.sample(**(arguments | changes))
+
+
+def test_answers_of_half_precision_make_samples_of_full_precision():
+    arguments = SHORT, samplers.Heun(), list(SHAPE)
+
+    samples = de.sample(
+        KEY, lambda y, sigma: toy(y, sigma).astype(jnp.bfloat16), *arguments, num_levels=5
+    )
+
+    assert samples.dtype == jnp.float32
+    want = de.sample(KEY, toy, *arguments, num_levels=5)
+    np.testing.assert_allclose(samples, want, atol=0.05)  # of 8 bits
+
+
+class Falling:
+    """A grid of one's own, which is no pytree."""
+
+    def sigmas(self, num_levels):
+        return 2.0 ** jnp.arange(num_levels)[::-1]
+
+
+def test_a_grid_need_not_be_a_pytree_for_sampling():
+    samples = de.sample(KEY, toy, Falling(), samplers.DDIM(), SHAPE, num_levels=3)
+
+    assert samples.shape == SHAPE
 
 
 @pytest.mark.parametrize(("sampler", "answers"), [("DDIM", 5), ("Heun", 9)])

@@ -36,9 +36,6 @@ from diffevo_jax.diffusion.error_bounds import denoising_errors as denoising_err
 from diffevo_jax.diffusion.error_bounds import kl_bound as kl_bound
 from diffevo_jax.diffusion.error_bounds import largest_slopes as largest_slopes
 from diffevo_jax.diffusion.error_bounds import wasserstein_bound as wasserstein_bound
-from diffevo_jax.diffusion.fitting import Recipe as Recipe
-from diffevo_jax.diffusion.fitting import TrainState as TrainState
-from diffevo_jax.diffusion.fitting import default_optimizer as default_optimizer
 from diffevo_jax.diffusion.fitting import fit as fit
 from diffevo_jax.diffusion.fitting import start as start
 from diffevo_jax.diffusion.gan import GAN as GAN
@@ -67,6 +64,9 @@ from diffevo_jax.diffusion.precondition import Flow as Flow
 from diffevo_jax.diffusion.precondition import Noise as Noise
 from diffevo_jax.diffusion.precondition import Score as Score
 from diffevo_jax.diffusion.precondition import Velocity as Velocity
+from diffevo_jax.diffusion.recipe import Recipe as Recipe
+from diffevo_jax.diffusion.recipe import TrainState as TrainState
+from diffevo_jax.diffusion.recipe import default_optimizer as default_optimizer
 from diffevo_jax.diffusion.toys import SHAPES as SHAPES
 from diffevo_jax.diffusion.toys import drawn_shapes as drawn_shapes
 from diffevo_jax.diffusion.toys import sinusoids as sinusoids

@@ -17,7 +17,7 @@ References:
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax import pytree
+from diffevo_jax import pytree, validation
 from diffevo_jax.checks import check_population
 from diffevo_jax.oracles import GaussianMixture
 from diffevo_jax.pytree import Number
@@ -73,7 +73,10 @@ def coloured(
         known = pytree.concrete(legal)
         if known is not None and not known:
             raise ValueError(f"covariance: got {covariance}, want {wanted}")
-    return _gaussian(jnp.broadcast_to(mean, len(variances)), variances, axes)
+    mean = jnp.asarray(mean, dtype=float)
+    if mean.shape not in ((), variances.shape):
+        raise ValueError(f"mean: got shape {mean.shape}, want () or {variances.shape}")
+    return _gaussian(jnp.broadcast_to(mean, variances.shape), variances, axes)
 
 
 def fitted(
@@ -109,6 +112,9 @@ def fitted(
     log_weight = jnp.asarray(log_weight, dtype=float)
     if log_weight.shape != (len(points),):
         raise ValueError(f"log_weight: got {log_weight.shape}, want ({len(points)},)")
+    known = pytree.concrete(log_weight)
+    if known is not None and not (known < jnp.inf).all():
+        raise ValueError("log_weight: got NaN or infinity, want numbers, or -inf")
     weight = jax.nn.softmax(jnp.where((log_weight > -jnp.inf).any(), log_weight, 0.0))
     mean = jnp.matmul(weight, points, precision=_EXACT)
     spread = jnp.sqrt(weight)[:, None] * (points - mean)
@@ -147,6 +153,7 @@ def logistic_covariance(places: jax.typing.ArrayLike, scale: Number = 1.0) -> ja
     places = jnp.asarray(places, dtype=float)
     if places.ndim != 1:
         raise ValueError(f"places: got shape {places.shape}, want (D,)")
+    validation.check_positive("scale", scale)
     return 2 * jax.nn.sigmoid(-jnp.abs(places[:, None] - places) / scale)
 
 

@@ -25,21 +25,25 @@ def check_parts(
     Returns:
         The network as a component, and the objective, by default the parameterisation's.
     """
-    _check_part("network", network, ("init", "apply"), "MLP() or UNet()")
+    check_part = validation.check_part
+    check_part("network", network, ("init", "apply"), "MLP() or UNet()")
     members = ("coefficients", "target", "objective", "sigma_data")
-    _check_part("precondition", precondition, members, "EDM() or Noise()")
+    check_part("precondition", precondition, members, "EDM() or Noise()")
+    _check_tree("precondition", precondition)
     objective = precondition.objective() if objective is None else objective
-    _check_part("objective", objective, ("draw", "weight"), "Objective(...)")
+    check_part("objective", objective, ("draw", "weight"), "Objective(...)")
+    _check_tree("objective", objective)
     if not pytree.is_component(network):
         network = Network(network.init, network.apply, getattr(network, "null", None))
     return network, objective
 
 
-def _check_part(name: str, part: Any, members: tuple[str, ...], examples: str) -> None:
-    if isinstance(part, type) or not all(hasattr(part, member) for member in members):
-        raise TypeError(f"{name}: got {part!r}, want an object like {examples}")
-    if pytree.is_component(part):
-        validation.validate(part)
+def _check_tree(name: str, part: Any) -> None:
+    if not pytree.is_component(part):
+        raise TypeError(
+            f"{name}: got {part!r}, want a pytree: make its class one with "
+            "@diffevo_jax.pytree.dataclass"
+        )
 
 
 def check_data(
@@ -52,7 +56,10 @@ def check_data(
         sample_weight: (N,) >= 0, or None; scaled to 1 on average.
         precondition: which says ``sigma_data``.
     """
-    array = jnp.asarray(data, dtype=float)
+    given = jnp.asarray(data)
+    if not any(jnp.issubdtype(given.dtype, kind) for kind in (jnp.floating, jnp.integer)):
+        raise TypeError(f"data: got {given.dtype}, want real numbers")
+    array = given.astype(float)
     if array.ndim < 2 or 0 in array.shape:
         raise ValueError(f"data: got shape {array.shape}, want (N, ...) with N >= 1")
     weight = _weight(sample_weight, len(array))
@@ -90,9 +97,10 @@ def _weight(sample_weight: Any, count: int) -> np.ndarray:
 
 def check_condition(condition: Any, count: int, network: NetworkLike) -> Any:
     """Return a condition as arrays; raise unless there is one for each sample."""
+    if condition is not None and hasattr(network, "num_classes"):
+        condition = np.asarray(condition)
+        labels(network.num_classes, condition, count)
     arrays = jax.tree.map(jnp.asarray, condition)
-    if hasattr(network, "num_classes"):
-        labels(network.num_classes, arrays, count)
     for leaf in jax.tree.leaves(arrays):
         if leaf.shape[:1] != (count,):
             raise ValueError(
@@ -117,3 +125,6 @@ def check_answer(network: NetworkLike, data: jax.Array, condition: Any) -> None:
         )
     if not jax.tree.leaves(weights):
         raise ValueError("network: got one without weights, want something to train")
+    for leaf in jax.tree.leaves(weights):
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise TypeError(f"network: got weights of {leaf.dtype}, want real floats")

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
 from diffevo_jax.diffusion.losses import answer, spread_out
-from diffevo_jax.diffusion.networks import NetworkLike
+from diffevo_jax.diffusion.networks import NetworkLike, check_labels
 from diffevo_jax.diffusion.parameterisation import Parameterisation
 from diffevo_jax.pytree import Number
 
@@ -44,6 +44,7 @@ class Denoiser:
                 the samplers have them.
             sigma: () noise level, > 0, or (N,) one for each.
             condition: of each sample, with leading axis N, or one for all; None for none.
+                Labels that are traced by ``jit`` cannot be checked.
             guidance: how far to go from the answer without a condition to that with it:
                 ``D(none) + guidance (D(condition) - D(none))``. 0 ignores the condition, 1
                 is the condition alone (as is None, which asks once and not twice), and more
@@ -52,15 +53,23 @@ class Denoiser:
         Returns:
             Like y.
 
+        Raises:
+            ValueError: a shape does not fit, a noise level is not above 0, or there is no
+                such label.
+
         References:
             Karras et al., 2022, arXiv:2206.00364, eq. 7; Ho and Salimans, 2022,
             arXiv:2207.12598, eq. 6 (whose w is ``guidance - 1``).
         """
-        y, flat = jnp.asarray(y), (math.prod(self.shape),)
+        y = jnp.asarray(y, jnp.result_type(y, float))
+        flat = (math.prod(self.shape),)
         if y.ndim < 2 or y.shape[1:] not in (self.shape, flat):
             raise ValueError(f"y: got shape {y.shape}, want (N, *{self.shape})")
         if jnp.shape(sigma) not in ((), (len(y),)):
-            raise ValueError(f"sigma: got shape {jnp.shape(sigma)}, want ()")
+            raise ValueError(f"sigma: got shape {jnp.shape(sigma)}, want () or ({len(y)},)")
+        known = pytree.concrete(sigma)
+        if known is not None and not (known > 0).all():
+            raise ValueError(f"sigma: got {sigma}, want > 0")
         samples = y.reshape(len(y), *self.shape)
         sigma = jnp.broadcast_to(jnp.asarray(sigma, dtype=y.dtype), (len(y),))
         condition = self._given(condition, len(y))
@@ -77,6 +86,10 @@ class Denoiser:
 
     def _given(self, condition: Any, count: int) -> Any:
         """A condition for each of so many samples: one for all, if it is a scalar."""
+        num_classes: int = getattr(self.network, "num_classes", 0)
+        if condition is not None and num_classes:
+            check_labels(num_classes, condition)
+            condition = jnp.asarray(condition)
         each = lambda leaf: jnp.broadcast_to(leaf, (count,)) if not leaf.ndim else leaf
         return jax.tree.map(lambda leaf: each(jnp.asarray(leaf)), condition)
 

@@ -28,6 +28,7 @@ References:
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from diffevo_jax import pytree
 from diffevo_jax.checks import check_key, check_population
@@ -204,6 +205,10 @@ def _check(sigmas: jax.Array, **given: jax.Array) -> None:
     shape = jnp.shape(sigmas)
     if len(shape) != 1 or shape[0] < 2:
         raise ValueError(f"sigmas: got shape {shape}, want (L,) with L >= 2")
+    known = pytree.concrete(sigmas)
+    if known is not None and not ((known[-1] > 0) & (np.diff(known) < 0).all()):
+        ends = f"{known[0]:g}, ..., {known[-1]:g}"
+        raise ValueError(f"sigmas: got {ends}, want numbers that fall, > 0")
     for name, values in given.items():
         if jnp.shape(values) != shape:
             raise ValueError(f"{name}: got shape {jnp.shape(values)}, want {shape}")

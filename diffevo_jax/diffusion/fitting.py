@@ -1,22 +1,16 @@
 """The loop of a training: a pure function of a key, a recipe, a state and data."""
 
-import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax import pytree, validation
+from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
 from diffevo_jax.diffusion.denoiser import without_condition
 from diffevo_jax.diffusion.losses import denoising_loss
 from diffevo_jax.diffusion.networks import Network, NetworkLike
-from diffevo_jax.diffusion.objectives import Objective
-from diffevo_jax.diffusion.parameterisation import Parameterisation
-from diffevo_jax.pytree import Number
-
-if TYPE_CHECKING:  # it takes a seventh of a second to import
-    import optax
+from diffevo_jax.diffusion.recipe import Recipe, TrainState, optimizer_of
 
 #: Steps have the keys 0, 1, 2, ...; the first weights have this one.
 _SETUP = 2**32 - 1
@@ -27,94 +21,19 @@ _SILENT = Network(
 )
 
 
-@pytree.dataclass
-class Recipe:
-    """All settings of a training; :func:`diffevo_jax.diffusion.train` says what they are.
-
-    Args:
-        network: what is trained.
-        precondition: what it predicts.
-        objective: noise levels and their weights.
-        num_steps: length of the schedule of the learning rate, >= 1.
-        learning_rate: largest one of the default optimizer, > 0.
-        ema: decay of the averaged weights a step, in [0, 1).
-        condition_dropout: share of conditions that are hidden, in [0, 1].
-        trust: share of the target that is the answer of the averaged weights, in [0, 1);
-            None for none.
-        optimizer: of optax; None is :func:`default_optimizer`.
-        batch_size: samples a step, >= 1.
-    """
-
-    network: NetworkLike
-    precondition: Parameterisation
-    objective: Objective
-    num_steps: Number = pytree.number(low=1.0)
-    learning_rate: Number = pytree.number(default=2e-3, above=0.0)
-    ema: Number = pytree.number(default=0.999, low=0.0, high=1.0 - 1e-6)
-    condition_dropout: Number = pytree.number(default=0.1, low=0.0, high=1.0)
-    trust: Number | None = pytree.numbers(default=None)
-    optimizer: "optax.GradientTransformation | None" = pytree.static(default=None)
-    batch_size: int = pytree.static(default=256)
-
-    def check(self) -> None:
-        """Raise if a setting is out of its range."""
-        validation.check_count("batch_size", self.batch_size)
-        known = pytree.concrete(0.0 if self.trust is None else self.trust)
-        if known is not None and not 0 <= known < 1:
-            raise ValueError(f"trust: got {self.trust}, want a number >= 0 and < 1")
-
-
-@pytree.dataclass
-class TrainState:
-    """Where a training stands: all that the rest of it depends on, save key and data.
-
-    Attributes:
-        step: () int32, steps done.
-        weights: of the network.
-        average: the weights, averaged.
-        optimizer_state: of the optimizer.
-        diverged_at: () int32, the step whose loss or gradient was not finite, after which
-            nothing changes; -1 if there was none.
-    """
-
-    step: jax.Array
-    weights: PyTree
-    average: PyTree
-    optimizer_state: PyTree
-    diverged_at: jax.Array
-
-
-def default_optimizer(
-    learning_rate: Number, num_steps: Number
-) -> "optax.GradientTransformation":
-    """Adam with clipped gradients, a warm-up, and a cosine down to 0.
-
-    Args:
-        learning_rate: the largest one.
-        num_steps: until 0 is reached; the first twentieth is the warm-up.
-    """
-    import optax
-
-    def schedule(count: jax.Array) -> jax.Array:
-        done = jnp.minimum(count / num_steps, 1.0)
-        return learning_rate * jnp.minimum(
-            (count + 1) / jnp.maximum(0.05 * num_steps, 1.0),
-            0.5 * (1 + jnp.cos(math.pi * done)),
-        )
-
-    # On one long vector: a network has many arrays, and each would be its own kernels.
-    return optax.flatten(optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule)))
-
-
 def start(key: jax.Array, recipe: Recipe, shape: tuple[int, ...]) -> TrainState:
     """The state before the first step, for samples of a shape."""
     weights = recipe.network.init(jax.random.fold_in(key, _SETUP), shape)
     weights = jax.tree.map(jnp.asarray, weights)
+    # An average that moves by a thousandth a step would stand still in bfloat16.
+    fine = lambda leaf: leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         weights=weights,
-        average=weights,
-        optimizer_state=_optimizer(recipe).init(weights),
+        average=jax.tree.map(fine, weights),
+        optimizer_state=optimizer_of(recipe).init(weights),
+        first=jnp.zeros(2),
+        last=jnp.zeros(2),
         diverged_at=-jnp.ones((), jnp.int32),
     )
 
@@ -188,13 +107,14 @@ def _step(
 
     teacher = None if recipe.trust is None else state.average
     loss, gradient = jax.value_and_grad(loss_of)(state.weights, recipe.network, teacher)
-    moved = _move(recipe, state, gradient)
+    baseline = loss_of((), _SILENT, None)
+    moved = _noted(recipe, _move(recipe, state, gradient), jnp.stack([loss, baseline]))
     squares = sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(gradient))
     good = jnp.isfinite(loss + squares)
     diverged_at = jnp.where(state.diverged_at < 0, state.step, state.diverged_at)
     stopped = pytree.replace(state, diverged_at=diverged_at)
     state = pytree.select(good & (state.diverged_at < 0), moved, stopped)
-    return state, loss, loss_of((), _SILENT, None)
+    return state, loss, baseline
 
 
 def _draw(key: jax.Array, count: int, size: int, cumulative: jax.Array | None) -> jax.Array:
@@ -214,7 +134,7 @@ def _move(recipe: Recipe, state: TrainState, gradient: PyTree) -> TrainState:
     """A step of the optimizer and of the average."""
     import optax
 
-    change, optimizer_state = _optimizer(recipe).update(
+    change, optimizer_state = optimizer_of(recipe).update(
         gradient, state.optimizer_state, state.weights
     )
     weights: Any = optax.apply_updates(state.weights, change)
@@ -223,7 +143,26 @@ def _move(recipe: Recipe, state: TrainState, gradient: PyTree) -> TrainState:
     average = jax.tree.map(
         lambda old, new: decay * old + (1 - decay) * new, state.average, weights
     )
-    return TrainState(step, weights, average, optimizer_state, state.diverged_at)
+    return pytree.replace(
+        state,
+        step=step,
+        weights=weights,
+        average=average,
+        optimizer_state=optimizer_state,
+    )
+
+
+def _noted(recipe: Recipe, state: TrainState, losses: jax.Array) -> TrainState:
+    """Remember the losses of the first step, and those of the last ones.
+
+    In the state, so that they are the same however a training is cut into calls.
+    """
+    tenth = jnp.ceil(recipe.num_steps / 10)
+    return pytree.replace(
+        state,
+        first=jnp.where(state.step == 1, losses, state.first),
+        last=state.last + jnp.where(state.step > recipe.num_steps - tenth, losses, 0.0),
+    )
 
 
 def _hide(key: jax.Array, recipe: Recipe, given: Any) -> Any:
@@ -235,9 +174,3 @@ def _hide(key: jax.Array, recipe: Recipe, given: Any) -> Any:
         hidden.reshape(hidden.shape + (1,) * (leaf.ndim - 1)), null, leaf
     )
     return jax.tree.map(pick, without_condition(recipe.network, given), given)
-
-
-def _optimizer(recipe: Recipe) -> "optax.GradientTransformation":
-    if recipe.optimizer is not None:
-        return recipe.optimizer
-    return default_optimizer(recipe.learning_rate, recipe.num_steps)

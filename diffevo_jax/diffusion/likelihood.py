@@ -166,6 +166,7 @@ def log_likelihood(
         Song et al., 2021, arXiv:2011.13456, eq. 39; Hutchinson, 1990,
         doi:10.1080/03610919008812866; Grathwohl et al., 2018, arXiv:1810.01367, section 3.
     """
+    validation.check_positive("prior_deviation", prior_deviation, or_zero=True)
     sigmas = _levels(grid, num_levels, points)[::-1]
     points = jnp.asarray(points, dtype=float)
     dim = points.shape[1]

@@ -140,17 +140,22 @@ def labels(num_classes: int, condition: Any, batch: int) -> jax.Array | None:
         return None
     if condition is None:
         return jnp.full(batch, num_classes, jnp.int32)
+    check_labels(num_classes, condition)
     label = jnp.asarray(condition)
     if label.shape != (batch,) or not jnp.issubdtype(label.dtype, jnp.integer):
         got = f"{label.dtype} of shape {label.shape}"
         raise ValueError(f"condition: got {got}, want integers of shape ({batch},)")
-    known = pytree.concrete(label)
+    return label
+
+
+def check_labels(num_classes: int, condition: Any) -> None:
+    """Raise if there are no such labels; those that JAX traces are not known."""
+    known = pytree.concrete(condition)
     if known is not None and ((known < 0) | (known > num_classes)).any():
         raise ValueError(
             f"condition: got labels from {known.min()} to {known.max()}, want 0 to "
             f"{num_classes - 1}, or {num_classes} for none"
         )
-    return label
 
 
 def check_embedding(name: str, width: int, num_classes: int) -> None:

@@ -29,7 +29,7 @@ WEIGHTINGS = ("network", "noise", "clean", "likelihood")
 
 
 class LevelsLike(Protocol):
-    """A distribution of noise levels."""
+    """A distribution of noise levels; your own is a ``pytree.dataclass``."""
 
     def draw(self, u: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Sigma at quantiles u ``(n,)`` in (0, 1), and the rate; both ``(n,)``."""
@@ -128,8 +128,9 @@ def beta_levels(betas: jax.typing.ArrayLike) -> GridLevels:
         betas: (T,) in [0, 1], in forward time; of DDPM 1e-4 to 0.02 in 1,000 steps.
 
     Raises:
-        ValueError: more than 1e-3 of the data's variance is left at the end: samples that
-            start from pure noise would be wrong. Fewer steps need larger betas.
+        ValueError: one is outside [0, 1]; or more than 1e-3 of the data's variance is left
+            at the end: samples that start from pure noise would be wrong. Fewer steps need
+            larger betas.
 
     Example:
         >>> import jax.numpy as jnp
@@ -140,6 +141,9 @@ def beta_levels(betas: jax.typing.ArrayLike) -> GridLevels:
     betas = jnp.asarray(betas, dtype=float)
     if betas.ndim != 1 or not betas.size:
         raise ValueError(f"betas: got shape {betas.shape}, want (T,)")
+    known = pytree.concrete(betas)
+    if known is not None and not ((known >= 0) & (known <= 1)).all():
+        raise ValueError(f"betas: got {known.min()} to {known.max()}, want [0, 1]")
     last = pytree.concrete(noise.alpha_bar_from_betas(betas)[-1])
     if last is not None and not last <= MAX_LAST_ALPHA_BAR:
         raise ValueError(

@@ -138,15 +138,16 @@ def linear_posterior(
     """Condition a denoiser on a linear observation, by Kalman's update.
 
     Exact for Gaussian data, at any noise; for others, as exact as a Gaussian is for what is
-    behind a noisy point: right at little noise, and at much noise where all is averaged.
+    behind a noisy point: right at little noise, and at much noise the best *linear* guess
+    of the point from the observation, which knows nothing of modes.
 
     Args:
         denoise: the denoiser without the observation; see ``conditioning.py``.
         observation: what is known.
         prior_deviation: None takes the covariance from the denoiser's derivative, which
             costs M + 1 derivatives an answer and holds (M, N, D). A number s, of the data,
-            takes ``s^2 sigma^2 / (s^2 + sigma^2)`` along every direction instead: one
-            derivative, and exact only for white data.
+            takes ``s^2 sigma^2 / (s^2 + sigma^2)`` along every direction instead, s > 0:
+            one derivative, and exact only for white data.
 
     Example:
         >>> import jax, jax.numpy as jnp, diffevo_jax as de
@@ -168,6 +169,8 @@ def linear_posterior(
         it is not above 0 nothing is corrected.
     """
     validation.validate(observation)
+    if prior_deviation is not None:
+        validation.check_positive("prior_deviation", prior_deviation)
     matrix, values = observation._arrays()
     noise = jnp.square(observation.deviation)
 

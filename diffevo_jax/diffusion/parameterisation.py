@@ -19,7 +19,7 @@ class Coefficients(NamedTuple):
 
 
 class Parameterisation(Protocol):
-    """What a network predicts. Write your own class with these members."""
+    """What a network predicts; your own is a ``pytree.dataclass`` with these members."""
 
     @property
     def sigma_data(self) -> Number:

@@ -1,7 +1,6 @@
 """Training: one compiled loop in chunks, averaged weights, resumable bit for bit."""
 
 import functools
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +13,12 @@ from diffevo_jax.checks import check_key
 from diffevo_jax.compilation import compiler_options
 from diffevo_jax.diffusion import data_checks
 from diffevo_jax.diffusion.denoiser import Denoiser
-from diffevo_jax.diffusion.fitting import Recipe, TrainState, fit, start
+from diffevo_jax.diffusion.fitting import fit, start
 from diffevo_jax.diffusion.networks import NetworkLike
 from diffevo_jax.diffusion.objectives import Objective
 from diffevo_jax.diffusion.parameterisation import Parameterisation
 from diffevo_jax.diffusion.precondition import EDM
+from diffevo_jax.diffusion.recipe import Recipe, TrainState
 from diffevo_jax.pytree import Number
 
 if TYPE_CHECKING:
@@ -115,9 +115,9 @@ def train(
 
     Raises:
         TypeError, ValueError: an argument is not what it should be.
-        FloatingPointError: the training diverged: a loss or a gradient was not finite, or
-            the last tenth of the losses is twice that of always answering 0, and was not so
-            at the start. No result of such a training is returned.
+        FloatingPointError: the training diverged: a loss or a gradient was not finite; or
+            it has ended, and the last tenth of the losses is twice that of always answering
+            0, and was not so at the start. No result of such a training is returned.
 
     Example:
         >>> import jax, diffevo_jax as de
@@ -138,6 +138,8 @@ def train(
     check_key("key", key)
     network, objective = data_checks.check_parts(network, precondition, objective)
     validation.check_count("num_steps", num_steps)
+    if optimizer is not None and not hasattr(optimizer, "update"):
+        raise TypeError(f"optimizer: got {optimizer!r}, want one of optax")
     if optimizer is not None and learning_rate is not None:
         raise ValueError("learning_rate: got one and an optimizer, want one of the two")
     recipe = Recipe(
@@ -159,7 +161,10 @@ def train(
     recipe = pytree.strong(recipe)
     if state is None:
         state = _programs()[0](key, recipe, samples.shape[1:])
+    else:
+        _check_state(state, jax.eval_shape(lambda: start(key, recipe, samples.shape[1:])))
     last = num_steps if stop_at is None else stop_at
+    validation.check_count("stop_at", last, low=0)
     return _run(key, recipe, state, (samples, weight, condition), last, callback)
 
 
@@ -190,18 +195,35 @@ def _run(
         if callback is not None:
             callback(done + count, float(rows[-1][0].mean()))
     losses, baselines = np.concatenate(rows, axis=1)
-    _check_end(losses, baselines)
+    if last == recipe.num_steps:
+        _check_end(*np.asarray([state.first, state.last], np.float64))
     denoiser = Denoiser(
         recipe.network, recipe.precondition, state.average, given[0].shape[1:]
     )
     return Trained(denoiser, state, jnp.asarray(losses), jnp.asarray(baselines))
 
 
-def _check_end(losses: np.ndarray, baselines: np.ndarray) -> None:
+def _check_state(state: Any, want: TrainState) -> None:
+    """Raise unless it is that of a training with these parts."""
+    if not isinstance(state, TrainState):
+        raise TypeError(f"state: got {type(state).__name__}, want the state of a Trained")
+    for name in ("weights", "optimizer_state"):
+        both = (getattr(each, name) for each in (state, want))
+        got, known = (
+            (jax.tree.structure(each), [(x.shape, x.dtype) for x in jax.tree.leaves(each)])
+            for each in both
+        )
+        if got != known:
+            raise ValueError(
+                f"state: its {name} are not those of this network and optimizer; want the "
+                "arguments that the training was begun with"
+            )
+
+
+def _check_end(first: np.ndarray, last: np.ndarray) -> None:
     """Raise if the network is much worse than nothing, and worse than it was before."""
-    tenth = math.ceil(len(losses) / 10)
-    ratio = losses[-tenth:].mean() / baselines[-tenth:].mean()
-    if not ratio <= max(DIVERGED, losses[0] / baselines[0]):
+    ratio = last[0] / last[1]
+    if not ratio <= max(DIVERGED, first[0] / first[1]):
         raise FloatingPointError(
             f"training: diverged, the loss ends {ratio:.3g} times above that of the answer "
             "0; try a smaller learning_rate"

@@ -10,7 +10,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax import validation
+from diffevo_jax import pytree, validation
 from diffevo_jax.pytree import Number
 
 
@@ -26,7 +26,10 @@ def value_histogram(
         num_bins: >= 1.
 
     Returns:
-        (num_bins,) with sum 1.
+        (num_bins,) with sum 1; NaN if a value is.
+
+    Raises:
+        ValueError: the bins have no width.
 
     Example:
         >>> import jax.numpy as jnp
@@ -36,9 +39,15 @@ def value_histogram(
         [0.5, 0.0, 0.25, 0.25]
     """
     validation.check_count("num_bins", num_bins)
+    width = pytree.concrete(jnp.subtract(high, low))
+    if width is not None and not width > 0:
+        raise ValueError(f"high: got {high}, want more than low = {low}")
+    values = jnp.asarray(values)
     place = jnp.floor((values.ravel() - low) / (high - low) * num_bins)
     index = jnp.clip(place, 0, num_bins - 1).astype(jnp.int32)
-    return jnp.zeros(num_bins).at[index].add(1.0 / values.size)
+    # Whole numbers, which do not lose what is small beside their sum.
+    counts = jnp.zeros(num_bins, jnp.int32).at[index].add(1)
+    return jnp.where(jnp.isnan(place).any(), jnp.nan, counts / values.size)
 
 
 def value_entropy(

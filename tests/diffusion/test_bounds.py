@@ -216,3 +216,9 @@ def test_ingredients_of_other_shapes_are_refused():
         diffusion.wasserstein_bound(SIGMAS, many, np.ones(()), 0.0)
     with pytest.raises(ValueError, match=r"sigmas: got shape \(1,\), want \(L,\)"):
         diffusion.kl_bound(np.ones(1), np.ones(1), 0.0)
+
+
+@pytest.mark.parametrize("sigmas", [SIGMAS[::-1], np.array([2.0, 1.0, 0.0])])
+def test_levels_that_do_not_fall_are_an_error(sigmas):
+    with pytest.raises(ValueError, match=r"sigmas: got .*, want numbers that fall"):
+        diffusion.kl_bound(sigmas, np.ones(len(sigmas)), 0.0)

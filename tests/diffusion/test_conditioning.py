@@ -316,7 +316,47 @@ def test_the_known_part_is_what_it_is_given():
     assert (np.abs(samples.ravel()[1:]) < 5).all()
 
 
+@pytest.mark.parametrize(
+    ("sampler", "same"),
+    [(de.samplers.DDIM(0.0), 1.0), (de.samplers.DDIM(1.0), 0.5), ("Consistency", 0.0)],
+    ids=["ODE", "SDE", "fresh"],
+)
+def test_a_known_part_has_the_noise_of_its_level_and_the_sampler_says_how_fresh(
+    sampler, same
+):
+    # given two numbers of which one is known to be 1, and levels that fall by half
+    sampler = de.samplers.Consistency() if sampler == "Consistency" else sampler
+    denoise = diffusion.replaced(CORRELATED.denoise, HALF, [1.0, 0.0])
+    grid, shape = de.noise.Levels([4.0, 2.0, 1.0]), (20_000, 2)
+    start = jnp.array([1.0, 0.0]) + 4.0 * jax.random.normal(KEY, shape)
+
+    path = jax.jit(
+        lambda: de.sample_path(
+            KEY, denoise, grid, sampler, shape, num_levels=3, start=start
+        )
+    )()
+
+    # then its noise has the level's deviation; five standard errors are 0.03
+    noise = (np.asarray(path.points)[:, :, 0] - 1.0) / np.asarray(path.sigmas)[:, None]
+    np.testing.assert_allclose(noise.std(axis=1), 1.0, atol=0.03)
+    # and with that of the level before the correlation that the step leaves, sigma' / sigma
+    assert np.corrcoef(noise[0], noise[1])[0, 1] == pytest.approx(same, abs=0.035)
+
+
 # Errors
+
+
+def test_known_numbers_are_named_by_booleans():
+    with pytest.raises(TypeError, match="known: got int32, want booleans"):
+        diffusion.replaced(TWO.denoise, [0, 2], [1.0, 1.0])
+
+
+@pytest.mark.parametrize("deviation", [0.0, -1.0])
+def test_a_prior_without_a_deviation_is_refused(deviation):
+    seen = diffusion.known_part([True, False], [1.0, 0.0], 0.1)
+
+    with pytest.raises(ValueError, match=r"prior_deviation: got .*, want a number > 0"):
+        diffusion.linear_posterior(TWO.denoise, seen, deviation)
 
 
 @pytest.mark.parametrize(

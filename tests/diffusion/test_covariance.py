@@ -223,7 +223,40 @@ def test_weights_of_another_shape_are_refused():
         diffusion.fitted(jnp.ones((3, 2)), jnp.zeros(2))
 
 
+def test_weights_without_a_sum_are_refused():
+    with pytest.raises(ValueError, match="log_weight: got NaN or infinity"):
+        diffusion.fitted(jnp.ones((3, 2)), np.array([0.0, np.inf, 0.0]))
+
+
+def test_a_mean_of_another_shape_is_refused():
+    with pytest.raises(ValueError, match=r"mean: got shape \(3,\), want \(\) or \(2,\)"):
+        diffusion.coloured(np.eye(2), [1.0, 2.0, 3.0])
+
+
+def test_a_difference_of_zero_cannot_matter():
+    with pytest.raises(ValueError, match=r"scale: got 0.0, want a number > 0"):
+        diffusion.logistic_covariance([0.0, 1.0], 0.0)
+
+
 # Values through time
+
+
+def test_shares_of_millions_of_values_have_the_sum_one():
+    # Floats that are added one after the other would be 3 % off.
+    shares = diffusion.value_histogram(jnp.zeros(3_000_000), low=-1, high=1, num_bins=2)
+
+    assert shares.tolist() == [0.0, 1.0]
+
+
+def test_a_value_that_is_nan_is_in_no_bin():
+    values = jnp.array([0.1, np.nan])
+
+    assert np.isnan(diffusion.value_histogram(values, low=0, high=1, num_bins=2)).all()
+
+
+def test_bins_without_width_are_refused():
+    with pytest.raises(ValueError, match=r"high: got 1.0, want more than low = 1.0"):
+        diffusion.value_histogram(jnp.zeros(3), low=1.0, high=1.0, num_bins=2)
 
 
 @jax.jit

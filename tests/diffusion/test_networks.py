@@ -1,5 +1,6 @@
 """Networks: shapes, labels, noise levels, and how a denoiser is made of them."""
 
+import functools
 from unittest import mock
 
 import jax
@@ -227,6 +228,34 @@ def test_samples_that_do_not_fit_a_unet_are_an_error(shape):
 def test_labels_that_are_none_are_an_error(num_classes, label, message):
     with pytest.raises(ValueError, match=message):
         diffusion.networks.labels(num_classes, label, 2)
+
+
+@functools.cache
+def of_points() -> diffusion.Denoiser:
+    """A denoiser of points with labels 0 to 2."""
+    network, edm = diffusion.MLP((8,), num_classes=3), diffusion.EDM()
+    return diffusion.Denoiser(network, edm, network.init(KEY, (2,)), (2,))
+
+
+@pytest.mark.parametrize("label", [99, -1, np.array([0, 4]), [0, 4]])
+@pytest.mark.parametrize("transform", [lambda f: f, jax.jit], ids=["eager", "jit"])
+def test_a_label_that_is_none_is_an_error_inside_jit_too(transform, label):
+    ask = transform(lambda y: of_points().denoise(y, 1.0, label))
+
+    with pytest.raises(ValueError, match="condition: got labels from"):
+        ask(jnp.zeros((2, 2)))
+
+
+@pytest.mark.parametrize("sigma", [0.0, -1.0, np.nan, np.array([1.0, 0.0])])
+def test_a_noise_level_that_is_none_is_an_error(sigma):
+    with pytest.raises(ValueError, match=r"sigma: got .*, want > 0"):
+        of_points().denoise(jnp.zeros((2, 2)), sigma)
+
+
+def test_whole_numbers_are_points():
+    got = of_points().denoise(jnp.array([[1, 2]]), 0.5)
+
+    assert np.array_equal(got, of_points().denoise(jnp.array([[1.0, 2.0]]), 0.5))
 
 
 def test_a_batch_of_another_size_is_an_error():

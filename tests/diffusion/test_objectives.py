@@ -202,6 +202,11 @@ def test_an_error_names_what_is_wrong(part, message):
         de.validation.validate(part)
 
 
+def test_betas_beyond_their_range_are_an_error():
+    with pytest.raises(ValueError, match=r"betas: got -0.5 to 1.0, want \[0, 1\]"):
+        diffusion.beta_levels([-0.5, 1.0])
+
+
 def test_betas_want_a_list():
     with pytest.raises(ValueError, match=r"betas: got shape \(\)"):
         diffusion.beta_levels(0.1)

@@ -272,14 +272,68 @@ def test_a_loss_that_is_not_finite_is_an_error():
         train(learning_rate=1e38)
 
 
-def test_a_training_that_ends_worse_than_nothing_is_an_error():
+@pytest.mark.parametrize("steps", [40, 8])
+def test_a_training_that_ends_worse_than_nothing_is_an_error_however_it_is_cut(steps):
+    # given steps that are far too long
+    settings, state = {"learning_rate": 300.0}, None
+    for stop_at in range(steps, 40, steps):
+        state = train(stop_at=stop_at, state=state, **settings).state
+
     with pytest.raises(FloatingPointError, match="times above that of the answer 0"):
-        train(learning_rate=300.0)
+        train(state=state, **settings)
+
+
+def test_a_training_that_recovers_may_be_stopped_while_it_is_bad():
+    settings = {"learning_rate": 10.0, "num_steps": 600}
+
+    bad = train(stop_at=60, **settings)
+    good = train(state=bad.state, **settings)
+
+    ratio = lambda result: float(result.losses[-20:].mean() / result.baselines[-20:].mean())
+    assert ratio(bad) > 2 * training.DIVERGED
+    assert ratio(good) < training.DIVERGED
+
+
+def test_weights_of_half_precision_are_trained_and_averaged_in_full():
+    half = diffusion.Network(
+        init=lambda key, shape: LINEAR.init(key, shape)["matrix"].astype(jnp.bfloat16),
+        apply=lambda weights, y, c_noise, condition: y.astype(weights.dtype) @ weights,
+    )
+
+    result, full = (train(network=each, learning_rate=0.05) for each in (half, LINEAR))
+
+    average = result.state.average
+    assert (result.state.weights.dtype, average.dtype) == (jnp.bfloat16, jnp.float32)
+    # Forty steps of Adam, rounded to 8 bits; they have gone up to 0.18.
+    want = full.state.average["matrix"]
+    np.testing.assert_allclose(average, want, atol=0.02)
+    moved = want - diffusion.start(KEY, recipe(), (2,)).weights["matrix"]
+    assert abs(moved).max() > 0.1
+
+
+def test_a_state_of_another_training_is_an_error(trained):
+    with pytest.raises(TypeError, match="state: got Trained, want the state"):
+        train(state=trained)
+    with pytest.raises(ValueError, match="state: its optimizer_state are not"):
+        train(state=trained.state, optimizer=optax.sgd(0.1))
+    with pytest.raises(ValueError, match="state: its weights are not"):
+        train(state=trained.state, network=diffusion.MLP((8,)))
+
+
+class Plain:
+    """What a network predicts, but no pytree."""
+
+    sigma_data = 1.0
+    coefficients = target = objective = diffusion.EDM.coefficients
 
 
 IMAGES = np.random.default_rng(0).normal(size=(8, 5, 5, 1))
 EMPTY = diffusion.Network(
     init=lambda key, shape: (), apply=lambda weights, y, c_noise, condition: y
+)
+WHOLE = diffusion.Network(
+    init=lambda key, shape: jnp.zeros(1, int),
+    apply=lambda weights, y, c_noise, condition: y * weights,
 )
 WRONG_SHAPE = diffusion.Network(
     init=lambda key, shape: jnp.zeros(1),
@@ -302,10 +356,14 @@ WRONG_SHAPE = diffusion.Network(
         ({"data": IMAGES, "network": diffusion.UNet()}, ValueError, "divisible by 2"),
         ({"network": WRONG_SHAPE}, ValueError, r"network: got answers of shape \(1,\)"),
         ({"network": EMPTY}, ValueError, "network: got one without weights"),
+        ({"network": WHOLE}, TypeError, "network: got weights of int32"),
+        ({"data": DATA + 0j}, TypeError, "data: got complex64, want real numbers"),
         ({"network": "mlp"}, TypeError, "network: got 'mlp', want an object like MLP"),
         ({"precondition": "eps"}, TypeError, "precondition: got 'eps', want .* EDM"),
         ({"precondition": diffusion.EDM}, TypeError, "precondition: got <class"),
         ({"objective": "ddpm"}, TypeError, "objective: got 'ddpm', want .* Objective"),
+        ({"precondition": Plain()}, TypeError, "precondition: got .* want a pytree"),
+        ({"optimizer": "adam"}, TypeError, "optimizer: got 'adam', want one of optax"),
         ({"precondition": diffusion.EDM(-1.0)}, ValueError, r"EDM\.sigma_data: got -1"),
         ({"num_steps": 0}, ValueError, "num_steps: got 0"),
         ({"batch_size": 0}, ValueError, "batch_size: got 0"),
@@ -319,12 +377,13 @@ WRONG_SHAPE = diffusion.Network(
         ),
         ({"stop_at": 0}, ValueError, "stop_at: got 0, want more than the 0 steps done"),
         ({"stop_at": 41}, ValueError, "stop_at: got 41"),
+        ({"stop_at": 3.0}, TypeError, "stop_at: got 3.0"),
         ({"sample_weight": np.ones(3)}, ValueError, r"sample_weight: got shape \(3,\)"),
         ({"sample_weight": np.zeros(64)}, ValueError, "sample_weight: want finite"),
         ({"sample_weight": -np.ones(64)}, ValueError, "sample_weight: want finite"),
         ({"condition": np.zeros(3, int)}, ValueError, r"condition: got shape \(3,\)"),
         (
-            {"network": diffusion.MLP((8,), 2), "condition": np.full(64, 5)},
+            {"network": diffusion.MLP((8,), 2), "condition": [5] * 64},
             ValueError,
             "condition: got labels from 5 to 5",
         ),
