@@ -94,19 +94,27 @@ def test_half_of_g_squared_is_the_weight_of_the_likelihood(name):
 
 
 @pytest.mark.parametrize("name", ["VP", "SubVP", "VE"])
-def test_the_variance_of_the_noise_is_one_over_the_mean_squared_score(name):
-    # The score of x_t given x_0 is -eps / (s sigma): its mean square is 1 / (s sigma)^2 a
-    # number, so that both choices of lambda are the same, and equal "noise".
+def test_score_matching_weighted_by_its_mean_square_is_the_loss_of_the_noise(name):
+    # given points in the process's own coordinates, their scores, and a model that is wrong
     process, t = getattr(noise, name)(), 0.4
-    deviation = float(process.scale(t) * process.sigma(t))
-    eps = np.random.default_rng(0).normal(size=100_000)
+    scale, sigma = np.float64(process.scale(t)), np.float64(process.sigma(t))
+    rng = np.random.default_rng(0)
+    clean, eps = rng.exponential(size=100_000), rng.normal(size=100_000)
+    x = scale * (clean + sigma * eps)
+    log_density = lambda x, clean: jax.scipy.stats.norm.logpdf(
+        x, scale * clean, scale * sigma
+    )
+    score = np.asarray(jax.vmap(jax.grad(log_density))(x, clean), np.float64)
+    model = 0.1 - 0.3 * x
 
-    from_score = 1 / np.mean((eps / deviation) ** 2)
-    of_clean = from_score / (process.scale(t) ** 2 * process.sigma(t) ** 4)
+    matched = np.mean((model - score) ** 2) / np.mean(score**2)
 
-    weight = diffusion.Objective(LEVELS["VE"], "noise").weight(process.sigma(t), 0.0, 1.0)
-    # 5 standard errors of 100,000 squares.
-    np.testing.assert_allclose(of_clean, weight, rtol=5 * np.sqrt(2 / 100_000))
+    # then its clean points, by Tweedie's formula for s y, have the same loss
+    answer = x / scale + scale * sigma**2 * model
+    weight = diffusion.Objective(LEVELS["VE"], "noise").weight(sigma, 0.0, 1.0)
+    # 5 standard errors of the mean of 100,000 squares.
+    want = weight * np.mean((answer - clean) ** 2)
+    np.testing.assert_allclose(matched, want, rtol=5 * np.sqrt(2 / 100_000))
 
 
 def gaussian_error(sigma, variance, other):
