@@ -1,6 +1,7 @@
 """Shared by all tests and by the examples in docstrings."""
 
 import gc
+import itertools
 import os
 from importlib.metadata import version
 
@@ -24,6 +25,12 @@ OPTIMISED = {
 }
 
 
+#: XLA maps memory for every program, and Linux lets a process have 65,530 maps: beyond them
+#: the compiler crashes. So programs are forgotten after so many files.
+FILES_TOGETHER = 10
+_files = itertools.count(1)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def compiled_quickly(request):
     """Without most of XLA's optimisations where little is computed."""
@@ -31,4 +38,8 @@ def compiled_quickly(request):
     jax.config.update("jax_disable_most_optimizations", quickly)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+    if next(_files) % FILES_TOGETHER == 0:
+        jax.clear_caches()
+        gc.unfreeze()
+        gc.collect()
     gc.freeze()  # compiled programs live on; the collector need not look at them again

@@ -249,13 +249,15 @@ def test_float64_is_kept_when_enabled() -> None:
 
 
 def test_import_is_light() -> None:
+    # Seconds of the processor, beside those of JAX: on a busy machine too it is 0.4.
     program = (
-        "import jax, sys, time; begin = time.perf_counter(); import diffevo_jax\n"
-        "print(time.perf_counter() - begin)\n"
+        "import sys, time; begin = time.process_time(); import jax\n"
+        "middle = time.process_time(); import diffevo_jax\n"
+        "print((time.process_time() - middle) / (middle - begin))\n"
         "heavy = {'gymnax', 'matplotlib', 'pandas', 'flax', 'optax', 'tyro', 'rich'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    seconds, heavy = out.stdout.splitlines()
+    share, heavy = out.stdout.splitlines()
     assert heavy == "[]"
-    assert float(seconds) < 0.5
+    assert float(share) < 0.6
