@@ -168,27 +168,32 @@ class Objective:
             ``"clean"``: the error of the clean point, 1.
             ``"likelihood"``: nats. Half of lambda = g(t)^2, whatever the process: the
             integral of ``1 / sigma^3``. On ``GridLevels`` it is the variational bound.
+            Or a function of sigma: the weight of the clean point's error, as below.
 
     Example:
-        >>> import diffevo_jax as de
+        >>> import jax.numpy as jnp, diffevo_jax as de
         >>> from diffevo_jax import diffusion
         >>> ddpm = diffusion.Objective(diffusion.GridLevels(de.noise.DDPM(), 1000), "noise")
         >>> song = diffusion.Objective(diffusion.ProcessLevels(de.noise.VE()), "likelihood")
+        >>> min_snr = diffusion.Objective(
+        ...     diffusion.GridLevels(de.noise.DDPM()), lambda s: jnp.minimum(s**-2, 5.0))
 
     References:
         Karras et al., 2022, arXiv:2206.00364, eqs. 2 and 8; Song et al., 2021,
         arXiv:2011.13456, eq. 7; Song, Durkan, Murray, Ermon, 2021, arXiv:2101.09258,
-        theorem 1; Kingma, Salimans, Poole, Ho, 2021, arXiv:2107.00630, eqs. 13 and 18.
+        theorem 1; Kingma, Salimans, Poole, Ho, 2021, arXiv:2107.00630, eqs. 13 and 18;
+        Hang et al., 2023, arXiv:2303.09556, section 3.3, for min-SNR.
     """
 
     levels: LevelsLike
-    weighting: str = pytree.static(default="network")
+    weighting: str | Callable[[jax.Array], jax.Array] = pytree.static(default="network")
 
     def check(self) -> None:
         """Raise ValueError if there is no such weighting."""
-        if self.weighting not in WEIGHTINGS:
+        if not callable(self.weighting) and self.weighting not in WEIGHTINGS:
             raise ValueError(
-                f"Objective.weighting: got {self.weighting!r}, want one of {WEIGHTINGS}"
+                f"Objective.weighting: got {self.weighting!r}, want one of {WEIGHTINGS}, "
+                "or a function of sigma"
             )
 
     def draw(self, key: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
@@ -212,6 +217,8 @@ class Objective:
             rate: fall of the signal-to-noise ratio, of :meth:`draw`.
             out: ``c_out`` of the parameterisation there.
         """
+        if callable(self.weighting):
+            return out**2 * self.weighting(sigma)
         if self.weighting == "network":
             return jnp.ones_like(sigma)
         if self.weighting == "noise":

@@ -117,6 +117,17 @@ def test_score_matching_weighted_by_its_mean_square_is_the_loss_of_the_noise(nam
     np.testing.assert_allclose(matched, want, rtol=5 * np.sqrt(2 / 100_000))
 
 
+def test_a_weighting_of_one_s_own_counts_the_error_of_the_clean_point():
+    sigma, out = jnp.array([0.5, 2.0]), jnp.array([0.3, 0.9])
+    ours = diffusion.Objective(LEVELS["VE"], lambda sigma: sigma**-2)
+
+    de.validation.validate(ours)
+    got = ours.weight(sigma, jnp.ones(2), out)
+
+    noise_weight = diffusion.Objective(LEVELS["VE"], "noise").weight(sigma, 0.0, out)
+    np.testing.assert_allclose(got, noise_weight, rtol=1e-6)
+
+
 def gaussian_error(sigma, variance, other):
     """Mean squared error on N(0, variance) of the exact denoiser of N(0, other)."""
     a = other / (other + sigma**2)
