@@ -1,0 +1,157 @@
+"""Runs of before: the same key, strategy and problem give the same bits for ever.
+
+``data/runs.npz`` holds what these runs were when they were first stored; a change of
+structure must not change them. On another processor, or with another release of JAX, the
+compiler rounds otherwise and runs drift apart: there the first generations are compared to
+rounding. ``python tests/test_same_bits.py`` stores them anew, which is a decision.
+"""
+
+import contextlib
+import hashlib
+import os
+import platform
+import runpy
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+import diffevo_jax as de
+
+STORED = Path(__file__).parent / "data" / "runs.npz"
+RECORD = ("population", "fitness")
+KEY = 42
+#: How far a run is the same to rounding wherever it is computed.
+FIRST = 3
+
+
+def landscape(name: str, dim: int = 2) -> Any:
+    return de.problems.Landscape(name, dim=dim, scale=4.0)
+
+
+def published(name: str) -> tuple[Any, Any]:
+    protocol = de.protocols.landscape(name)
+    return protocol.strategy, protocol.problem
+
+
+def control(name: str, **options: Any) -> tuple[Any, Any]:
+    protocol = de.protocols.control(name, **options)
+    return protocol.strategy, protocol.problem
+
+
+def evolution(num_generations: int = 10, **options: Any) -> tuple[Any, Any]:
+    return de.DiffusionEvolution(num_generations, **options), landscape("rastrigin", 4)
+
+
+#: Each run: a strategy and a problem, made when asked for.
+RUNS: dict[str, Callable[[], tuple[Any, Any]]] = {
+    "default": evolution,
+    "published-control": lambda: control("CartPole-v1"),
+    "published-control-plain": lambda: control("CartPole-v1", kernel=de.kernels.Gaussian()),
+    "published-landscape": lambda: published("himmelblau"),
+    "published-peaks": lambda: published("two_peaks"),
+    "archive": lambda: evolution(
+        archive=2,
+        archive_correction=0.5,
+        conditions=(de.conditions.Novelty(0.5, num_neighbours=3),),
+    ),
+    "best": lambda: evolution(num_support=7),
+    "sampled": lambda: evolution(num_support=7, support="sample"),
+    "gaussian": lambda: evolution(denoiser="gaussian"),
+    "diagonal": lambda: evolution(denoiser="diagonal", archive=1),
+    "perplexity": lambda: evolution(
+        kernel=de.kernels.Perplexity(8.0, 2), self_conditioned=True
+    ),
+    "local": lambda: evolution(shaping=de.shaping.Local(), num_support=20, floor=1e-9),
+    "heun": lambda: evolution(11, sampler=de.samplers.Heun()),
+    "frozen": lambda: evolution(
+        kernel=de.kernels.PrincipalComponents(2),
+        sampler=de.samplers.Heun(eta=0.5, frozen=True),
+        self_conditioned=True,
+    ),
+    "multistep": lambda: evolution(sampler=de.samplers.DPMSolver2M(eta=1.0)),
+    "monoflow": lambda: (de.MonoFlow(10), landscape("rastrigin", 4)),
+}
+
+
+def run(name: str) -> dict[str, np.ndarray]:
+    """Populations ``(T, N, D)`` and fitness ``(T, N)`` of a run, and its scalars."""
+    strategy, problem = RUNS[name]()
+    result = de.evolve(
+        jax.random.key(KEY), strategy, problem, population_size=32, record=RECORD
+    )
+    scalars = vars(result.history) | {"best": result.state.best_solution}
+    return {
+        **{part: np.asarray(value) for part, value in result.recorded.items()},
+        **{part: np.asarray(value) for part, value in scalars.items()},
+    }
+
+
+def digest(parts: dict[str, np.ndarray]) -> str:
+    """Of all bits of a run."""
+    joined = b"".join(parts[name].tobytes() for name in sorted(parts))
+    return hashlib.sha256(joined).hexdigest()
+
+
+def maker() -> str:
+    """What decides how the compiler rounds: its release, processor and number of cores."""
+    flags = [line for line in _lines("/proc/cpuinfo") if line.startswith("flags")]
+    wide = sorted(flag for flag in flags[0].split() if "avx" in flag) if flags else []
+    return " ".join([version("jaxlib"), platform.machine(), str(os.cpu_count()), *wide])
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines() if Path(path).exists() else []
+
+
+@pytest.mark.parametrize(
+    "optimised", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["", "optimised"]
+)
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_is_what_it_was(name: str, optimised: bool) -> None:
+    with np.load(STORED) as stored:
+        made_by, bits = str(stored["maker"]), str(stored[f"{name}/{optimised}"])
+        before = {part: stored[f"{name}/{part}"] for part in RECORD}
+    with compiled(optimised):
+        now = run(name)
+    if made_by == maker():
+        assert digest(now) == bits
+        return
+    if "control" in name:
+        pytest.skip(f"episodes end a step sooner by rounding: made by {made_by}")
+    for part in RECORD:
+        np.testing.assert_allclose(now[part][:FIRST], before[part], rtol=1e-4, atol=1e-4)
+
+
+@contextlib.contextmanager
+def compiled(optimised: bool) -> Iterator[None]:
+    """As users' programs are, or as those of the other tests."""
+    if optimised:
+        jax.clear_caches()  # a program is kept whatever it was compiled with
+    jax.config.update("jax_disable_most_optimizations", not optimised)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
+    if optimised:
+        jax.clear_caches()
+
+
+def store() -> None:
+    """Run all, and keep what they are."""
+    kept: dict[str, Any] = {"maker": maker()}
+    for name in RUNS:
+        for optimised in (True, False):
+            with compiled(optimised):
+                parts = run(name)
+            kept[f"{name}/{optimised}"] = digest(parts)
+        kept |= {f"{name}/{part}": parts[part][:FIRST] for part in RECORD}
+    STORED.parent.mkdir(exist_ok=True)
+    np.savez_compressed(STORED, **kept)
+
+
+if __name__ == "__main__":
+    runpy.run_path(str(Path(__file__).parents[1] / "conftest.py"))  # the compiler's flags
+    store()
