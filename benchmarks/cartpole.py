@@ -23,7 +23,7 @@ WANTED = {7: 96.0, 10: 98.0}
 
 def strategies(num_generations: int) -> dict[str, de.DiffusionEvolution]:
     """The settings, by name."""
-    published = de.protocols.control("CartPole-v1").strategy
+    published = de.published.control("CartPole-v1").strategy
     published = de.replace(published, num_generations=num_generations)
     return {
         "published": published,
@@ -43,7 +43,7 @@ def strategies(num_generations: int) -> dict[str, de.DiffusionEvolution]:
 
 def measure(strategy: de.DiffusionEvolution, keys: jax.Array) -> dict[str, np.ndarray]:
     """Success and mean return of the last population, in percent, one number a run."""
-    protocol = de.protocols.control("CartPole-v1")
+    protocol = de.published.control("CartPole-v1")
 
     def one(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         result = de.evolve(

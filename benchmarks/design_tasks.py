@@ -131,7 +131,7 @@ def functions(dim: int, *costs: Callable[[jax.Array], jax.Array]) -> Callable:
 def control(name: str, generations: int, seeds: int, low: float, high: float) -> Task:
     """A control protocol, scored over its range."""
     return Task(
-        lambda: de.protocols.control(name).problem,
+        lambda: de.published.control(name).problem,
         0,
         256,
         generations,

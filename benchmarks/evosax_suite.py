@@ -31,7 +31,7 @@ from evosax.algorithms.population_based import population_based_algorithms as kn
 
 known["DiffusionEvolution"] = bridge.DiffusionEvolution
 settings = {
-    "published": de.protocols.landscape("beale").strategy,
+    "published": de.published.landscape("beale").strategy,
     "latent": de.DiffusionEvolution(128, kernel=de.kernels.RandomProjection(2)),
     "perplexity": de.DiffusionEvolution(
         128, kernel=de.kernels.Perplexity(4.0), self_conditioned=True, archive=1),

@@ -22,7 +22,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import diffevo_jax as de
-from diffevo_jax import plots
+from diffevo_jax.plots import figures
 
 SEED = 42  # of the published figure
 PEAKS = np.array([[-1.0, -1.0], [1.0, 1.0]])
@@ -30,7 +30,7 @@ RADIUS = 0.5  # of a peak, in the units of the solutions
 NEAR, EACH, TARGET = 0.97, 0.10, 0.95
 GENERATIONS = (1, 51, 81, 96, 100)
 EXTENT = (-3.2, 3.2, -3.2, 3.2)
-COLORS = (plots.ORANGE, plots.BLUE)
+COLORS = (figures.ORANGE, figures.BLUE)
 TINTS = ("#EAA783", "#82B4D8")
 CAPTIONS = {
     "Evolution →": "Two neighbours of the first generation end on different peaks. "
@@ -60,7 +60,7 @@ def main() -> None:
 
 def run(seed: int) -> de.Result:
     """One run, with all that the figure shows."""
-    strategy, problem, size = de.protocols.landscape("two_peaks")
+    strategy, problem, size = de.published.landscape("two_peaks")
     record = ("population", "clean_estimate")
     key = jax.random.key(seed)
     return de.evolve(key, strategy, problem, population_size=size, record=record)
@@ -68,7 +68,7 @@ def run(seed: int) -> de.Result:
 
 def draw(result: de.Result) -> Figure:
     """Evolution above, diffusion below; the noise level is the same in each column."""
-    problem = de.protocols.landscape("two_peaks").problem
+    problem = de.published.landscape("two_peaks").problem
     decode = jax.vmap(problem.space.decode)
     start, end = decode(result.recorded["population"][np.array([0, -1])])
     home = np.argmin(distances(end), axis=-1)
@@ -79,12 +79,12 @@ def draw(result: de.Result) -> Figure:
         sigma = result.history.sigma[generation - 1]
         title(above, generation, float(sigma))
         now = result.recorded["population"][generation - 1]
-        plots.population(problem, now, ax=above, color=tints, size=5)
-        plots.trajectories(
+        figures.population(problem, now, ax=above, color=tints, size=5)
+        figures.trajectories(
             problem, result, pair, generations=[generation], ax=above, colors=strong[pair]
         )
         noisy = de.noise.diffuse(jax.random.key(0), result.population, sigma)
-        plots.population(problem, noisy, ax=below, color=tints, size=5)
+        figures.population(problem, noisy, ax=below, color=tints, size=5)
         followed = problem.space.decode(noisy)[pair]
         below.scatter(*followed.T, s=36, c=strong[pair], edgecolors="white", zorder=6)
     for peak, color in enumerate(COLORS):
@@ -101,7 +101,7 @@ def canvas(problem: de.Problem) -> tuple[Figure, Any]:
         left=0.004, right=0.996, top=0.842, bottom=0.008, wspace=0.04, hspace=0.2
     )
     for ax in rows.flat:
-        plots.landscape(problem, EXTENT, ax=ax, levels=LEVELS)
+        figures.landscape(problem, EXTENT, ax=ax, levels=LEVELS)
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_color("0.6")
     for height, (name, text) in zip((0.972, 0.409), CAPTIONS.items(), strict=True):
@@ -138,7 +138,7 @@ def distances(points: Any) -> Any:
 
 def measure(num_seeds: int) -> dict[str, Any]:
     """Where the population ends, for many seeds in one program."""
-    strategy, problem, size = de.protocols.landscape("two_peaks")
+    strategy, problem, size = de.published.landscape("two_peaks")
 
     def shares(key: jax.Array) -> jax.Array:
         result = de.evolve(key, strategy, problem, population_size=size)

@@ -29,7 +29,7 @@ from matplotlib.figure import Figure
 from mixtures import SAMPLES, TARGETS, WIDTH, interval, judged, target
 
 import diffevo_jax as de
-from diffevo_jax import diffusion, flow
+from diffevo_jax import flows
 
 NAME = "flows"
 SIZE, TIMES = 512, 20
@@ -40,20 +40,20 @@ COLOURS = {"exact": "#009E73", "kernel": "#0072B2", "learned": "#D55E00"}
 FORMS = ("generator, kernel", "generator, GAN", "evolution strategy")
 
 
-def exact(name: str) -> flow.ExactRatio:
+def exact(name: str) -> flows.ExactRatio:
     """The exact ratio of the flow from where the particles start."""
     start = de.oracles.gaussian_mixture([[0.0, 0.0]], TARGETS[name][2] ** 2)
-    return flow.ExactRatio(target(name), start, radius=5.0, cells=200)
+    return flows.ExactRatio(target(name), start, radius=5.0, cells=200)
 
 
-def ratio_of(kind: str, name: str) -> flow.FlowRatio:
+def ratio_of(kind: str, name: str) -> flows.FlowRatio:
     """What is known of the ratio."""
     if kind == "exact":
         return exact(name)
     if kind == "kernel":
-        return flow.SmoothedRatio(target(name), WIDTH)
-    network = diffusion.Discriminator(num_steps=20, learning_rate=5e-3, penalty=0.0)
-    return flow.LearnedRatio(target(name), network, WIDTH)
+        return flows.SmoothedRatio(target(name), WIDTH)
+    network = flows.Discriminator(num_steps=20, learning_rate=5e-3, penalty=0.0)
+    return flows.LearnedRatio(target(name), network, WIDTH)
 
 
 def along(kind: str, name: str, few: int, key: jax.Array) -> dict[str, jax.Array]:
@@ -61,7 +61,7 @@ def along(kind: str, name: str, few: int, key: jax.Array) -> dict[str, jax.Array
     steps, length = STEPS[kind]
     start = TARGETS[name][2] * jax.random.normal(jax.random.fold_in(key, 1), (SIZE, 2))
     options = {"num_steps": steps // few, "step_size": length}
-    done = flow.particle_flow(key, ratio_of(kind, name), start, **options)
+    done = flows.particle_flow(key, ratio_of(kind, name), start, **options)
     populations = [*done.path[:: steps // few // TIMES], done.particles]
     kl, modes = jax.lax.map(functools.partial(judged, name), jnp.stack(populations))
     samples = judged(name, target(name).sample(jax.random.fold_in(key, 2), SIZE))[0]
@@ -93,11 +93,9 @@ def falling(rate: float, num_steps: int) -> optax.GradientTransformation:
 def generated(name: str, few: int, key: jax.Array) -> jax.Array:
     """Points of a generator that learns where particles go."""
     start = TARGETS[name][2] * jax.random.normal(jax.random.fold_in(key, 1), (SIZE, 2))
-    ratio, steps = flow.SmoothedRatio(target(name), WIDTH), 800 // few
+    ratio, steps = flows.SmoothedRatio(target(name), WIDTH), 800 // few
     length = STEPS["kernel"][1]
-    generator = diffusion.Generator(
-        HIDDEN, num_steps=10, optimizer=falling(5e-3, 10 * steps)
-    )
+    generator = flows.Generator(HIDDEN, num_steps=10, optimizer=falling(5e-3, 10 * steps))
     state = generator.init(jax.random.fold_in(key, 2), start)
 
     def step(index: jax.Array, state: Any) -> Any:
@@ -114,11 +112,11 @@ def adversarial(name: str, few: int, key: jax.Array) -> jax.Array:
     """Points of a GAN trained on samples."""
     data, steps = target(name).sample(jax.random.fold_in(key, 1), 4096), 1000 // few
     optimizer = falling(5e-3, 10 * steps)
-    gan = diffusion.train_gan(
+    gan = flows.train_gan(
         key,
         data,
-        diffusion.Generator(HIDDEN, num_steps=10, optimizer=optimizer),
-        diffusion.Discriminator(HIDDEN, num_steps=10, penalty=0.0, optimizer=optimizer),
+        flows.Generator(HIDDEN, num_steps=10, optimizer=optimizer),
+        flows.Discriminator(HIDDEN, num_steps=10, penalty=0.0, optimizer=optimizer),
         num_steps=steps,
         step_size=0.02,
         noise=WIDTH,

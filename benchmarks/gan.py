@@ -22,8 +22,8 @@ from matplotlib.figure import Figure
 from mixtures import SAMPLES, interval, judged, target
 
 import diffevo_jax as de
-from diffevo_jax import diffusion
-from diffevo_jax.diffusion import gan
+from diffevo_jax import flows
+from diffevo_jax.flows import gan
 
 NAME = "gan"
 STEPS, CHUNKS = 2000, 20
@@ -34,9 +34,9 @@ COLOURS = {1: "#999999", 5: "#0072B2", 20: "#D55E00"}
 def recipe(inner: int, loss: str) -> gan.GANRecipe:
     """A GAN's settings."""
     return gan.GANRecipe(
-        generator=diffusion.Generator(num_steps=inner, learning_rate=1e-3),
-        discriminator=diffusion.Discriminator(num_steps=2, learning_rate=2e-3, penalty=0.0),
-        divergence=de.divergences.ReverseKL(),
+        generator=flows.Generator(num_steps=inner, learning_rate=1e-3),
+        discriminator=flows.Discriminator(num_steps=2, learning_rate=2e-3, penalty=0.0),
+        divergence=de.flows.ReverseKL(),
         step_size=0.05,
         noise=0.1,
         loss=loss,

@@ -29,7 +29,7 @@ PUBLISHED = 100.0
 
 def our_run(key: jax.Array) -> de.Info:
     """One evolution by diffevo_jax: its history."""
-    strategy, problem, size = de.protocols.control("CartPole-v1")
+    strategy, problem, size = de.published.control("CartPole-v1")
     return de.evolve(key, strategy, problem, population_size=size).history
 
 

@@ -32,7 +32,7 @@ def target(name: str) -> de.oracles.GaussianMixture:
 def judged(name: str, points: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Divergence, and modes kept, of points."""
     means, deviation, _ = TARGETS[name]
-    kl = de.flow.smoothed_kl(jax.random.key(9), points, target(name), WIDTH, 4096)
+    kl = de.flows.smoothed_kl(jax.random.key(9), points, target(name), WIDTH, 4096)
     distance = jnp.linalg.norm(points[:, None] - means, axis=-1)
     near = jnp.sum(distance < 3 * deviation, axis=0)
     return kl, jnp.sum(near >= len(points) / len(means) / 5)

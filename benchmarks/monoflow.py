@@ -42,10 +42,10 @@ CHANGES: dict[str, dict[str, Any]] = {
     "MonoFlow": {},
     "MonoFlow, power 0": {"density_power": 0.0},
     "MonoFlow, power 1": {"density_power": 1.0},
-    "MonoFlow, exact kernel": {"ratio": de.ratios.KernelRatio(de.kernels.Gaussian())},
-    "MonoFlow, forward KL": {"divergence": de.divergences.ForwardKL()},
-    "MonoFlow, discriminator": {"ratio": de.diffusion.Discriminator((32, 32))},
-    "MonoFlow, generator": {"generator": de.diffusion.Generator((32, 32))},
+    "MonoFlow, exact kernel": {"ratio": de.flows.KernelRatio(de.kernels.Gaussian())},
+    "MonoFlow, forward KL": {"divergence": de.flows.ForwardKL()},
+    "MonoFlow, discriminator": {"ratio": de.flows.Discriminator((32, 32))},
+    "MonoFlow, generator": {"generator": de.flows.Generator((32, 32))},
 }
 SETTINGS = (REFERENCE, "as published", *CHANGES)
 

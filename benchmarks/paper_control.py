@@ -74,7 +74,7 @@ def measure(
     seed: int,
 ) -> dict[str, Any]:
     """Final population of independent runs, in one program."""
-    protocol = de.protocols.control(env_name, hidden=hidden, kernel=kernel)
+    protocol = de.published.control(env_name, hidden=hidden, kernel=kernel)
     strategy = de.replace(protocol.strategy, floor=floor)
 
     def one(key: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -35,7 +35,7 @@ COLUMNS = ("entropy_x0", "fitness_x0", "entropy_x", "fitness_x", "mean_fitness",
 
 def measure(name: str, seeds: int, seed: int) -> dict[str, jax.Array]:
     """All columns, one value a seed."""
-    strategy, problem, population_size = de.protocols.landscape(name)
+    strategy, problem, population_size = de.published.landscape(name)
 
     def one(key: jax.Array) -> tuple[jax.Array, ...]:
         result = de.evolve(

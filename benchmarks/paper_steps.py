@@ -24,7 +24,7 @@ TOP = 64
 
 def measure(name: str, grid: de.Grid, steps: int, keys: jax.Array) -> dict[str, float]:
     """Mean fitness of the best 64 of the final population: mean, sd, interval."""
-    strategy, problem, population_size = de.protocols.landscape(name, num_generations=steps)
+    strategy, problem, population_size = de.published.landscape(name, num_generations=steps)
     strategy = de.replace(strategy, grid=grid)
 
     def one(key: jax.Array) -> jax.Array:

@@ -29,7 +29,8 @@ from common import FIGURES, arguments, prepare_devices, save, summary, table
 from matplotlib.figure import Figure
 
 import diffevo_jax as de
-from diffevo_jax import diffusion, plots
+from diffevo_jax import diffusion
+from diffevo_jax.plots import figures
 
 ANSWERS, TABLED = (9, 17, 35), 35
 CURVES = 20_000
@@ -170,7 +171,7 @@ def report(results: dict[str, Any]) -> str:
 def plot(results: dict[str, Any]) -> Figure:
     """Every number over the answers that a sample takes."""
     figure = Figure(figsize=(11, 3.4), layout="constrained")
-    colors = {"EDM": plots.BLUE, "DDPM": plots.ORANGE}
+    colors = {"EDM": figures.BLUE, "DDPM": figures.ORANGE}
     for ax, (data, number, _) in zip(figure.subplots(1, 3), COLUMNS, strict=True):
         for training, way in itertools.product(TRAININGS, SAMPLINGS):
             every = {
@@ -191,7 +192,7 @@ def plot(results: dict[str, Any]) -> Figure:
                 label=f"{training} trained, {way} sampled",
             )
         if number == "w2":
-            ax.axhline(results[data]["floor"], color=plots.INK, lw=0.8, ls=":")
+            ax.axhline(results[data]["floor"], color=figures.INK, lw=0.8, ls=":")
             ax.set_yscale("log")
         title = "sliced W2 from unseen data" if number == "w2" else "named as asked for"
         ax.set(title=f"{data}: {title}", xlabel="answers a sample", xscale="log")

@@ -59,7 +59,7 @@ def cases(quick: bool, gpu: bool) -> list[Case]:
 
 def population(case: Case, key: jax.Array) -> tuple[de.problems.Control, Any]:
     """The problem at the published protocol, and so many policies for it."""
-    strategy, problem, size = de.protocols.control(case.env_name)
+    strategy, problem, size = de.published.control(case.env_name)
     assert isinstance(problem, de.problems.Control)
     points = problem.space.sample(key, case.lanes)
     if case.solved:

@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from timing import extra_memory, median, megabytes
 
 import diffevo_jax as de
-from diffevo_jax import plots
+from diffevo_jax.plots import figures
 
 LANES, HORIZON = 1024, 2000
 
@@ -90,7 +90,7 @@ def cartpole(max_steps: int) -> de.problems.Control:
 
 def balancing(lanes: int) -> Any:
     """Policies that balance the pole to the horizon, repeated to so many lanes."""
-    strategy, problem, size = de.protocols.control("CartPole-v1")
+    strategy, problem, size = de.published.control("CartPole-v1")
     key = jax.random.key(0)
     last = de.evolve(key, strategy, problem, population_size=size).population
     weights, longest = problem.space.decode(last), cartpole(HORIZON)
@@ -149,8 +149,8 @@ def draw(rows: list[dict[str, Any]]) -> Figure:
     figure = Figure(figsize=(11.0, 4.6), layout="constrained")
     axes = figure.subplots(2, len(rows), sharex="col", squeeze=False)
     kinds = (
-        ("seconds", "time", 1e3, "milliseconds", plots.BLUE),
-        ("memory", "memory", 2.0**-20, "extra memory, MB", plots.ORANGE),
+        ("seconds", "time", 1e3, "milliseconds", figures.BLUE),
+        ("memory", "memory", 2.0**-20, "extra memory, MB", figures.ORANGE),
     )
     for column, row in enumerate(rows):
         sizes = np.array(row["sizes"], float)
@@ -158,7 +158,7 @@ def draw(rows: list[dict[str, Any]]) -> Figure:
         for line, (name, short, unit, label, color) in enumerate(kinds):
             axis, values = axes[line, column], unit * np.maximum(row[name], 1e-6)
             exponent, factor = fit(sizes, values)
-            axis.plot(half, factor * half**exponent, color=plots.INK, lw=1, ls="--")
+            axis.plot(half, factor * half**exponent, color=figures.INK, lw=1, ls="--")
             axis.plot(sizes, values, "o-", color=color, lw=1.5, ms=4)
             letter = row["what"].split()[-1]
             axis.set_title(f"{short} ~ {letter}$^{{{exponent:.2f}}}$", fontsize=10)

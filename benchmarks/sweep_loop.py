@@ -30,7 +30,7 @@ Run = Callable[[jax.Array, float, float], Any]
 def problems() -> dict[str, Any]:
     """By name; the first takes a million steps of a simulation, the second nothing."""
     return {
-        "CartPole": de.protocols.control("CartPole-v1").problem,
+        "CartPole": de.published.control("CartPole-v1").problem,
         "Beale": de.problems.Landscape("beale"),
     }
 

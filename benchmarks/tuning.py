@@ -21,7 +21,7 @@ import numpy as np
 from common import arguments, save, table
 
 import diffevo_jax as de
-from diffevo_jax import paths
+from diffevo_jax.pytree import paths
 
 FIELDS = {
     "shaping.temperature": (0.01, 10.0, "log"),
@@ -37,11 +37,11 @@ AGAIN, AGAIN_SEEDS, CONFIRM_SEEDS = 8, 64, 512
 Seen = tuple[dict[str, np.ndarray], np.ndarray]
 
 
-def tuning(num_seeds: int = SEEDS) -> de.problems.Tuning:
+def tuning(num_seeds: int = SEEDS) -> de.sweeps.Tuning:
     """The problem; on a CPU 64 runs at a time are fastest."""
-    return de.problems.Tuning(
+    return de.sweeps.Tuning(
         de.DiffusionEvolution(INNER["num_generations"]),
-        de.protocols.control("CartPole-v1").problem,
+        de.published.control("CartPole-v1").problem,
         FIELDS,
         num_seeds=num_seeds,
         population_size=INNER["population_size"],
@@ -50,7 +50,7 @@ def tuning(num_seeds: int = SEEDS) -> de.problems.Tuning:
 
 
 @jax.jit
-def scores(key: jax.Array, problem: de.problems.Tuning, solutions: Any) -> jax.Array:
+def scores(key: jax.Array, problem: de.sweeps.Tuning, solutions: Any) -> jax.Array:
     return problem.scores(key, solutions)
 
 

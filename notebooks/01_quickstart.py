@@ -37,7 +37,7 @@ from IPython.display import Image, display
 from matplotlib.figure import Figure
 
 import diffevo_jax as de
-from diffevo_jax import plots
+from diffevo_jax.plots import figures
 
 FAST = os.environ.get("DIFFEVO_FAST") == "1"  # smaller sizes, for tests
 print("jax", jax.__version__, "on", jax.devices())
@@ -115,8 +115,8 @@ print("best fitness", state.best_fitness, "after", state.generation, "generation
 assert state.done
 assert state.best_fitness > -0.5
 greys = (-3000, -300, -150, -80, -40, -15, -5, 1)
-figure = plots.landscape(problem, (-6, 6, -6, 6), levels=greys)
-plots.population(problem, candidates, fitness, ax=figure.axes[0])
+figure = figures.landscape(problem, (-6, 6, -6, 6), levels=greys)
+figures.population(problem, candidates, fitness, ax=figure.axes[0])
 
 # %% [markdown]
 # ## The same in one call
@@ -127,7 +127,7 @@ plots.population(problem, candidates, fitness, ax=figure.axes[0])
 # %%
 result = de.evolve(key, strategy, problem, population_size=SIZE)
 assert np.allclose(result.population, candidates, atol=1e-3)
-plots.learning_curve(result.history)
+figures.learning_curve(result.history)
 
 # %% [markdown]
 # ## A thousand evolutions at once
@@ -151,7 +151,7 @@ found = (distance < 0.5).any(axis=1).sum(axis=1)
 share = np.bincount(found, minlength=5) / RUNS
 figure = Figure(figsize=(4.5, 2.6), layout="constrained")
 ax = figure.add_subplot(xlabel="minima found", ylabel="share of the runs")
-ax.bar(range(5), share, color=plots.BLUE)
+ax.bar(range(5), share, color=figures.BLUE)
 ax.spines[["top", "right"]].set_visible(False)
 assert share[3:].sum() > 0.7, "most runs hold three or four minima at once"
 display(figure)
@@ -163,11 +163,11 @@ display(figure)
 # the neighbourhoods become smaller than the gap between the peaks, and it splits.
 
 # %%
-strategy, problem, _ = de.protocols.landscape("two_peaks")
+strategy, problem, _ = de.published.landscape("two_peaks")
 key, record = jax.random.key(42), ("population", "fitness")
 result = de.evolve(key, strategy, problem, population_size=256, record=record)
 frames = (1, 30, 50, 60, 70, 75, 80, 84, 88, 91, 94, 96, 98, *[100] * 5)
-film = plots.film(problem, result, generations=frames[:: 6 if FAST else 1])
+film = figures.film(problem, result, generations=frames[:: 6 if FAST else 1])
 with tempfile.TemporaryDirectory() as folder:
     film.save(f"{folder}/film.png", writer="pillow", dpi=60)  # an animated PNG
     picture = Image(f"{folder}/film.png")
@@ -188,14 +188,14 @@ display(picture)
 # paper's *latent* form. 256 policies, ten generations, one noisy episode each.
 
 # %%
-strategy, problem, size = de.protocols.control("CartPole-v1")
+strategy, problem, size = de.published.control("CartPole-v1")
 print(strategy.kernel, problem.policy, f"{problem.space.dim} weights")
 
 evolve = jax.vmap(lambda key: de.evolve(key, strategy, problem, population_size=size))
 results = evolve(jax.random.split(jax.random.key(0), 4 if FAST else 16))
 typical = jnp.median(results.history.mean_fitness, axis=0)
 assert typical[0] < 100 < 450 < typical[-1]
-plots.learning_curve(results.history, title="CartPole: 500 is the highest reward")
+figures.learning_curve(results.history, title="CartPole: 500 is the highest reward")
 
 # %% [markdown]
 # Take the best policy of the last generation of the first run, and a random one, and watch
@@ -235,7 +235,7 @@ for name, weights in {"evolved": best, "random": poor}.items():
     episodes[f"{name} policy: {end}"] = observations[: steps[name] + 1]
 assert steps["evolved"] == 500
 assert steps["random"] < 100
-plots.episode(episodes)
+figures.episode(episodes)
 
 # %% [markdown]
 # ## Where to go next

@@ -37,7 +37,8 @@ from IPython.display import display
 from matplotlib.figure import Figure
 
 import diffevo_jax as de
-from diffevo_jax import diffusion, plots
+from diffevo_jax import diffusion
+from diffevo_jax.plots import figures
 
 FAST = os.environ.get("DIFFEVO_FAST") == "1"  # smaller sizes, for tests
 print("jax", jax.__version__, "on", jax.devices())
@@ -67,7 +68,7 @@ forward = de.noise.forward_chain(jax.random.key(1), curves, betas)
 
 figure, axes = panels(5)
 for ax, step in zip(axes, (0, 5, 15, 40, 100), strict=True):
-    ax.plot(forward[step, 0], color=plots.ORANGE)
+    ax.plot(forward[step, 0], color=figures.ORANGE)
     ax.set(title=f"step {step}", ylim=(-3.5, 3.5))
 assert abs(float(forward[-1].std()) - 1) < 0.01
 display(figure)
@@ -97,9 +98,9 @@ relative = np.asarray(trained.losses / trained.baselines)
 figure, axes = panels(4)
 for ax, sigma in zip(axes, (0.1, 0.5, 1.0, 3.0), strict=True):
     y = curves[:1] + sigma * jax.random.normal(jax.random.key(3), (1, 50))
-    ax.plot(curves[0], color=plots.INK, lw=1, ls=":")
-    ax.plot(y[0], color=plots.ORANGE, lw=0.6, alpha=0.6)
-    ax.plot(trained.denoise(y, sigma)[0], color=plots.BLUE)
+    ax.plot(curves[0], color=figures.INK, lw=1, ls=":")
+    ax.plot(y[0], color=figures.ORANGE, lw=0.6, alpha=0.6)
+    ax.plot(trained.denoise(y, sigma)[0], color=figures.BLUE)
     ax.set(title=f"σ = {sigma:g}", ylim=(-4, 4))
 assert relative[-50:].mean() < 0.5, "far better than the answer 0"
 display(figure)
@@ -124,8 +125,8 @@ figure, axes = panels(6)
 last = len(path.sigmas) - 1
 for ax, i in zip(axes, np.linspace(last // 3, last, 6).astype(int), strict=True):
     scale = np.sqrt(1 + path.sigmas[i] ** 2)
-    ax.plot(path.points[i, 0] / scale, color=plots.ORANGE, lw=0.8)
-    ax.plot(path.clean[i, 0], color=plots.BLUE)
+    ax.plot(path.points[i, 0] / scale, color=figures.ORANGE, lw=0.8)
+    ax.plot(path.clean[i, 0], color=figures.BLUE)
     ax.set(title=f"σ = {path.sigmas[i]:.2g}", ylim=(-3.5, 3.5))
 display(figure)
 
@@ -134,7 +135,7 @@ for ax, some, title in (
     (axes[0], curves, "curves of the family"),
     (axes[1], path.samples, "drawn"),
 ):
-    ax.plot(np.asarray(some[:5]).T + 4 * np.arange(5), color=plots.BLUE, lw=1)
+    ax.plot(np.asarray(some[:5]).T + 4 * np.arange(5), color=figures.BLUE, lw=1)
     ax.set(title=title, yticks=[])
 roughness = [float(jnp.diff(some, 2).std()) for some in (curves, path.samples, forward[-1])]
 print(
@@ -167,9 +168,9 @@ filled = np.asarray(fill(jax.random.key(6)))
 figure = Figure(figsize=(9, 2.4), layout="constrained", dpi=64)
 ax = figure.add_subplot()
 ax.spines[["top", "right"]].set_visible(False)
-ax.plot(filled.T, color=plots.BLUE, lw=0.8, alpha=0.6)
-ax.plot(np.where(known, truth, np.nan), color=plots.INK, lw=3, label="known")
-ax.plot(truth, color=plots.ORANGE, ls="--", label="the curve")
+ax.plot(filled.T, color=figures.BLUE, lw=0.8, alpha=0.6)
+ax.plot(np.where(known, truth, np.nan), color=figures.INK, lw=3, label="known")
+ax.plot(truth, color=figures.ORANGE, ls="--", label="the curve")
 ax.legend(frameon=False)
 gap = np.abs(filled[:, known] - truth[known]).mean()
 print(f"what is known is kept within {gap:.3f}")
@@ -211,7 +212,7 @@ assert error < (0.3 if FAST else 0.1)
 figure = Figure(figsize=(4, 4), layout="constrained", dpi=64)
 ax = figure.add_subplot(aspect="equal", xticks=[], yticks=[])
 ax.scatter(*population.T, s=6, c=np.exp(log_weight), cmap="Oranges", edgecolors="none")
-for answers, color, width in ((told, plots.INK, 0.008), (learned, plots.BLUE, 0.004)):
+for answers, color, width in ((told, figures.INK, 0.008), (learned, figures.BLUE, 0.004)):
     arrows = np.asarray(answers - y)[:60].T
     quiver = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": width}
     ax.quiver(*y[:60].T, *arrows, color=color, **quiver)

@@ -80,9 +80,9 @@ CASES = [
         "monoflow-learned",
         de.MonoFlow(
             4,
-            ratio=de.diffusion.Discriminator((8,), num_steps=3, learning_rate=0.03),
-            divergence=de.divergences.Vanilla(),
-            generator=de.diffusion.Generator((8,), num_steps=3, learning_rate=0.03),
+            ratio=de.flows.Discriminator((8,), num_steps=3, learning_rate=0.03),
+            divergence=de.flows.Vanilla(),
+            generator=de.flows.Generator((8,), num_steps=3, learning_rate=0.03),
         ),
         True,
     ),

@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec
 
 import diffevo_jax as de
 from diffevo_jax.attention import attend
-from diffevo_jax.blocks import DividedAttention, DividedProblem
+from diffevo_jax.running.blocks import DividedAttention, DividedProblem
 
 #: How many divide a population; the first and the last are enough most of the time.
 DEVICES = {"few": (1, 8), "all": (1, 2, 4, 8)}

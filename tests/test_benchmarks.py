@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import diffevo_jax as de
-from diffevo_jax.problems import environments
+from diffevo_jax.problems.control import environments
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 OPERATIONS = {"add", "sub", "mul", "div", "max", "min", "gt", "lt", "ge", "le", "abs"}
@@ -193,7 +193,7 @@ def walk(jaxpr: Any) -> tuple[int, int]:
 def test_the_peer_plays_the_same_policies_as_long(env_name):
     import peer
 
-    _, problem, _ = de.protocols.control(env_name)
+    _, problem, _ = de.published.control(env_name)
     weights = problem.space.decode(problem.space.sample(jax.random.key(0), 32))
     game = peer.game(env_name)
     observation = np.resize([-0.7, 0.03, 0.1, -1.0], game.observation_shape)

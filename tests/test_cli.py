@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 
 import diffevo_jax as de
-from diffevo_jax import cli, report
-from diffevo_jax.plain import plain
+from diffevo_jax import cli
+from diffevo_jax.cli import report
 from diffevo_jax.problems import landscapes
+from diffevo_jax.pytree.plain import plain
 
 #: Sizes that the tests share, and with them the compiled programs.
 LANDSCAPE = ("himmelblau", "--population-size=8", "--num-generations=24", "--chunk-size=8")
@@ -128,7 +129,7 @@ def test_a_name_may_leave_out_case_dashes_and_version(read, given, name) -> None
 
 @pytest.mark.parametrize("name", ["CartPole-v1", "MountainCarContinuous-v0", "ackley"])
 def test_without_flags_it_is_the_published_protocol(read, name) -> None:
-    make = de.protocols.landscape if name == "ackley" else de.protocols.control
+    make = de.published.landscape if name == "ackley" else de.published.control
     _, settings = read(name)
     protocol = make(name)
     assert de.equal(settings.strategy, protocol.strategy)
@@ -164,7 +165,7 @@ def test_every_class_of_a_module_has_a_flag_for_every_number(capsys, part) -> No
 
 
 def test_the_help_has_a_flag_for_every_number_of_a_control_problem(capsys) -> None:
-    protocol = de.protocols.control("Pendulum-v1")
+    protocol = de.published.control("Pendulum-v1")
     env_params = de.problems.control.environment("Pendulum-v1")[1]
     wanted = [field.name for field in dataclasses.fields(protocol.strategy)]
     wanted += [field.name for field in dataclasses.fields(protocol.problem)]
@@ -328,7 +329,7 @@ def test_a_run_ends_with_a_thinned_table_and_a_summary(capsys) -> None:
 
 def test_seeds_are_independent_runs_of_the_split_key(evolve) -> None:
     record = evolve(*LANDSCAPE, "--seeds", "3", "--seed", "7")
-    protocol = de.protocols.landscape("himmelblau", num_generations=24)
+    protocol = de.published.landscape("himmelblau", num_generations=24)
     keys = jax.random.split(jax.random.key(7), 3)
     *_, result = de.iterate(
         keys, protocol.strategy, protocol.problem, population_size=8, chunk_size=8

@@ -26,8 +26,8 @@ from diffevo_jax.sweeps.batches import Outcome, Program
 from diffevo_jax.sweeps.folder import Folder
 from diffevo_jax.sweeps.progress import show_runs
 
-CARTPOLE = de.protocols.control("CartPole-v1")
-BEALE = de.protocols.landscape("beale")
+CARTPOLE = de.published.control("CartPole-v1")
+BEALE = de.published.landscape("beale")
 #: Six settings of three seeds, in batches of four runs: five batches.
 SWEEP = (
     *("beale", "--num-generations=2", "--seeds=3", "--batch-size=4"),
@@ -618,7 +618,7 @@ def test_it_is_de_sweep(capsys, tmp_path) -> None:
     (tmp_path / "runs" / "batch-000002.npz").unlink()  # as if it had been stopped
     assert sweep(*REAL, *folder, "--out", out) == 0
 
-    protocol = de.protocols.landscape("beale", num_generations=2)
+    protocol = de.published.landscape("beale", num_generations=2)
     wanted = de.sweep(
         jax.random.key(0),
         protocol.strategy,

@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffevo_jax import conditions, pytree, validation
+from diffevo_jax import pytree
+from diffevo_jax.pytree import validation
+from diffevo_jax.shaping import conditions
 
 #: It is mostly compile time that these tests cost.
 JIT = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})

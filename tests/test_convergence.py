@@ -16,7 +16,8 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import diffevo_jax as de
-from diffevo_jax import noise, oracles, samplers
+from diffevo_jax import noise, samplers
+from diffevo_jax.denoisers import oracles
 
 #: Older releases of JAX have it in another place.
 ENABLE_X64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from jaxprs import equations, largest_array
 
-from diffevo_jax import crowding
+from diffevo_jax.attention import density
 
-DISTANCE = jax.jit(crowding.neighbour_distance, static_argnums=1)
+DISTANCE = jax.jit(density.neighbour_distance, static_argnums=1)
 FUNCTIONS = {
-    "distance": lambda points: crowding.neighbour_distance(points, 3),
-    "density": crowding.log_density,
+    "distance": lambda points: density.neighbour_distance(points, 3),
+    "density": density.log_density,
 }
 each_function = pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
 
@@ -52,7 +52,7 @@ def test_in_one_dimension_the_nearest_is_next():
 def test_scores_have_mean_zero_and_deviation_one_over_the_valid():
     distance, valid = jnp.array([1.0, 2.0, 6.0, 99.0]), jnp.array([1, 1, 1, 0], bool)
 
-    scores = np.asarray(crowding.standard_scores(distance, valid))[:3]
+    scores = np.asarray(density.standard_scores(distance, valid))[:3]
 
     np.testing.assert_allclose([scores.mean(), scores.std()], [0.0, 1.0], atol=1e-6)
 
@@ -60,7 +60,7 @@ def test_scores_have_mean_zero_and_deviation_one_over_the_valid():
 def test_a_spread_of_rounding_errors_is_none():
     distance = jnp.array([1.0, 1.0 + 1e-5, 1.0])
 
-    scores = crowding.standard_scores(distance, jnp.ones(3, bool))
+    scores = density.standard_scores(distance, jnp.ones(3, bool))
 
     assert scores.tolist() == [0.0, 0.0, 0.0]
 
@@ -70,8 +70,8 @@ def test_who_does_not_count_is_as_if_not_there():
     valid = np.array([1, 1, 0, 1, 1, 1, 0, 1], bool)
     points[~valid] = 1e6
 
-    some = crowding.log_density(jnp.asarray(points), valid=jnp.asarray(valid))
+    some = density.log_density(jnp.asarray(points), valid=jnp.asarray(valid))
 
-    alone = crowding.log_density(jnp.asarray(points[valid]))
+    alone = density.log_density(jnp.asarray(points[valid]))
     np.testing.assert_allclose(some[valid], alone, atol=1e-5)
     assert some[~valid].tolist() == [0.0, 0.0]

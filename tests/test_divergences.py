@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffevo_jax import divergences
+from diffevo_jax.flows import divergences
 
 ALL = [
     divergences.ReverseKL(),

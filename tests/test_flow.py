@@ -6,10 +6,12 @@ import numpy as np
 import optax
 import pytest
 
-from diffevo_jax import diffusion, divergences, flow, oracles
+from diffevo_jax import flows
+from diffevo_jax.denoisers import oracles
+from diffevo_jax.flows import divergences
 
 KEY = jax.random.key(0)
-smoothed_kl = jax.jit(flow.smoothed_kl, static_argnames="num_samples")
+smoothed_kl = jax.jit(flows.smoothed_kl, static_argnames="num_samples")
 ANGLES = 2 * np.pi * np.arange(8) / 8
 RING = 2.0 * np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1)
 GRID = np.stack(np.meshgrid(*[np.linspace(-2, 2, 5)] * 2), axis=-1).reshape(-1, 2)
@@ -31,9 +33,9 @@ def test_a_gaussian_flows_as_its_moments_do() -> None:
     time, steps = 0.6, 200
     end = jax.jit(
         lambda start: (
-            flow.particle_flow(
+            flows.particle_flow(
                 KEY,
-                flow.GaussianRatio(target),
+                flows.GaussianRatio(target),
                 start,
                 num_steps=steps,
                 step_size=time / steps,
@@ -51,7 +53,7 @@ def test_a_gaussian_flows_as_its_moments_do() -> None:
 
 def test_a_sample_of_the_target_stays() -> None:
     # given q = p = N(0, I), of which the moments are those of a sample
-    ratio = flow.GaussianRatio(oracles.gaussian_mixture([[0.0, 0.0]], 1.0))
+    ratio = flows.GaussianRatio(oracles.gaussian_mixture([[0.0, 0.0]], 1.0))
 
     def drift(key):
         x = jax.random.normal(key, (1024, 2))
@@ -66,7 +68,7 @@ def test_the_density_of_particles_is_solved_for() -> None:
     # given a flow from N(0, 1) to N(0, v) in two dimensions, known at any time
     v, step, count = 0.5, 0.01, 30
     target, start = (oracles.gaussian_mixture([[0.0, 0.0]], one) for one in (v, 1.0))
-    ratio = flow.ExactRatio(target, start, radius=5.0, cells=64)
+    ratio = flows.ExactRatio(target, start, radius=5.0, cells=64)
     x = jnp.array([[0.5, -0.3], [1.2, 0.4], [-1.0, -1.0]])
 
     @jax.jit
@@ -92,15 +94,15 @@ def test_with_the_exact_ratio_particles_become_a_sample_of_a_mixture() -> None:
     # given four modes
     target = oracles.gaussian_mixture(1.5 * RING[::2] / 2, 0.3**2)
     start = oracles.gaussian_mixture([[0.0, 0.0]], 1.0)
-    ratio = flow.ExactRatio(target, start, radius=4.0, cells=80)
+    ratio = flows.ExactRatio(target, start, radius=4.0, cells=80)
 
     @jax.jit
     def run(points):
         options = {"num_steps": 120, "step_size": 0.01}
-        end = flow.particle_flow(KEY, ratio, points, **options).particles
+        end = flows.particle_flow(KEY, ratio, points, **options).particles
         later = lambda q, _: (ratio.estimate(KEY, q, points, 0.01)[2], ratio.divergence(q))
         falling = jax.lax.scan(later, ratio.init(KEY, points), length=120)[1]
-        return falling, flow.smoothed_kl(KEY, end, target, WIDTH, 512)
+        return falling, flows.smoothed_kl(KEY, end, target, WIDTH, 512)
 
     divergence, end = run(start.sample(KEY, 512))
     # then the divergence of their density falls to nothing, but for rounding
@@ -137,11 +139,11 @@ def test_particles_find_all_modes_and_the_divergence_only_falls(
 
     @jax.jit
     def run(start):
-        ratio = flow.SmoothedRatio(target, WIDTH)
-        done = flow.particle_flow(
+        ratio = flows.SmoothedRatio(target, WIDTH)
+        done = flows.particle_flow(
             KEY, ratio, start, num_steps=100, step_size=0.5 * WIDTH**2
         )
-        kl = lambda points: flow.smoothed_kl(KEY, points, target, WIDTH, 512)
+        kl = lambda points: flows.smoothed_kl(KEY, points, target, WIDTH, 512)
         drawn = target.sample(jax.random.key(1), 512)
         populations = jnp.stack([*done.path[::10], done.particles, drawn])
         return done.particles, jax.lax.map(kl, populations)
@@ -165,10 +167,10 @@ def test_particles_find_all_modes_and_the_divergence_only_falls(
 @pytest.mark.slow
 def test_a_learned_ratio_takes_particles_to_samples() -> None:
     target = oracles.gaussian_mixture([[1.5, 0.0]], 0.25)
-    judge = diffusion.Discriminator(hidden=(16,), num_steps=3, learning_rate=1e-2)
-    ratio = flow.LearnedRatio(target, judge, 0.3)
+    judge = flows.Discriminator(hidden=(16,), num_steps=3, learning_rate=1e-2)
+    ratio = flows.LearnedRatio(target, judge, 0.3)
     run = jax.jit(
-        lambda start: flow.particle_flow(KEY, ratio, start, num_steps=150, step_size=0.05)
+        lambda start: flows.particle_flow(KEY, ratio, start, num_steps=150, step_size=0.05)
     )
     start = normal(256, 2)
     end = run(start).particles
@@ -179,10 +181,10 @@ def test_a_learned_ratio_takes_particles_to_samples() -> None:
 @pytest.mark.slow
 def test_a_failed_discriminator_moves_no_particle() -> None:
     target = oracles.gaussian_mixture([[1.5, 0.0]], 0.25)
-    wild = diffusion.Discriminator(hidden=(4,), num_steps=2, optimizer=optax.sgd(1e20))
-    ratio = flow.LearnedRatio(target, wild, 0.3)
+    wild = flows.Discriminator(hidden=(4,), num_steps=2, optimizer=optax.sgd(1e20))
+    ratio = flows.LearnedRatio(target, wild, 0.3)
     start = normal(16, 2)
-    done = flow.particle_flow(KEY, ratio, start, num_steps=2, step_size=0.1)
+    done = flows.particle_flow(KEY, ratio, start, num_steps=2, step_size=0.1)
     np.testing.assert_array_equal(done.particles, start)
     assert int(done.ratio_state.num_diverged) == 2
 
@@ -190,17 +192,17 @@ def test_a_failed_discriminator_moves_no_particle() -> None:
 def test_a_flow_that_there_is_not_is_refused() -> None:
     line, plane = (oracles.gaussian_mixture(jnp.zeros((1, dim)), 1.0) for dim in (1, 2))
     for ratio, divergence, message in (
-        (flow.ExactRatio(plane, line, 4.0), None, r"ExactRatio\.start: got 1 dim"),
-        (flow.ExactRatio(plane, plane, 4.0, cells=1), None, r"cells: got 1, want an int"),
-        (flow.SmoothedRatio(plane, 0.0), None, r"width: got 0\.0, want a number > 0"),
+        (flows.ExactRatio(plane, line, 4.0), None, r"ExactRatio\.start: got 1 dim"),
+        (flows.ExactRatio(plane, plane, 4.0, cells=1), None, r"cells: got 1, want an int"),
+        (flows.SmoothedRatio(plane, 0.0), None, r"width: got 0\.0, want a number > 0"),
         (
-            flow.ExactRatio(plane, plane, 4.0),
+            flows.ExactRatio(plane, plane, 4.0),
             divergences.ForwardKL(),
             "divergence: got ForwardKL, want ReverseKL",
         ),
     ):
         with pytest.raises(ValueError, match=message):
-            flow.particle_flow(
+            flows.particle_flow(
                 KEY,
                 ratio,
                 jnp.zeros((4, 2)),

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import diffevo_jax as de
-from diffevo_jax import kernels, validation
+from diffevo_jax import kernels
+from diffevo_jax.pytree import validation
 
 #: It is mostly compile time that these tests cost.
 QUICK = {"xla_backend_optimization_level": 0}

@@ -12,7 +12,7 @@ from jaxprs import largest_array
 
 import diffevo_jax as de
 from diffevo_jax.attention import Attended, attend
-from diffevo_jax.neighbourhoods import BLOCK_NUMBERS, attend_by_rows
+from diffevo_jax.attention.row_wise import BLOCK_NUMBERS, attend_by_rows
 
 N, M, D = 37, 50, 2
 #: It is mostly compile time that these tests cost.

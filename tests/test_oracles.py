@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from jaxprs import largest_array
 
-from diffevo_jax import denoisers, oracles
+from diffevo_jax import denoisers
+from diffevo_jax.denoisers import oracles
 
 #: Older releases of JAX have it in another place.
 ENABLE_X64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64

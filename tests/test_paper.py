@@ -11,7 +11,7 @@ SEED = 42  # of the published experiments
 
 def cartpole(kernel: de.Kernel, seeds: int) -> tuple[float, float]:
     """Mean reward of the final populations, and share of episodes that reach 500 steps."""
-    strategy, problem, population_size = de.protocols.control("CartPole-v1", kernel=kernel)
+    strategy, problem, population_size = de.published.control("CartPole-v1", kernel=kernel)
 
     def one(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         result = de.evolve(key, strategy, problem, population_size=population_size)
@@ -24,7 +24,7 @@ def cartpole(kernel: de.Kernel, seeds: int) -> tuple[float, float]:
 
 def two_peaks(seeds: int) -> tuple[jax.Array, jax.Array]:
     """Share of each final population within 0.5 of a peak, and on the smaller peak."""
-    strategy, problem, population_size = de.protocols.landscape("two_peaks")
+    strategy, problem, population_size = de.published.landscape("two_peaks")
 
     def one(key: jax.Array) -> jax.Array:
         result = de.evolve(key, strategy, problem, population_size=population_size)

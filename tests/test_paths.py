@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import pytest
 
 import diffevo_jax as de
-from diffevo_jax import paths
+from diffevo_jax.pytree import paths
 
 STRATEGY = de.DiffusionEvolution(5)
 

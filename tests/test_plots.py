@@ -13,7 +13,7 @@ from matplotlib.patches import Ellipse
 from PIL import Image
 
 import diffevo_jax as de
-from diffevo_jax import plots
+from diffevo_jax.plots import figures
 
 PROBLEM = de.problems.Landscape("two_peaks", scale=1.5)
 STRATEGY = de.DiffusionEvolution(6, shaping=de.shaping.Identity())
@@ -54,7 +54,7 @@ def lines(figure):
 
 
 def test_learning_curve_draws_the_median_of_the_mean_and_of_the_best(history):
-    drawn = lines(plots.learning_curve(history, title="five runs"))
+    drawn = lines(figures.learning_curve(history, title="five runs"))
     mean = drawn["mean fitness, median of 5 runs"]
     np.testing.assert_array_equal(mean[:, 0], np.arange(1, 7))
     np.testing.assert_allclose(mean[:, 1], np.median(history.mean_fitness, axis=0))
@@ -66,7 +66,7 @@ def test_learning_curve_draws_the_median_of_the_mean_and_of_the_best(history):
     ("label", "low", "high"), [("quartiles", 25, 75), ("all runs", 0, 100)]
 )
 def test_learning_curve_draws_bands_over_the_runs(history, label, low, high):
-    axes = plots.learning_curve(history).axes[0]
+    axes = figures.learning_curve(history).axes[0]
     (band,) = (b for b in axes.collections if b.get_label() == label)
     drawn = band.get_paths()[0].vertices
     at_end = drawn[drawn[:, 0] == 6][:, 1]
@@ -75,7 +75,7 @@ def test_learning_curve_draws_bands_over_the_runs(history, label, low, high):
 
 
 def test_learning_curve_of_one_run_has_no_bands(result):
-    figure = plots.learning_curve(result.history)
+    figure = figures.learning_curve(result.history)
     assert not figure.axes[0].collections
     np.testing.assert_allclose(
         lines(figure)["mean fitness"][:, 1], result.history.mean_fitness
@@ -84,7 +84,7 @@ def test_learning_curve_of_one_run_has_no_bands(result):
 
 def test_learning_curve_leaves_a_gap_where_every_evaluation_failed(history):
     failed = history.mean_fitness.at[:, 2].set(-jnp.inf)
-    drawn = lines(plots.learning_curve(de.replace(history, mean_fitness=failed)))
+    drawn = lines(figures.learning_curve(de.replace(history, mean_fitness=failed)))
     mean = drawn["mean fitness, median of 5 runs"][:, 1]
     assert not np.isfinite(mean[2])
     assert np.isfinite(np.delete(mean, 2)).all()
@@ -93,20 +93,20 @@ def test_learning_curve_leaves_a_gap_where_every_evaluation_failed(history):
 def test_learning_curve_names_a_history_of_the_wrong_shape(history):
     wrong = jax.tree.map(lambda leaf: leaf[None], history)
     with pytest.raises(ValueError, match=r"history: got shape \(1, 5, 6\)"):
-        plots.learning_curve(wrong)
+        figures.learning_curve(wrong)
 
 
 def test_axes_of_the_caller_are_used(history):
     figure = Figure()
     first, second = figure.subplots(1, 2)
-    assert plots.learning_curve(history, ax=second) is figure
-    assert plots.landscape(PROBLEM, ax=first) is figure
+    assert figures.learning_curve(history, ax=second) is figure
+    assert figures.landscape(PROBLEM, ax=first) is figure
     assert first.collections
     assert second.lines
 
 
 def test_landscape_shows_two_deviations_in_the_units_of_the_solutions():
-    axes = plots.landscape(PROBLEM).axes[0]
+    axes = figures.landscape(PROBLEM).axes[0]
     assert axes.get_xlim() == (-3.0, 3.0)
     assert axes.get_ylim() == (-3.0, 3.0)
 
@@ -114,25 +114,25 @@ def test_landscape_shows_two_deviations_in_the_units_of_the_solutions():
 def test_landscape_shows_the_box_of_a_bounded_space():
     space = de.problems.Space(jnp.zeros(2), lower=jnp.array([0.0, -1.0]), upper=4.0)
     problem = de.problems.Function(lambda x: x.sum(), space=space)
-    axes = plots.landscape(problem).axes[0]
+    axes = figures.landscape(problem).axes[0]
     assert axes.get_xlim() == (0.0, 4.0)
     assert axes.get_ylim() == (-1.0, 4.0)
 
 
 def test_landscape_is_darker_where_it_is_fitter():
     problem = de.problems.Function(lambda x: x[0], dim=2)
-    contours = plots.landscape(problem, (0, 1, 0, 1)).axes[0].collections[0]
+    contours = figures.landscape(problem, (0, 1, 0, 1)).axes[0].collections[0]
     assert (np.diff(contours.levels) > 0).all()
     assert (np.diff(contours.get_facecolor()[:, 0]) < 0).all()
 
 
 def test_landscape_names_a_problem_of_another_dimension():
     with pytest.raises(ValueError, match=r"got solutions of shapes \(\(3,\),\)"):
-        plots.landscape(de.problems.Function(lambda x: x.sum(), dim=3))
+        figures.landscape(de.problems.Function(lambda x: x.sum(), dim=3))
 
 
 def test_population_draws_solutions_coloured_by_fitness(result):
-    axes = plots.population(PROBLEM, result.population, result.fitness).axes[0]
+    axes = figures.population(PROBLEM, result.population, result.fitness).axes[0]
     points = axes.collections[-1]
     np.testing.assert_allclose(points.get_offsets(), 1.5 * result.population, rtol=1e-6)
     np.testing.assert_allclose(points.get_array(), result.fitness)
@@ -140,13 +140,13 @@ def test_population_draws_solutions_coloured_by_fitness(result):
 
 
 def test_trajectories_follow_an_individual(result):
-    figure = plots.trajectories(PROBLEM, result, [3], generations=[2, 5])
+    figure = figures.trajectories(PROBLEM, result, [3], generations=[2, 5])
     path = 1.5 * result.recorded["population"][:5, 3]
     np.testing.assert_allclose(figure.axes[0].lines[0].get_xydata(), path, rtol=1e-6)
 
 
 def test_trajectories_point_at_the_clean_estimate(result):
-    figure = plots.trajectories(PROBLEM, result, [3], generations=[2])
+    figure = figures.trajectories(PROBLEM, result, [3], generations=[2])
     (arrow,) = figure.axes[0].texts
     start, end = (result.recorded[n][1, 3] for n in ("population", "clean_estimate"))
     np.testing.assert_allclose(arrow.xyann, 1.5 * start, rtol=1e-6)
@@ -154,7 +154,7 @@ def test_trajectories_point_at_the_clean_estimate(result):
 
 
 def test_the_neighbourhood_is_one_sigma_of_the_kernel_and_shrinks(result):
-    figure = plots.trajectories(PROBLEM, result, [3], generations=range(1, 7))
+    figure = figures.trajectories(PROBLEM, result, [3], generations=range(1, 7))
     discs = [p for p in figure.axes[0].patches if isinstance(p, Ellipse)]
     radii = np.array([disc.width / 2 for disc in discs])
     np.testing.assert_allclose(radii, 1.5 * result.history.sigma, rtol=1e-5)
@@ -166,11 +166,11 @@ def test_the_neighbourhood_is_one_sigma_of_the_kernel_and_shrinks(result):
 def test_trajectories_say_what_was_not_recorded(result):
     blank = de.replace(result, recorded={})
     with pytest.raises(ValueError, match="got no 'population', want record="):
-        plots.trajectories(PROBLEM, blank)
+        figures.trajectories(PROBLEM, blank)
 
 
 def test_film_shows_the_generations_asked_for(result, tmp_path):
-    film = plots.film(PROBLEM, result, generations=[1, 3, 6])
+    film = figures.film(PROBLEM, result, generations=[1, 3, 6])
     film.save(tmp_path / "film.gif", writer="pillow", dpi=40)
     film.save(tmp_path / "film.png", writer="pillow", dpi=40)
     for name in ("film.gif", "film.png"):
@@ -187,7 +187,7 @@ def test_episode_draws_cart_and_pole_where_they_are():
     states = np.zeros((11, 4))
     states[:, 0] = np.linspace(0, 1, 11)
     states[:, 2] = np.linspace(0, 0.2, 11)
-    figure = plots.episode({"one": states, "two": states[:3]}, num_frames=2)
+    figure = figures.episode({"one": states, "two": states[:3]}, num_frames=2)
     assert [ax.get_xlabel() for ax in figure.axes] == [
         "step 0",
         "step 10",

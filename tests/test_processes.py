@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import diffevo_jax as de
-from diffevo_jax import noise, validation
+from diffevo_jax import noise
+from diffevo_jax.pytree import validation
 
 #: Older releases of JAX have it in another place.
 ENABLE_X64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64

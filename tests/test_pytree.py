@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import diffevo_jax as de
-from diffevo_jax import pytree, validation
+from diffevo_jax import pytree
+from diffevo_jax.pytree import validation
 
 
 @pytree.dataclass

@@ -7,7 +7,7 @@ import pytest
 from jax.scipy.stats import norm
 
 import diffevo_jax as de
-from diffevo_jax import ratios
+from diffevo_jax import flows
 
 #: It is mostly compile time that these tests cost.
 QUICK = {"xla_backend_optimization_level": 0}
@@ -15,8 +15,8 @@ H = 0.5
 PRECISION = jnp.array(1 / H**2)
 KEYS = jax.random.split(jax.random.key(0), 32)
 SIZE = 1024
-kernel_ratio = jax.jit(ratios.kernel_ratio)
-log_density = jax.jit(ratios.log_density, static_argnames="leave_one_out")
+kernel_ratio = jax.jit(flows.kernel_ratio)
+log_density = jax.jit(flows.log_density, static_argnames="leave_one_out")
 
 
 def direct(x, points, weight) -> tuple[np.ndarray, np.ndarray]:
@@ -100,12 +100,12 @@ def drifts() -> dict[str, tuple[float, float]]:
     """Slope of the gradient at the population, its mean and standard error over 32."""
 
     def slope(x: jax.Array, log_weight: jax.Array) -> jax.Array:
-        r = ratios.kernel_ratio(x, x, log_weight, jnp.zeros(SIZE), PRECISION)
+        r = flows.kernel_ratio(x, x, log_weight, jnp.zeros(SIZE), PRECISION)
         return jnp.sum(r.gradient * x) / jnp.sum(x**2)
 
     def slopes(key: jax.Array) -> jax.Array:
         x = jax.random.normal(key, (SIZE, 1))
-        estimate = ratios.log_density(x, PRECISION, leave_one_out=True)
+        estimate = flows.log_density(x, PRECISION, leave_one_out=True)
         exact = log_g(x) - norm.logpdf(x[:, 0]) + 0.1 * jnp.sin(1e3 * x[:, 0])  # noise
         weights = jnp.stack([exact, log_g(x) - estimate, log_g(x)])
         return jax.vmap(slope, (None, 0))(x, weights)
@@ -149,7 +149,7 @@ def test_between_two_gaussians_the_gradient_is_analytic() -> None:
         points = jnp.concatenate([x, p, jax.random.normal(key_q, (SIZE, 2))])
         which = np.repeat(np.arange(3), [5, SIZE, SIZE])
         log_p, log_q = (jnp.where(which == one, 0.0, -jnp.inf) for one in (1, 2))
-        return ratios.kernel_ratio(x, points, log_p, log_q, PRECISION).gradient
+        return flows.kernel_ratio(x, points, log_p, log_q, PRECISION).gradient
 
     got = jax.jit(jax.vmap(gradient), compiler_options=QUICK)(KEYS)
     got = np.asarray(got, float)
@@ -169,7 +169,7 @@ def test_the_population_is_its_own_base_and_its_density_a_divisor(kernel) -> Non
     wanted = kernel_ratio(
         points, points, log_weight - 0.7 * density, jnp.zeros(30), precision
     )
-    got, _ = jax.jit(ratios.KernelRatio(kernel).estimate)(
+    got, _ = jax.jit(flows.KernelRatio(kernel).estimate)(
         KEYS[0], (), points, log_weight, present, jnp.array(H), jnp.array(0.7)
     )
     for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
@@ -177,6 +177,6 @@ def test_the_population_is_its_own_base_and_its_density_a_divisor(kernel) -> Non
 
 
 def test_a_kernel_of_different_reaches_is_refused() -> None:
-    ratio = ratios.KernelRatio(de.kernels.Perplexity(5.0))
+    ratio = flows.KernelRatio(de.kernels.Perplexity(5.0))
     with pytest.raises(ValueError, match=r"KernelRatio\.kernel: got Perplexity, want"):
         de.init(de.MonoFlow(3, ratio=ratio), jax.random.key(0), jnp.zeros((4, 2)))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import diffevo_jax as de
-from diffevo_jax.progress import show_progress
+from diffevo_jax.running.bars import show_progress
 
 PROBLEM = de.problems.Landscape("himmelblau")
 STRATEGY = de.DiffusionEvolution(7, shaping=de.shaping.Identity())

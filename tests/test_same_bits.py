@@ -34,12 +34,12 @@ def landscape(name: str, dim: int = 2) -> Any:
 
 
 def published(name: str) -> tuple[Any, Any]:
-    protocol = de.protocols.landscape(name)
+    protocol = de.published.landscape(name)
     return protocol.strategy, protocol.problem
 
 
 def control(name: str, **options: Any) -> tuple[Any, Any]:
-    protocol = de.protocols.control(name, **options)
+    protocol = de.published.control(name, **options)
     return protocol.strategy, protocol.problem
 
 

@@ -20,7 +20,8 @@ import numpy as np
 import optax
 import pytest
 
-from diffevo_jax import compilation, noise, samplers, validation
+from diffevo_jax import compilation, noise, samplers
+from diffevo_jax.pytree import validation
 
 #: Older releases of JAX have it in another place.
 ENABLE_X64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64

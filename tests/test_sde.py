@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffevo_jax import noise, sde
+from diffevo_jax import noise
+from diffevo_jax.samplers import sde
 
 #: Older releases of JAX have it in another place.
 ENABLE_X64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import diffevo_jax as de
-from diffevo_jax import pytree, validation
+from diffevo_jax import pytree
+from diffevo_jax.pytree import validation
 
 X = np.random.default_rng(0).normal(size=(8, 2)).astype(np.float32)
 FITNESS = -((X - 0.7) ** 2).sum(axis=1)

@@ -1,7 +1,7 @@
 """The ``diffevo`` command: evolve something from the shell, or sweep, and see how it went.
 
 Its flags are written down nowhere: they are the fields of the strategy and the problem that
-:mod:`diffevo_jax.protocols` has for a name. First the classes of their parts are chosen
+:mod:`diffevo_jax.published` has for a name. First the classes of their parts are chosen
 (``--kernel tempered``); then tyro has a flag for each number of just these
 (``--kernel.dimension 2``), with the help of their docstrings.
 """

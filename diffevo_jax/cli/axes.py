@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 import tyro
 
-from diffevo_jax import paths, pytree
+from diffevo_jax import pytree
 from diffevo_jax.base import Problem, Strategy
 from diffevo_jax.cli import parts
 from diffevo_jax.cli.errors import UsageError, closest
+from diffevo_jax.pytree import paths
 from diffevo_jax.sweeps.settings import Axes, Whole, full_path, written_out
 
 _SPACES: dict[str, Callable[..., Any]] = {

@@ -1,15 +1,15 @@
 """``diffevo evolve``: one setting, some seeds, and how it went."""
 
-from diffevo_jax import parallel, report
-from diffevo_jax.cli import flags, names
+from diffevo_jax.cli import flags, names, report
 from diffevo_jax.cli.errors import UsageError
+from diffevo_jax.running import placement
 
 
 def evolve(args: list[str]) -> int:
     """Run the command; the exit code."""
     if not args or args[0].startswith("-"):
         raise UsageError("evolve: want a NAME before the flags; see 'diffevo list'")
-    parallel.use_all_cores()
+    placement.use_all_cores()
     try:
         name, protocol = names.protocol_of(args[0])
         options = report.Options(protocol.population_size)

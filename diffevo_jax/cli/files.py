@@ -12,7 +12,7 @@ from typing import Any
 
 from diffevo_jax.cli import axes, flags, parts
 from diffevo_jax.cli.errors import UsageError, closest
-from diffevo_jax.protocols import Protocol
+from diffevo_jax.running.published import Protocol
 
 _TABLES = ("strategy", "problem", "axes")
 

@@ -11,16 +11,17 @@ from typing import Annotated, Any, Literal
 import tyro
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec
 
-from diffevo_jax import protocols, pytree
+from diffevo_jax import pytree
 from diffevo_jax.cli import parts
 from diffevo_jax.cli.errors import UsageError
 from diffevo_jax.problems import Control, control
+from diffevo_jax.running import published
 
 #: Fields whose own fields are flags without a prefix.
 _FLAT = ("policy",)
 
 
-def parse(options: Any, protocol: protocols.Protocol, args: list[str], prog: str) -> Any:
+def parse(options: Any, protocol: published.Protocol, args: list[str], prog: str) -> Any:
     """The ``options``, ``strategy`` and ``problem`` that the flags ask for.
 
     Args:

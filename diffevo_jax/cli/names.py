@@ -3,9 +3,9 @@
 import difflib
 import re
 
-from diffevo_jax import protocols
 from diffevo_jax.cli.errors import UsageError
 from diffevo_jax.problems import landscapes
+from diffevo_jax.running import published
 
 
 def everything() -> tuple[str, ...]:
@@ -13,7 +13,7 @@ def everything() -> tuple[str, ...]:
     return (*landscapes.NAMES, *_environments())
 
 
-def protocol_of(given: str) -> tuple[str, protocols.Protocol]:
+def protocol_of(given: str) -> tuple[str, published.Protocol]:
     """The full name and its published setting; dashes, case and version do not matter.
 
     Raises:
@@ -25,7 +25,7 @@ def protocol_of(given: str) -> tuple[str, protocols.Protocol]:
         known |= {letters(name): name for name in _environments()}
     name = known.get(letters(given))
     if name is not None:
-        make = protocols.landscape if name in landscapes.NAMES else protocols.control
+        make = published.landscape if name in landscapes.NAMES else published.control
         return name, make(name)
     close = [known[near] for near in difflib.get_close_matches(letters(given), known)]
     hint = f"closest: {', '.join(close)}; " if close else ""

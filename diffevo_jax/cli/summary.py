@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from diffevo_jax.plain import plain
+from diffevo_jax.pytree.plain import plain
 from diffevo_jax.sweeps import tables
 from diffevo_jax.sweeps.folder import Folder
 from diffevo_jax.sweeps.plan import Plan

@@ -11,10 +11,11 @@ from typing import Any, Literal
 import jax
 import tyro
 
-from diffevo_jax import parallel, validation
 from diffevo_jax.cli import axes, files, flags, names, summary
 from diffevo_jax.cli.errors import UsageError
 from diffevo_jax.compilation import use_cache
+from diffevo_jax.pytree import validation
+from diffevo_jax.running import placement
 from diffevo_jax.sweeps import tables
 from diffevo_jax.sweeps.folder import Folder, FolderError
 from diffevo_jax.sweeps.plan import Plan, check_confirm, check_shard, make_plan
@@ -67,7 +68,7 @@ def sweep(args: list[str]) -> int:
         raise UsageError(
             "sweep: want a NAME or a FILE.toml before the flags; see 'diffevo list'"
         )
-    parallel.use_all_cores()
+    placement.use_all_cores()
     try:
         name, settings = _settings(args[0], args[1:])
         shard = check(settings.options)

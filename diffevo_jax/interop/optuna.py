@@ -1,6 +1,6 @@
 """Optuna as the searcher: it asks for settings, and one compiled program runs them.
 
-Needs the extra ``optuna``. For the problem, see :class:`diffevo_jax.problems.Tuning`.
+Needs the extra ``optuna``. For the problem, see :class:`diffevo_jax.sweeps.Tuning`.
 """
 
 import math
@@ -9,8 +9,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from diffevo_jax import checks, pytree, validation
-from diffevo_jax.problems.tuning import Tuning
+from diffevo_jax import pytree
+from diffevo_jax.pytree import arrays, validation
+from diffevo_jax.sweeps.tuning import Tuning
 
 
 def optimize(
@@ -41,7 +42,7 @@ def optimize(
     Example:
         >>> import jax, optuna, diffevo_jax as de
         >>> from diffevo_jax.interop.optuna import optimize
-        >>> tuning = de.problems.Tuning(
+        >>> tuning = de.sweeps.Tuning(
         ...     de.DiffusionEvolution(2), de.problems.Landscape("beale"),
         ...     {"sampler.eta": (0.0, 1.0)}, num_seeds=2, population_size=8)
         >>> study = optuna.create_study(direction="maximize")
@@ -55,7 +56,7 @@ def optimize(
         raise ImportError(
             "interop.optuna needs optuna: install diffevo-jax[optuna]"
         ) from error
-    checks.check_key("key", key)
+    arrays.check_key("key", key)
     validation.validate(tuning)
     validation.check_count("num_batches", num_batches)
     validation.check_count("batch_size", batch_size)

@@ -3,10 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax import pytree, validation
+from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
 from diffevo_jax.kernels.parts import projected
-from diffevo_jax.pytree import Number
+from diffevo_jax.pytree import Number, validation
 
 
 @pytree.dataclass

@@ -3,14 +3,9 @@
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax import pytree, validation
-from diffevo_jax.kernels.parts import (
-    nothing_drawn,
-    nothing_learnt,
-    projected,
-    the_points,
-)
-from diffevo_jax.pytree import Number
+from diffevo_jax import pytree
+from diffevo_jax.kernels.parts import nothing_drawn, nothing_learnt, projected, the_points
+from diffevo_jax.pytree import Number, validation
 
 
 @pytree.dataclass

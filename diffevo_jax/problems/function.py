@@ -5,9 +5,10 @@ from typing import Any
 
 import jax
 
-from diffevo_jax import pytree, validation
+from diffevo_jax import pytree
 from diffevo_jax.base import Evaluation, PyTree
 from diffevo_jax.problems.space import Space
+from diffevo_jax.pytree import validation
 
 
 @pytree.dataclass

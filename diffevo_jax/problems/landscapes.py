@@ -14,10 +14,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax import pytree, validation
+from diffevo_jax import pytree
 from diffevo_jax.base import Evaluation
 from diffevo_jax.problems.space import Space
-from diffevo_jax.pytree import Number
+from diffevo_jax.pytree import Number, validation
 
 #: Half the width of the box of the benchmark, [-4, 4]^D.
 BOX = 4.0

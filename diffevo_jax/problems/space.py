@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from diffevo_jax import pytree, validation
+from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
 from diffevo_jax.problems.layout import Layout, layout_of
-from diffevo_jax.pytree import Number
+from diffevo_jax.pytree import Number, validation
 
 BOUNDARIES = ("reflect", "clip", "tanh")
 

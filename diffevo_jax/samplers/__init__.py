@@ -12,6 +12,7 @@ population it needs (``num_rounds``), and how many answers it takes from each
 answer again for points that were never evaluated).
 """
 
+from diffevo_jax.samplers import sde as sde
 from diffevo_jax.samplers.heun import EDM as EDM
 from diffevo_jax.samplers.heun import Heun as Heun
 from diffevo_jax.samplers.langevin import AnnealedLangevin as AnnealedLangevin
@@ -19,6 +20,9 @@ from diffevo_jax.samplers.langevin import PredictorCorrector as PredictorCorrect
 from diffevo_jax.samplers.multistep import DPMSolver2M as DPMSolver2M
 from diffevo_jax.samplers.multistep import GHFilter as GHFilter
 from diffevo_jax.samplers.optimiser import Optax as Optax
+from diffevo_jax.samplers.sampling import SamplePath as SamplePath
+from diffevo_jax.samplers.sampling import sample as sample
+from diffevo_jax.samplers.sampling import sample_path as sample_path
 from diffevo_jax.samplers.single import DDIM as DDIM
 from diffevo_jax.samplers.single import Ancestral as Ancestral
 from diffevo_jax.samplers.single import Consistency as Consistency

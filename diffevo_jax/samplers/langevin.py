@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax import pytree, validation
-from diffevo_jax.pytree import Number
+from diffevo_jax import pytree
+from diffevo_jax.pytree import Number, validation
 from diffevo_jax.samplers.rounds import levels, no_memory, normal_like
 from diffevo_jax.samplers.steps import ddim_step, langevin_step
 

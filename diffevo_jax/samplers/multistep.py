@@ -10,12 +10,7 @@ import jax.numpy as jnp
 
 from diffevo_jax import pytree
 from diffevo_jax.pytree import Number
-from diffevo_jax.samplers.rounds import (
-    at_the_level,
-    levels,
-    normal_like,
-    one_round_a_level,
-)
+from diffevo_jax.samplers.rounds import at_the_level, levels, normal_like, one_round_a_level
 from diffevo_jax.samplers.steps import ddim_step, extrapolate
 
 

@@ -7,12 +7,7 @@ import jax
 from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
 from diffevo_jax.pytree import Number
-from diffevo_jax.samplers.rounds import (
-    at_the_level,
-    levels,
-    normal_like,
-    one_round_a_level,
-)
+from diffevo_jax.samplers.rounds import at_the_level, levels, normal_like, one_round_a_level
 from diffevo_jax.samplers.steps import shares
 
 

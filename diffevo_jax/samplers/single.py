@@ -13,11 +13,7 @@ from diffevo_jax.samplers.rounds import (
     one_round_a_level,
     warn_if_coarse,
 )
-from diffevo_jax.samplers.steps import (
-    ancestral_step,
-    ddim_step,
-    euler_maruyama_step,
-)
+from diffevo_jax.samplers.steps import ancestral_step, ddim_step, euler_maruyama_step
 
 
 @pytree.dataclass

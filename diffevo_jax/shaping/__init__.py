@@ -4,6 +4,7 @@ The weight g(f) plays the part of the density of clean points in Bayes' rule, so
 only up to a factor, and only its logarithm is ever computed.
 """
 
+from diffevo_jax.shaping import conditions as conditions
 from diffevo_jax.shaping.failures import log_weight as log_weight
 from diffevo_jax.shaping.failures import without_failures as without_failures
 from diffevo_jax.shaping.local import Local as Local

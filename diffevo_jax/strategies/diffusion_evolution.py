@@ -15,14 +15,14 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax import denoisers, noise, pytree, validation
+from diffevo_jax import denoisers, noise, pytree
 from diffevo_jax import shaping as shapings
 from diffevo_jax.attention import attend
 from diffevo_jax.base import Grid, Info, Kernel, PyTree, Sampler, Shaping
-from diffevo_jax.conditions import Condition
 from diffevo_jax.kernels import Tempered
-from diffevo_jax.pytree import Number
+from diffevo_jax.pytree import Number, validation
 from diffevo_jax.samplers import DDIM
+from diffevo_jax.shaping.conditions import Condition
 from diffevo_jax.strategies import posterior
 from diffevo_jax.strategies.bookkeeping import describe, update_best
 from diffevo_jax.strategies.legal import check as check_strategy
@@ -106,7 +106,7 @@ class DiffusionEvolution:
 
     Notes:
         The published algorithm is ``grid=noise.Cosine()``, ``sampler=samplers.DDIM(eta)``
-        and the exact or the latent kernel; :mod:`diffevo_jax.protocols` has its settings.
+        and the exact or the latent kernel; :mod:`diffevo_jax.published` has its settings.
         The defaults here differ, because they are better at equal evaluations
         (``docs/design_space.md``). The published code normalises with floors of 1e-9
         instead of in log space.

@@ -3,9 +3,9 @@
 import math
 from typing import Any
 
-from diffevo_jax import validation
 from diffevo_jax.attention import attend
 from diffevo_jax.base import Sampler
+from diffevo_jax.pytree import validation
 from diffevo_jax.strategies.posterior import is_row_wise
 
 SUPPORTS = ("best", "sample")

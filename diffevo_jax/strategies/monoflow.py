@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax import noise, pytree, ratios, validation
+from diffevo_jax import flows, noise, pytree
 from diffevo_jax import shaping as shapings
 from diffevo_jax.base import Grid, Info, PyTree, Shaping
 from diffevo_jax.denoisers import Estimate
-from diffevo_jax.diffusion.generator import Generator
-from diffevo_jax.divergences import Divergence, ReverseKL
-from diffevo_jax.pytree import Number
+from diffevo_jax.flows.divergences import Divergence, ReverseKL
+from diffevo_jax.flows.generator import Generator
+from diffevo_jax.pytree import Number, validation
 from diffevo_jax.strategies import moves
 from diffevo_jax.strategies.bookkeeping import describe, update_best
 
@@ -86,14 +86,14 @@ class MonoFlow:
             population's deviation, and end at the precision that is wanted.
         shaping: from fitness to log-weight, log g.
         ratio: what estimates the density ratio and its gradient, in closed form.
-        divergence: h, of :mod:`diffevo_jax.divergences`.
+        divergence: h, of :mod:`diffevo_jax.flows`.
         density_power: kappa, in [0, 1]: 0 selects, 1 samples.
         rate: step, in units of the width squared, >= 0.
         noise: length of the fresh noise in widths, root mean square, >= 0. With
             ``density_power=0``, ``ReverseKL`` and ``sqrt(2 D rate)`` it is Langevin
             dynamics, which has the density of ``density_power=1`` without noise.
         longest_step: bound on the length of a step, in widths, >= 0.
-        generator: :class:`diffevo_jax.diffusion.Generator`: learns, every generation, to
+        generator: :class:`diffevo_jax.flows.Generator`: learns, every generation, to
             generate the individuals where they have moved to, and generates the next from
             fresh normal points; its samples are unlimited, also after the evolution:
             ``generator.sample(key, state.generator_state, n)``. None for none.
@@ -124,7 +124,7 @@ class MonoFlow:
     shaping: Shaping = dataclasses.field(
         default_factory=lambda: shapings.Standardized(temperature=0.25)
     )
-    ratio: ratios.RatioEstimator = dataclasses.field(default_factory=ratios.KernelRatio)
+    ratio: flows.RatioEstimator = dataclasses.field(default_factory=flows.KernelRatio)
     divergence: Divergence = dataclasses.field(default_factory=ReverseKL)
     density_power: Number = pytree.number(default=0.25, low=0.0, high=1.0)
     rate: Number = pytree.number(default=2.0, low=0.0)

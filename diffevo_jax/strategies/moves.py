@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax import pytree, ratios
+from diffevo_jax import flows, pytree
 from diffevo_jax.base import PyTree
 from diffevo_jax.pytree import Number
 
@@ -15,7 +15,7 @@ def moved(
     key: jax.Array,
     state: Any,
     candidates: jax.Array,
-    ratio: ratios.Ratio,
+    ratio: flows.Ratio,
     ratio_state: PyTree,
 ) -> Any:
     """State of a :class:`diffevo_jax.MonoFlow` after a step.

@@ -11,10 +11,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax import conditions, crowding, denoisers, pytree
+from diffevo_jax import denoisers, pytree
 from diffevo_jax import shaping as shapings
+from diffevo_jax.attention import density
+from diffevo_jax.attention.row_wise import attend_by_rows
 from diffevo_jax.base import PyTree
-from diffevo_jax.neighbourhoods import attend_by_rows
+from diffevo_jax.shaping import conditions
 
 
 @pytree.dataclass
@@ -87,8 +89,8 @@ def _corrections(strategy: Any, evidence: Evidence) -> jax.Array | float:
         # All generations together are a sample of the mixture of their densities, and are
         # weighted by g / mixture: the balance heuristic.
         valid = jnp.isfinite(evidence.fitness)
-        density = crowding.log_density(evidence.points, valid=valid)
-        total -= strategy.archive_correction * density
+        crowding = density.log_density(evidence.points, valid=valid)
+        total -= strategy.archive_correction * crowding
     return total
 
 

@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax import noise, pytree, validation
+from diffevo_jax import noise, pytree
+from diffevo_jax.pytree import validation
 from diffevo_jax.strategies.diffusion_evolution import (
     DiffusionEvolution,
     DiffusionEvolutionState,

@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from diffevo_jax import parallel, pytree
+from diffevo_jax import pytree
 from diffevo_jax.base import Info, PyTree
 from diffevo_jax.compilation import compiler_options
-from diffevo_jax.evolve import Result, evolve
+from diffevo_jax.running import placement
+from diffevo_jax.running.evolution import Result, evolve
 from diffevo_jax.sweeps.settings import Group, assemble
 
 MODES = ("vmap", "map")
@@ -156,13 +157,13 @@ def _runs(
         )
         return _outcome(result, keep)
 
-    mesh = parallel.line(devices) if devices else None
+    mesh = placement.line(devices) if devices else None
     if mode == "vmap":
-        return parallel.over_runs(one, mesh, setting, seed)
+        return placement.over_runs(one, mesh, setting, seed)
     in_turn = functools.partial(_in_turn, one)
     if mesh is None:
         return in_turn(counts, setting, seed)
-    return parallel.in_parts(in_turn, mesh, counts, setting, seed)
+    return placement.in_parts(in_turn, mesh, counts, setting, seed)
 
 
 def _in_turn(

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from diffevo_jax.plain import plain
+from diffevo_jax.pytree.plain import plain
 
 _MANIFEST = "sweep.json"
 #: What a process that is killed while it writes leaves behind; nobody reads it.

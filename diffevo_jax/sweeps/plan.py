@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import jax
 
-from diffevo_jax import validation
 from diffevo_jax.base import Problem, Strategy
+from diffevo_jax.pytree import validation
 from diffevo_jax.sweeps import tables
 from diffevo_jax.sweeps.batches import KEEPABLE, MODES
 from diffevo_jax.sweeps.settings import (

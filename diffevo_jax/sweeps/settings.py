@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from diffevo_jax import paths, pytree, validation
+from diffevo_jax import pytree
 from diffevo_jax.base import Problem, PyTree, Strategy
-from diffevo_jax.checks import check_run
+from diffevo_jax.pytree import paths, validation
+from diffevo_jax.running.checks import check_run
 
 #: An axis: values, or labels and values; of several fields together, tuples of values.
 Axes = Mapping[str | tuple[str, ...], Sequence[Any] | Mapping[str, Any]]

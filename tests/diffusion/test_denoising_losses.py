@@ -78,7 +78,7 @@ def samples():
     return np.sqrt(VARIANCE) * clean, eps
 
 
-@pytest.mark.parametrize("weighting", diffusion.objectives.WEIGHTINGS)
+@pytest.mark.parametrize("weighting", diffusion.training.objectives.WEIGHTINGS)
 @pytest.mark.parametrize("name", PARTS)
 def test_the_posterior_mean_is_a_minimum_of_every_loss(name, weighting):
     found, *where = gradients(name)

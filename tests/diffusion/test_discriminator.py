@@ -7,12 +7,12 @@ import optax
 import pytest
 
 import diffevo_jax as de
-from diffevo_jax import diffusion, ratios
-from diffevo_jax.diffusion.discriminator import logistic_loss
+from diffevo_jax import flows
+from diffevo_jax.flows.discriminator import logistic_loss
 
 H, MEAN, VARIANCE = 0.5, jnp.array([0.8, -0.4]), 0.5
 BATCH, STEPS = 1024, 600
-SMALL = diffusion.Discriminator((8,), num_steps=3, optimizer=optax.sgd(0.1))
+SMALL = flows.Discriminator((8,), num_steps=3, optimizer=optax.sgd(0.1))
 
 
 def wanted(x: jax.Array) -> jax.Array:
@@ -30,7 +30,7 @@ def samples(key: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
 def learned():
     """Points of q, and the gradient there after a training on fresh samples."""
     schedule = optax.cosine_decay_schedule(1e-2, STEPS)
-    network = diffusion.Discriminator(
+    network = flows.Discriminator(
         hidden=(32, 32), num_steps=1, penalty=0.0, optimizer=optax.adam(schedule)
     )
     ones = jnp.ones(BATCH)
@@ -72,7 +72,7 @@ def test_the_learned_and_the_kernel_form_agree(learned) -> None:
     points = jnp.concatenate([x, p, q])
     which = np.repeat(np.arange(3), [len(x), len(p), len(q)])
     weights = [jnp.where(which == one, 0.0, -jnp.inf) for one in (1, 2)]
-    kernel = jax.jit(ratios.kernel_ratio)(x, points, *weights, 1 / H**2).gradient
+    kernel = jax.jit(flows.kernel_ratio)(x, points, *weights, 1 / H**2).gradient
     # both are within 10 % of what is known, in independent ways: the root of 2 more
     assert relative(gradient - kernel, kernel) < 0.15
 
@@ -117,9 +117,9 @@ def evolved(**parts) -> de.Result:
 @pytest.mark.parametrize(
     "part",
     [
-        {"ratio": diffusion.Discriminator((8,), num_steps=3, optimizer=optax.sgd(1e20))},
+        {"ratio": flows.Discriminator((8,), num_steps=3, optimizer=optax.sgd(1e20))},
         pytest.param(
-            {"generator": diffusion.Generator((8,), optimizer=optax.sgd(1e30))},
+            {"generator": flows.Generator((8,), optimizer=optax.sgd(1e30))},
             marks=pytest.mark.slow,
         ),
     ],
@@ -154,6 +154,6 @@ def test_what_does_not_diverge_moves_everyone() -> None:
     ],
 )
 def test_a_discriminator_that_there_is_not_is_refused(changes, error, message) -> None:
-    strategy = de.MonoFlow(3, ratio=diffusion.Discriminator(**changes))
+    strategy = de.MonoFlow(3, ratio=flows.Discriminator(**changes))
     with pytest.raises(error, match=message):
         de.init(strategy, jax.random.key(0), jnp.zeros((4, 2)))

@@ -7,16 +7,17 @@ import optax
 import pytest
 
 import diffevo_jax as de
-from diffevo_jax import diffusion, divergences, pytree
-from diffevo_jax.diffusion.generator import adversarial_loss, regression_loss
+from diffevo_jax import flows, pytree
+from diffevo_jax.flows import divergences
+from diffevo_jax.flows.generator import adversarial_loss, regression_loss
 
 EPS = 0.05
 ANGLES = 2 * np.pi * np.arange(8) / 8
 RING = de.oracles.gaussian_mixture(
     2.0 * np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1), 0.15**2
 )
-GENERATOR = diffusion.Generator(hidden=(16,), num_steps=1)
-DISCRIMINATOR = diffusion.Discriminator(hidden=(16,), num_steps=1, penalty=0.0)
+GENERATOR = flows.Generator(hidden=(16,), num_steps=1)
+DISCRIMINATOR = flows.Discriminator(hidden=(16,), num_steps=1, penalty=0.0)
 
 
 def random_weights(key: jax.Array, tree):
@@ -76,7 +77,7 @@ def test_the_regression_starts_along_the_gradient_of_the_gan(networks, divergenc
 def test_with_one_inner_step_both_losses_are_the_same_training() -> None:
     data = RING.sample(jax.random.key(0), 256)
     both = [
-        diffusion.train_gan(
+        flows.train_gan(
             jax.random.key(1), data, GENERATOR, DISCRIMINATOR, num_steps=20, loss=loss
         ).state.generator.weights
         for loss in ("regression", "adversarial")
@@ -91,7 +92,7 @@ def test_a_generator_starts_as_the_gaussian_of_its_points_and_learns_where_they_
     None
 ):
     points = 3.0 + 2.0 * jax.random.normal(jax.random.key(0), (128, 2))
-    generator = diffusion.Generator(hidden=(16,), num_steps=300, learning_rate=1e-2)
+    generator = flows.Generator(hidden=(16,), num_steps=300, learning_rate=1e-2)
     state = generator.init(jax.random.key(1), points)
     latent = generator.latent(state, points)
     np.testing.assert_allclose(generator.generate(state, latent), points, atol=1e-5)
@@ -105,45 +106,45 @@ def test_a_generator_starts_as_the_gaussian_of_its_points_and_learns_where_they_
 
 
 def test_a_gan_that_fails_says_so_and_keeps_what_it_had() -> None:
-    wild = diffusion.Discriminator(hidden=(8,), num_steps=2, optimizer=optax.sgd(1e20))
+    wild = flows.Discriminator(hidden=(8,), num_steps=2, optimizer=optax.sgd(1e20))
     data = RING.sample(jax.random.key(0), 64)
     with pytest.raises(FloatingPointError, match="training: it diverged at step 0"):
-        diffusion.train_gan(jax.random.key(1), data, GENERATOR, wild, num_steps=2)
+        flows.train_gan(jax.random.key(1), data, GENERATOR, wild, num_steps=2)
 
 
 @pytest.mark.slow
 def test_a_training_goes_on_where_it_was() -> None:
     data, key = RING.sample(jax.random.key(0), 64), jax.random.key(1)
     parts = (key, data, GENERATOR, DISCRIMINATOR)
-    whole = diffusion.train_gan(*parts, num_steps=6)
-    half = diffusion.train_gan(*parts, num_steps=3)
-    again = diffusion.train_gan(*parts, num_steps=3, state=half.state)
+    whole = flows.train_gan(*parts, num_steps=6)
+    half = flows.train_gan(*parts, num_steps=3)
+    again = flows.train_gan(*parts, num_steps=3, state=half.state)
     assert de.equal(again, whole)
     assert not de.equal(half.state.generator, whole.state.generator)
 
 
 def test_a_gan_that_there_is_not_is_refused() -> None:
-    data, none = jnp.zeros((8, 2)), diffusion.Generator(hidden=())
+    data, none = jnp.zeros((8, 2)), flows.Generator(hidden=())
     with pytest.raises(ValueError, match="loss: got 'hinge', want one of"):
-        diffusion.train_gan(jax.random.key(0), data, num_steps=1, loss="hinge")
+        flows.train_gan(jax.random.key(0), data, num_steps=1, loss="hinge")
     with pytest.raises(ValueError, match="num_steps: got 0, want an int >= 1"):
-        diffusion.train_gan(jax.random.key(0), data, num_steps=0)
+        flows.train_gan(jax.random.key(0), data, num_steps=0)
     with pytest.raises(TypeError, match=r"Generator\.hidden: got \(\), want a tuple"):
-        diffusion.train_gan(jax.random.key(0), data, none, num_steps=1)
+        flows.train_gan(jax.random.key(0), data, none, num_steps=1)
 
 
 @pytest.mark.slow
 def test_many_inner_steps_need_the_regression() -> None:
     # given 20 steps of the generator for each of the discriminator's
     data = RING.sample(jax.random.key(0), 4096)
-    generator = diffusion.Generator(num_steps=20, learning_rate=1e-3)
-    judge = diffusion.Discriminator(num_steps=2, learning_rate=2e-3, penalty=0.0)
+    generator = flows.Generator(num_steps=20, learning_rate=1e-3)
+    judge = flows.Discriminator(num_steps=2, learning_rate=2e-3, penalty=0.0)
 
     def modes_kept(loss: str) -> int:
         settings = {"num_steps": 1000, "step_size": EPS, "noise": 0.1, "loss": loss}
         key = jax.random.key(1)
         try:
-            gan = diffusion.train_gan(key, data, generator, judge, **settings)
+            gan = flows.train_gan(key, data, generator, judge, **settings)
         except FloatingPointError:
             return 0
         samples = gan.sample(jax.random.key(2), 1024)

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import diffevo_jax as de
-from diffevo_jax import denoisers, diffusion, noise, oracles, samplers
+from diffevo_jax import denoisers, diffusion, noise, samplers
+from diffevo_jax.denoisers import oracles
 
 #: Three components, narrow and wide, around 0.
 SHARES = np.array([0.5, 0.3, 0.2])

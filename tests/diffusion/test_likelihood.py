@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffevo_jax import diffusion, noise, oracles
+from diffevo_jax import diffusion, noise
+from diffevo_jax.denoisers import oracles
 
 KEY = jax.random.key(0)
 #: Far enough for the noisy end to be Gaussian to 1e-4, and narrow enough at the clean one.
@@ -185,7 +186,7 @@ def test_steps_of_the_bound_are_kls_to_the_posterior():
 
     kl = diffusion.gaussian_kl(mean, variance, guess, variance)
 
-    fall = diffusion.objectives.snr_falls(jnp.array([sigma, lower]))[0]
+    fall = diffusion.training.objectives.snr_falls(jnp.array([sigma, lower]))[0]
     want = 0.5 * fall * (clean - answer) ** 2
     np.testing.assert_allclose(kl[0], want, rtol=1e-5)
 

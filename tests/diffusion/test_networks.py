@@ -59,7 +59,9 @@ def test_a_convolution_is_that_of_the_compiler(size):
     image = rng.normal(size=(2, 5, 4, 3)).astype(np.float32)
     weight = rng.normal(size=(size, size, 3, 6)).astype(np.float32)
 
-    got = diffusion.layers.conv({"weight": weight, "bias": np.float32([1] * 6)}, image)
+    got = diffusion.networks.layers.conv(
+        {"weight": weight, "bias": np.float32([1] * 6)}, image
+    )
 
     want = jax.lax.conv_general_dilated(
         image, weight, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
@@ -110,8 +112,8 @@ def test_no_label_is_the_label_that_says_nothing():
     network = NETWORKS["MLP"][0]
 
     assert network.null == 3
-    assert diffusion.networks.labels(3, None, 2).tolist() == [3, 3]
-    assert diffusion.networks.labels(0, None, 2) is None
+    assert diffusion.networks.dense.labels(3, None, 2).tolist() == [3, 3]
+    assert diffusion.networks.dense.labels(0, None, 2) is None
 
 
 @pytest.mark.parametrize(
@@ -119,7 +121,7 @@ def test_no_label_is_the_label_that_says_nothing():
 )
 def test_features_tell_noise_levels_apart_from_end_to_end(c_noise, step):
     # given a level, one a little higher, and all levels that a grid may have
-    features = lambda c: diffusion.layers.level_features(jnp.atleast_1d(c), 16)
+    features = lambda c: diffusion.networks.layers.level_features(jnp.atleast_1d(c), 16)
     here, there = features(jnp.float32(c_noise)), features(jnp.float32(c_noise + step))
 
     far = features(jnp.linspace(-1.8, 1.2, 16) + 0.05)
@@ -207,7 +209,7 @@ class TestDenoiser:
 )
 def test_a_network_that_cannot_be_is_an_error(network, kind, message):
     with pytest.raises(kind, match=message):
-        de.validation.validate(network)
+        de.pytree.validation.validate(network)
 
 
 @pytest.mark.parametrize("shape", [(4,), (6, 5, 1), (4, 4)])
@@ -227,7 +229,7 @@ def test_samples_that_do_not_fit_a_unet_are_an_error(shape):
 )
 def test_labels_that_are_none_are_an_error(num_classes, label, message):
     with pytest.raises(ValueError, match=message):
-        diffusion.networks.labels(num_classes, label, 2)
+        diffusion.networks.dense.labels(num_classes, label, 2)
 
 
 @functools.cache

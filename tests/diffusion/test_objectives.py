@@ -121,7 +121,7 @@ def test_a_weighting_of_one_s_own_counts_the_error_of_the_clean_point():
     sigma, out = jnp.array([0.5, 2.0]), jnp.array([0.3, 0.9])
     ours = diffusion.Objective(LEVELS["VE"], lambda sigma: sigma**-2)
 
-    de.validation.validate(ours)
+    de.pytree.validation.validate(ours)
     got = ours.weight(sigma, jnp.ones(2), out)
 
     noise_weight = diffusion.Objective(LEVELS["VE"], "noise").weight(sigma, 0.0, out)
@@ -218,7 +218,7 @@ def test_betas_of_ddpm_are_its_levels():
 )
 def test_an_error_names_what_is_wrong(part, message):
     with pytest.raises(ValueError, match=message):
-        de.validation.validate(part)
+        de.pytree.validation.validate(part)
 
 
 def test_betas_beyond_their_range_are_an_error():

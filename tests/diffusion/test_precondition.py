@@ -155,4 +155,4 @@ def test_coefficients_follow_the_shape_of_the_noise_levels(name):
 @pytest.mark.parametrize("name", ALL)
 def test_a_deviation_of_data_that_is_not_positive_is_an_error(name):
     with pytest.raises(ValueError, match=rf"{name}\.sigma_data: got 0.0"):
-        de.validation.validate(ALL[name](0.0))
+        de.pytree.validation.validate(ALL[name](0.0))

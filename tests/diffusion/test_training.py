@@ -10,7 +10,7 @@ import pytest
 
 import diffevo_jax as de
 from diffevo_jax import diffusion
-from diffevo_jax.diffusion import fitting, training
+from diffevo_jax.diffusion.training import fitting, trainer
 
 KEY = jax.random.key(0)
 DRAWN = np.random.default_rng(0).normal(size=(64, 2))
@@ -59,7 +59,7 @@ def test_the_key_decides(trained):
 
 
 def test_numbers_do_not_compile_a_new_program(trained):
-    start, run = training._programs()
+    start, run = trainer._programs()
     before = run._cache_size(), start._cache_size()
 
     train(num_steps=50, learning_rate=0.1, ema=0.9, condition_dropout=0.5)
@@ -90,9 +90,9 @@ def recipe(**changes):
 
 
 def one_step(key, setting, state, data=DATA):
-    run = training._programs()[1]
+    run = trainer._programs()[1]
     data = jnp.asarray(data)
-    return run(key, setting, state, data, None, None, jnp.int32(1), training.CHUNK)[0]
+    return run(key, setting, state, data, None, None, jnp.int32(1), trainer.CHUNK)[0]
 
 
 def test_averaged_weights_forget_the_first_ones():
@@ -290,8 +290,8 @@ def test_a_training_that_recovers_may_be_stopped_while_it_is_bad():
     good = train(state=bad.state, **settings)
 
     ratio = lambda result: float(result.losses[-20:].mean() / result.baselines[-20:].mean())
-    assert ratio(bad) > 2 * training.DIVERGED
-    assert ratio(good) < training.DIVERGED
+    assert ratio(bad) > 2 * trainer.DIVERGED
+    assert ratio(good) < trainer.DIVERGED
 
 
 def test_weights_of_half_precision_are_trained_and_averaged_in_full():

@@ -10,7 +10,7 @@ import pytest
 from flax import struct
 
 import diffevo_jax as de
-from diffevo_jax.problems import environments
+from diffevo_jax.problems.control import environments
 
 KEY = jax.random.key(0)
 

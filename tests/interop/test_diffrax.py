@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffevo_jax import diffusion, noise, oracles
+from diffevo_jax import diffusion, noise
+from diffevo_jax.denoisers import oracles
 
 pytest.importorskip("diffrax")
 

@@ -22,7 +22,7 @@ def brittle(x):
     return jnp.where(jnp.max(jnp.abs(x)) > 5, jnp.nan, -jnp.sum(x**2))
 
 
-TUNING = de.problems.Tuning(
+TUNING = de.sweeps.Tuning(
     de.DiffusionEvolution(1),
     de.problems.Function(brittle, dim=64),
     {SCALE: (0.1, 10.0, "log"), "sampler.eta": (0.0, 1.0)},

@@ -13,10 +13,11 @@ from gymnax.environments import spaces
 from gymnax.environments.classic_control import cartpole
 
 import diffevo_jax as de
-from diffevo_jax import pytree, validation
+from diffevo_jax import pytree
 from diffevo_jax.problems import MLP, Control, Policy
-from diffevo_jax.problems.control import normalise
-from diffevo_jax.problems.policies import flatten
+from diffevo_jax.problems.control.policies import flatten
+from diffevo_jax.problems.control.problem import normalise
+from diffevo_jax.pytree import validation
 
 BUILT_IN = tuple(gymnax.registered_envs)
 #: It is mostly compile time that these tests cost.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from diffevo_jax.problems import MLP
-from diffevo_jax.problems.episode import Episode, Game, play
+from diffevo_jax.problems.control.episode import Episode, Game, play
 
 CARTPOLE, CARTPOLE_PARAMS = gymnax.make("CartPole-v1")
 #: Pushing left or right is chaotic: in the long run float32 and float64 part ways.

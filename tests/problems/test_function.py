@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffevo_jax import validation
 from diffevo_jax.problems import Function, Space
+from diffevo_jax.pytree import validation
 
 
 def negated_sphere(x: jax.Array) -> jax.Array:

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffevo_jax import validation
 from diffevo_jax.problems import Landscape, landscapes
+from diffevo_jax.pytree import validation
 
 DENSITIES = jax.jit(lambda problem, x: jax.vmap(problem.density)(x))
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from flax import struct
 
-from diffevo_jax.problems.observing import observer
+from diffevo_jax.problems.control.observing import observer
 
 # Environments of gymnax
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffevo_jax.problems.once import keep, once
+from diffevo_jax.problems.control.once import keep, once
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.int32, jnp.int8, jnp.uint8])

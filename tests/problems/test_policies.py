@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffevo_jax import validation
 from diffevo_jax.problems import MLP, Policy
-from diffevo_jax.problems.policies import flatten
+from diffevo_jax.problems.control.policies import flatten
+from diffevo_jax.pytree import validation
 
 APPLY = jax.jit(lambda policy, weights, observation: policy.apply(weights, observation, ()))
 ACTIVATIONS = {"relu": lambda z: np.maximum(z, 0.0), "tanh": np.tanh}

@@ -9,7 +9,7 @@ import pytest
 from jax.experimental import checkify
 
 import diffevo_jax as de
-from diffevo_jax.problems import episode, rollout
+from diffevo_jax.problems.control import episode, rollout
 
 
 def remember(weights, observation, carry):

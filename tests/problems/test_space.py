@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from diffevo_jax import pytree, validation
+from diffevo_jax import pytree
 from diffevo_jax.problems import Space
 from diffevo_jax.problems.space import BOUNDARIES
+from diffevo_jax.pytree import validation
 
 FIXED = settings(derandomize=True, database=None, deadline=None, max_examples=200)
 DECODE = jax.jit(lambda space, x: space.decode(x))

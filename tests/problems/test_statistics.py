@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import diffevo_jax as de
-from diffevo_jax.problems import MLP, Control, Policy, episode, statistics
-from diffevo_jax.problems.statistics import Moments
+from diffevo_jax.problems import MLP, Control, Policy
+from diffevo_jax.problems.control import episode, statistics
+from diffevo_jax.problems.control.statistics import Moments
 
 FIXED = settings(derandomize=True, database=None, deadline=None, max_examples=60)
 #: It is mostly compile time that these tests cost.

@@ -9,7 +9,7 @@ import pytest
 from jax._src import test_util  # counts compilations
 
 import diffevo_jax as de
-from diffevo_jax import paths, validation
+from diffevo_jax.pytree import paths, validation
 
 KEY = jax.random.key(0)
 INNER = de.DiffusionEvolution(3)
@@ -20,7 +20,7 @@ N, SEEDS = 8, 3
 def tuning(fields=None, problem=SPHERE, strategy=INNER, **options):
     fields = fields or {"shaping.temperature": (0.01, 10.0, "log")}
     options = {"num_seeds": SEEDS, "population_size": N} | options
-    return de.problems.Tuning(strategy, problem, fields, **options)
+    return de.sweeps.Tuning(strategy, problem, fields, **options)
 
 
 FIELD = "shaping.temperature"
@@ -224,4 +224,4 @@ def test_wrong_options_are_refused(options, message):
 
 def test_no_fields_are_refused():
     with pytest.raises(ValueError, match="want names and ranges"):
-        validation.validate(de.problems.Tuning(INNER, SPHERE, {}, 1, N))
+        validation.validate(de.sweeps.Tuning(INNER, SPHERE, {}, 1, N))

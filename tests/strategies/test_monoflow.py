@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import diffevo_jax as de
-from diffevo_jax import divergences
+from diffevo_jax.flows import divergences
 from diffevo_jax.strategies import moves
 
 N, D, T = 24, 3, 5
@@ -20,7 +20,7 @@ PLAIN = de.MonoFlow(
     T,
     grid=de.noise.VE(0.1, 0.8),
     shaping=de.shaping.Boltzmann(0.5),
-    ratio=de.ratios.KernelRatio(de.kernels.Gaussian()),
+    ratio=de.flows.KernelRatio(de.kernels.Gaussian()),
     density_power=0.5,
     rate=0.5,
     noise=0.0,
@@ -40,7 +40,7 @@ def tell(strategy, fitness=FITNESS, candidates=X, key=KEY):
 
 
 @pytest.fixture(scope="module")
-def ratio() -> de.ratios.Ratio:
+def ratio() -> de.flows.Ratio:
     """The density ratio at the individuals."""
     given = FITNESS / 0.5, jnp.ones(N, bool), jnp.array(0.8), jnp.array(0.5)
     return jax.jit(PLAIN.ratio.estimate)(KEY, (), X, *given)[0]

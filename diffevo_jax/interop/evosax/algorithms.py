@@ -11,9 +11,9 @@ from evosax.algorithms.population_based.base import metrics_fn as evosax_metrics
 from evosax.core.fitness_shaping import identity_fitness_shaping_fn
 from flax import struct
 
-from diffevo_jax import paths, pytree, validation
+from diffevo_jax import pytree
 from diffevo_jax.base import Info, PyTree, Strategy
-from diffevo_jax.pytree import Number
+from diffevo_jax.pytree import Number, paths, validation
 
 
 @pytree.dataclass

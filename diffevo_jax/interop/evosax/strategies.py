@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from evosax.algorithms.distribution_based.sv.base import SV_ES
 from evosax.algorithms.population_based.base import PopulationBasedAlgorithm
 
-from diffevo_jax import pytree, validation
+from diffevo_jax import pytree
 from diffevo_jax.base import Info, PyTree
+from diffevo_jax.pytree import validation
 from diffevo_jax.strategies.bookkeeping import describe_fitness, update_best
 
 

@@ -1,0 +1,122 @@
+"""How crowded it is where an individual is: by its neighbours, and by a density.
+
+Squared distances come from a matrix product of centred points, a block of rows at a time:
+neither an N x N nor an N x N x D array is ever made of a large population.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from diffevo_jax import denoisers
+from diffevo_jax.attention.blocked import BLOCK_SIZE
+from diffevo_jax.pytree import Number
+
+
+def neighbour_distance(
+    points: jax.Array, count: int, valid: jax.Array | None = None
+) -> jax.Array:
+    """Mean distance to the ``count`` nearest others, in deviations of the population.
+
+    Args:
+        points: (N, d).
+        count: in [1, N - 1]. Where fewer others are valid, the mean is over those.
+        valid: (N,) bool, who counts as a neighbour; None for all.
+
+    Returns:
+        (N,) >= 0, without a unit; 0 if all points are equal.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.attention import density
+        >>> points = jnp.array([[-3.0], [3.0], [-3.0], [3.0]])
+        >>> density.neighbour_distance(points, count=2).tolist()  # 0 and 2 deviations
+        [1.0, 1.0, 1.0, 1.0]
+    """
+    everyone = jnp.ones(len(points), bool)
+    valid = everyone if valid is None else valid
+    points = _standardise(points, valid)
+    squares, index = jnp.sum(points**2, axis=1), jnp.arange(len(points))
+
+    def from_one(row: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        point, square, own = row
+        product = jnp.matmul(points, point, precision=jax.lax.Precision.HIGHEST)
+        squared = jnp.maximum(square + squares - 2 * product, 0.0)
+        squared = jnp.where(valid & (index != own), squared, jnp.inf)
+        nearest = -jax.lax.top_k(-squared, count)[0]
+        found = nearest < jnp.inf
+        distance = jnp.sum(jnp.sqrt(jnp.where(found, nearest, 0.0)))
+        return distance / jnp.maximum(jnp.sum(found), 1)
+
+    size = min(len(points), BLOCK_SIZE)
+    return jax.lax.map(from_one, (points, squares, index), batch_size=size)
+
+
+def standard_scores(distance: jax.Array, valid: jax.Array) -> jax.Array:
+    """Distances ``(N,)`` in deviations from their mean over the valid.
+
+    Zeros if all are the same, to rounding.
+    """
+    weight = valid / jnp.maximum(jnp.sum(valid), 1)
+    mean = jnp.sum(weight * distance)
+    deviation = jnp.sqrt(jnp.sum(weight * (distance - mean) ** 2))
+    # Distances come from a matrix product: below this, their spread is its rounding.
+    spread = deviation > jnp.sqrt(jnp.finfo(distance.dtype).eps) * mean
+    return jnp.where(spread, (distance - mean) / jnp.where(spread, deviation, 1.0), 0.0)
+
+
+def log_density(
+    points: jax.Array, bandwidth: Number = 1.0, valid: jax.Array | None = None
+) -> jax.Array:
+    """Log of a kernel density estimate at its own points, over that of N equal points.
+
+    The mean over j of ``exp(-|x_i - x_j|^2 / (2 h^2))``, j = i included. Its reciprocal is
+    N times the weight that an individual has in its own posterior mean, and is computed as
+    that.
+
+    Args:
+        points: (N, D), finite.
+        bandwidth: > 0; ``h = bandwidth N^(-1 / (D + 4)) s``, with s the root-mean-square
+            deviation of a coordinate. Less than 1e-3 counts as that.
+        valid: (N,) bool, who counts; None for all. The others have density 0, in logs.
+
+    Returns:
+        (N,) in [-log N, 0]: alone to all in one place; 0 for N = 1.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.attention import density
+        >>> density = density.log_density(jnp.array([[0.0], [0.0], [9.0], [9.0]]), 0.1)
+        >>> jnp.exp(density).tolist()
+        [0.5, 0.5, 0.5, 0.5]
+
+    References:
+        Silverman, "Density estimation for statistics and data analysis", 1986, eq. 4.14.
+
+    Notes:
+        Silverman's rule has a factor ``(4 / (D + 2))^(1 / (D + 4))`` more, which is between
+        0.92 and 1.06. Shares one deviation among coordinates: unit scale is meant.
+    """
+    dim = points.shape[1]
+    valid = jnp.ones(len(points), bool) if valid is None else valid
+    size = jnp.maximum(jnp.sum(valid), 1).astype(points.dtype)
+    points = _standardise(points, valid)
+    precision = (size ** (1 / (dim + 4)) / jnp.maximum(bandwidth, 1e-3)) ** 2
+    weight = jnp.where(valid, 0.0, -jnp.inf).astype(points.dtype)
+    answer = denoisers.posterior_mean(points, points, points[:, :1], weight, precision)
+    density = -jnp.log(jnp.clip(answer.self_weight, 1 / size, 1.0)) - jnp.log(size)
+    return jnp.where(valid, density, 0.0)
+
+
+def _standardise(points: jax.Array, valid: jax.Array) -> jax.Array:
+    """Centre ``(N, d)``, divide by the root-mean-square deviation; 0 for the invalid."""
+    mask = valid[:, None]
+    limit = jnp.finfo(points.dtype).max / 4
+    points = jnp.clip(points, -limit, limit)
+    # First by one of the points: equal ones then are exactly 0, wherever they are.
+    points = jnp.where(mask, points - points[jnp.argmax(valid)], 0.0)
+    largest = jnp.max(jnp.abs(points), initial=0.0)
+    points = points / jnp.where(largest > 0, largest, 1.0)
+    weight = mask / jnp.maximum(jnp.sum(mask), 1)
+    points = jnp.where(mask, points - jnp.sum(weight * points, axis=0), 0.0)
+    deviation = jnp.sqrt(jnp.sum(weight * points**2) / points.shape[1])
+    return points / jnp.where(deviation > 0, deviation, 1.0)

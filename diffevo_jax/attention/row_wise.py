@@ -1,0 +1,88 @@
+"""The posterior mean where every individual has a neighbourhood of its own.
+
+What depends on a whole row of the kernel (a reach that is calibrated, a fitness that is
+compared with that of neighbours) needs the row at once. Here a block of rows is made,
+answered, and forgotten: the memory is that of a block, the time that of all pairs.
+"""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from diffevo_jax.attention.blocked import Attended
+
+_EXACT = jax.lax.Precision.HIGHEST
+#: Numbers of a block of rows. The bits of a result depend on it, and on nothing else.
+BLOCK_NUMBERS = 2**22
+
+#: From half squared distances (B, M), up to a constant a row, and who counts (M,) to
+#: precisions (B,).
+RowPrecision = Callable[[jax.Array, jax.Array], jax.Array]
+#: From the log-kernel (B, M) to log-weights (B, M).
+RowLogWeight = Callable[[jax.Array], jax.Array]
+
+
+def attend_by_rows(
+    queries: jax.Array,
+    keys: jax.Array,
+    values: jax.Array,
+    log_weight: jax.Array,
+    own: jax.Array,
+    *,
+    row_precision: RowPrecision,
+    row_log_weight: RowLogWeight | None = None,
+    floor: float | None = None,
+    block_numbers: int = BLOCK_NUMBERS,
+) -> Attended:
+    """Attend with a kernel whose reach, and weights that, depend on the row.
+
+        w_ij = softmax_j( log g_j + log g_ij - p_i |q_i - k_j|^2 / 2 )
+
+    Args:
+        queries: (N, d), centred with the keys.
+        keys: (M, d).
+        values: (M, D), centred.
+        log_weight: (M,) log g, ``-inf`` for weight zero; not all may be.
+        own: (N,) int32, number of the key that belongs to each query; M or more for none.
+        row_precision: gives p, from half the squared distances, up to a constant a row.
+        row_log_weight: gives ``log g_ij``, from ``log g_j``'s zeros and the kernel; None
+            for 0.
+        floor: added to the kernel; None: no floor.
+        block_numbers: at most so many numbers in a block of rows, at least one row.
+
+    Returns:
+        The answers to the N queries.
+    """
+    size = max(1, min(len(queries), block_numbers // len(keys)))
+    mask = log_weight > -jnp.inf
+    columns = jnp.concatenate([values, jnp.ones((len(values), 1), values.dtype)], axis=1)
+
+    def answer(row: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
+        few, owned = row
+        product = jnp.matmul(few, keys.T, precision=_EXACT)
+        # Without |q|^2 / 2, which is far larger than the rest where there is much noise.
+        half = 0.5 * jnp.sum(keys**2, axis=1) - product
+        precision = row_precision(half, mask)[:, None]
+        log_kernel = -precision * half
+        if floor is not None:
+            log_kernel -= 0.5 * precision * jnp.sum(few**2, axis=1, keepdims=True)
+            log_kernel = jnp.logaddexp(log_kernel, math.log(floor))
+        logits = log_kernel + log_weight
+        if row_log_weight is not None:
+            logits += row_log_weight(jnp.where(mask, log_kernel, -jnp.inf))
+        weight = jax.nn.softmax(logits, axis=1)
+        sums = jnp.matmul(weight, columns, precision=_EXACT)
+        here = jnp.minimum(owned, len(keys) - 1)
+        own_weight = jnp.where(owned == here, weight[jnp.arange(len(few)), here], 0.0)
+        mean = sums[:, :-1] / sums[:, -1:]
+        return mean, own_weight, 1.0 / jnp.sum(weight**2, axis=1)
+
+    missing = -len(queries) % size
+    padded = (jnp.pad(queries, ((0, missing), (0, 0))), jnp.pad(own, (0, missing)))
+    rows = tuple(leaf.reshape(-1, size, *leaf.shape[1:]) for leaf in padded)
+    answers = jax.lax.map(answer, rows)
+    return Attended(
+        *(leaf.reshape(-1, *leaf.shape[2:])[: len(queries)] for leaf in answers)
+    )

@@ -1,0 +1,241 @@
+"""What the ``diffevo`` command runs and tells: a table, a JSON file, a plot."""
+
+import dataclasses
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from diffevo_jax.compilation import use_cache
+from diffevo_jax.pytree import validation
+from diffevo_jax.pytree.plain import plain
+from diffevo_jax.running import placement
+from diffevo_jax.running.bars import show_progress
+from diffevo_jax.running.checks import check_run
+from diffevo_jax.running.evolution import Result
+from diffevo_jax.running.host_loop import iterate
+
+#: Whether a success is ended by the environment; else the step limit ends it.
+_ENDS = ("Acrobot-v1", "MountainCar-v0", "MountainCarContinuous-v0")
+_SUCCESS_ENDS = {"CartPole-v1": False} | dict.fromkeys(_ENDS, True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How to run, and what to keep.
+
+    Args:
+        population_size: individuals in a generation.
+        seeds: independent runs, all in one program.
+        seed: number that the keys of the runs are split from.
+        chunk_size: generations between looks of the host; None looks ten times or so.
+        progress: show a bar, if the output is a terminal.
+        json: file for the configuration and the whole history.
+        plot: file for a picture of the learning curves, such as curve.png.
+        devices: local devices, such as cores, to spread the seeds over; None takes as
+            many as divide them.
+        cache: folder for compiled programs, so that the next time starts at once.
+    """
+
+    population_size: int
+    seeds: int = 1
+    seed: int = 0
+    chunk_size: int | None = None
+    progress: bool = True
+    json: Path | None = None
+    plot: Path | None = None
+    devices: int | None = None
+    cache: Path | None = None
+
+
+class Outcome(NamedTuple):
+    """Runs of one setting.
+
+    Attributes:
+        config: what was run, under its names on the command line.
+        result: everything in it has a leading run axis (R,).
+        seconds: from the start until each chunk was there; the first includes compiling.
+        interrupted: whether Ctrl-C ended it early.
+    """
+
+    config: dict[str, Any]
+    result: Result
+    seconds: list[float]
+    interrupted: bool
+
+
+def check(settings: Any) -> jax.Array:
+    """Find what is wrong before anything is compiled; return the keys of the runs.
+
+    Raises:
+        TypeError: a value has the wrong type.
+        ValueError: a value is out of range, or a file cannot be written.
+        ImportError: there is no matplotlib for the plot.
+    """
+    options = settings.options
+    _check_files(options)
+    validation.check_count("seeds", options.seeds)
+    validation.check_count(
+        "chunk_size", 1 if options.chunk_size is None else options.chunk_size
+    )
+    if not 0 <= options.seed < 2**32:
+        raise ValueError(f"seed: got {options.seed}, want an int in [0, 2^32)")
+    placement.share(options.seeds, options.devices)
+    if options.cache is not None:
+        use_cache(options.cache)
+    keys = jax.random.split(jax.random.key(options.seed), options.seeds)
+    size = options.population_size
+    check_run(keys[0], settings.strategy, settings.problem, size, None, ())
+    return keys
+
+
+def _check_files(options: Options) -> None:
+    for name, path in (("json", options.json), ("plot", options.plot)):
+        if path is not None:
+            target = str(path) if path.is_file() else f"{path.parent}/"
+            if path.is_dir() or not os.access(target, os.W_OK):
+                raise ValueError(f"--{name}: got {path}, which cannot be written")
+    if options.plot is None:
+        return
+    try:
+        from matplotlib.backend_bases import FigureCanvasBase
+    except ImportError as error:
+        raise ImportError("--plot: install diffevo-jax[viz]") from error
+    kinds = FigureCanvasBase.get_supported_filetypes()
+    if options.plot.suffix[1:].lower() not in kinds:
+        raise ValueError(f"--plot: got {options.plot}, want one of {', '.join(kinds)}")
+
+
+def follow(name: str, settings: Any, keys: jax.Array) -> Outcome:
+    """Evolve until the end, or until Ctrl-C, which keeps the chunks that are there."""
+    options, generations = settings.options, settings.strategy.num_generations
+    results = iterate(
+        keys,
+        settings.strategy,
+        settings.problem,
+        population_size=options.population_size,
+        chunk_size=options.chunk_size or math.ceil(generations / 10),
+        devices=placement.share(options.seeds, options.devices),
+    )
+    if options.progress and sys.stdout.isatty():
+        results = show_progress(results, generations)
+    begin, last, seconds = time.perf_counter(), None, list[float]()
+    try:
+        for result in results:
+            last = jax.block_until_ready(result)
+            seconds.append(time.perf_counter() - begin)
+    except KeyboardInterrupt:
+        if not seconds:
+            raise
+    assert last is not None
+    config = {"name": name, "strategy": settings.strategy, "problem": settings.problem}
+    config |= {key: getattr(options, key) for key in ("population_size", "seeds", "seed")}
+    return Outcome(config, last, seconds, not np.all(last.history.done[:, -1]))
+
+
+def summarise(outcome: Outcome) -> dict[str, Any]:
+    """The last generation in a few numbers, as in the JSON file."""
+    config, result = outcome.config, outcome.result
+    generations = result.history.done.shape[1]
+    share = success(config["problem"], result.measures)
+    return {
+        "generations": generations,
+        "interrupted": outcome.interrupted,
+        "mean_fitness": _over_runs(result.history.mean_fitness[:, -1]),
+        "success": None if share is None else _over_runs(share),
+        "best_fitness": _over_runs(result.best_fitness),
+        "evaluations_per_run": config["population_size"] * generations,
+        "num_failed": int(np.sum(result.history.num_failed)),
+        "seconds_first_chunk": outcome.seconds[0],
+        "seconds_later_chunks": outcome.seconds[-1] - outcome.seconds[0],
+    }
+
+
+def success(problem: Any, measures: Any) -> np.ndarray | None:
+    """Share of the final population's episodes that succeed, (R,); None if undefined."""
+    ends = _SUCCESS_ENDS.get(getattr(problem, "env_name", ""))
+    if ends is None:
+        return None
+    return np.mean(np.asarray(measures.terminated) == ends, axis=(1, 2))
+
+
+def show(outcome: Outcome) -> None:
+    """Print the generations as a table, and the summary."""
+    from rich.console import Console
+    from rich.table import Table
+
+    history = jax.tree.map(np.asarray, outcome.result.history)
+    runs, total = history.done.shape
+    rows = np.unique(np.linspace(0, total - 1, 20).round().astype(int))
+    caption = f"means of {runs} runs ± standard deviation" if runs > 1 else "one run"
+    if len(rows) < total:
+        caption += f"; {len(rows)} of {total} generations"
+    table = Table(title=outcome.config["name"], caption=caption)
+    for header in ("generation", "sigma", "best", "mean fitness", "effective size"):
+        table.add_column(header, justify="right")
+    for row in rows:
+        info = jax.tree.map(lambda values, row=row: _over_runs(values[:, row]), history)
+        table.add_row(
+            str(row + 1),
+            f"{info.sigma['mean']:.4g}",
+            f"{info.best_fitness['mean']:.4g}",
+            _spread(info.mean_fitness),
+            f"{info.effective_sample_size['mean']:.3g}",
+        )
+    Console().print(table, *_lines(outcome), sep="\n", highlight=False)
+
+
+def _lines(outcome: Outcome) -> Iterator[str]:
+    summary = summarise(outcome)
+    yield f"final mean   {_spread(summary['mean_fitness'])}"
+    if summary["success"]:
+        yield f"success      {_spread(summary['success'], 100)} %"
+    yield f"best so far  {_spread(summary['best_fitness'])}"
+    yield f"evaluations  {summary['evaluations_per_run']:,} a run"
+    if summary["num_failed"]:
+        yield f"failed       {summary['num_failed']:,} evaluations in all runs"
+    first, rest = summary["seconds_first_chunk"], summary["seconds_later_chunks"]
+    yield f"wall time    {first:.2f} s for compiling and the first chunk, then {rest:.2f} s"
+    if outcome.interrupted:
+        total = outcome.config["strategy"].num_generations
+        yield f"interrupted  after {summary['generations']} of {total} generations"
+
+
+def save(outcome: Outcome, options: Options) -> None:
+    """Write the files that the options ask for."""
+    packages = ("diffevo-jax", "jax", "jaxlib", "gymnax", "numpy")
+    if options.json is not None:
+        record = {
+            "config": outcome.config,
+            "versions": {"python": sys.version.split()[0]}
+            | {name: metadata.version(name) for name in packages},
+            "device": f"{jax.default_backend()}: {jax.devices()[0].device_kind}",
+            "summary": summarise(outcome),
+            "history": vars(outcome.result.history),
+        }
+        options.json.write_text(json.dumps(plain(record), allow_nan=False) + "\n")
+    if options.plot is not None:
+        from diffevo_jax.plots import figures
+
+        title = outcome.config["name"]
+        figures.learning_curve(outcome.result.history, title=title).savefig(options.plot)
+
+
+def _over_runs(values: Any) -> dict[str, Any]:
+    values = np.asarray(values, dtype=float)
+    with np.errstate(invalid="ignore"):  # -inf where all evaluations of a run failed
+        sd = np.std(values, ddof=1) if len(values) > 1 else math.nan
+    return {"mean": np.mean(values), "sd": sd, "runs": values}
+
+
+def _spread(over_runs: dict[str, Any], factor: float = 1.0) -> str:
+    mean, sd = factor * over_runs["mean"], factor * over_runs["sd"]
+    return f"{mean:.4g}" + (f" ± {sd:.3g}" if math.isfinite(sd) else "")

@@ -1,0 +1,226 @@
+"""A GAN, as a flow of the density ratio in the time of its training."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from diffevo_jax import pytree
+from diffevo_jax.base import PyTree
+from diffevo_jax.flows.discriminator import Discriminator, DiscriminatorState
+from diffevo_jax.flows.divergences import Divergence, ReverseKL
+from diffevo_jax.flows.generator import (
+    Generator,
+    GeneratorState,
+    adversarial_loss,
+    regression_loss,
+)
+from diffevo_jax.pytree import Number, arrays, validation
+
+LOSSES = ("regression", "adversarial")
+#: Of the two networks, unless they are given.
+_SMALL: dict[str, Any] = {
+    "hidden": (64, 64, 64),
+    "num_steps": 10,
+    "learning_rate": 2e-3,
+}
+
+
+@pytree.dataclass
+class GANRecipe:
+    """All settings of a GAN's training; :func:`train_gan` says what they are."""
+
+    generator: Generator
+    discriminator: Discriminator
+    divergence: Divergence
+    step_size: Number = pytree.number(default=0.04, above=0.0)
+    noise: Number = pytree.number(default=0.2, low=0.0)
+    batch_size: int = pytree.static(default=256)
+    loss: str = pytree.static(default="regression")
+
+    def check(self) -> None:
+        """Raise if a setting is not legal."""
+        validation.check_count("batch_size", self.batch_size)
+        if self.loss not in LOSSES:
+            raise ValueError(f"loss: got {self.loss!r}, want one of {LOSSES}")
+
+
+@pytree.dataclass
+class GANState:
+    """Where a GAN's training stands.
+
+    Attributes:
+        step: () int32.
+        generator: the generator's state.
+        discriminator: the discriminator's.
+        diverged_at: () int32, the first step whose networks were not sound; -1 if there was
+            none. Such a step changes nothing.
+    """
+
+    step: jax.Array
+    generator: GeneratorState
+    discriminator: DiscriminatorState
+    diverged_at: jax.Array
+
+
+@pytree.dataclass
+class GAN:
+    """A trained generator.
+
+    Attributes:
+        generator: the architecture.
+        state: where the training stands.
+    """
+
+    generator: Generator
+    state: GANState
+
+    def sample(self, key: jax.Array, n: int) -> jax.Array:
+        """Draw n points, (n, D)."""
+        return self.generator.sample(key, self.state.generator, n)
+
+
+def train_gan(
+    key: jax.Array,
+    data: jax.typing.ArrayLike,
+    generator: Generator | None = None,
+    discriminator: Discriminator | None = None,
+    *,
+    num_steps: int,
+    batch_size: int = 256,
+    divergence: Divergence | None = None,
+    step_size: Number = 0.04,
+    noise: Number = 0.2,
+    loss: str = "regression",
+    state: GANState | None = None,
+) -> GAN:
+    """Train a generator by the flow that a discriminator gives: one compiled loop.
+
+    A step: the discriminator takes ``discriminator.num_steps`` on a batch; the generated
+    points move by ``step_size h'(D) grad D``; the generator takes ``generator.num_steps``
+    towards where they are now. One of these is a GAN's step, with the loss ``-h(D(g(z)))``.
+
+    Many modes want a rate that falls, as an optimizer with a schedule has it
+    (``benchmarks/flows.py``).
+
+    Args:
+        key: a typed key.
+        data: (N, D).
+        generator: None is ``Generator((64, 64, 64), num_steps=10, learning_rate=2e-3)``.
+        discriminator: None is a ``Discriminator`` of the same numbers.
+        num_steps: of the training, >= 1.
+        batch_size: points of each kind a step, >= 1.
+        divergence: h; None is ``ReverseKL()``.
+        step_size: eps, > 0, in squared units of the data. Above twice the squared noise,
+            points may jump over a mode.
+        noise: deviation of the discriminator's instance noise, >= 0, in units of the data:
+            what is finer is not learned.
+        loss: ``"regression"`` on the moved points; or ``"adversarial"``, -h(D(g(z))) itself
+            in all of the generator's steps, which is the same for one of them; with more
+            the generator chases a discriminator that does not answer meanwhile.
+        state: where to go on: ``gan.state`` of an earlier call. With the same key it is as
+            if there had been one call.
+
+    Returns:
+        The generator.
+
+    Raises:
+        TypeError, ValueError: an argument is not what it should be.
+        FloatingPointError: the discriminator was not finite, or twice as bad as undecided;
+            or the generator was not finite.
+
+    Example:
+        >>> import jax, diffevo_jax as de
+        >>> from diffevo_jax import flows
+        >>> data = 3.0 + 0.5 * jax.random.normal(jax.random.key(0), (512, 1))
+        >>> gan = flows.train_gan(jax.random.key(1), data, num_steps=20)
+        >>> samples = gan.sample(jax.random.key(2), 1000)
+        >>> bool(abs(samples.mean() - 3.0) < 0.2)
+        True
+
+    References:
+        Yi, Zhu, Liu, 2023, arXiv:2302.01075; Goodfellow et al., 2014, arXiv:1406.2661.
+    """
+    arrays.check_key("key", key)
+    points = arrays.check_population("data", data)
+    recipe = GANRecipe(
+        generator=Generator(**_SMALL) if generator is None else generator,
+        discriminator=Discriminator(**_SMALL) if discriminator is None else discriminator,
+        divergence=ReverseKL() if divergence is None else divergence,
+        step_size=step_size,
+        noise=noise,
+        batch_size=batch_size,
+        loss=loss,
+    )
+    validation.validate(recipe)
+    validation.check_count("num_steps", num_steps)
+    recipe = pytree.strong(recipe)
+    if state is None:
+        state = start_gan(key, recipe, points)
+    state = _train(key, recipe, state, points, jnp.int32(num_steps))
+    if int(state.diverged_at) >= 0:
+        raise FloatingPointError(
+            f"training: it diverged at step {int(state.diverged_at)}; try a smaller "
+            "learning_rate or step_size"
+        )
+    return GAN(recipe.generator, state)
+
+
+def start_gan(key: jax.Array, recipe: GANRecipe, data: jax.Array) -> GANState:
+    """The state before the first step: a generator of the data's Gaussian."""
+    key_generator, key_discriminator = jax.random.split(key)
+    return GANState(
+        step=jnp.zeros((), jnp.int32),
+        generator=recipe.generator.init(key_generator, data),
+        discriminator=recipe.discriminator.init(key_discriminator, data),
+        diverged_at=-jnp.ones((), jnp.int32),
+    )
+
+
+@jax.jit
+def _train(
+    key: jax.Array,
+    recipe: GANRecipe,
+    state: GANState,
+    data: jax.Array,
+    count: jax.Array,
+) -> GANState:
+    step = lambda _, state: gan_step(key, recipe, state, data)
+    return jax.lax.fori_loop(0, count, step, state)
+
+
+def gan_step(
+    key: jax.Array, recipe: GANRecipe, state: GANState, data: jax.Array
+) -> GANState:
+    """One step of a training, the pure core of :func:`train_gan`."""
+    keys = jax.random.split(jax.random.fold_in(key, state.step), 3)
+    index = jax.random.randint(keys[0], (recipe.batch_size,), 0, len(data))
+    shape = (recipe.batch_size, data.shape[1])
+    latent = jax.random.normal(keys[1], shape, data.dtype)
+    fake = recipe.generator.generate(state.generator, latent)
+    ones = jnp.ones(recipe.batch_size, data.dtype)
+    discriminator, sound = recipe.discriminator.fit(
+        keys[2], state.discriminator, (data[index], ones), (fake, ones), recipe.noise
+    )
+    log_ratio, gradient = recipe.discriminator.gradient(discriminator, fake)
+    slope = recipe.divergence.slope(log_ratio)[:, None]
+    target = fake + recipe.step_size * slope * gradient
+
+    before = state.generator
+
+    def loss(weights: PyTree) -> jax.Array:
+        if recipe.loss == "regression":
+            return regression_loss(recipe.generator, before, weights, latent, target)
+        logit = functools.partial(recipe.discriminator.logit, discriminator)
+        return adversarial_loss(
+            recipe.generator, before, weights, latent, logit, recipe.divergence
+        )
+
+    made = recipe.generator.minimise(before, loss)
+    finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(made)]
+    sound &= jnp.all(jnp.stack(finite))
+    moved = pytree.replace(state, generator=made, discriminator=discriminator)
+    at = jnp.where(state.diverged_at < 0, state.step, state.diverged_at)
+    state = pytree.select(sound, moved, pytree.replace(state, diverged_at=at))
+    return pytree.replace(state, step=state.step + 1)

@@ -1,0 +1,238 @@
+"""Policies in environments: the reward of an episode is the fitness."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from diffevo_jax import pytree
+from diffevo_jax.base import Evaluation, Policy, PyTree
+from diffevo_jax.problems.control import statistics
+from diffevo_jax.problems.control.environments import (
+    as_floats,
+    check_params,
+    environment,
+    game,
+    normalise,
+    output_shape,
+)
+from diffevo_jax.problems.control.episode import Episode, Game, Shared, play
+from diffevo_jax.problems.control.policies import MLP
+from diffevo_jax.problems.control.rollout import play_lanes
+from diffevo_jax.problems.control.statistics import Moments
+from diffevo_jax.problems.space import Space
+from diffevo_jax.pytree import Number, validation
+
+OBSERVATIONS = ("space", "running", "none")
+
+
+@pytree.dataclass
+class Control:
+    """Maximise the mean total reward of a policy in an environment.
+
+    The solutions are the policy's weights. Every individual plays ``num_episodes`` episodes
+    from starts of its own, drawn afresh in every generation.
+
+    Discrete actions are the argmax of the policy's output; continuous ones are ``tanh`` of
+    it, stretched to the bounds of the action space (the output itself where there are no
+    bounds).
+
+    Args:
+        env_name: a registered gymnax name, for example ``"CartPole-v1"``; or one of brax,
+            as in ``"brax:hopper"``, see :mod:`diffevo_jax.interop.brax`; static.
+        policy: a policy: :class:`MLP`, or :class:`Policy` with functions of your own.
+        env_params: parameters of the environment, a pytree; None takes its defaults.
+        max_steps: longest episode; None takes the environment's default limit; static.
+        num_episodes: episodes an individual plays in a generation, >= 1; static.
+        observation: ``"space"`` normalises by the bounds of the observation space to zero
+            mean and unit variance, ``sqrt(3) (2 (o - low) / (high - low) - 1)``, where
+            bounds beyond 1000 count as 1; ``"running"`` by the mean and deviation of what
+            the policies of earlier generations saw (the problem's state, see
+            :meth:`controller`), clipped to +-10; ``"none"`` leaves observations alone;
+            static.
+        scale: weights per unit deviation: the policies start as N(0, scale^2 I).
+
+    Example:
+        >>> import jax, diffevo_jax as de
+        >>> problem = de.problems.Control("CartPole-v1", policy=de.problems.MLP((8,)))
+        >>> problem.space.dim
+        58
+        >>> weights = problem.space.decode(problem.space.sample(jax.random.key(0), 4))
+        >>> evaluation, _ = problem.evaluate(jax.random.key(1), (), weights)
+        >>> evaluation.fitness.shape, evaluation.measures.length.shape
+        ((4,), (4, 1))
+
+    References:
+        Lange, "gymnax", 2022; normalisation and settings: Zhang et al., 2024,
+        arXiv:2410.02543, section 4.2.
+    """
+
+    env_name: str = pytree.static()
+    policy: Policy = dataclasses.field(default_factory=MLP)
+    env_params: PyTree = None
+    max_steps: int | None = pytree.static(default=None)
+    num_episodes: int = pytree.static(default=1)
+    observation: str = pytree.static(default="space")
+    scale: Number = pytree.number(default=1.0, above=0.0)
+
+    @property
+    def space(self) -> Space:
+        """The space of the policy's weights, unbounded."""
+        return Space(pytree.shapes(Control._drawn, self), scale=self.scale)
+
+    @property
+    def episode_limit(self) -> int:
+        """Longest episode, in steps."""
+        if self.max_steps is not None:
+            return self.max_steps
+        return int(environment(self.env_name)[1].max_steps_in_episode)
+
+    def with_env_params(self) -> "Control":
+        """The same problem with the parameters of its environment written out."""
+        return pytree.replace(self, env_params=self._env_params())
+
+    def check(self) -> None:
+        """Raise if there is no such environment, or a count is wrong."""
+        environment(self.env_name)
+        validation.check_count("Control.num_episodes", self.num_episodes)
+        if self.observation not in OBSERVATIONS:
+            raise ValueError(
+                f"Control.observation: got {self.observation!r}, want one of {OBSERVATIONS}"
+            )
+        if self.max_steps is not None:
+            validation.check_count("Control.max_steps", self.max_steps)
+        check_params(self.env_name, self.env_params, self.max_steps)
+
+    def check_shapes(self) -> None:
+        """Raise if the policy does not fit the environment."""
+        env, _ = environment(self.env_name)
+        space = env.action_space(self._env_params())
+        want = output_shape(space)
+        got, carry, initial = pytree.shapes(Control._applied, self)
+        if carry != initial:
+            raise ValueError(f"Control.policy: got a carry of {carry}, want {initial}")
+        shape = getattr(got, "shape", None)
+        if shape is None or (shape != want and shape != (math.prod(want),)):
+            raise ValueError(
+                f"Control.policy: got an output of shape {shape}, want {want} "
+                f"for {self.env_name}, whose actions are {space!r}"
+            )
+
+    def init(self, key: jax.Array) -> Moments | tuple[()]:
+        """The moments of no observation if they are wanted; else no state."""
+        return statistics.nothing(self._observe(key)) if self._learns() else ()
+
+    def evaluate(
+        self, key: jax.Array, problem_state: Moments | tuple[()], solutions: PyTree
+    ) -> tuple[Evaluation, Moments | tuple[()]]:
+        """Play N policies; measures are the episodes, :class:`Episode` of (N, E) arrays."""
+        num_solutions = len(jax.tree.leaves(solutions)[0])
+        shape = (num_solutions, self.num_episodes)
+        each = lambda leaf: jnp.repeat(leaf, self.num_episodes, axis=0)
+        episodes, moments = play_lanes(
+            self._game(),
+            self._shared(problem_state),
+            jax.tree.map(each, solutions),
+            jax.random.split(key, (math.prod(shape), 2)),
+        )
+        if self._learns():
+            join = lambda old, new: jnp.concatenate([old[None], new])
+            problem_state = statistics.merge(jax.tree.map(join, problem_state, moments))
+        episodes = jax.tree.map(lambda leaf: leaf.reshape(shape), episodes)
+        fitness = jnp.mean(episodes.total_reward, axis=1)
+        return Evaluation(fitness=fitness, measures=episodes), problem_state
+
+    def play(
+        self,
+        key: jax.Array,
+        policy_params: PyTree,
+        problem_state: Moments | tuple[()] = (),
+    ) -> Episode:
+        """Play one episode with one policy's weights.
+
+        Args:
+            key: a typed key.
+            policy_params: a solution, for example ``result.best_solution``.
+            problem_state: ``result.problem_state``, for ``observation="running"``.
+        """
+        shared, keys = self._shared(problem_state), jax.random.split(key)
+        return play(self._game(), shared, policy_params, keys)[0]
+
+    def controller(
+        self, policy_params: PyTree, problem_state: Moments | tuple[()] = ()
+    ) -> Callable[[PyTree, PyTree], tuple[jax.Array, PyTree]]:
+        """Export a policy, with the scaling of its observations and actions.
+
+        Args:
+            policy_params: a solution, for example ``result.best_solution``.
+            problem_state: ``result.problem_state``, for ``observation="running"``.
+
+        Returns:
+            ``controller(observation, carry) -> (action, carry)``, from the environment's
+            own observation to its action; the carry starts as
+            ``problem.policy.initial_carry()``.
+
+        Example:
+            >>> import jax, jax.numpy as jnp, diffevo_jax as de
+            >>> problem = de.problems.Control("CartPole-v1", observation="running")
+            >>> state = problem.init(jax.random.key(0))
+            >>> weights = problem.space.decode(jnp.ones((1, 58)))
+            >>> weights = jax.tree.map(lambda leaf: leaf[0], weights)
+            >>> action, _ = problem.controller(weights, state)(jnp.ones(4), ())
+            >>> int(action)
+            0
+        """
+        rules = self._game()
+        shared = rules.resolve(self._shared(problem_state))
+        return functools.partial(rules.act, shared, policy_params)
+
+    def _learns(self) -> bool:
+        return self.observation == "running"
+
+    def _shared(self, problem_state: Moments | tuple[()]) -> Shared:
+        if not self._learns():
+            return self._policy(), self.env_params, None
+        if not isinstance(problem_state, Moments):
+            raise TypeError(
+                f"problem_state: got {problem_state!r}, want the Moments of "
+                'Control(observation="running"), for example result.problem_state'
+            )
+        return self._policy(), self.env_params, problem_state
+
+    def _game(self) -> Game:
+        return game(self.env_name, self.observation, self.episode_limit)
+
+    def _env_params(self) -> PyTree:
+        return environment(self.env_name)[1] if self.env_params is None else self.env_params
+
+    def _policy(self) -> Policy:
+        """The policy; an MLP without a width of its own takes the environment's."""
+        if isinstance(self.policy, MLP) and self.policy.num_outputs is None:
+            env, _ = environment(self.env_name)
+            shape = output_shape(env.action_space(self._env_params()))
+            return pytree.replace(self.policy, num_outputs=math.prod(shape))
+        return self.policy
+
+    def _observe(self, key: jax.Array) -> PyTree:
+        """An observation as the policy sees it."""
+        env, _ = environment(self.env_name)
+        observation, _ = env.reset_env(key, self._env_params())
+        if self.observation == "none":
+            return observation
+        scale = as_floats if self._learns() else normalise
+        return scale(observation, env.observation_space(self._env_params()))
+
+    def _drawn(self) -> PyTree:
+        """Weights, for their shapes."""
+        key = jax.random.key(0)
+        return self._policy().init(key, self._observe(key))
+
+    def _applied(self) -> tuple[Any, PyTree, PyTree]:
+        """An output, and the carry after and before, for their shapes."""
+        policy, observation = self._policy(), self._observe(jax.random.key(0))
+        carry = policy.initial_carry()
+        return *policy.apply(self._drawn(), observation, carry), carry

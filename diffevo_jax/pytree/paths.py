@@ -1,0 +1,163 @@
+"""Numbers and parts of a component by name: ``"shaping.temperature"``, ``"kernel"``.
+
+A path is field names joined by dots. It goes through the library's components and through
+other dataclasses, such as the parameters of an environment.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import jax.numpy as jnp
+
+Component = TypeVar("Component")
+
+
+def get(component: Any, path: str) -> Any:
+    """The value at a path.
+
+    Raises:
+        ValueError: there is no such field; the message has the closest one.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax.pytree import paths
+        >>> paths.get(de.DiffusionEvolution(5), "sampler.eta")
+        1.0
+    """
+    value = component
+    for name in path.split("."):
+        if name not in _fields(value):
+            raise ValueError(_unknown(component, path))
+        value = getattr(value, name)
+    return value
+
+
+def put(component: Component, path: str, value: Any) -> Component:
+    """A copy of a component with another value at a path.
+
+    Raises:
+        ValueError: there is no such field; the message has the closest one.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax.pytree import paths
+        >>> paths.put(de.DiffusionEvolution(5), "sampler.eta", 0.5).sampler
+        DDIM(eta=0.5)
+    """
+    get(component, path)
+    return _put(component, path.split("."), value)
+
+
+def _put(component: Any, names: list[str], value: Any) -> Any:
+    if len(names) > 1:
+        value = _put(getattr(component, names[0]), names[1:], value)
+    return dataclasses.replace(component, **{names[0]: value})
+
+
+def names(component: Any, prefix: str = "") -> Iterator[str]:
+    """All paths of a component, parts before their own fields.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax.pytree import paths
+        >>> list(paths.names(de.kernels.Tempered()))
+        ['dimension']
+    """
+    for name in _fields(component):
+        yield prefix + name
+        yield from names(getattr(component, name), f"{prefix}{name}.")
+
+
+def swept(component: Any) -> dict[str, int]:
+    """Number fields that have one axis more than they declare, and its length.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> from diffevo_jax.pytree import paths
+        >>> strategy = de.DiffusionEvolution(5, sampler=de.samplers.DDIM(jnp.arange(3.0)))
+        >>> paths.swept(strategy)
+        {'sampler.eta': 3}
+    """
+    found = {}
+    for path, limits in _numbers(component):
+        value = get(component, path)
+        if jnp.ndim(value) == len(limits["shape"]) + 1:
+            found[path] = len(value)
+    return found
+
+
+def number_names(component: Any) -> list[str]:
+    """Paths of all number fields.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax.pytree import paths
+        >>> paths.number_names(de.samplers.DPMSolver2M())
+        ['eta', 'trust']
+    """
+    return [path for path, _ in _numbers(component)]
+
+
+def limits(component: Any, path: str) -> dict[str, Any] | None:
+    """What the number field at a path declares; None if it is another field.
+
+    Raises:
+        ValueError: there is no such field; the message has the closest one.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax.pytree import paths
+        >>> paths.limits(de.DiffusionEvolution(5), "sampler.eta")["high"]
+        1.0
+        >>> paths.limits(de.DiffusionEvolution(5), "sampler") is None
+        True
+    """
+    get(component, path)
+    whole, _, name = path.rpartition(".")
+    owner = get(component, whole) if whole else component
+    (field,) = (field for field in dataclasses.fields(owner) if field.name == name)
+    found: dict[str, Any] | None = field.metadata.get("number")
+    return found
+
+
+def _numbers(component: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Paths and limits of number fields."""
+    for field in dataclasses.fields(component) if _fields(component) else ():
+        if "number" in field.metadata:
+            yield prefix + field.name, field.metadata["number"]
+        part = getattr(component, field.name)
+        yield from _numbers(part, f"{prefix}{field.name}.")
+
+
+def _fields(value: Any) -> tuple[str, ...]:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return tuple(field.name for field in dataclasses.fields(value))
+    return ()
+
+
+def _unknown(component: Any, path: str) -> str:
+    close = closest(component, path)
+    hint = f"; closest: {close}" if close else ""
+    return f"{type(component).__name__} has no field {path!r}{hint}"
+
+
+def closest(component: Any, path: str) -> str | None:
+    """The path that is most like one that does not exist; None if none is.
+
+    One that ends in the same word is, wherever it is.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax.pytree import paths
+        >>> paths.closest(de.DiffusionEvolution(5), "eta")
+        'sampler.eta'
+    """
+    known = list(names(component))
+    ends = {name.rpartition(".")[2]: name for name in reversed(known)}
+    end = path.rpartition(".")[2]
+    if end in ends:
+        return ends[end]
+    alike = [ends[name] for name in difflib.get_close_matches(end, ends, 1)]
+    return next(iter(difflib.get_close_matches(path, known, 1) or alike), None)

@@ -1,0 +1,221 @@
+"""A whole evolution as one compiled program: key, strategy, problem -> Result."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from diffevo_jax import pytree
+from diffevo_jax.base import Info, Problem, PyTree, Strategy
+from diffevo_jax.pytree import arrays
+from diffevo_jax.running import ask_tell, checks
+
+
+@pytree.dataclass
+class Result:
+    """What an evolution came to. Under ``vmap`` everything has a leading run axis.
+
+    Attributes:
+        population: (N, D) the last evaluated generation, unit scale; decode it with
+            ``problem.space.decode``.
+        fitness: (N,) its fitness.
+        measures: its measures, as the problem gave them.
+        best_solution: the best of all evaluated solutions, decoded.
+        best_fitness: () its fitness; -inf if every evaluation failed.
+        history: :class:`Info` with a leading generation axis (T,).
+        recorded: dict of what ``record=`` asked for, with a leading generation axis.
+        state: the strategy's state.
+        problem_state: the problem's state.
+    """
+
+    population: jax.Array
+    fitness: jax.Array
+    measures: PyTree
+    best_solution: PyTree
+    best_fitness: jax.Array
+    history: Info
+    recorded: dict[str, PyTree]
+    state: PyTree
+    problem_state: PyTree
+
+
+@pytree.dataclass
+class Progress:
+    """What is carried from generation to generation.
+
+    Attributes:
+        state: the strategy's state.
+        problem_state: the problem's state.
+        population: (N, D) the last evaluated candidates, unit scale.
+        fitness: (N,) their fitness.
+        measures: their measures.
+    """
+
+    state: PyTree
+    problem_state: PyTree
+    population: jax.Array
+    fitness: jax.Array
+    measures: PyTree
+
+
+def evolve(
+    key: jax.Array,
+    strategy: Strategy,
+    problem: Problem,
+    *,
+    population_size: int | None = None,
+    population: jax.Array | None = None,
+    record: tuple[str, ...] = (),
+) -> Result:
+    """Evolve a population, all generations in one ``lax.scan``.
+
+    A pure function: ``jax.vmap(lambda key: de.evolve(key, ...))(keys)`` is many independent
+    runs in one program. Changing a number of the strategy or the problem does not compile
+    anything anew. For progress on the host, chunks and early stop see :func:`run`.
+
+    Args:
+        key: a typed key; the run is a function of it.
+        strategy: for example ``DiffusionEvolution(num_generations=10)``.
+        problem: what to maximise.
+        population_size: N, drawn from the problem's space; or give ``population``.
+        population: (N, D) in unit scale, to start from.
+        record: names of what to keep of every generation: ``"population"``, ``"fitness"``,
+            ``"measures"``, or a field of the strategy's state after the generation, for
+            example ``"clean_estimate"``.
+
+    Returns:
+        The result, on the device.
+
+    Raises:
+        ValueError: a number is out of range, a shape or a name is wrong.
+        TypeError: the key is not a typed key, or a number is not a number.
+
+    Example:
+        >>> import jax, diffevo_jax as de
+        >>> problem = de.problems.Landscape("himmelblau")
+        >>> strategy = de.DiffusionEvolution(25, shaping=de.shaping.Identity())
+        >>> result = de.evolve(jax.random.key(0), strategy, problem, population_size=256)
+        >>> bool(result.best_fitness > 0.99)
+        True
+        >>> result.history.mean_fitness.shape
+        (25,)
+    """
+    checks.check_run(key, strategy, problem, population_size, population, record)
+    strategy, problem = pytree.strong(strategy), pytree.strong(problem)
+    return _evolve(
+        key,
+        strategy,
+        problem,
+        population,
+        population_size=population_size,
+        record=tuple(record),
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("population_size", "record"))
+def _evolve(
+    key: jax.Array,
+    strategy: Strategy,
+    problem: Problem,
+    population: jax.Array | None,
+    *,
+    population_size: int | None,
+    record: tuple[str, ...],
+) -> Result:
+    def body(progress: Progress, index: jax.Array) -> tuple[Progress, Any]:
+        return generation(key, strategy, problem, progress, index, record)
+
+    progress = start(key, strategy, problem, population_size, population)
+    generations = jnp.arange(strategy.num_generations, dtype=jnp.uint32)
+    progress, (history, recorded) = jax.lax.scan(body, progress, generations)
+    best = best_solution(problem, progress.state.best_solution)
+    return result_of(progress, best, history, recorded)
+
+
+def start(
+    key: jax.Array,
+    strategy: Strategy,
+    problem: Problem,
+    population_size: int | None,
+    population: jax.Array | None,
+) -> Progress:
+    """Set up a run: the problem's state, the population, the strategy's state."""
+    key_problem, key_population, key_strategy = ask_tell.setup_keys(key)
+    if population is None:
+        assert population_size is not None
+        population = problem.space.sample(key_population, population_size)
+    population = arrays.check_population("population", population)
+    problem_state = problem.init(key_problem)
+
+    def evaluate(key: jax.Array) -> PyTree:
+        solutions = problem.space.decode(population)
+        return problem.evaluate(key, problem_state, solutions)[0].measures
+
+    measures = jax.eval_shape(evaluate, key)
+    return Progress(
+        state=strategy.init(key_strategy, population),
+        problem_state=problem_state,
+        population=population,
+        fitness=jnp.full(len(population), -jnp.inf, population.dtype),
+        measures=jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), measures),
+    )
+
+
+def generation(
+    key: jax.Array,
+    strategy: Strategy,
+    problem: Problem,
+    progress: Progress,
+    index: jax.Array,
+    record: tuple[str, ...] = (),
+) -> tuple[Progress, tuple[Info, dict[str, PyTree]]]:
+    """One generation: ask, repair, evaluate, tell.
+
+    Args:
+        key: key of the run.
+        strategy: the strategy.
+        problem: the problem.
+        progress: what the previous generation left.
+        index: () number of the generation, from 0.
+        record: names of what to return besides the scalars.
+
+    Returns:
+        The progress, and ``(info, recorded)`` of this generation.
+    """
+    key_ask, key_evaluate, key_tell = ask_tell.generation_keys(key, index)
+    candidates, state = strategy.ask(key_ask, progress.state)
+    candidates = problem.space.repair(candidates)
+    evaluation, problem_state = problem.evaluate(
+        key_evaluate, progress.problem_state, problem.space.decode(candidates)
+    )
+    fitness = arrays.check_fitness(evaluation.fitness, len(candidates))
+    state, info = strategy.tell(key_tell, state, candidates, fitness, evaluation.measures)
+    progress = Progress(state, problem_state, candidates, fitness, evaluation.measures)
+    recorded = {
+        name: getattr(progress if name in checks.RECORDABLE else state, name)
+        for name in record
+    }
+    return progress, (info, recorded)
+
+
+def result_of(
+    progress: Progress, best: PyTree, history: Info, recorded: dict[str, PyTree]
+) -> Result:
+    """A run's result, from its progress, its decoded best solution, and what it left."""
+    return Result(
+        population=progress.population,
+        fitness=progress.fitness,
+        measures=progress.measures,
+        best_solution=best,
+        best_fitness=progress.state.best_fitness,
+        history=history,
+        recorded=recorded,
+        state=progress.state,
+        problem_state=progress.problem_state,
+    )
+
+
+def best_solution(problem: Problem, best: jax.Array) -> PyTree:
+    """Decode one solution (D,)."""
+    return jax.tree.map(lambda leaf: leaf[0], problem.space.decode(best[None]))

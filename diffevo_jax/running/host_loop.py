@@ -1,0 +1,169 @@
+"""The host loop: the same evolution in chunks, with progress and a chance to stop."""
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from diffevo_jax import pytree
+from diffevo_jax.base import Problem, Strategy
+from diffevo_jax.pytree import validation
+from diffevo_jax.running.bars import show_progress
+from diffevo_jax.running.checks import check_run
+from diffevo_jax.running.evolution import Result, result_of
+from diffevo_jax.running.programs import Programs, decode, programs
+
+
+def iterate(
+    key: jax.Array,
+    strategy: Strategy,
+    problem: Problem,
+    *,
+    population_size: int | None = None,
+    population: jax.Array | None = None,
+    record: tuple[str, ...] = (),
+    chunk_size: int = 1,
+    devices: Sequence[jax.Device] | None = None,
+) -> Iterator[Result]:
+    """Evolve in chunks of generations; yield the result so far after each.
+
+    Stop by leaving the loop: what was yielded is a whole result, with a shorter history.
+    The bits do not depend on the chunk size.
+
+    Args:
+        key: a typed key, or an array of R keys for R independent runs in one program: then
+            everything in the results has a leading run axis.
+        strategy: see :func:`evolve`.
+        problem: see :func:`evolve`.
+        population_size: see :func:`evolve`.
+        population: see :func:`evolve`; shared by the runs.
+        record: see :func:`evolve`.
+        chunk_size: generations between looks, >= 1. Every chunk is the same compiled
+            program, of which the last may use only a part.
+        devices: spread the runs over these, a divisor of R in number; see :func:`spread`.
+            None stays on the default device.
+
+    Yields:
+        The result so far, on the device.
+
+    Example:
+        >>> import jax, diffevo_jax as de
+        >>> problem = de.problems.Landscape("himmelblau")
+        >>> strategy = de.DiffusionEvolution(100, shaping=de.shaping.Identity())
+        >>> for result in de.iterate(
+        ...     jax.random.key(0), strategy, problem, population_size=64, chunk_size=10):
+        ...     if result.best_fitness > 0.9:
+        ...         break
+        >>> len(result.history.done) < 100
+        True
+    """
+    runs = getattr(key, "ndim", 0)
+    if runs > 1 or (runs and not len(key)):
+        raise ValueError(f"key: got shape {key.shape}, want () or (R,) with R >= 1")
+    first = key[0] if runs else key
+    check_run(first, strategy, problem, population_size, population, record)
+    validation.check_count("chunk_size", chunk_size)
+    strategy, problem = pytree.strong(strategy), pytree.strong(problem)
+    if devices is not None and (not runs or len(key) % max(len(devices), 1)):
+        raise ValueError(
+            f"devices: got {len(devices)} for keys of shape {key.shape}, want a divisor of "
+            "the number of runs"
+        )
+    length = min(chunk_size, strategy.num_generations)
+    compiled = programs(population_size, length, tuple(record), devices)
+    return _iterate(compiled, length, key, strategy, problem, population)
+
+
+def _iterate(
+    compiled: Programs,
+    length: int,
+    key: jax.Array,
+    strategy: Strategy,
+    problem: Problem,
+    population: jax.Array | None,
+) -> Iterator[Result]:
+    """The loop of :func:`iterate`, which has checked its arguments at once."""
+    runs, total = key.ndim, strategy.num_generations
+    progress = compiled.prepare(key, strategy, problem, population)
+    chunks = []
+    for done in range(0, total, length):
+        count = min(length, total - done)
+        progress, rows = compiled.advance(
+            key, strategy, problem, progress, jnp.uint32(done), jnp.uint32(count)
+        )
+        chunks.append(jax.tree.map(functools.partial(_first, count, runs), rows))
+        history, recorded = jax.tree.map(functools.partial(_join, runs), *chunks)
+        best = decode(problem, progress.state.best_solution)
+        yield result_of(progress, best, history, recorded)
+
+
+def run(
+    key: jax.Array,
+    strategy: Strategy,
+    problem: Problem,
+    *,
+    population_size: int | None = None,
+    population: jax.Array | None = None,
+    record: tuple[str, ...] = (),
+    chunk_size: int = 1,
+    devices: Sequence[jax.Device] | None = None,
+    progress: bool = False,
+    stop: Callable[[Result], bool] | None = None,
+) -> Result:
+    """Evolve in chunks on the host, with a progress bar and an early stop.
+
+    The bits do not depend on the chunk size, and agree with :func:`evolve` to rounding. Not
+    traceable: inside ``jit`` or ``vmap`` use :func:`evolve`.
+
+    Args:
+        key: a typed key, or an array of R keys for R runs in one program.
+        strategy: see :func:`evolve`.
+        problem: see :func:`evolve`.
+        population_size: see :func:`evolve`.
+        population: see :func:`evolve`.
+        record: see :func:`evolve`.
+        chunk_size: generations between looks of the host, >= 1.
+        devices: see :func:`iterate`.
+        progress: show a bar with the best and the mean fitness.
+        stop: called with the result so far after each chunk; true ends the run.
+
+    Returns:
+        The result; its history is as long as the run was.
+
+    Example:
+        >>> import jax, diffevo_jax as de
+        >>> problem = de.problems.Landscape("beale")
+        >>> strategy = de.DiffusionEvolution(25, shaping=de.shaping.Identity())
+        >>> result = de.run(jax.random.key(0), strategy, problem, population_size=64,
+        ...                 stop=lambda result: result.best_fitness > 0.5)
+        >>> bool(result.best_fitness > 0.5)
+        True
+    """
+    results = iterate(
+        key,
+        strategy,
+        problem,
+        population_size=population_size,
+        population=population,
+        record=record,
+        chunk_size=chunk_size,
+        devices=devices,
+    )
+    if progress:
+        results = show_progress(results, strategy.num_generations)
+    for result in results:
+        if stop is not None and bool(stop(result)):
+            break
+    return result
+
+
+def _first(count: int, axis: int, rows: jax.Array) -> np.ndarray:
+    # On the host, where a new length compiles nothing.
+    return np.asarray(rows)[(slice(None),) * axis + (slice(count),)]
+
+
+def _join(axis: int, *rows: np.ndarray) -> jax.Array:
+    # Not jnp.asarray, which compiles a program for every shape.
+    return jax.device_put(np.concatenate(rows, axis=axis))

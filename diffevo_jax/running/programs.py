@@ -1,0 +1,142 @@
+"""The compiled programs of the host loop: one sets runs up, one advances them."""
+
+import concurrent.futures
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from diffevo_jax.base import Info, Problem, PyTree, Strategy
+from diffevo_jax.compilation import compiler_options
+from diffevo_jax.running import placement
+from diffevo_jax.running.evolution import Progress, best_solution, generation, start
+
+
+class Programs(NamedTuple):
+    """The programs for a run, or for many at once.
+
+    Attributes:
+        begin: ``begin(key, strategy, problem, population) -> progress``.
+        advance: ``advance(key, strategy, problem, progress, begin, count)``, ``count``
+            generations from the one with the number ``begin`` on, to the progress and to
+            what they leave: ``(info, recorded)``.
+    """
+
+    begin: Any
+    advance: Any
+
+    def prepare(
+        self,
+        key: jax.Array,
+        strategy: Strategy,
+        problem: Problem,
+        population: jax.Array | None,
+    ) -> Progress:
+        """Begin, while another thread compiles the program of the chunks."""
+        arguments = (key, strategy, problem, population)
+        shapes = self.begin.func.eval_shape(*arguments, **self.begin.keywords)
+        shapes = placement.as_placed(shapes, self.begin.keywords["mesh"])
+        number = jnp.uint32(0)
+        chunk = self.advance.func.lower(
+            key, strategy, problem, shapes, number, number, **self.advance.keywords
+        )
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            compiling = pool.submit(chunk.compile)  # into the cache that advance looks in
+            progress: Progress = self.begin(*arguments)
+            compiling.result()
+        return progress
+
+
+def programs(
+    population_size: int | None,
+    length: int,
+    record: tuple[str, ...],
+    devices: Sequence[jax.Device] | None,
+) -> Programs:
+    """The programs for chunks of at most ``length`` generations.
+
+    Args:
+        population_size: see :func:`diffevo_jax.evolve`.
+        length: generations of a chunk.
+        record: see :func:`diffevo_jax.evolve`.
+        devices: to spread many runs over; None for the default one.
+    """
+    mesh = None if devices is None else placement.line(devices)
+    begin, advance = _compiled(jax.default_backend())
+    return Programs(
+        functools.partial(begin, mesh=mesh, population_size=population_size),
+        functools.partial(advance, mesh=mesh, length=length, record=record),
+    )
+
+
+@functools.cache
+def _compiled(backend: str) -> tuple[Any, Any]:
+    """The functions, with what is known when they are compiled as static arguments."""
+    options = compiler_options(backend)
+    compiled = functools.partial(jax.jit, compiler_options=options or None)
+    return (
+        compiled(_begin, static_argnames=("mesh", "population_size")),
+        compiled(_advance, static_argnames=("mesh", "length", "record")),
+    )
+
+
+def _begin(
+    key: jax.Array,
+    strategy: Strategy,
+    problem: Problem,
+    population: jax.Array | None,
+    *,
+    mesh: Mesh | None,
+    population_size: int | None,
+) -> Progress:
+    def one(key: jax.Array) -> Progress:
+        return start(key, strategy, problem, population_size, population)
+
+    return placement.over_runs(one, mesh, key) if key.ndim else one(key)
+
+
+def _advance(
+    key: jax.Array,
+    strategy: Strategy,
+    problem: Problem,
+    progress: Progress,
+    begin: jax.Array,
+    count: jax.Array,
+    *,
+    mesh: Mesh | None,
+    length: int,
+    record: tuple[str, ...],
+) -> tuple[Progress, tuple[Info, dict[str, PyTree]]]:
+    """Up to ``length`` generations, of which ``count`` happen.
+
+    The number that happens is a traced number, so that the compiler cannot make a special
+    case of short chunks, and all chunk sizes give the same bits.
+    """
+
+    def one(key: jax.Array, progress: Progress) -> tuple[Progress, Any]:
+        def row(progress: Progress, index: jax.Array) -> tuple[Progress, Any]:
+            return generation(key, strategy, problem, progress, begin + index, record)
+
+        def body(index: jax.Array, loop: tuple[Progress, Any]) -> tuple[Progress, Any]:
+            progress, values = row(loop[0], index)
+            write = lambda rows, value: rows.at[index].set(value)
+            return progress, jax.tree.map(write, loop[1], values)
+
+        shapes = jax.eval_shape(row, progress, begin)[1]
+        blank = jax.tree.map(lambda s: jnp.zeros((length, *s.shape), s.dtype), shapes)
+        return jax.lax.fori_loop(jnp.uint32(0), count, body, (progress, blank))
+
+    if not key.ndim:
+        return one(key, progress)
+    return placement.over_runs(one, mesh, key, progress)
+
+
+@jax.jit
+def decode(problem: Problem, best: jax.Array) -> PyTree:
+    """Decode the best solution ``(D,)`` of a run, or those ``(R, D)`` of many."""
+    if best.ndim == 1:
+        return best_solution(problem, best)
+    return problem.space.decode(best)

@@ -1,0 +1,95 @@
+"""Published settings, in one place: what the demo, the command and the benchmarks run.
+
+Each protocol is a strategy, a problem and a population size, as Diffusion Evolution was
+published with (Zhang et al., ICLR 2025, arXiv:2410.02543).
+"""
+
+from typing import NamedTuple
+
+from diffevo_jax import kernels, noise, problems, samplers, shaping
+from diffevo_jax.base import Kernel
+from diffevo_jax.strategies import DiffusionEvolution
+
+#: Published scale of the weights for each environment; 1 elsewhere.
+CONTROL_SCALES = {
+    "CartPole-v1": 1.0,
+    "Acrobot-v1": 1.0,
+    "MountainCar-v0": 10.0,
+    "MountainCarContinuous-v0": 10.0,
+    "Pendulum-v1": 10.0,
+}
+#: Published longest episode, whatever the environment's own limit.
+CONTROL_STEPS = 500
+PEAKS = ("two_peaks", "two_peaks_step")
+
+
+class Protocol(NamedTuple):
+    """A strategy, a problem and a population size.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> protocol = de.published.control("CartPole-v1")
+        >>> protocol.population_size, protocol.problem.space.dim
+        (256, 58)
+    """
+
+    strategy: DiffusionEvolution
+    problem: problems.Control | problems.Landscape
+    population_size: int
+
+
+def control(
+    env_name: str, *, hidden: tuple[int, ...] = (8,), kernel: Kernel | None = None
+) -> Protocol:
+    """The control protocol: 256 policies, 10 generations, cosine grid, eta 1.
+
+    Args:
+        env_name: a gymnax name.
+        hidden: widths of the policy's hidden layers.
+        kernel: the latent kernel in two dimensions if None, as published.
+    """
+    limit = problems.Control(env_name).episode_limit
+    return Protocol(
+        strategy=DiffusionEvolution(
+            num_generations=10,
+            grid=noise.Cosine(),
+            kernel=kernel or kernels.RandomProjection(dim=2),
+            shaping=shaping.Boltzmann(temperature=1.0),
+            sampler=samplers.DDIM(eta=1.0),
+        ),
+        problem=problems.Control(
+            env_name,
+            policy=problems.MLP(hidden),
+            max_steps=min(limit, CONTROL_STEPS),
+            scale=CONTROL_SCALES.get(env_name, 1.0),
+        ),
+        population_size=256,
+    )
+
+
+def landscape(name: str, *, dim: int = 2, num_generations: int | None = None) -> Protocol:
+    """The two-dimensional protocol: 512 individuals, exact kernel, eta 0.1, floor 1e-9.
+
+    25 cosine generations at scale 4 for the functions; 100 linear ones at scale 1.5 for the
+    two peaks.
+
+    Args:
+        name: one of ``landscapes.NAMES``.
+        dim: dimension, for ``rastrigin``.
+        num_generations: None takes the published number.
+    """
+    peaks = name in PEAKS
+    return Protocol(
+        strategy=DiffusionEvolution(
+            num_generations=(100 if peaks else 25)
+            if num_generations is None
+            else num_generations,
+            grid=noise.Linear() if peaks else noise.Cosine(),
+            kernel=kernels.Gaussian(),
+            shaping=shaping.Identity(),
+            sampler=samplers.DDIM(eta=0.1),
+            floor=1e-9,
+        ),
+        problem=problems.Landscape(name, dim=dim, scale=1.5 if peaks else 4.0),
+        population_size=512,
+    )

@@ -1,0 +1,251 @@
+"""Conditions: evolution of what is wanted, by Bayes' rule.
+
+The posterior of a clean point given that a condition holds has one factor more, so the
+log-weight of an individual has one term more:
+
+    log g(x | condition) = log g(f(x)) + log p(condition | x).
+
+Nothing else changes: a diffusion model is guided by the gradient of the same term, and a
+population by its value, which needs neither a gradient nor a trained classifier (Dhariwal
+and Nichol, 2021, arXiv:2105.05233; Hartl et al., 2024, arXiv:2411.13420, for evolution).
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from diffevo_jax import pytree
+from diffevo_jax.attention import density
+from diffevo_jax.base import PyTree
+from diffevo_jax.pytree import Number, validation
+
+#: From candidates (N, D) and measures to numbers for every candidate.
+Measure = Callable[[jax.Array, PyTree], jax.Array]
+
+
+class Condition(Protocol):
+    """What adds to log-weights. Write your own pytree dataclass with this one method."""
+
+    def log_weight(
+        self, candidates: jax.Array, fitness: jax.Array, measures: PyTree
+    ) -> jax.Array:
+        """Log of p(condition | x), up to a constant: ``(N,)``, finite or ``-inf``.
+
+        Candidates ``(N, D)`` are finite; fitness ``(N,)`` is not where the evaluation
+        failed, and measures, a pytree with leading axis N, are anything there.
+        """
+        ...
+
+
+@pytree.dataclass
+class Constraint:
+    """Stay where a constraint holds: ``-max(violation, 0) / softness``.
+
+    Args:
+        violation: static function of (candidates, measures), -> (N,): how much each
+            violates the constraint, <= 0 where it holds; NaN counts as violated.
+        softness: violation that costs one nat, >= 0; 0 excludes whoever violates.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.shaping import conditions
+        >>> disc = lambda candidates, measures: (candidates**2).sum(axis=1) - 1.0
+        >>> points = jnp.array([[0.5, 0.0], [1.0, 1.0]])
+        >>> conditions.Constraint(disc, 0.1).log_weight(points, jnp.zeros(2), ()).tolist()
+        [0.0, -10.0]
+    """
+
+    violation: Measure = pytree.static()
+    softness: Number = pytree.number(default=0.0, low=0.0)
+
+    def log_weight(
+        self, candidates: jax.Array, fitness: jax.Array, measures: PyTree
+    ) -> jax.Array:
+        """Zero where the constraint holds, ``(N,)``."""
+        violation = self.violation(candidates, measures)
+        _check_shape("Constraint.violation", violation, (len(candidates),))
+        violation = jnp.asarray(violation, candidates.dtype)
+        hard = jnp.asarray(self.softness) <= 0
+        cost = -violation / jnp.where(hard, 1.0, self.softness)
+        holds, cost = violation <= 0, jnp.where(hard, -jnp.inf, cost)
+        return jnp.where(holds, 0.0, jnp.where(jnp.isnan(cost), -jnp.inf, cost))
+
+    def check(self) -> None:
+        """Raise TypeError if ``violation`` is not a function."""
+        _check_function("Constraint.violation", self.violation)
+
+
+@pytree.dataclass
+class Target:
+    """Go where a measure has a value: ``-|measure - value|^2 / (2 scale^2)``.
+
+    Args:
+        measure: static function of (candidates, measures), -> (N,) or (N, m).
+        value: () or (m,), the value wanted; one number counts for all m.
+        scale: deviation from it that is tolerated, in units of the measure, > 0. Towards 0
+            only exact hits count, towards infinity nothing is asked.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.shaping import conditions
+        >>> right = conditions.Target(lambda x, measures: x[:, 0], value=2.0, scale=0.5)
+        >>> right.log_weight(jnp.array([[1.5], [1.0]]), jnp.zeros(2), ()).tolist()
+        [-0.5, -2.0]
+    """
+
+    measure: Measure = pytree.static()
+    value: Any = pytree.numbers()
+    scale: Number = pytree.number(default=1.0, above=0.0)
+
+    def log_weight(
+        self, candidates: jax.Array, fitness: jax.Array, measures: PyTree
+    ) -> jax.Array:
+        """Highest, zero, where the measure has the value, ``(N,)``."""
+        measured = _measured("Target.measure", self.measure, candidates, measures)
+        wanted = jnp.asarray(self.value, measured.dtype)
+        if wanted.shape not in ((), measured.shape[1:]):
+            raise ValueError(
+                f"Target.value: got shape {wanted.shape}, want () or {measured.shape[1:]}"
+            )
+        scale = jnp.maximum(self.scale, jnp.finfo(measured.dtype).tiny)
+        misfit = -0.5 * jnp.sum(((measured - wanted) / scale) ** 2, axis=1)
+        return jnp.where(jnp.isnan(misfit), -jnp.inf, misfit)
+
+    def check(self) -> None:
+        """Raise TypeError if ``measure`` is not a function."""
+        _check_function("Target.measure", self.measure)
+
+
+@pytree.dataclass
+class Novelty:
+    """Prefer the different: ``strength`` times the standardised distance to neighbours.
+
+    Novelty is the mean distance to the k nearest others, standardised over the population,
+    so that ``strength`` is in nats for one standard deviation and no scale matters. Cost
+    O(N^2 d), memory O(N); failed individuals are neighbours too, as places already tried.
+
+    Args:
+        strength: >= 0; 0 asks for nothing.
+        num_neighbours: k, static, in [1, N - 1].
+        measure: static function of (candidates, measures), -> (N,) or (N, d), the space of
+            the distances; None takes the candidates. Whoever's measure is not finite has
+            weight zero and is nobody's neighbour.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.shaping import conditions
+        >>> points = jnp.array([[0.0], [1.0], [2.0], [9.0]])
+        >>> novelty = conditions.Novelty(1.0, num_neighbours=1)
+        >>> novelty.log_weight(points, jnp.zeros(4), ()).round(2).tolist()[-1]
+        1.73...
+
+    References:
+        Lehman and Stanley, "Abandoning objectives", 2011, eq. 1 (sparseness).
+    """
+
+    strength: Number = pytree.number(default=1.0, low=0.0)
+    num_neighbours: int = pytree.static(default=10)
+    measure: Measure | None = pytree.static(default=None)
+
+    def log_weight(
+        self, candidates: jax.Array, fitness: jax.Array, measures: PyTree
+    ) -> jax.Array:
+        """Highest where neighbours are far, mean zero, ``(N,)``."""
+        count, size = self.num_neighbours, len(candidates)
+        if count >= size:
+            raise ValueError(f"Novelty.num_neighbours: got {count}, want < N = {size}")
+        measure = self.measure or (lambda candidates, measures: candidates)
+        points = _measured("Novelty.measure", measure, candidates, measures)
+        valid = jnp.all(jnp.isfinite(points), axis=1)
+        distance = density.neighbour_distance(points, count, valid)
+        novelty = self.strength * density.standard_scores(distance, valid)
+        return jnp.where(valid, novelty, -jnp.inf)
+
+    def check(self) -> None:
+        """Raise if ``num_neighbours`` or ``measure`` is not legal."""
+        validation.check_count("Novelty.num_neighbours", self.num_neighbours)
+        if self.measure is not None:
+            _check_function("Novelty.measure", self.measure)
+
+
+@pytree.dataclass
+class Density:
+    """Take out where the population happens to be: ``-strength log p_hat(x_j)``.
+
+    Points of density p stand for the density g if they are weighted by g / p, an importance
+    weight; without it a crowd counts as often as it has heads. ``p_hat`` is a Gaussian
+    kernel density estimate at the support points themselves.
+
+    Args:
+        strength: >= 0; 1 is the importance weight, 0 no correction.
+        bandwidth: > 0, in units of ``N^(-1 / (D + 4))`` times the root-mean-square
+            deviation of the population (Silverman's rule within 8 %). Towards 0 and
+            infinity there is no correction.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.shaping import conditions
+        >>> crowd = jnp.array([[0.0], [0.0], [9.0]])
+        >>> density = conditions.Density(bandwidth=0.1)
+        >>> jnp.exp(density.log_weight(crowd, jnp.zeros(3), ())).tolist()
+        [1.5, 1.5, 3...]
+
+    References:
+        Delyon and Portier, "Integral approximation by kernel smoothing", 2016.
+
+    Notes:
+        An individual counts in its own density, unlike in Delyon and Portier. Left out,
+        the density at an outlier tends to 0 and its weight decides everything, which at
+        bandwidth 1 is worse than no correction, even in one dimension. Counted, weights
+        are within a factor of N, and fade to none in high dimension.
+    """
+
+    strength: Number = pytree.number(default=1.0, low=0.0)
+    bandwidth: Number = pytree.number(default=1.0, above=0.0)
+
+    def log_weight(
+        self, candidates: jax.Array, fitness: jax.Array, measures: PyTree
+    ) -> jax.Array:
+        """Highest where the population is thin; in [0, strength log N], ``(N,)``."""
+        return -self.strength * density.log_density(candidates, self.bandwidth)
+
+
+def total(
+    conditions: tuple[Condition, ...],
+    candidates: jax.Array,
+    fitness: jax.Array,
+    measures: PyTree = (),
+) -> jax.Array:
+    """Sum of the log-weights of conditions, ``(N,)``, to be added to that of the fitness.
+
+    Zeros without conditions. NaN and ``+inf`` of a condition count as ``-inf``, failed.
+    """
+    log_weight = jnp.zeros(len(candidates), candidates.dtype)
+    for condition in conditions:
+        added = condition.log_weight(candidates, fitness, measures)
+        _check_shape(f"{type(condition).__name__}.log_weight", added, log_weight.shape)
+        failed = jnp.isnan(added) | (added == jnp.inf)
+        log_weight += jnp.where(failed, -jnp.inf, added).astype(log_weight.dtype)
+    return jnp.minimum(log_weight, jnp.finfo(log_weight.dtype).max / 4)
+
+
+def _measured(
+    name: str, measure: Measure, candidates: jax.Array, measures: PyTree
+) -> jax.Array:
+    """What a measure says, ``(N,)`` or ``(N, m)``, as floats ``(N, m)``."""
+    value, size = jnp.asarray(measure(candidates, measures)), len(candidates)
+    if value.ndim not in (1, 2) or len(value) != size:
+        raise ValueError(f"{name}: got shape {value.shape}, want ({size},) or ({size}, m)")
+    return value.reshape(size, -1).astype(candidates.dtype)
+
+
+def _check_shape(name: str, value: jax.Array, shape: tuple[int, ...]) -> None:
+    if jnp.shape(value) != shape:
+        raise ValueError(f"{name}: got shape {jnp.shape(value)}, want {shape}")
+
+
+def _check_function(name: str, value: Any) -> None:
+    if not callable(value):
+        raise TypeError(f"{name}: got {value!r}, want a function")
