@@ -22,6 +22,7 @@ OPTIMISED = {
     "test_compilation",
     "test_convergence",
     "test_paper",
+    "test_same_bits",
 }
 
 

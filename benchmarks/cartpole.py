@@ -30,8 +30,8 @@ def strategies(num_generations: int) -> dict[str, de.DiffusionEvolution]:
         "default": de.DiffusionEvolution(num_generations),
         "default with 2M, temperature 0.3": de.DiffusionEvolution(
             num_generations,
+            denoiser=de.denoisers.Population(shaping=de.shaping.Standardized(0.3)),
             sampler=de.samplers.DPMSolver2M(eta=1.0),
-            shaping=de.shaping.Standardized(0.3),
         ),
         "kappa 1 / 58, temperature 30": de.replace(
             published,

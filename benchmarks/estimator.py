@@ -51,7 +51,9 @@ def data(size: int, dim: int) -> tuple[jax.Array, jax.Array]:
 
 def our_round(size: int, dim: int) -> Round:
     """``de.tell``, then ``de.ask``, in the first generation."""
-    strategy = de.DiffusionEvolution(GENERATIONS, kernel=de.kernels.Gaussian())
+    strategy = de.DiffusionEvolution(
+        GENERATIONS, denoiser=de.denoisers.Population(kernel=de.kernels.Gaussian())
+    )
     key, (candidates, fitness) = jax.random.key(1), data(size, dim)
 
     @jax.jit

@@ -55,7 +55,9 @@ def powers(low: int, high: int, factor: int = 2) -> tuple[int, ...]:
 
 def tell(size: int, dim: int) -> Program:
     """One ``tell`` of N individuals of D numbers."""
-    strategy = de.DiffusionEvolution(10, kernel=de.kernels.Gaussian())
+    strategy = de.DiffusionEvolution(
+        10, denoiser=de.denoisers.Population(kernel=de.kernels.Gaussian())
+    )
     key = jax.random.key(0)
     candidates = jax.random.normal(key, (size, dim))
     state = de.init(strategy, key, candidates)

@@ -49,7 +49,7 @@ def run_of(problem: Any) -> Run:
     def run(key: jax.Array, temperature: float, eta: float) -> Any:
         strategy = de.DiffusionEvolution(
             GENERATIONS,
-            shaping=de.shaping.Standardized(temperature),
+            denoiser=de.denoisers.Population(shaping=de.shaping.Standardized(temperature)),
             sampler=de.samplers.DPMSolver2M(eta=eta),
         )
         result = de.evolve(key, strategy, problem, population_size=POPULATION)

@@ -2,7 +2,8 @@
 
 >>> import jax, diffevo_jax as de
 >>> problem = de.problems.Landscape("himmelblau")
->>> strategy = de.DiffusionEvolution(num_generations=25, shaping=de.shaping.Identity())
+>>> population = de.denoisers.Population(shaping=de.shaping.Identity())
+>>> strategy = de.DiffusionEvolution(num_generations=25, population)
 >>> result = de.evolve(jax.random.key(0), strategy, problem, population_size=256)
 >>> result.population.shape
 (256, 2)
@@ -23,6 +24,9 @@ from diffevo_jax import samplers as samplers
 from diffevo_jax import shaping as shaping
 from diffevo_jax import strategies as strategies
 from diffevo_jax import sweeps as sweeps
+from diffevo_jax.base import Denoiser as Denoiser
+from diffevo_jax.base import Estimate as Estimate
+from diffevo_jax.base import Evaluated as Evaluated
 from diffevo_jax.base import Evaluation as Evaluation
 from diffevo_jax.base import Grid as Grid
 from diffevo_jax.base import Info as Info

@@ -1,4 +1,9 @@
-"""The contracts: what a strategy, a problem, a kernel, a shaping and a sampler promise.
+"""The contracts: what every part of an evolution, or of a diffusion, promises.
+
+A *denoiser* answers where clean points are, a *sampler* moves by its answers, a *grid* says
+at which noise levels. A *strategy* is what evolves; on a *problem*. A population answers by
+a *kernel* and a *shaping*. Whoever writes one of these fills in its Protocol, and
+:mod:`diffevo_jax.testing` holds it to its promises.
 
 Conventions, said once:
 
@@ -13,15 +18,89 @@ Conventions, said once:
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
+import numpy as np
 
 from diffevo_jax import pytree
 from diffevo_jax.pytree import Number
 
 StateT = TypeVar("StateT")
 PyTree = Any
+
+
+@pytree.dataclass
+class Estimate:
+    """A denoiser's answer for N noisy points.
+
+    Attributes:
+        clean: (N, D) where the clean points are.
+        effective_sample_size: (N,) individuals behind each answer, in [1, M]; 0 where none
+            answers, but a model.
+        self_weight: (N,) weight of individual i in its own answer, in [0, 1]; 0 where the
+            points are no individuals.
+        num_weightless: () int32, evaluated individuals of this generation that count
+            nothing.
+        num_diverged: () int32, how often learning or answering diverged, and was undone.
+        sound: () bool, whether the answer may be used; else nobody moves.
+    """
+
+    clean: jax.Array
+    effective_sample_size: jax.Array
+    self_weight: jax.Array
+    num_weightless: jax.typing.ArrayLike = 0
+    num_diverged: jax.typing.ArrayLike = 0
+    sound: jax.typing.ArrayLike = True
+
+
+@pytree.dataclass
+class Evaluated:
+    """A generation that was evaluated: what a denoiser learns from.
+
+    Attributes:
+        points: (N, D) unit scale, finite; a broken candidate stands at 0, and has failed.
+        fitness: (N,) to be maximised; NaN or infinite where the evaluation failed.
+        clean: (N, D) where each individual's clean point was last seen.
+        sigma: () noise level at which they were evaluated.
+        measures: pytree with leading axis N, as the problem gave them.
+        violation: (N,) at most 0 where a solution is feasible; None if all are.
+        present: (N,) bool, False where a candidate was broken; None if none was.
+    """
+
+    points: jax.Array
+    fitness: jax.Array
+    clean: jax.Array
+    sigma: Number
+    measures: PyTree = ()
+    violation: jax.Array | None = None
+    present: jax.Array | None = None
+
+
+#: What a sampler asks: ``denoise(y, sigma)``, with canonical points (N, D) and a noise
+#: level (), returns the clean points (N, D), or an :class:`Estimate` of them.
+Denoise = Callable[[jax.Array, jax.Array], Any]
+
+
+class Denoiser(Protocol[StateT]):
+    """Who answers where the clean points are: a component that learns.
+
+    In a generative model the learning happened before; in evolution it happens in every
+    generation. Row i of the points that are asked about is individual i of the generation
+    learnt last if and only if there are N of them: only then have own weights a meaning.
+    """
+
+    def init(self, key: jax.Array, population: jax.Array) -> StateT:
+        """What is known before any evaluation of a population ``(N, D)``."""
+        ...
+
+    def learn(self, key: jax.Array, state: StateT, evaluated: Evaluated) -> StateT:
+        """Take in a generation; shapes and dtypes of the state stay."""
+        ...
+
+    def denoise(self, state: StateT, y: jax.Array, sigma: jax.Array) -> Estimate:
+        """Where the clean points of canonical points ``(N, D)`` at noise sigma () are."""
+        ...
 
 
 @pytree.dataclass
@@ -64,10 +143,38 @@ class Evaluation:
         fitness: (N,) to be maximised; NaN or infinite where the evaluation failed.
         measures: pytree with leading axis N: episode lengths, behaviour descriptors,
             constraint values. It reaches ``tell``.
+        violation: (N,) at most 0 where a solution is feasible, NaN where that is not
+            known; None if all are. An infeasible solution is never the best. Its weight is
+            that of its fitness, unless a condition says otherwise.
     """
 
     fitness: jax.Array
     measures: PyTree = ()
+    violation: jax.Array | None = None
+
+
+class StrategyState(Protocol):
+    """What the state of every strategy has, beside its own."""
+
+    @property
+    def generation(self) -> jax.Array:
+        """() int32, rounds evaluated so far."""
+        ...
+
+    @property
+    def best_solution(self) -> jax.Array:
+        """(D,) the best feasible of all evaluated, unit scale."""
+        ...
+
+    @property
+    def best_fitness(self) -> jax.Array:
+        """() its fitness; -inf before any feasible evaluation succeeded."""
+        ...
+
+    @property
+    def done(self) -> jax.Array:
+        """() bool; after it the state is frozen."""
+        ...
 
 
 class Strategy(Protocol[StateT]):
@@ -99,6 +206,7 @@ class Strategy(Protocol[StateT]):
         candidates: jax.Array,
         fitness: jax.Array,
         measures: PyTree = (),
+        violation: jax.Array | None = None,
     ) -> tuple[StateT, Info]:
         """Learn the fitness ``(N,)`` of candidates, which may have been repaired."""
         ...
@@ -124,12 +232,9 @@ class Problem(Protocol):
 
 
 class Kernel(Protocol):
-    """Who is a neighbour: a map to features, and how far their distances reach.
+    """Who is a neighbour: a map to features, and a factor on their squared distances.
 
-    A kernel that gives every point a reach of its own also has a method
-    ``row_precision(half_squares, mask) -> (B,)``, in place of ``factor / sigma^2``, of half
-    the squared distances (B, M) up to a constant a row; see
-    :class:`diffevo_jax.kernels.Perplexity`.
+    What else a kernel may offer: :class:`RowKernel`, :class:`Placing`, :class:`Floored`.
     """
 
     def init(self, key: jax.Array, dim: int) -> PyTree:
@@ -154,9 +259,7 @@ class Kernel(Protocol):
 class Shaping(Protocol):
     """A map from fitness to log-weight: how hard the better are preferred.
 
-    A shaping that looks at every individual's own neighbourhood also has
-    ``row_log_weight(fitness, log_kernel) -> (B, M)``; see
-    :class:`diffevo_jax.shaping.Local`.
+    What else a shaping may offer: :class:`RowShaping`.
     """
 
     def log_weight(self, fitness: jax.Array, valid: jax.Array) -> jax.Array:
@@ -180,8 +283,7 @@ class Sampler(Protocol):
     """A diffusion sampler that consumes one denoiser answer at a time.
 
     All points are in canonical coordinates: ``y = clean point + sigma * noise``. Answers
-    are numbered by ``k`` from 0. A sampler may also have ``check_grid(sigmas)``, which
-    warns of a grid (NumPy, concrete) that it cannot walk down well.
+    are numbered by ``k`` from 0. What else a sampler may offer: :class:`ChecksGrid`.
     """
 
     @property
@@ -237,4 +339,81 @@ class Policy(Protocol):
         self, policy_params: PyTree, observation: PyTree, carry: PyTree
     ) -> tuple[jax.Array, PyTree]:
         """Return ``(output, carry)``; a feed-forward policy's carry is ``()``."""
+        ...
+
+
+# What a part may offer beside its contract; asked for by ``pytree.offers(part, Protocol)``.
+
+
+@runtime_checkable
+class RowKernel(Protocol):
+    """A kernel with a bandwidth for every individual, which needs whole rows of distances.
+
+    See :class:`diffevo_jax.kernels.Perplexity`.
+    """
+
+    def row_precision(self, half_squares: jax.Array, mask: jax.Array) -> jax.Array:
+        """Inverse variances ``(B,)``, in place of ``factor / sigma^2``.
+
+        From half the squared distances ``(B, M)``, up to a constant a row, and who counts
+        ``(M,)``.
+        """
+        ...
+
+
+@runtime_checkable
+class Placing(Protocol):
+    """A kernel that measures neighbourhoods elsewhere than between noisy and clean points.
+
+    The places are fixed within a generation; see
+    :class:`diffevo_jax.kernels.SelfConditioned`.
+    """
+
+    @property
+    def kernel(self) -> Kernel:
+        """How distances between the places count; what it offers counts."""
+        ...
+
+    def places(self, evaluated: Evaluated) -> jax.Array:
+        """Where each individual of a generation is, ``(N, D)``."""
+        ...
+
+
+@runtime_checkable
+class Floored(Protocol):
+    """A kernel with a floor, as published; see :class:`diffevo_jax.kernels.Gaussian`."""
+
+    @property
+    def floor(self) -> float | None:
+        """Added to the kernel; None adds nothing."""
+        ...
+
+
+@runtime_checkable
+class RowShaping(Protocol):
+    """A shaping that compares every individual with its own neighbourhood.
+
+    See :class:`diffevo_jax.shaping.Local`.
+    """
+
+    def row_log_weight(self, fitness: jax.Array, log_kernel: jax.Array) -> jax.Array:
+        """Log-weights ``(B, M)``, from fitness ``(M,)`` and the log-kernel ``(B, M)``."""
+        ...
+
+
+@runtime_checkable
+class ChecksGrid(Protocol):
+    """A sampler that cannot walk down every grid well."""
+
+    def check_grid(self, sigmas: np.ndarray) -> None:
+        """Warn of noise levels ``(T,)``, concrete, that are too far apart."""
+        ...
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """A part whose attention can be divided over devices."""
+
+    def divided(self, divide: Callable[[Any], Any]) -> Any:
+        """The same part, with ``divide(attention)`` in place of its attention."""
         ...

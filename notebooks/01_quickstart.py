@@ -90,8 +90,9 @@ def himmelblau(x):
 problem = de.problems.Function(himmelblau, space=de.problems.Space(jnp.zeros(2), scale=4.0))
 strategy = de.DiffusionEvolution(
     num_generations=25,
-    kernel=de.kernels.Gaussian(),
-    shaping=de.shaping.Boltzmann(temperature=10.0),
+    denoiser=de.denoisers.Population(
+        kernel=de.kernels.Gaussian(), shaping=de.shaping.Boltzmann(temperature=10.0)
+    ),
     sampler=de.samplers.DDIM(eta=0.1),
 )
 print(strategy)

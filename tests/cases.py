@@ -24,7 +24,9 @@ CASES = [
     Case(
         "diffusion_evolution-latent",
         de.DiffusionEvolution(
-            4, grid=de.noise.DDPM(), kernel=de.kernels.RandomProjection(dim=2)
+            4,
+            denoiser=de.denoisers.Population(kernel=de.kernels.RandomProjection(dim=2)),
+            grid=de.noise.DDPM(),
         ),
         True,
     ),
@@ -32,11 +34,12 @@ CASES = [
         "diffusion_evolution-published",
         de.DiffusionEvolution(
             4,
+            denoiser=de.denoisers.Population(
+                kernel=de.kernels.Gaussian(floor=1e-9),
+                shaping=de.shaping.Power(exponent=2.0, floor=1e-9),
+            ),
             grid=de.noise.Linear(),
-            kernel=de.kernels.Gaussian(),
-            shaping=de.shaping.Power(exponent=2.0),
             sampler=de.samplers.DDIM(eta=0.1),
-            floor=1e-9,
         ),
         False,
     ),
@@ -44,23 +47,31 @@ CASES = [
         "diffusion_evolution-self_conditioned",
         de.DiffusionEvolution(
             4,
-            kernel=de.kernels.Perplexity(neighbours=5.0),
-            shaping=de.shaping.Standardized(),
-            self_conditioned=True,
+            denoiser=de.denoisers.Population(
+                kernel=de.kernels.SelfConditioned(de.kernels.Perplexity(neighbours=5.0)),
+                shaping=de.shaping.Standardized(),
+            ),
         ),
         True,
     ),
     Case(
         "diffusion_evolution-local",
-        de.DiffusionEvolution(4, shaping=de.shaping.Local(), archive=1),
+        de.DiffusionEvolution(
+            4,
+            denoiser=de.denoisers.Population(
+                shaping=de.shaping.Local(), memory=de.denoisers.Archive(1)
+            ),
+        ),
         True,
     ),
     Case(
         "diffusion_evolution-two_answers",
         de.DiffusionEvolution(
             4,
-            kernel=de.kernels.PrincipalComponents(dim=1),
-            shaping=de.shaping.TargetESS(share=0.5),
+            denoiser=de.denoisers.Population(
+                kernel=de.kernels.PrincipalComponents(dim=1),
+                shaping=de.shaping.TargetESS(share=0.5),
+            ),
             sampler=de.samplers.Heun(eta=0.5, frozen=True),
         ),
         True,
@@ -69,9 +80,8 @@ CASES = [
         "diffusion_evolution-gaussian",
         de.DiffusionEvolution(
             4,
-            shaping=de.shaping.Rank(),
+            denoiser=de.denoisers.GaussianFit(shaping=de.shaping.Rank()),
             sampler=de.samplers.PredictorCorrector(frozen=True),
-            denoiser="gaussian",
         ),
         True,
     ),

@@ -22,8 +22,10 @@ def broken(**methods: Callable[..., Any]) -> type[DiffusionEvolution]:
 def tell_with(change: Callable[..., Any]) -> type[DiffusionEvolution]:
     """A strategy whose ``tell`` returns ``change(self, before, after, info, ...)``."""
 
-    def tell(self: Any, key: Any, state: Any, x: Any, fitness: Any, m: Any = ()) -> Any:
-        after, info = DiffusionEvolution.tell(self, key, state, x, fitness, m)
+    def tell(
+        self: Any, key: Any, state: Any, x: Any, fitness: Any, m: Any = (), v: Any = None
+    ) -> Any:
+        after, info = DiffusionEvolution.tell(self, key, state, x, fitness, m, v)
         return change(self, key, state, after, info, x, fitness)
 
     return broken(tell=tell)
@@ -58,8 +60,8 @@ def _eager_only(self: Any, key: Any, state: Any, after: Any, *rest: Any) -> Any:
 
 def _number_as_structure(self: Any, key: Any, state: Any) -> Any:
     candidates, state = DiffusionEvolution.ask(self, key, state)
-    grown = (*state.kernel_state, self.sampler.eta)
-    return candidates, de.replace(state, kernel_state=grown)
+    grown = (*state.memory, self.sampler.eta)
+    return candidates, de.replace(state, memory=grown)
 
 
 def _mixes_runs(self: Any, key: Any, state: Any, after: Any, *rest: Any) -> Any:
@@ -105,8 +107,10 @@ def _walks_on(self: Any, key: Any, state: Any, after: Any, *rest: Any) -> Any:
     return after.population + 1e-3
 
 
-def _minimises(self: Any, key: Any, state: Any, x: Any, fitness: Any, m: Any = ()) -> Any:
-    return DiffusionEvolution.tell(self, key, state, x, -fitness, m)
+def _minimises(
+    self: Any, key: Any, state: Any, x: Any, fitness: Any, m: Any = (), v: Any = None
+) -> Any:
+    return DiffusionEvolution.tell(self, key, state, x, -fitness, m, v)
 
 
 def _calls_the_host(self: Any, key: Any, state: Any, after: Any, *rest: Any) -> Any:

@@ -15,10 +15,11 @@ import pytest
 from jaxprs import largest_array
 
 import diffevo_jax as de
-from diffevo_jax.attention import Attended, attend
+from diffevo_jax.attention import attend
+from diffevo_jax.base import Estimate
 
 BLOCK = 16
-IMPLEMENTATIONS: dict[str, Callable[..., Attended]] = {
+IMPLEMENTATIONS: dict[str, Callable[..., Estimate]] = {
     "one block": attend,
     "blocks": functools.partial(attend, block_size=BLOCK),
 }
@@ -58,7 +59,7 @@ def points(num_queries: int, num_keys: int, scale: float = 1.0, seed: int = 0) -
     )
 
 
-def dense(given: Points, floor: float | None) -> Attended:
+def dense(given: Points, floor: float | None) -> Estimate:
     """The definition, in float64."""
     queries, keys, values, log_weight = (np.float64(array) for array in given[:4])
     logits = -((queries[:, None] - keys[None]) ** 2).sum(axis=-1) / 2
@@ -69,7 +70,7 @@ def dense(given: Points, floor: float | None) -> Attended:
     weights /= weights.sum(axis=1, keepdims=True)
     nobody = np.zeros((len(queries), 2))
     own = np.take_along_axis(np.hstack([weights, nobody]), given.own[:, None], axis=1)
-    return Attended(weights @ values, own[:, 0], 1 / (weights**2).sum(axis=1))
+    return Estimate(weights @ values, 1 / (weights**2).sum(axis=1), own[:, 0])
 
 
 def rounding(given: Points) -> float:
@@ -80,22 +81,27 @@ def rounding(given: Points) -> float:
     return 4 * EPS * (1 + (query + key) ** 2 / 2 + np.abs(weights).max())
 
 
-def assert_close(got: Attended, want: Attended, error: float) -> None:
+def rows(got: Estimate) -> tuple[jax.Array, ...]:
+    """What has a row for every query."""
+    return got.clean, got.effective_sample_size, got.self_weight
+
+
+def assert_close(got: Estimate, want: Estimate, error: float) -> None:
     """Agreement, where all weights are wrong by a factor of at most ``1 + error``."""
-    np.testing.assert_allclose(got.mean, want.mean, atol=8 * error)  # values are below 4
-    np.testing.assert_allclose(got.own_weight, want.own_weight, atol=2 * error)
+    np.testing.assert_allclose(got.clean, want.clean, atol=8 * error)  # values are below 4
+    np.testing.assert_allclose(got.self_weight, want.self_weight, atol=2 * error)
     np.testing.assert_allclose(
         got.effective_sample_size, want.effective_sample_size, rtol=4 * error
     )
 
 
 @functools.cache
-def compiled(attention: Callable[..., Attended], floor: float | None = None) -> Any:
+def compiled(attention: Callable[..., Estimate], floor: float | None = None) -> Any:
     return jax.jit(functools.partial(attention, floor=floor), compiler_options=QUICK)
 
 
 @pytest.fixture(params=IMPLEMENTATIONS)
-def attention(request) -> Callable[..., Attended]:
+def attention(request) -> Callable[..., Estimate]:
     return IMPLEMENTATIONS[request.param]
 
 
@@ -130,7 +136,7 @@ def test_keys_of_weight_zero_are_not_heard(attention, weightless, floor) -> None
     assert_close(got, dense(given, floor), rounding(given))
     silent = np.isin(given.own, np.arange(48)[weightless])
     assert silent.any()
-    assert (np.asarray(got.own_weight)[silent] == 0).all()
+    assert (np.asarray(got.self_weight)[silent] == 0).all()
 
 
 @pytest.mark.parametrize("slope", [-300.0, 300.0], ids=["falling", "rising"])
@@ -147,9 +153,9 @@ def test_a_key_is_its_own_number_and_no_other(attention) -> None:
     given = points(48, 48)
     given = given._replace(keys=30 * given.queries, queries=30 * given.queries)
     here = compiled(attention)(*given._replace(own=np.arange(48, dtype=np.int32)))
-    np.testing.assert_allclose(here.own_weight, 1.0, rtol=1e-5)
+    np.testing.assert_allclose(here.self_weight, 1.0, rtol=1e-5)
     there = compiled(attention)(*given._replace(own=np.roll(np.arange(48), 1)))
-    np.testing.assert_allclose(there.own_weight, 0.0, atol=1e-5)
+    np.testing.assert_allclose(there.self_weight, 0.0, atol=1e-5)
 
 
 def test_vmap_is_a_loop(attention) -> None:
@@ -162,25 +168,25 @@ def test_vmap_is_a_loop(attention) -> None:
 
 
 @functools.cache
-def gradient(attention: Callable[..., Attended]) -> Any:
+def gradient(attention: Callable[..., Estimate]) -> Any:
     """The derivatives of a number that depends on all of the answer."""
 
     def score(queries, keys, values, log_weight, own) -> jax.Array:
         got = attention(queries, keys, values, log_weight, own)
         waves = jnp.cos(jnp.arange(len(own)))
-        return sum(jnp.sum(waves * leaf.T) for leaf in jax.tree.leaves(got))
+        return sum(jnp.sum(waves * leaf.T) for leaf in rows(got))
 
     return jax.jit(jax.grad(score, (0, 1, 2, 3)), compiler_options=QUICK)
 
 
-def dense_in_jax(queries, keys, values, log_weight, own) -> Attended:
+def dense_in_jax(queries, keys, values, log_weight, own) -> Estimate:
     distance = jnp.sum((queries[:, None] - keys[None]) ** 2, axis=-1)
     weights = jax.nn.softmax(log_weight - distance / 2, axis=1)
     mine = jnp.concatenate([weights, jnp.zeros((len(own), 2))], axis=1)
-    return Attended(
+    return Estimate(
         jnp.matmul(weights, values, precision="highest"),
-        jnp.take_along_axis(mine, own[:, None], axis=1)[:, 0],
         1 / jnp.sum(weights**2, axis=1),
+        jnp.take_along_axis(mine, own[:, None], axis=1)[:, 0],
     )
 
 
@@ -202,7 +208,9 @@ def test_gradients_are_finite_and_those_of_the_definition(attention, weightless)
 def test_a_generation_takes_memory_of_the_order_of_the_population(
     attention, population_size, limit
 ) -> None:
-    strategy = de.DiffusionEvolution(10, attention=attention)
+    strategy = de.DiffusionEvolution(
+        10, denoiser=de.denoisers.Population(attention=attention)
+    )
     population = jax.ShapeDtypeStruct((population_size, 58), jnp.float32)
     key = jax.eval_shape(lambda: jax.random.key(0))
     state = jax.eval_shape(strategy.init, key, population)
@@ -232,9 +240,9 @@ def test_the_bits_of_a_block_do_not_depend_on_the_queries_that_follow(num_keys) 
     given = points(70, num_keys)
     blocks = jax.jit(IMPLEMENTATIONS["blocks"])
 
-    def first_block(num_queries: int) -> Attended:
+    def first_block(num_queries: int) -> Any:
         got = blocks(given.queries[:num_queries], *given[1:4], given.own[:num_queries])
-        return jax.tree.map(lambda leaf: leaf[:BLOCK], got)
+        return [leaf[:BLOCK] for leaf in rows(got)]
 
     # given one block of queries alone, and five of which the last is not full
     assert de.equal(first_block(BLOCK), first_block(70))
@@ -246,20 +254,23 @@ def test_the_bits_of_a_block_do_not_depend_on_the_queries_that_follow(num_keys) 
 def test_the_strategy_asks_the_attention_it_is_given(key) -> None:
     asked = []
 
-    def constant(queries, keys, values, log_weight, own, *, floor) -> Attended:
+    def constant(queries, keys, values, log_weight, own, *, floor) -> Estimate:
         asked.append((queries.shape, keys.shape, values.shape, floor))
         same = lambda number: jnp.full(len(queries), number)
         mean = jnp.full((len(queries), values.shape[1]), 0.25)
-        return Attended(mean, same(0.5), same(3.0))
+        return Estimate(mean, same(3.0), same(0.5))
 
     strategy = de.DiffusionEvolution(
-        4, kernel=de.kernels.RandomProjection(2), floor=1e-9, attention=constant
+        4,
+        denoiser=de.denoisers.Population(
+            kernel=de.kernels.Gaussian(floor=1e-9), attention=constant
+        ),
     )
     population = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
     state = jax.jit(strategy.init)(key, population)
     tell = jax.jit(strategy.tell, compiler_options=QUICK)
     state, info = tell(key, state, population, population[:, 0])
-    assert asked == [((8, 2), (8, 2), (8, 3), 1e-9)]
+    assert asked == [((8, 3), (8, 3), (8, 3), 1e-9)]
     # the mean is in the coordinates of the centred values
     want = np.broadcast_to(population.mean(axis=0) + 0.25, (8, 3))
     np.testing.assert_allclose(state.clean_estimate, want, rtol=1e-6)

@@ -202,11 +202,12 @@ def test_flags_reach_every_component(read) -> None:
     assert settings.options.population_size == 7
     wanted = de.DiffusionEvolution(
         num_generations=4,
+        denoiser=de.denoisers.Population(
+            kernel=de.kernels.Tempered(dimension=3.0, floor=1e-5),
+            shaping=de.shaping.Boltzmann(temperature=2.0, floor=1e-5),
+        ),
         grid=de.noise.Linear(min_noise=1e-3),
-        kernel=de.kernels.Tempered(dimension=3.0),
-        shaping=de.shaping.Boltzmann(temperature=2.0),
         sampler=de.samplers.DDIM(eta=0.5),
-        floor=1e-5,
     )
     assert de.equal(settings.strategy, wanted)
     landscape = de.problems.Landscape("rastrigin", dim=4, temperature=3.0, scale=2.0)

@@ -18,6 +18,7 @@ from hypothesis.extra import numpy as hnp
 from jaxprs import equations, largest_array
 
 from diffevo_jax import denoisers
+from diffevo_jax.denoisers import support as choices
 
 FIXED = settings(derandomize=True, database=None, deadline=None, max_examples=60)
 MEAN = jax.jit(denoisers.posterior_mean, static_argnames="floor")
@@ -372,8 +373,8 @@ LOG_G = np.random.default_rng(12).normal(size=64).astype(np.float32)
 #: It is mostly compile time that these tests cost.
 QUICK = {"xla_backend_optimization_level": 0}
 SUPPORTED = jax.jit(
-    lambda log_g, support: denoisers.posterior_mean(
-        1.5 * POINTS, POINTS, POINTS, log_g, 1.0, support=support
+    lambda log_g, chosen: denoisers.posterior_mean(
+        1.5 * POINTS, POINTS, POINTS, log_g, 1.0, chosen=chosen
     )
 )
 
@@ -387,7 +388,7 @@ def posterior(log_g: np.ndarray) -> np.ndarray:
 
 
 def test_a_support_of_all_is_the_whole_population():
-    some = SUPPORTED(LOG_G, denoisers.best_support(LOG_G, 64))
+    some = SUPPORTED(LOG_G, choices.best(LOG_G, 64))
 
     every = SUPPORTED(LOG_G, None)
     for field in ("clean", "effective_sample_size", "self_weight"):
@@ -400,7 +401,7 @@ def test_a_support_of_all_is_the_whole_population():
 def test_the_best_answer_as_if_the_others_had_weight_zero(count):
     others = np.argsort(-LOG_G)[count:]
 
-    answer = SUPPORTED(LOG_G, denoisers.best_support(LOG_G, count))
+    answer = SUPPORTED(LOG_G, choices.best(LOG_G, count))
 
     left = LOG_G.copy()
     left[others] = -np.inf
@@ -416,7 +417,7 @@ def test_the_best_answer_as_if_the_others_had_weight_zero(count):
 def test_the_best_answer_if_fewer_have_any_weight():
     few = np.where(np.arange(64) < 3, LOG_G, -np.inf).astype(np.float32)
 
-    answer = SUPPORTED(few, denoisers.best_support(few, 8))
+    answer = SUPPORTED(few, choices.best(few, 8))
 
     np.testing.assert_allclose(answer.clean, posterior(few) @ POINTS, atol=1e-5)
 
@@ -438,9 +439,9 @@ def times_of(support, size: int) -> np.ndarray:
 def test_if_nobody_has_weight_everyone_in_a_support_counts_the_same(kind):
     nobody = jnp.full(64, -jnp.inf)
     if kind == "best":
-        support = denoisers.best_support(nobody, 8)
+        support = choices.best(nobody, 8)
     else:
-        support = denoisers.sampled_support(jax.random.key(0), nobody, 8)
+        support = choices.drawn(jax.random.key(0), nobody, 8)
 
     answer = SUPPORTED(nobody, support)
 
@@ -450,7 +451,7 @@ def test_if_nobody_has_weight_everyone_in_a_support_counts_the_same(kind):
 
 
 def test_whoever_is_drawn_often_counts_as_often():
-    support = denoisers.sampled_support(jax.random.key(1), LOG_G, 64)
+    support = choices.drawn(jax.random.key(1), LOG_G, 64)
     times = times_of(support, 64)
     assert times.max() > 2  # otherwise it would be easy
     assert times.min() == 0
@@ -468,7 +469,7 @@ def test_copies_of_an_individual_are_one_individual():
     # given an individual that has all the weight
     log_g = np.where(np.arange(64) == 7, 0.0, -200.0).astype(np.float32)
 
-    support = denoisers.sampled_support(jax.random.key(0), log_g, 16)
+    support = choices.drawn(jax.random.key(0), log_g, 16)
 
     assert support.index.tolist() == [7] * 16
     sizes = SUPPORTED(log_g, support).effective_sample_size
@@ -480,7 +481,7 @@ def test_individuals_are_drawn_as_often_as_their_weights_say():
     count = 100_000
 
     with np.errstate(divide="ignore"):
-        support = denoisers.sampled_support(jax.random.key(0), np.log(g), count)
+        support = choices.drawn(jax.random.key(0), np.log(g), count)
 
     deviation = np.sqrt(count * g * (1 - g))  # of a binomial number; 5 of them
     times = times_of(support, 5)
@@ -494,7 +495,7 @@ def sampled_errors():
 
     def answers(count: int) -> np.ndarray:
         def one(key):
-            support = denoisers.sampled_support(key, LOG_G, count)
+            support = choices.drawn(key, LOG_G, count)
             return SUPPORTED(LOG_G, support).clean
 
         keys = jax.random.split(jax.random.key(count), 200)

@@ -21,7 +21,9 @@ def parabola(x: jax.Array) -> jax.Array:
 
 
 PROBLEM = de.problems.Function(parabola, dim=2)
-STRATEGY = de.DiffusionEvolution(5, shaping=de.shaping.Boltzmann(0.5))
+STRATEGY = de.DiffusionEvolution(
+    5, denoiser=de.denoisers.Population(shaping=de.shaping.Boltzmann(0.5))
+)
 BOXED = de.problems.Function(
     parabola, space=de.problems.Space(jnp.zeros(2), lower=-0.5, upper=0.5)
 )

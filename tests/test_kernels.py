@@ -155,9 +155,8 @@ def tell(kernel, points, log_weight):
     """One generation without fresh noise, under log-weights that are the fitness."""
     strategy = de.DiffusionEvolution(
         10,
+        denoiser=de.denoisers.Population(kernel=kernel, shaping=de.shaping.Boltzmann(1.0)),
         grid=de.noise.Cosine(),
-        kernel=kernel,
-        shaping=de.shaping.Boltzmann(1.0),
         sampler=de.samplers.DDIM(eta=0.0),
     )
     return generation(strategy, points, log_weight)
@@ -224,7 +223,7 @@ def test_queries_and_keys_are_measured_along_the_same_axes():
     told = tell(kernels.PrincipalComponents(2), points, log_weight)
 
     sigma = float(de.noise.Cosine().sigmas(10)[0])
-    axes = np.float64(told.kernel_state)
+    axes = np.float64(told.denoiser.kernel_state)
     queries = np.sqrt(1 + sigma**2) * np.float64(points) @ axes.T
     squares = ((queries[:, None] - np.float64(points) @ axes.T) ** 2).sum(axis=-1)
     weight = np.nan_to_num(np.exp(np.float64(log_weight))) * np.exp(-squares / 2 / sigma**2)

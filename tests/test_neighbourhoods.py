@@ -11,8 +11,9 @@ import pytest
 from jaxprs import largest_array
 
 import diffevo_jax as de
-from diffevo_jax.attention import Attended, attend
+from diffevo_jax.attention import attend
 from diffevo_jax.attention.row_wise import BLOCK_NUMBERS, attend_by_rows
+from diffevo_jax.base import Estimate
 
 N, M, D = 37, 50, 2
 #: It is mostly compile time that these tests cost.
@@ -65,11 +66,11 @@ def by_share(log_kernel: Any, xp: Any = jnp) -> Any:
 
 
 @functools.cache
-def compiled(function: Callable[..., Attended], **options: Any) -> Any:
+def compiled(function: Callable[..., Estimate], **options: Any) -> Any:
     return jax.jit(functools.partial(function, **options), compiler_options=QUICK)
 
 
-def dense(given: Points, floor: float | None, row_log_weight: Any = None) -> Attended:
+def dense(given: Points, floor: float | None, row_log_weight: Any = None) -> Estimate:
     """The definition with ``by_spread``, in float64."""
     queries, keys, values, log_weight = (np.float64(array) for array in given[:4])
     half = 0.5 * ((queries[:, None] - keys[None]) ** 2).sum(axis=-1)
@@ -84,13 +85,13 @@ def dense(given: Points, floor: float | None, row_log_weight: Any = None) -> Att
     weights /= weights.sum(axis=1, keepdims=True)
     nobody = np.zeros((len(queries), 2))
     own = np.take_along_axis(np.hstack([weights, nobody]), given.own[:, None], axis=1)
-    return Attended(weights @ values, own[:, 0], 1 / (weights**2).sum(axis=1))
+    return Estimate(weights @ values, 1 / (weights**2).sum(axis=1), own[:, 0])
 
 
-def assert_close(got: Attended, want: Attended, error: float = 1e-5) -> None:
+def assert_close(got: Estimate, want: Estimate, error: float = 1e-5) -> None:
     """Agreement to float32 rounding: logits are below 30, so wrong by some 1e-6."""
-    np.testing.assert_allclose(got.mean, want.mean, atol=error)
-    np.testing.assert_allclose(got.own_weight, want.own_weight, atol=error)
+    np.testing.assert_allclose(got.clean, want.clean, atol=error)
+    np.testing.assert_allclose(got.self_weight, want.self_weight, atol=error)
     np.testing.assert_allclose(
         got.effective_sample_size, want.effective_sample_size, rtol=error
     )
@@ -133,7 +134,7 @@ def test_only_a_key_that_is_heard_has_a_weight_of_its_own(own) -> None:
     given = points(failed=True)._replace(own=np.full(N, own, np.int32))
     given.log_weight[21] = -np.inf
     got = compiled(attend_by_rows, row_precision=constant)(*given)
-    assert bool((got.own_weight > 0).any()) == (own == 20)
+    assert bool((got.self_weight > 0).any()) == (own == 20)
 
 
 def test_the_bits_of_a_block_do_not_depend_on_the_queries_that_follow() -> None:
@@ -141,9 +142,10 @@ def test_the_bits_of_a_block_do_not_depend_on_the_queries_that_follow() -> None:
     given = points(70)
     rows = compiled(attend_by_rows, row_precision=by_spread, block_numbers=16 * M)
 
-    def first_block(count: int) -> Attended:
+    def first_block(count: int) -> Any:
         got = rows(given.queries[:count], *given[1:4], given.own[:count])
-        return jax.tree.map(lambda leaf: leaf[:16], got)
+        answers = (got.clean, got.effective_sample_size, got.self_weight)
+        return [leaf[:16] for leaf in answers]
 
     assert de.equal(first_block(16), first_block(70))
 
@@ -170,8 +172,12 @@ def test_no_array_is_larger_than_a_block(numbers) -> None:
 @pytest.mark.parametrize(
     "strategy",
     [
-        de.DiffusionEvolution(3, kernel=de.kernels.Perplexity()),
-        de.DiffusionEvolution(3, shaping=de.shaping.Local()),
+        de.DiffusionEvolution(
+            3, denoiser=de.denoisers.Population(kernel=de.kernels.Perplexity())
+        ),
+        de.DiffusionEvolution(
+            3, denoiser=de.denoisers.Population(shaping=de.shaping.Local())
+        ),
     ],
     ids=["perplexity", "local"],
 )

@@ -16,7 +16,9 @@ import diffevo_jax as de
 from diffevo_jax.plots import figures
 
 PROBLEM = de.problems.Landscape("two_peaks", scale=1.5)
-STRATEGY = de.DiffusionEvolution(6, shaping=de.shaping.Identity())
+STRATEGY = de.DiffusionEvolution(
+    6, denoiser=de.denoisers.Population(shaping=de.shaping.Identity())
+)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,9 @@ import diffevo_jax as de
 from diffevo_jax.running.bars import show_progress
 
 PROBLEM = de.problems.Landscape("himmelblau")
-STRATEGY = de.DiffusionEvolution(7, shaping=de.shaping.Identity())
+STRATEGY = de.DiffusionEvolution(
+    7, denoiser=de.denoisers.Population(shaping=de.shaping.Identity())
+)
 OPTIONS = {"population_size": 16, "record": ("population",)}
 
 

@@ -232,7 +232,7 @@ def test_the_failed_do_not_move_the_weights_of_the_rest(shape):
 def test_a_floor_is_added_to_every_weight_but_those_of_the_failed():
     fitness = jnp.array([0.5, 0.0, 1e-9, jnp.nan])
 
-    got = shaping.log_weight(shaping.Identity(), fitness, floor=1e-9)
+    got = shaping.log_weight(shaping.Identity(floor=1e-9), fitness)
 
     np.testing.assert_allclose(np.exp(got), [0.5, 1e-9, 2e-9, 0.0], rtol=1e-5)
 
@@ -316,7 +316,7 @@ def test_a_generation_does_not_feel_the_unit_of_fitness(factor, offset, shape):
     # given an offset in deviations of the fitness
     x = np.random.default_rng(5).normal(size=(24, 2)).astype(np.float32)
     fitness = -np.sum((x - 0.7) ** 2, axis=1)
-    strategy = de.DiffusionEvolution(10, shaping=shape)
+    strategy = de.DiffusionEvolution(10, denoiser=de.denoisers.Population(shaping=shape))
     state = strategy.init(jax.random.key(0), x)
     tell = jax.jit(de.tell, compiler_options=QUICK)
 

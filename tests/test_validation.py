@@ -24,19 +24,30 @@ def with_eta(eta: Any) -> de.DiffusionEvolution:
 
 
 def with_temperature(temperature: Any) -> de.DiffusionEvolution:
-    return de.DiffusionEvolution(5, shaping=de.shaping.Standardized(temperature))
+    return de.DiffusionEvolution(
+        5, denoiser=de.denoisers.Population(shaping=de.shaping.Standardized(temperature))
+    )
 
 
 def with_kappa(kappa: Any) -> de.DiffusionEvolution:
-    return de.DiffusionEvolution(5, kernel=de.kernels.Gaussian(kappa))
+    return de.DiffusionEvolution(
+        5, denoiser=de.denoisers.Population(kernel=de.kernels.Gaussian(kappa))
+    )
 
 
 def with_strength(strength: Any) -> de.DiffusionEvolution:
-    return de.DiffusionEvolution(5, conditions=(de.conditions.Density(strength),))
+    return de.DiffusionEvolution(
+        5, denoiser=de.denoisers.Population(conditions=(de.conditions.Density(strength),))
+    )
 
 
 def with_correction(correction: Any) -> de.DiffusionEvolution:
-    return de.DiffusionEvolution(5, archive=1, archive_correction=correction)
+    return de.DiffusionEvolution(
+        5,
+        denoiser=de.denoisers.Population(
+            memory=de.denoisers.Archive(1, correction=correction)
+        ),
+    )
 
 
 def with_sigma_min(sigma_min: Any) -> de.DiffusionEvolution:
@@ -114,10 +125,12 @@ def test_every_wrong_number_is_counted() -> None:
     def many(number: jax.Array) -> de.DiffusionEvolution:
         return de.DiffusionEvolution(
             5,
-            kernel=de.kernels.Gaussian(-number),
-            shaping=de.shaping.Local(-number, -number),
+            denoiser=de.denoisers.Population(
+                kernel=de.kernels.Gaussian(-number),
+                shaping=de.shaping.Local(-number, -number),
+                conditions=(de.conditions.Density(-number, -number),),
+            ),
             sampler=de.samplers.DDIM(1 + number),
-            conditions=(de.conditions.Density(-number, -number),),
         )
 
     _, info = traced(many, 1.0)

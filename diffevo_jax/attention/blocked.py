@@ -10,32 +10,58 @@ arXiv:2205.14135).
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax import pytree
-from diffevo_jax.base import PyTree
+from diffevo_jax.base import Estimate, PyTree
+from diffevo_jax.pytree import Number
 
-_EXACT = jax.lax.Precision.HIGHEST
 #: Queries, and keys, in a block. The bits of a result depend on it, and on nothing else.
 BLOCK_SIZE = 1024
 
 
-@pytree.dataclass
-class Attended:
-    """Answers to N queries.
+#: What computes the attention; a kernel of one's own must do as :func:`attend` does.
+Attention = Callable[..., Estimate]
 
-    Attributes:
-        mean: (N, D) weighted means of the values.
-        own_weight: (N,) weight of the key that belongs to the query.
-        effective_sample_size: (N,) ``1 / sum_j w_ij^2``, in [1, M].
+
+@runtime_checkable
+class Division(Protocol):
+    """An attention whose queries are divided over devices."""
+
+    @property
+    def whole(self) -> Attention:
+        """The attention that is divided."""
+        ...
+
+    def of(self, attention: Attention) -> Attention:
+        """The same division of another attention."""
+        ...
+
+
+def matmul(first: jax.Array, second: jax.Array) -> jax.Array:
+    """A matrix product at full precision: accelerators else round to half of it."""
+    return jnp.matmul(first, second, precision=jax.lax.Precision.HIGHEST)
+
+
+def or_uniform(log_weight: jax.Array) -> jax.Array:
+    """Log-weights; zeros if all are ``-inf``, so that all count the same."""
+    return jnp.where(jnp.any(log_weight > -jnp.inf), log_weight, 0.0)
+
+
+def whitened(
+    queries: jax.Array, keys: jax.Array, precision: Number
+) -> tuple[jax.Array, jax.Array]:
+    """Queries (N, d) and keys (M, d) for a kernel of variance 1, about the keys' centre.
+
+    Args:
+        queries: (N, d).
+        keys: (M, d).
+        precision: () of the kernel, its inverse variance.
     """
-
-    mean: jax.Array
-    own_weight: jax.Array
-    effective_sample_size: jax.Array
+    centre, scale = jnp.mean(keys, axis=0), jnp.sqrt(jnp.asarray(precision))
+    return scale * (queries - centre), scale * (keys - centre)
 
 
 def attend(
@@ -47,7 +73,7 @@ def attend(
     *,
     floor: float | None = None,
     block_size: int = BLOCK_SIZE,
-) -> Attended:
+) -> Estimate:
     """Attend with a Gaussian kernel of variance 1; others can take the place of this.
 
     Extra memory is of the order of ``block_size^2 + N (d + D)``; one block is enough for
@@ -62,12 +88,16 @@ def attend(
         floor: added to the kernel; None: no floor.
         block_size: queries, and keys, in a block.
 
+    Returns:
+        The weighted means of the values as ``clean`` (N, D), the effective sample sizes,
+        ``1 / sum_j w_ij^2`` in [1, M], and the weight of each query's own key.
+
     Example:
         >>> import jax.numpy as jnp
         >>> from diffevo_jax.attention import attend
         >>> points = jnp.array([[-1.0], [1.0]])
         >>> origin, nobody = jnp.zeros((1, 1)), jnp.array([2])
-        >>> attend(origin, points, points, jnp.zeros(2), nobody).mean.tolist()
+        >>> attend(origin, points, points, jnp.zeros(2), nobody).clean.tolist()
         [[0.0]]
     """
     num_queries, dim = len(queries), values.shape[1]
@@ -87,13 +117,13 @@ def attend(
             blocks,
         )
         total = sums.weighted[:, -1]
-        own_weight = jnp.exp(sums.own - sums.largest) / total
+        self_weight = jnp.exp(sums.own - sums.largest) / total
         mean = sums.weighted[:, :-1] / total[:, None]
-        return mean, own_weight, total**2 / sums.squares
+        return mean, total**2 / sums.squares, self_weight
 
     answers = _map(answer, (_blocks(queries, block_size), _blocks(own, block_size)))
     joined = (leaf.reshape(-1, *leaf.shape[2:])[:num_queries] for leaf in answers)
-    return Attended(*joined)
+    return Estimate(*joined)
 
 
 class _Sums(NamedTuple):
@@ -129,7 +159,7 @@ def _absorb(
     first: jax.Array,
 ) -> _Sums:
     """Add the keys ``(K, d)`` from number ``first`` on, with values ``(K, D + 1)``."""
-    logits = jnp.matmul(queries, keys.T, precision=_EXACT)
+    logits = matmul(queries, keys.T)
     bias = -0.5 * jnp.sum(keys**2, axis=1)
     if floor is None:
         logits += bias + log_weight
@@ -142,7 +172,7 @@ def _absorb(
     # Kept, or a CPU would take the exponential once more for the squares.
     weights = jax.lax.optimization_barrier(jnp.exp(logits - reference[:, None]))
     shrink = jnp.exp(sums.largest - reference)
-    weighted = jnp.matmul(weights, columns, precision=_EXACT)
+    weighted = matmul(weights, columns)
     row = jnp.clip(own - first, 0, len(keys) - 1)
     here = row == own - first
     return _Sums(

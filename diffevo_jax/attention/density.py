@@ -7,8 +7,14 @@ neither an N x N nor an N x N x D array is ever made of a large population.
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax import denoisers
-from diffevo_jax.attention.blocked import BLOCK_SIZE
+from diffevo_jax.attention.blocked import (
+    BLOCK_SIZE,
+    Attention,
+    attend,
+    matmul,
+    or_uniform,
+    whitened,
+)
 from diffevo_jax.pytree import Number
 
 
@@ -39,7 +45,7 @@ def neighbour_distance(
 
     def from_one(row: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
         point, square, own = row
-        product = jnp.matmul(points, point, precision=jax.lax.Precision.HIGHEST)
+        product = matmul(points, point)
         squared = jnp.maximum(square + squares - 2 * product, 0.0)
         squared = jnp.where(valid & (index != own), squared, jnp.inf)
         nearest = -jax.lax.top_k(-squared, count)[0]
@@ -101,10 +107,34 @@ def log_density(
     size = jnp.maximum(jnp.sum(valid), 1).astype(points.dtype)
     points = _standardise(points, valid)
     precision = (size ** (1 / (dim + 4)) / jnp.maximum(bandwidth, 1e-3)) ** 2
-    weight = jnp.where(valid, 0.0, -jnp.inf).astype(points.dtype)
-    answer = denoisers.posterior_mean(points, points, points[:, :1], weight, precision)
-    density = -jnp.log(jnp.clip(answer.self_weight, 1 / size, 1.0)) - jnp.log(size)
+    own = self_weights(points, precision, valid)
+    density = -jnp.log(jnp.clip(own, 1 / size, 1.0)) - jnp.log(size)
     return jnp.where(valid, density, 0.0)
+
+
+def self_weights(
+    points: jax.Array,
+    precision: Number,
+    valid: jax.Array,
+    *,
+    attention: Attention = attend,
+) -> jax.Array:
+    """Weight of each point in its own kernel mean: 1 over N times its kernel density.
+
+    Args:
+        points: (N, d).
+        precision: () of the kernel, its inverse variance.
+        valid: (N,) bool, which points count; all alike if none does.
+        attention: computes it, as :func:`diffevo_jax.attention.attend` does.
+
+    Returns:
+        (N,) in [0, 1].
+    """
+    queries, keys = whitened(points, points, precision)
+    weight = jnp.where(valid, 0.0, -jnp.inf).astype(points.dtype)
+    own = jnp.arange(len(points), dtype=jnp.int32)
+    answer = attention(queries, keys, points[:, :1], or_uniform(weight), own)
+    return answer.self_weight
 
 
 def _standardise(points: jax.Array, valid: jax.Array) -> jax.Array:

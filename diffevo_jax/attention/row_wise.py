@@ -11,9 +11,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax.attention.blocked import Attended
+from diffevo_jax.attention.blocked import matmul
+from diffevo_jax.base import Estimate
 
-_EXACT = jax.lax.Precision.HIGHEST
 #: Numbers of a block of rows. The bits of a result depend on it, and on nothing else.
 BLOCK_NUMBERS = 2**22
 
@@ -35,7 +35,7 @@ def attend_by_rows(
     row_log_weight: RowLogWeight | None = None,
     floor: float | None = None,
     block_numbers: int = BLOCK_NUMBERS,
-) -> Attended:
+) -> Estimate:
     """Attend with a kernel whose reach, and weights that, depend on the row.
 
         w_ij = softmax_j( log g_j + log g_ij - p_i |q_i - k_j|^2 / 2 )
@@ -61,7 +61,7 @@ def attend_by_rows(
 
     def answer(row: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
         few, owned = row
-        product = jnp.matmul(few, keys.T, precision=_EXACT)
+        product = matmul(few, keys.T)
         # Without |q|^2 / 2, which is far larger than the rest where there is much noise.
         half = 0.5 * jnp.sum(keys**2, axis=1) - product
         precision = row_precision(half, mask)[:, None]
@@ -73,16 +73,16 @@ def attend_by_rows(
         if row_log_weight is not None:
             logits += row_log_weight(jnp.where(mask, log_kernel, -jnp.inf))
         weight = jax.nn.softmax(logits, axis=1)
-        sums = jnp.matmul(weight, columns, precision=_EXACT)
+        sums = matmul(weight, columns)
         here = jnp.minimum(owned, len(keys) - 1)
-        own_weight = jnp.where(owned == here, weight[jnp.arange(len(few)), here], 0.0)
+        self_weight = jnp.where(owned == here, weight[jnp.arange(len(few)), here], 0.0)
         mean = sums[:, :-1] / sums[:, -1:]
-        return mean, own_weight, 1.0 / jnp.sum(weight**2, axis=1)
+        return mean, 1.0 / jnp.sum(weight**2, axis=1), self_weight
 
     missing = -len(queries) % size
     padded = (jnp.pad(queries, ((0, missing), (0, 0))), jnp.pad(own, (0, missing)))
     rows = tuple(leaf.reshape(-1, size, *leaf.shape[1:]) for leaf in padded)
     answers = jax.lax.map(answer, rows)
-    return Attended(
+    return Estimate(
         *(leaf.reshape(-1, *leaf.shape[2:])[: len(queries)] for leaf in answers)
     )

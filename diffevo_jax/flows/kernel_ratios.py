@@ -16,9 +16,11 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax import denoisers, pytree
-from diffevo_jax.attention import attend
-from diffevo_jax.base import Kernel, PyTree
+from diffevo_jax import pytree
+from diffevo_jax.attention import Attention, attend
+from diffevo_jax.attention.density import self_weights
+from diffevo_jax.base import Estimate, Floored, Kernel, Placing, PyTree, RowKernel
+from diffevo_jax.denoisers import posterior_mean
 from diffevo_jax.flows.ratio import Ratio
 from diffevo_jax.kernels import Tempered
 from diffevo_jax.pytree import Number
@@ -31,7 +33,7 @@ def kernel_ratio(
     base_log_weight: jax.Array,
     precision: Number,
     *,
-    attention: denoisers.Attention = attend,
+    attention: Attention = attend,
 ) -> Ratio:
     """Log-ratio and its gradient by a Gaussian kernel, at any points.
 
@@ -67,11 +69,11 @@ def _mean_of(
     queries: jax.Array,
     keys: jax.Array,
     precision: Number,
-    attention: denoisers.Attention,
-) -> Callable[..., denoisers.Estimate]:
+    attention: Attention,
+) -> Callable[..., Estimate]:
     """Kernel means of any ``values``, with any ``log_weight``."""
     return functools.partial(
-        denoisers.posterior_mean,
+        posterior_mean,
         queries,
         keys,
         precision=jnp.asarray(precision),
@@ -80,11 +82,11 @@ def _mean_of(
 
 
 def _ratio(
-    mean: Callable[..., denoisers.Estimate],
+    mean: Callable[..., Estimate],
     points: jax.Array,
     log_weight: jax.Array,
     base_log_weight: jax.Array,
-    below: denoisers.Estimate,
+    below: Estimate,
     precision: Number,
 ) -> Ratio:
     """The ratio, from a kernel mean of any values, and that of the points under q."""
@@ -120,7 +122,7 @@ def log_density(
     *,
     valid: jax.Array | None = None,
     leave_one_out: bool = False,
-    attention: denoisers.Attention = attend,
+    attention: Attention = attend,
 ) -> jax.Array:
     """Log of a kernel density estimate at its own points, up to a constant.
 
@@ -140,9 +142,7 @@ def log_density(
         (N,) in [-log N, 0], or below it when leaving one out; 0 for who does not count.
     """
     valid = jnp.ones(len(points), bool) if valid is None else valid
-    weight = jnp.where(valid, 0.0, -jnp.inf).astype(points.dtype)
-    mean = _mean_of(points, points, precision, attention)
-    own = mean(values=points[:, :1], log_weight=weight).self_weight
+    own = self_weights(points, precision, valid, attention=attention)
     return _density_of(own, valid, leave_one_out=leave_one_out)
 
 
@@ -178,14 +178,19 @@ class KernelRatio:
     """
 
     kernel: Kernel = dataclasses.field(default_factory=lambda: Tempered(dimension=2.0))
-    attention: denoisers.Attention = pytree.static(default=attend)
+    attention: Attention = pytree.static(default=attend)
 
     def check(self) -> None:
-        """Raise if the kernel has no width that is the same for all."""
-        if hasattr(self.kernel, "row_precision"):
+        """Raise if the kernel has no density whose gradient is known."""
+        kernel = self.kernel
+        if pytree.offers(kernel, RowKernel) or pytree.offers(kernel, Placing):
             raise ValueError(
-                f"KernelRatio.kernel: got {type(self.kernel).__name__}, want a kernel of "
-                "the same reach for all points"
+                f"KernelRatio.kernel: got {type(kernel).__name__}, want a kernel of the "
+                "same bandwidth for all points, between the points"
+            )
+        if pytree.offers(kernel, Floored) and kernel.floor is not None:
+            raise ValueError(
+                f"KernelRatio.kernel: got a floor of {kernel.floor}, want none"
             )
 
     def init(self, key: jax.Array, population: jax.Array) -> PyTree:
@@ -212,3 +217,7 @@ class KernelRatio:
         density = _density_of(below.self_weight, present)
         log_weight = log_weight - density_power * density
         return _ratio(mean, points, log_weight, base, below, precision), state
+
+    def divided(self, divide: Callable[[Attention], Attention]) -> "KernelRatio":
+        """The same, its attention divided; see :class:`diffevo_jax.base.Divisible`."""
+        return pytree.replace(self, attention=divide(self.attention))

@@ -6,8 +6,7 @@ map phi and of the factor kappa. With phi the identity and kappa 1 it is Bayes' 
 but in high dimension every individual then is its own only neighbour, by about
 ``sqrt(alpha_bar) D / (1 - alpha_bar)`` nats, and selection stops. The other kernels look
 further and pay with locality: above D of about 8 expect a single mode, except with
-:class:`Perplexity` on self-conditioned features (see
-:class:`diffevo_jax.DiffusionEvolution`). Watch ``info.effective_sample_size`` and
+:class:`Perplexity` in a :class:`SelfConditioned`. Watch ``info.effective_sample_size`` and
 ``info.self_weight``.
 """
 
@@ -18,3 +17,4 @@ from diffevo_jax.kernels.adaptive import principal_axes as principal_axes
 from diffevo_jax.kernels.fixed import Gaussian as Gaussian
 from diffevo_jax.kernels.fixed import RandomProjection as RandomProjection
 from diffevo_jax.kernels.fixed import Tempered as Tempered
+from diffevo_jax.kernels.self_conditioned import SelfConditioned as SelfConditioned

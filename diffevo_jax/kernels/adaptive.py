@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
+from diffevo_jax.attention import matmul, or_uniform
 from diffevo_jax.base import PyTree
 from diffevo_jax.kernels.parts import projected
 from diffevo_jax.pytree import Number, validation
@@ -22,7 +23,7 @@ class PrincipalComponents:
 
     Example:
         >>> import diffevo_jax as de
-        >>> de.DiffusionEvolution(10, kernel=de.kernels.PrincipalComponents(3)).kernel
+        >>> de.denoisers.Population(de.kernels.PrincipalComponents(3)).kernel
         PrincipalComponents(dim=3)
 
     References:
@@ -59,8 +60,8 @@ class Perplexity:
     The reach of every individual is set, by bisection, so that the perplexity of its
     kernel is the number asked for. Distances then have no unit: the noise level only says
     how far to step. Prefer it above ten dimensions to select and yet keep several modes:
-    with two components up to some thirty dimensions, and beyond with
-    ``self_conditioned=True`` of :class:`diffevo_jax.DiffusionEvolution`.
+    with two components up to some thirty dimensions, and beyond in a
+    :class:`SelfConditioned`.
 
     Args:
         neighbours: effective number of neighbours, >= 1; at or above the number of
@@ -72,7 +73,7 @@ class Perplexity:
 
     Example:
         >>> import diffevo_jax as de
-        >>> de.DiffusionEvolution(50, kernel=de.kernels.Perplexity(60.0, 2)).kernel
+        >>> de.denoisers.Population(de.kernels.Perplexity(60.0, 2)).kernel
         Perplexity(neighbours=60.0, components=2)
 
     References:
@@ -135,8 +136,8 @@ def principal_axes(points: jax.Array, log_weight: jax.Array, count: int) -> jax.
     Returns:
         (count, D), rows orthonormal; zero where M points have fewer axes.
     """
-    weight = jax.nn.softmax(jnp.where(jnp.any(log_weight > -jnp.inf), log_weight, 0.0))
-    centred = points - jnp.matmul(weight, points, precision=jax.lax.Precision.HIGHEST)
+    weight = jax.nn.softmax(or_uniform(log_weight))
+    centred = points - matmul(weight, points)
     axes = jnp.linalg.svd(jnp.sqrt(weight)[:, None] * centred, full_matrices=False)[2]
     missing = max(count - len(axes), 0)
     return jnp.pad(axes[:count], ((0, missing), (0, 0)))

@@ -17,17 +17,20 @@ class Gaussian:
     Args:
         kappa: factor on the squared distance, in [0, 1e6]; 1 is exact, 0 makes everyone a
             neighbour.
+        floor: added to the kernel, > 0, static: 1e-9 for parity with the published code,
+            whose behaviour it decides above some 40 dimensions; None adds nothing.
 
     Example:
         >>> import diffevo_jax as de
-        >>> de.DiffusionEvolution(10, kernel=de.kernels.Gaussian()).kernel
-        Gaussian(kappa=1.0)
+        >>> de.denoisers.Population(de.kernels.Gaussian(kappa=0.5)).kernel
+        Gaussian(kappa=0.5, floor=None)
 
     References:
         Zhang et al., 2024, arXiv:2410.02543, eq. 9.
     """
 
     kappa: Number = pytree.number(default=1.0, low=0.0, high=1e6)
+    floor: float | None = pytree.static(default=None)
 
     init = nothing_drawn
     adapt = nothing_learnt
@@ -36,6 +39,10 @@ class Gaussian:
     def factor(self, kernel_state: tuple[()], dim: int) -> Number:
         """Kappa."""
         return self.kappa
+
+    def check(self) -> None:
+        """Raise ValueError if the floor is none."""
+        validation.check_floor("Gaussian.floor", self.floor)
 
 
 @pytree.dataclass

@@ -3,8 +3,8 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
+from diffevo_jax.attention import matmul
 from diffevo_jax.base import PyTree
 
 
@@ -27,4 +27,4 @@ def the_points(kernel: Any, kernel_state: PyTree, points: jax.Array) -> jax.Arra
 
 def projected(kernel: Any, kernel_state: jax.Array, points: jax.Array) -> jax.Array:
     """Coordinates ``(N, d)`` of points ``(N, D)`` along the rows of ``kernel_state``."""
-    return jnp.matmul(points, kernel_state.T, precision=jax.lax.Precision.HIGHEST)
+    return matmul(points, kernel_state.T)

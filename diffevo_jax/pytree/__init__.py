@@ -14,6 +14,7 @@ from diffevo_jax.pytree.components import equal as equal
 from diffevo_jax.pytree.components import is_component as is_component
 from diffevo_jax.pytree.components import number as number
 from diffevo_jax.pytree.components import numbers as numbers
+from diffevo_jax.pytree.components import offers as offers
 from diffevo_jax.pytree.components import replace as replace
 from diffevo_jax.pytree.components import select as select
 from diffevo_jax.pytree.components import shapes as shapes

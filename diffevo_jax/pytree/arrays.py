@@ -32,12 +32,12 @@ def check_population(name: str, population: Any) -> jax.Array:
     return array.astype(float)
 
 
-def check_fitness(fitness: Any, population_size: int) -> jax.Array:
+def check_fitness(fitness: Any, population_size: int, name: str = "fitness") -> jax.Array:
     """Return the fitness as a float array; raise if its shape is not (N,)."""
-    array = _real_array("fitness", fitness, f"({population_size},)")
+    array = _real_array(name, fitness, f"({population_size},)")
     if array.shape != (population_size,):
         raise ValueError(
-            f"fitness: got shape {array.shape}, want ({population_size},), "
+            f"{name}: got shape {array.shape}, want ({population_size},), "
             "one number for each candidate"
         )
     return array.astype(float)

@@ -9,13 +9,14 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, TypeGuard, TypeVar, dataclass_transform
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 T = TypeVar("T")
+P = TypeVar("P")
 
 #: What a number field accepts: a Python or NumPy number, or a JAX array (traced or not).
 Number = float | jax.Array
@@ -116,6 +117,24 @@ def _register(cls: type[Any], data: list[str], meta: list[str]) -> None:
 def is_component(value: Any) -> bool:
     """Whether ``value`` is an instance of one of this library's dataclasses."""
     return hasattr(type(value), "__is_component__")
+
+
+def offers(part: Any, protocol: type[P]) -> TypeGuard[P]:
+    """Whether a part has what an optional contract asks for.
+
+    This is the one place where parts are asked what more they can do.
+
+    Args:
+        part: of a strategy, or anything.
+        protocol: a ``runtime_checkable`` Protocol, as at the end of ``base.py``.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax.base import RowKernel
+        >>> de.pytree.offers(de.kernels.Perplexity(), RowKernel)
+        True
+    """
+    return isinstance(part, protocol)
 
 
 def replace(component: T, **changes: Any) -> T:
@@ -224,6 +243,9 @@ def concrete(value: Any) -> np.ndarray | None:
 
 
 def select(condition: jax.Array, first: T, second: T) -> T:
-    """Leaf by leaf, ``first`` where a scalar condition holds, else ``second``."""
-    pick: Callable[..., Any] = lambda a, b: jnp.where(condition, a, b)
+    """Leaf by leaf, ``first`` where a scalar condition holds, else ``second``.
+
+    What is the same array in both is left alone.
+    """
+    pick: Callable[..., Any] = lambda a, b: a if a is b else jnp.where(condition, a, b)
     return jax.tree.map(pick, first, second)

@@ -14,11 +14,39 @@ import jax.numpy as jnp
 Component = TypeVar("Component")
 
 
-def get(component: Any, path: str) -> Any:
-    """The value at a path.
+def resolve(component: Any, path: str) -> str:
+    """The full path that a path, or an ending of one, means.
+
+    Args:
+        component: where paths start.
+        path: a path, or whole words at the end of exactly one.
 
     Raises:
-        ValueError: there is no such field; the message has the closest one.
+        ValueError: there is no such field, and the message has the closest one; or there
+            are several, and it has them all.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax.pytree import paths
+        >>> paths.resolve(de.DiffusionEvolution(5), "shaping.temperature")
+        'denoiser.shaping.temperature'
+    """
+    known = list(names(component))
+    if path in known:
+        return path
+    found = [name for name in known if name.endswith(f".{path}")]
+    if len(found) > 1:
+        raise ValueError(f"{path!r} is ambiguous, want one of: {', '.join(found)}")
+    if not found:
+        raise ValueError(_unknown(component, path))
+    return found[0]
+
+
+def get(component: Any, path: str) -> Any:
+    """The value at a path, or at an ending that means one.
+
+    Raises:
+        ValueError: as :func:`resolve`.
 
     Example:
         >>> import diffevo_jax as de
@@ -27,18 +55,16 @@ def get(component: Any, path: str) -> Any:
         1.0
     """
     value = component
-    for name in path.split("."):
-        if name not in _fields(value):
-            raise ValueError(_unknown(component, path))
+    for name in resolve(component, path).split("."):
         value = getattr(value, name)
     return value
 
 
 def put(component: Component, path: str, value: Any) -> Component:
-    """A copy of a component with another value at a path.
+    """A copy of a component with another value at a path, or at an ending of one.
 
     Raises:
-        ValueError: there is no such field; the message has the closest one.
+        ValueError: as :func:`resolve`.
 
     Example:
         >>> import diffevo_jax as de
@@ -46,8 +72,7 @@ def put(component: Component, path: str, value: Any) -> Component:
         >>> paths.put(de.DiffusionEvolution(5), "sampler.eta", 0.5).sampler
         DDIM(eta=0.5)
     """
-    get(component, path)
-    return _put(component, path.split("."), value)
+    return _put(component, resolve(component, path).split("."), value)
 
 
 def _put(component: Any, names: list[str], value: Any) -> Any:
@@ -104,7 +129,7 @@ def limits(component: Any, path: str) -> dict[str, Any] | None:
     """What the number field at a path declares; None if it is another field.
 
     Raises:
-        ValueError: there is no such field; the message has the closest one.
+        ValueError: as :func:`resolve`.
 
     Example:
         >>> import diffevo_jax as de
@@ -114,8 +139,7 @@ def limits(component: Any, path: str) -> dict[str, Any] | None:
         >>> paths.limits(de.DiffusionEvolution(5), "sampler") is None
         True
     """
-    get(component, path)
-    whole, _, name = path.rpartition(".")
+    whole, _, name = resolve(component, path).rpartition(".")
     owner = get(component, whole) if whole else component
     (field,) = (field for field in dataclasses.fields(owner) if field.name == name)
     found: dict[str, Any] | None = field.metadata.get("number")

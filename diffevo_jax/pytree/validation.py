@@ -123,6 +123,12 @@ def check_positive(name: str, value: Any, *, or_zero: bool = False) -> None:
     check_number(name, value, shape=(), low=0.0, high=math.inf, above=above)
 
 
+def check_floor(name: str, value: float | None) -> None:
+    """Raise unless ``value`` is None, or a finite number above 0."""
+    if value is not None and not 0 < value < math.inf:
+        raise ValueError(f"{name}: got {value}, want None or > 0, finite")
+
+
 def check_part(name: str, part: Any, members: Sequence[str], examples: str) -> None:
     """Raise unless ``part`` is an object with these members, and legal.
 
@@ -194,19 +200,3 @@ def _clip(value: Any, low: float, high: float, above: float) -> tuple[Any, Any]:
     highest = min(high, float(limits.max))  # infinity is not a number that is legal
     legal = jnp.where(jnp.isnan(number), lowest, jnp.clip(number, lowest, highest))
     return legal, jnp.sum(~(legal == number), dtype=jnp.int32)
-
-
-def check_grid(sampler: Any, grid: Any, num_levels: int) -> None:
-    """Let a sampler say what it thinks of a grid, if it cares and the grid is concrete.
-
-    Args:
-        sampler: may have a method ``check_grid(sigmas)``, which warns or raises.
-        grid: the noise levels.
-        num_levels: of the grid.
-    """
-    leaves = jax.tree.leaves(grid)
-    if hasattr(sampler, "check_grid") and all(
-        pytree.concrete(leaf) is not None for leaf in leaves
-    ):
-        with jax.ensure_compile_time_eval():
-            sampler.check_grid(np.asarray(grid.sigmas(num_levels)))

@@ -76,6 +76,7 @@ def tell(
     candidates: jax.Array,
     fitness: jax.Array,
     measures: PyTree = (),
+    violation: jax.Array | None = None,
 ) -> tuple[StateT, Info]:
     """Tell a strategy the fitness of candidates.
 
@@ -87,6 +88,7 @@ def tell(
             the individual and as evidence.
         fitness: (N,) to be maximised; NaN or infinite where the evaluation failed.
         measures: pytree with leading axis N, for strategies that use it.
+        violation: (N,) at most 0 where a candidate is feasible; None if all are.
 
     Returns:
         The next state, and scalars about the generation.
@@ -100,7 +102,9 @@ def tell(
     if candidates.shape != asked:
         raise ValueError(f"candidates: got shape {candidates.shape}, want {asked}")
     fitness = check_fitness(fitness, len(candidates))
-    return strategy.tell(key, state, candidates, fitness, measures)
+    if violation is not None:
+        violation = check_fitness(violation, len(candidates), "violation")
+    return strategy.tell(key, state, candidates, fitness, measures, violation)
 
 
 def generation_keys(

@@ -14,9 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
-from diffevo_jax.attention import Attended
-from diffevo_jax.base import Evaluation, Problem, PyTree
-from diffevo_jax.denoisers import Attention
+from diffevo_jax.attention import Attention
+from diffevo_jax.base import Estimate, Evaluation, Problem, PyTree
 
 
 def in_blocks(
@@ -69,18 +68,18 @@ class DividedAttention:
     """Attention whose queries are divided over the devices of an axis.
 
     Attributes:
-        attention: what computes a block.
+        whole: what computes a block.
         axis: name of the mesh's axis.
         num_blocks: of queries.
     """
 
-    attention: Attention
+    whole: Attention
     axis: str
     num_blocks: int
 
     def of(self, attention: Attention) -> "DividedAttention":
         """The same division of another attention."""
-        return dataclasses.replace(self, attention=attention)
+        return dataclasses.replace(self, whole=attention)
 
     def __call__(
         self,
@@ -90,14 +89,14 @@ class DividedAttention:
         log_weight: jax.Array,
         own: jax.Array,
         **options: Any,
-    ) -> Attended:
+    ) -> Estimate:
         """Attend as :func:`diffevo_jax.attention.attend` does."""
 
-        def block(number: jax.Array, queries: jax.Array, own: jax.Array) -> Attended:
-            return self.attention(queries, keys, values, log_weight, own, **options)
+        def block(number: jax.Array, queries: jax.Array, own: jax.Array) -> PyTree:
+            few = self.whole(queries, keys, values, log_weight, own, **options)
+            return few.clean, few.effective_sample_size, few.self_weight
 
-        answers: Attended = in_blocks(block, self.axis, self.num_blocks, queries, own)
-        return answers
+        return Estimate(*in_blocks(block, self.axis, self.num_blocks, queries, own))
 
 
 @pytree.dataclass

@@ -19,7 +19,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from diffevo_jax import pytree
-from diffevo_jax.base import Problem, Strategy
+from diffevo_jax.base import Divisible, Problem, Strategy
 from diffevo_jax.pytree import validation
 from diffevo_jax.running import checks, placement
 from diffevo_jax.running.blocks import DividedAttention, DividedProblem
@@ -49,7 +49,8 @@ def evolve_on(
     Args:
         mesh: of :func:`make_mesh`.
         key: a typed key; or (R,) of them, R a multiple of the mesh's ``runs``.
-        strategy: what is not :class:`DiffusionEvolution` is told on every device alike.
+        strategy: one that is not :class:`diffevo_jax.base.Divisible` is told on every
+            device alike.
         problem: without a state.
         population_size: N, as in :func:`evolve`.
         population: (N, D), as in :func:`evolve`.
@@ -76,10 +77,10 @@ def evolve_on(
     _check(mesh, key, num_blocks)
     one = key.reshape(-1)[0]
     checks.check_run(one, strategy, problem, population_size, population, record)
-    if hasattr(strategy, "attention"):
-        whole: Any = strategy.attention
-        attention = DividedAttention(whole, placement.POPULATION, num_blocks)
-        strategy = pytree.replace(strategy, attention=attention)
+    if pytree.offers(strategy, Divisible):
+        strategy = strategy.divided(
+            lambda whole: DividedAttention(whole, placement.POPULATION, num_blocks)
+        )
     problem = DividedProblem(problem, placement.POPULATION, num_blocks)
     arguments = pytree.strong((key, strategy, problem, population))
     return _compiled(mesh.devices.flat[0].platform)(

@@ -94,7 +94,8 @@ def evolve(
     Example:
         >>> import jax, diffevo_jax as de
         >>> problem = de.problems.Landscape("himmelblau")
-        >>> strategy = de.DiffusionEvolution(25, shaping=de.shaping.Identity())
+        >>> population = de.denoisers.Population(shaping=de.shaping.Identity())
+        >>> strategy = de.DiffusionEvolution(25, population)
         >>> result = de.evolve(jax.random.key(0), strategy, problem, population_size=256)
         >>> bool(result.best_fitness > 0.99)
         True
@@ -190,7 +191,12 @@ def generation(
         key_evaluate, progress.problem_state, problem.space.decode(candidates)
     )
     fitness = arrays.check_fitness(evaluation.fitness, len(candidates))
-    state, info = strategy.tell(key_tell, state, candidates, fitness, evaluation.measures)
+    violation = evaluation.violation
+    if violation is not None:
+        violation = arrays.check_fitness(violation, len(candidates), "violation")
+    state, info = strategy.tell(
+        key_tell, state, candidates, fitness, evaluation.measures, violation
+    )
     progress = Progress(state, problem_state, candidates, fitness, evaluation.measures)
     recorded = {
         name: getattr(progress if name in checks.RECORDABLE else state, name)

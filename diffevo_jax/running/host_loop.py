@@ -51,7 +51,8 @@ def iterate(
     Example:
         >>> import jax, diffevo_jax as de
         >>> problem = de.problems.Landscape("himmelblau")
-        >>> strategy = de.DiffusionEvolution(100, shaping=de.shaping.Identity())
+        >>> population = de.denoisers.Population(shaping=de.shaping.Identity())
+        >>> strategy = de.DiffusionEvolution(100, population)
         >>> for result in de.iterate(
         ...     jax.random.key(0), strategy, problem, population_size=64, chunk_size=10):
         ...     if result.best_fitness > 0.9:
@@ -135,7 +136,8 @@ def run(
     Example:
         >>> import jax, diffevo_jax as de
         >>> problem = de.problems.Landscape("beale")
-        >>> strategy = de.DiffusionEvolution(25, shaping=de.shaping.Identity())
+        >>> population = de.denoisers.Population(shaping=de.shaping.Identity())
+        >>> strategy = de.DiffusionEvolution(25, population)
         >>> result = de.run(jax.random.key(0), strategy, problem, population_size=64,
         ...                 stop=lambda result: result.best_fitness > 0.5)
         >>> bool(result.best_fitness > 0.5)

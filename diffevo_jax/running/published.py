@@ -6,7 +6,7 @@ published with (Zhang et al., ICLR 2025, arXiv:2410.02543).
 
 from typing import NamedTuple
 
-from diffevo_jax import kernels, noise, problems, samplers, shaping
+from diffevo_jax import denoisers, kernels, noise, problems, samplers, shaping
 from diffevo_jax.base import Kernel
 from diffevo_jax.strategies import DiffusionEvolution
 
@@ -20,6 +20,8 @@ CONTROL_SCALES = {
 }
 #: Published longest episode, whatever the environment's own limit.
 CONTROL_STEPS = 500
+#: Added to kernel and weights by the published code.
+FLOOR = 1e-9
 PEAKS = ("two_peaks", "two_peaks_step")
 
 
@@ -53,8 +55,10 @@ def control(
         strategy=DiffusionEvolution(
             num_generations=10,
             grid=noise.Cosine(),
-            kernel=kernel or kernels.RandomProjection(dim=2),
-            shaping=shaping.Boltzmann(temperature=1.0),
+            denoiser=denoisers.Population(
+                kernel=kernel or kernels.RandomProjection(dim=2),
+                shaping=shaping.Boltzmann(temperature=1.0),
+            ),
             sampler=samplers.DDIM(eta=1.0),
         ),
         problem=problems.Control(
@@ -85,10 +89,10 @@ def landscape(name: str, *, dim: int = 2, num_generations: int | None = None) ->
             if num_generations is None
             else num_generations,
             grid=noise.Linear() if peaks else noise.Cosine(),
-            kernel=kernels.Gaussian(),
-            shaping=shaping.Identity(),
+            denoiser=denoisers.Population(
+                kernel=kernels.Gaussian(floor=FLOOR), shaping=shaping.Identity(floor=FLOOR)
+            ),
             sampler=samplers.DDIM(eta=0.1),
-            floor=1e-9,
         ),
         problem=problems.Landscape(name, dim=dim, scale=1.5 if peaks else 4.0),
         population_size=512,

@@ -13,6 +13,8 @@ answer again for points that were never evaluated).
 """
 
 from diffevo_jax.samplers import sde as sde
+from diffevo_jax.samplers.counting import check_grid as check_grid
+from diffevo_jax.samplers.counting import num_levels as num_levels
 from diffevo_jax.samplers.heun import EDM as EDM
 from diffevo_jax.samplers.heun import Heun as Heun
 from diffevo_jax.samplers.langevin import AnnealedLangevin as AnnealedLangevin

@@ -1,6 +1,6 @@
 """Optimisers of optax as samplers."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 
@@ -11,6 +11,7 @@ from diffevo_jax.samplers.rounds import at_the_level, levels, normal_like, one_r
 from diffevo_jax.samplers.steps import shares
 
 
+@runtime_checkable
 class Transformation(Protocol):
     """What :class:`Optax` needs of ``optax.GradientTransformation``."""
 

@@ -4,20 +4,19 @@ The generative side of the library. The same samplers and grids are evolution st
 when a population answers: see :class:`diffevo_jax.DiffusionEvolution`.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
-from diffevo_jax.base import Grid, Sampler
+from diffevo_jax.base import Denoise, Grid, Sampler
+from diffevo_jax.denoisers.fixed import clean_points
 from diffevo_jax.pytree import validation
 from diffevo_jax.pytree.arrays import check_key
+from diffevo_jax.samplers.counting import check_grid
 
 _SAMPLER = ("init", "query", "update", "num_rounds", "answers_per_evaluation")
-#: ``denoise(y, sigma)``: canonical points (N, D) and sigma () to clean points (N, D).
-Denoise = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 @pytree.dataclass
@@ -56,8 +55,9 @@ def sample(
     Args:
         key: a typed key.
         denoise: ``denoise(y, sigma)`` with y (N, D) in canonical coordinates and sigma (),
-            returns the clean estimates (N, D); for example
-            :meth:`diffevo_jax.oracles.GaussianMixture.denoise`.
+            returns the clean points (N, D), or an :class:`diffevo_jax.Estimate` of them:
+            an oracle's :meth:`diffevo_jax.oracles.GaussianMixture.denoise`, a trained
+            network, or what a population knows, by :func:`diffevo_jax.denoisers.bind`.
         grid: the noise levels.
         sampler: how to step from level to level.
         shape: (N, D).
@@ -146,7 +146,7 @@ def _run(
     validation.check_count("num_levels", num_levels)
     validation.check_part("grid", grid, ("sigmas",), "noise.EDM()")
     validation.check_part("sampler", sampler, _SAMPLER, "samplers.Heun()")
-    validation.check_grid(sampler, grid, num_levels)
+    check_grid(sampler, grid, num_levels)
     key_start, key_steps = jax.random.split(key)
     sigmas = grid.sigmas(num_levels)
     if start is None:
@@ -160,20 +160,12 @@ def _run(
         y, memory = carry
         key_query, key_update = jax.random.split(jax.random.fold_in(key_steps, k))
         y, sigma, memory = sampler.query(key_query, y, memory, sigmas, k)
-        clean = _answer(denoise, y, sigma)
+        clean = clean_points(denoise(y, sigma), y)
         asked = (y, clean, sigma) if record else None
         y, _, memory = sampler.update(key_update, y, memory, clean, sigmas, k)
         return (y, memory), asked
 
     begin = (start, sampler.init(start))
     (y, _), asked = jax.lax.scan(step, begin, jnp.arange(answers))
-    samples = _answer(denoise, y, sigmas[-1]) if final_denoise else y
+    samples = clean_points(denoise(y, sigmas[-1]), y) if final_denoise else y
     return samples, asked, (y, sigmas[-1])
-
-
-def _answer(denoise: Denoise, y: jax.Array, sigma: jax.Array) -> jax.Array:
-    """The clean points, in the precision of y; raise unless there is one for each."""
-    clean = jnp.asarray(denoise(y, sigma))
-    if clean.shape != y.shape:
-        raise ValueError(f"denoise: got an answer of shape {clean.shape}, want {y.shape}")
-    return clean.astype(y.dtype)

@@ -212,6 +212,12 @@ class Density:
         return -self.strength * density.log_density(candidates, self.bandwidth)
 
 
+def check_conditions(name: str, conditions: Any) -> None:
+    """Raise TypeError unless these are a tuple of conditions."""
+    if not isinstance(conditions, tuple):
+        raise TypeError(f"{name}: got {conditions!r}, want a tuple")
+
+
 def total(
     conditions: tuple[Condition, ...],
     candidates: jax.Array,

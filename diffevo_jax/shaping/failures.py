@@ -1,16 +1,12 @@
 """Shaping of fitness of which some may have failed."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 
 from diffevo_jax.base import Shaping
 
 
-def log_weight(
-    shaping: Shaping, fitness: jax.Array, *, floor: float | None = None
-) -> jax.Array:
+def log_weight(shaping: Shaping, fitness: jax.Array) -> jax.Array:
     """Shape fitness of which some may have failed.
 
     Failed values (NaN, infinite) are replaced by the lowest finite value before shaping,
@@ -19,8 +15,6 @@ def log_weight(
     Args:
         shaping: a map from finite fitness to log-weights.
         fitness: (N,).
-        floor: added to the weight of all that did not fail, as the published code does
-            with 1e-9; None adds nothing.
 
     Returns:
         (N,) finite, or ``-inf`` for weight zero; never NaN.
@@ -33,8 +27,6 @@ def log_weight(
     """
     filled, valid = without_failures(fitness)
     shaped = shaping.log_weight(filled, valid)
-    if floor is not None:
-        shaped = jnp.logaddexp(shaped, math.log(floor))
     return jnp.where(valid, shaped, -jnp.inf)
 
 

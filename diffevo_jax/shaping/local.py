@@ -30,7 +30,7 @@ class Local:
 
     Example:
         >>> import diffevo_jax as de
-        >>> de.DiffusionEvolution(25, shaping=de.shaping.Local()).shaping
+        >>> de.denoisers.Population(shaping=de.shaping.Local()).shaping
         Local(temperature=0.5, limit=3.0)
     """
 

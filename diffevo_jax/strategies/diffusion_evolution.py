@@ -6,27 +6,34 @@ by Bayes' rule where the clean point of each is, step towards it, add fresh nois
 the kernel is wide and everybody listens to the best of all; later it narrows, and groups
 that have found different optima stop hearing each other.
 
+Here are only the wires: the equation of the answer is in
+:mod:`diffevo_jax.denoisers.population`, that of the step in :mod:`diffevo_jax.samplers`.
+
 Reference: Zhang, Hartl, Hazan, Levin, "Diffusion Models are Evolutionary Algorithms",
 ICLR 2025, arXiv:2410.02543.
 """
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax import denoisers, noise, pytree
-from diffevo_jax import shaping as shapings
-from diffevo_jax.attention import attend
-from diffevo_jax.base import Grid, Info, Kernel, PyTree, Sampler, Shaping
-from diffevo_jax.kernels import Tempered
-from diffevo_jax.pytree import Number, validation
-from diffevo_jax.samplers import DDIM
-from diffevo_jax.shaping.conditions import Condition
-from diffevo_jax.strategies import posterior
-from diffevo_jax.strategies.bookkeeping import describe, update_best
-from diffevo_jax.strategies.legal import check as check_strategy
-from diffevo_jax.strategies.legal import num_levels
+from diffevo_jax import noise, pytree
+from diffevo_jax.base import (
+    Denoiser,
+    Divisible,
+    Estimate,
+    Evaluated,
+    Grid,
+    PyTree,
+    Sampler,
+)
+from diffevo_jax.denoisers import Population
+from diffevo_jax.pytree import validation
+from diffevo_jax.samplers import DDIM, check_grid, num_levels
+from diffevo_jax.strategies import shell
 
 
 @pytree.dataclass
@@ -39,8 +46,7 @@ class DiffusionEvolutionState:
             scale; before the first ``tell`` the population itself.
         sigma: () noise level of the population, in unit deviations.
         memory: the sampler's memory.
-        kernel_state: what the kernel drew, or learnt from the generation before.
-        archive: what was evaluated in earlier generations, the latest first; () for none.
+        denoiser: what the denoiser has learnt.
         generation: () int32, rounds evaluated so far.
         best_solution: (D,) best of all evaluated, unit scale.
         best_fitness: () its fitness; -inf before any evaluation succeeded.
@@ -51,8 +57,7 @@ class DiffusionEvolutionState:
     clean_estimate: jax.Array
     sigma: jax.Array
     memory: PyTree
-    kernel_state: PyTree
-    archive: PyTree
+    denoiser: PyTree
     generation: jax.Array
     best_solution: jax.Array
     best_fitness: jax.Array
@@ -61,37 +66,22 @@ class DiffusionEvolutionState:
 
 @pytree.dataclass
 class DiffusionEvolution:
-    """Diffusion Evolution, plain or latent: that is a choice of kernel.
+    """Diffusion Evolution: a denoiser that learns, a sampler and a grid.
+
+        state = denoiser.learn(state, evaluated)
+        clean = denoiser.denoise(state, y, sigma_k)
+        y     = sampler.update(y, clean, sigma_k -> sigma_(k+1))
 
     Prefer it when many good and different solutions are wanted in very few generations.
-    One evaluation for each individual and generation; cost O(N^2 (D + d)) beside it.
+    One evaluation for each individual and generation.
 
     Args:
         num_generations: rounds of evaluation, static, >= 1. Ten are enough for small
             policies, 25 for two-dimensional landscapes.
-        grid: the noise levels to walk down.
-        kernel: who is a neighbour; ``kernels.Gaussian()`` is the paper's plain form,
-            ``kernels.RandomProjection(2)`` its latent form.
-        shaping: from fitness to log-weight.
+        denoiser: who answers: :class:`diffevo_jax.denoisers.Population` with a kernel, a
+            shaping and more; ``GaussianFit``, or one of your own.
         sampler: how to step from level to level.
-        floor: added to the weights g and to the kernel: 1e-9 for parity with the published
-            code, None for the exact posterior; static.
-        num_support: attend to so many individuals, at most N, so that a generation costs
-            O(N num_support (D + d)); None for all; static.
-        support: which: the ``"best"``, or a ``"sample"`` of them by weight; static.
-        conditions: what else is wanted, as components of :mod:`diffevo_jax.conditions`:
-            constraints, targets, novelty; their log-weights are added.
-        self_conditioned: measure neighbourhoods between the clean estimates of the
-            generation before, which are far less noisy than the points; static. With
-            ``kernels.Perplexity`` it selects and keeps several modes above ten dimensions.
-        archive: generations whose evaluated points also answer, static; 0 for none.
-        archive_correction: share, in [0, 1], of the mixture importance weights of the
-            archive: 0 counts its points by fitness alone.
-        denoiser: ``"kernel"``; or the fit of a ``"gaussian"``, or of a ``"diagonal"`` one,
-            to the weighted population, of linear cost, with one mode; static.
-        attention: what computes the posterior mean, for example
-            ``functools.partial(de.attention.attend, block_size=2048)`` or a kernel for an
-            accelerator that does the same; static.
+        grid: the noise levels to walk down.
 
     Example:
         >>> import jax, diffevo_jax as de
@@ -106,56 +96,47 @@ class DiffusionEvolution:
 
     Notes:
         The published algorithm is ``grid=noise.Cosine()``, ``sampler=samplers.DDIM(eta)``
-        and the exact or the latent kernel; :mod:`diffevo_jax.published` has its settings.
-        The defaults here differ, because they are better at equal evaluations
-        (``docs/design_space.md``). The published code normalises with floors of 1e-9
-        instead of in log space.
+        and a population with the exact or the latent kernel; :mod:`diffevo_jax.published`
+        has its settings. The defaults here differ, because they are better at equal
+        evaluations (``docs/design_space.md``). The published code normalises with floors of
+        1e-9 instead of in log space.
     """
 
     num_generations: int = pytree.static()
-    grid: Grid = dataclasses.field(default_factory=lambda: noise.Cosine(margin=1e-4))
-    kernel: Kernel = dataclasses.field(default_factory=lambda: Tempered(dimension=1.0))
-    shaping: Shaping = dataclasses.field(default_factory=shapings.Standardized)
+    denoiser: Denoiser = dataclasses.field(default_factory=Population)
     sampler: Sampler = dataclasses.field(default_factory=DDIM)
-    floor: float | None = pytree.static(default=None)
-    num_support: int | None = pytree.static(default=None)
-    support: str = pytree.static(default="best")
-    conditions: tuple[Condition, ...] = ()
-    self_conditioned: bool = pytree.static(default=False)
-    archive: int = pytree.static(default=0)
-    archive_correction: Number = pytree.number(default=1.0, low=0.0, high=1.0)
-    denoiser: str = pytree.static(default="kernel")
-    attention: denoisers.Attention = pytree.static(default=attend)
+    grid: Grid = dataclasses.field(default_factory=lambda: noise.Cosine(margin=1e-4))
 
-    check = check_strategy
+    init = shell.init
+    ask = shell.ask
+    tell = shell.tell
 
-    def init(self, key: jax.Array, population: jax.Array) -> DiffusionEvolutionState:
-        """Start from a population ``(N, D)``, unit scale; see :func:`diffevo_jax.init`."""
-        if self.num_support is not None and self.num_support > len(population):
-            raise ValueError(
-                f"DiffusionEvolution.num_support: got {self.num_support}, want at most the "
-                f"{len(population)} individuals"
-            )
-        self, _ = validation.clipped(self)
+    def check(self) -> None:
+        """Raise ValueError or TypeError if parts do not go together."""
+        name = "DiffusionEvolution.num_generations"
+        validation.check_count(name, self.num_generations)
+        levels = num_levels(self.sampler, self.num_generations)
+        check_grid(self.sampler, self.grid, levels)
+
+    def start(self, key: jax.Array, population: jax.Array) -> DiffusionEvolutionState:
+        """The state before any evaluation of a population ``(N, D)``."""
         sigma = self.sigmas()[0]
         return DiffusionEvolutionState(
             population=population,
             clean_estimate=population,
             sigma=sigma,
             memory=self.sampler.init(population * noise.canonical_scale(sigma)),
-            kernel_state=self.kernel.init(key, population.shape[1]),
-            archive=posterior.no_evidence(self, population),
+            denoiser=self.denoiser.init(key, population),
             generation=jnp.zeros((), jnp.int32),
             best_solution=population[0],
             best_fitness=jnp.full((), -jnp.inf, population.dtype),
             done=jnp.zeros((), bool),
         )
 
-    def ask(
+    def query(
         self, key: jax.Array, state: DiffusionEvolutionState
     ) -> tuple[jax.Array, DiffusionEvolutionState]:
-        """Return candidates ``(N, D)``; see :func:`diffevo_jax.ask`."""
-        self, _ = validation.clipped(self)
+        """Candidates ``(N, D)`` where the sampler wants an answer."""
         y = state.population * noise.canonical_scale(state.sigma)
         y_query, sigma, memory = self.sampler.query(
             key, y, state.memory, self.sigmas(), self.first_answer(state)
@@ -163,83 +144,54 @@ class DiffusionEvolution:
         in_place = (y_query == y) & (sigma == state.sigma)
         moved = y_query / noise.canonical_scale(sigma)
         candidates = jnp.where(in_place, state.population, moved)  # same bits if in place
-        asked = pytree.replace(state, sigma=sigma, memory=memory)
-        return candidates, pytree.select(state.done, state, asked)
+        return candidates, pytree.replace(state, sigma=sigma, memory=memory)
 
-    def tell(
-        self,
-        key: jax.Array,
-        state: DiffusionEvolutionState,
-        candidates: jax.Array,
-        fitness: jax.Array,
-        measures: PyTree = (),
-    ) -> tuple[DiffusionEvolutionState, Info]:
-        """Learn the fitness ``(N,)`` of candidates; see :func:`diffevo_jax.tell`."""
-        self, num_clipped = validation.clipped(self)
-        before = state
-        sound = jnp.isfinite(candidates)
-        fitness = jnp.where(jnp.all(sound, axis=1), fitness, jnp.nan)
-        candidates = jnp.where(sound, candidates, 0.0)  # a broken individual has failed
-        evidence = posterior.gather(self, state, candidates, fitness, measures)
-        log_weight = posterior.log_weights(self, evidence)
-        kernel_state = self.kernel.adapt(state.kernel_state, evidence.points, log_weight)
-        state = pytree.replace(state, population=candidates, kernel_state=kernel_state)
-        stepped, estimate, clean = self._step(key, state, evidence, log_weight)
-        last = state.generation + 1 >= self.num_generations
-        hopeless = jnp.all(log_weight == -jnp.inf)
-        best_solution, best_fitness = update_best(state, candidates, fitness)
-        told = DiffusionEvolutionState(
-            population=jnp.where(last | hopeless, candidates, stepped.population),
-            clean_estimate=jnp.where(hopeless, state.clean_estimate, clean),
-            sigma=jnp.where(last, state.sigma, stepped.sigma),
-            memory=stepped.memory,
-            kernel_state=kernel_state,
-            archive=posterior.latest(self, evidence, len(candidates)),
-            generation=state.generation + 1,
-            best_solution=best_solution,
-            best_fitness=best_fitness,
-            done=last,
-        )
-        told = pytree.select(state.done, before, told)
-        log_weight = log_weight[: len(fitness)]
-        info = describe(fitness, log_weight, estimate, state.sigma, told.done, num_clipped)
-        return told, info
-
-    def _step(
-        self,
-        key: jax.Array,
-        state: DiffusionEvolutionState,
-        evidence: posterior.Evidence,
-        log_weight: jax.Array,
-    ) -> tuple[DiffusionEvolutionState, denoisers.Estimate, jax.Array]:
-        """State after the sampler's step, the first answer, and the last clean points."""
-        key, support = self._support(key, log_weight)
+    def move(
+        self, key: jax.Array, state: DiffusionEvolutionState, evaluated: Evaluated
+    ) -> tuple[DiffusionEvolutionState, Estimate]:
+        """Learn, and take the sampler's step with the answers to it."""
+        key_learn = jax.random.fold_in(key, shell.LEARNING)
+        learnt = self.denoiser.learn(key_learn, state.denoiser, evaluated)
         y, sigma = state.population * noise.canonical_scale(state.sigma), state.sigma
-        memory, place, first = state.memory, state.clean_estimate, None
+        memory, sigmas, estimates = state.memory, self.sigmas(), []
         for number in range(self.sampler.answers_per_evaluation):
-            k, sigmas = self.first_answer(state) + number, self.sigmas()
+            k = self.first_answer(state) + number
             if number > 0:  # the same evaluations answer for points not evaluated
                 key = jax.random.fold_in(key, number)
-                y, sigma, memory = self.sampler.query(key, y, memory, sigmas, k)
-            estimate = posterior.denoise(
-                self, state.kernel_state, y, sigma, place, evidence, log_weight, support
-            )
-            place, first = estimate.clean, first or estimate
-            y, sigma, memory = self.sampler.update(key, y, memory, place, sigmas, k)
-        moved = y / noise.canonical_scale(sigma)
-        stepped = pytree.replace(state, population=moved, sigma=sigma, memory=memory)
-        return stepped, first or estimate, place
+                key_ask = jax.random.fold_in(key, shell.ASKING)
+                y, sigma, memory = self.sampler.query(key_ask, y, memory, sigmas, k)
+            estimates.append(self.denoiser.denoise(learnt, y, sigma))
+            clean = estimates[-1].clean
+            y, sigma, memory = self.sampler.update(key, y, memory, clean, sigmas, k)
+        moved = pytree.replace(
+            state,
+            population=y / noise.canonical_scale(sigma),
+            clean_estimate=clean,
+            sigma=sigma,
+            memory=memory,
+            denoiser=learnt,
+        )
+        return moved, _together(estimates)
 
-    def _support(
-        self, key: jax.Array, log_weight: jax.Array
-    ) -> tuple[jax.Array, denoisers.Support | None]:
-        """A key for the rest of the generation, and whom to attend to."""
-        if self.num_support is None:
-            return key, None
-        if self.support == "best":
-            return key, denoisers.best_support(log_weight, self.num_support)
-        key, key_support = jax.random.split(key)
-        return key, denoisers.sampled_support(key_support, log_weight, self.num_support)
+    def stay(
+        self, state: DiffusionEvolutionState, moved: DiffusionEvolutionState
+    ) -> DiffusionEvolutionState:
+        """Nobody moves, and the level falls."""
+        return pytree.replace(
+            moved, population=state.population, clean_estimate=state.clean_estimate
+        )
+
+    def rest(
+        self, state: DiffusionEvolutionState, moved: DiffusionEvolutionState
+    ) -> DiffusionEvolutionState:
+        """The last generation stays at its level."""
+        return pytree.replace(moved, population=state.population, sigma=state.sigma)
+
+    def divided(self, divide: Callable[[Any], Any]) -> "DiffusionEvolution":
+        """The same, its denoiser divided; see :class:`diffevo_jax.base.Divisible`."""
+        if not pytree.offers(self.denoiser, Divisible):
+            return self
+        return pytree.replace(self, denoiser=self.denoiser.divided(divide))
 
     def sigmas(self) -> jax.Array:
         """The noise levels that the sampler walks down, ``(T,)``."""
@@ -249,3 +201,15 @@ class DiffusionEvolution:
         """Number of the first answer of a generation."""
         generation = jnp.minimum(state.generation, self.num_generations - 1)
         return generation * self.sampler.answers_per_evaluation
+
+
+def _together(estimates: list[Estimate]) -> Estimate:
+    """The first of several answers, which is of use if all are."""
+    first, *others = estimates
+    for other in others:
+        first = pytree.replace(
+            first,
+            sound=jnp.asarray(first.sound) & other.sound,
+            num_diverged=jnp.asarray(first.num_diverged) + other.num_diverged,
+        )
+    return first

@@ -16,20 +16,31 @@ Wasserstein Gradient Flows", ICML 2023, arXiv:2302.01075.
 """
 
 import dataclasses
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax import flows, noise, pytree
+from diffevo_jax import noise, pytree
 from diffevo_jax import shaping as shapings
-from diffevo_jax.base import Grid, Info, PyTree, Shaping
-from diffevo_jax.denoisers import Estimate
+from diffevo_jax.base import (
+    Divisible,
+    Estimate,
+    Evaluated,
+    Grid,
+    PyTree,
+    RowShaping,
+    Shaping,
+)
 from diffevo_jax.flows.divergences import Divergence, ReverseKL
 from diffevo_jax.flows.generator import Generator
+from diffevo_jax.flows.kernel_ratios import KernelRatio
+from diffevo_jax.flows.ratio import Ratio, RatioEstimator
 from diffevo_jax.pytree import Number, validation
-from diffevo_jax.strategies import moves
-from diffevo_jax.strategies.bookkeeping import describe, update_best
+from diffevo_jax.samplers.optimiser import Transformation
+from diffevo_jax.shaping.conditions import Condition, check_conditions, total
+from diffevo_jax.strategies import shell
 
 if TYPE_CHECKING:  # it takes a seventh of a second to import
     import optax
@@ -64,6 +75,11 @@ class MonoFlowState:
     best_fitness: jax.Array
     done: jax.Array
 
+    @property
+    def clean_estimate(self) -> jax.Array:
+        """(N, D) where each individual is: it has no noise."""
+        return self.population
+
 
 @pytree.dataclass
 class MonoFlow:
@@ -85,6 +101,7 @@ class MonoFlow:
             Unlike in Diffusion Evolution they are not noise: begin at about half the
             population's deviation, and end at the precision that is wanted.
         shaping: from fitness to log-weight, log g.
+        conditions: what else is wanted, as of :class:`diffevo_jax.denoisers.Population`.
         ratio: what estimates the density ratio and its gradient, in closed form.
         divergence: h, of :mod:`diffevo_jax.flows`.
         density_power: kappa, in [0, 1]: 0 selects, 1 samples.
@@ -124,7 +141,8 @@ class MonoFlow:
     shaping: Shaping = dataclasses.field(
         default_factory=lambda: shapings.Standardized(temperature=0.25)
     )
-    ratio: flows.RatioEstimator = dataclasses.field(default_factory=flows.KernelRatio)
+    conditions: tuple[Condition, ...] = ()
+    ratio: RatioEstimator = dataclasses.field(default_factory=KernelRatio)
     divergence: Divergence = dataclasses.field(default_factory=ReverseKL)
     density_power: Number = pytree.number(default=0.25, low=0.0, high=1.0)
     rate: Number = pytree.number(default=2.0, low=0.0)
@@ -133,23 +151,27 @@ class MonoFlow:
     generator: Generator | None = None
     optimizer: "optax.GradientTransformation | None" = pytree.static(default=None)
 
+    init = shell.init
+    ask = shell.ask
+    tell = shell.tell
+
     def check(self) -> None:
         """Raise ValueError or TypeError if the parts do not go together."""
         validation.check_count("MonoFlow.num_generations", self.num_generations)
-        if hasattr(self.shaping, "row_log_weight"):
+        check_conditions("MonoFlow.conditions", self.conditions)
+        if pytree.offers(self.shaping, RowShaping):
             raise ValueError(
                 f"MonoFlow.shaping: got {type(self.shaping).__name__}, want one that "
                 "compares with everyone"
             )
-        if self.optimizer is not None and not hasattr(self.optimizer, "update"):
+        if self.optimizer is not None and not pytree.offers(self.optimizer, Transformation):
             raise TypeError(
                 f"MonoFlow.optimizer: got {self.optimizer!r}, want a transformation of "
                 "optax, or None"
             )
 
-    def init(self, key: jax.Array, population: jax.Array) -> MonoFlowState:
-        """Start from a population ``(N, D)``, unit scale; see :func:`diffevo_jax.init`."""
-        self, _ = validation.clipped(self)
+    def start(self, key: jax.Array, population: jax.Array) -> MonoFlowState:
+        """The state before any evaluation of a population ``(N, D)``."""
         key_ratio, key_generator = jax.random.split(key)
         own = self.optimizer
         made: PyTree = ()
@@ -170,76 +192,91 @@ class MonoFlow:
             done=jnp.zeros((), bool),
         )
 
-    def ask(self, key: jax.Array, state: MonoFlowState) -> tuple[jax.Array, MonoFlowState]:
-        """Return candidates ``(N, D)``; see :func:`diffevo_jax.ask`."""
+    def query(
+        self, key: jax.Array, state: MonoFlowState
+    ) -> tuple[jax.Array, MonoFlowState]:
+        """The individuals, ``(N, D)``."""
         return state.population, state
 
-    def tell(
-        self,
-        key: jax.Array,
-        state: MonoFlowState,
-        candidates: jax.Array,
-        fitness: jax.Array,
-        measures: PyTree = (),
-    ) -> tuple[MonoFlowState, Info]:
-        """Learn the fitness ``(N,)`` of candidates; see :func:`diffevo_jax.tell`."""
-        self, num_clipped = validation.clipped(self)
-        finite = jnp.isfinite(candidates)
-        present = jnp.all(finite, axis=1)
-        fitness = jnp.where(present, fitness, jnp.nan)
-        candidates = jnp.where(finite, candidates, 0.0)  # a broken individual has failed
+    def move(
+        self, key: jax.Array, state: MonoFlowState, evaluated: Evaluated
+    ) -> tuple[MonoFlowState, Estimate]:
+        """Estimate the ratio, and step along its gradient."""
+        points, fitness, measures = evaluated.points, evaluated.fitness, evaluated.measures
         log_weight = shapings.log_weight(self.shaping, fitness)
+        if self.conditions:
+            log_weight += total(self.conditions, points, fitness, measures)
+        present = evaluated.present
         key_ratio, key_move = jax.random.split(key)
         ratio, ratio_state = self.ratio.estimate(
             key_ratio,
             state.ratio_state,
-            candidates,
+            points,
             log_weight,
-            present,
+            jnp.ones(len(points), bool) if present is None else present,
             state.sigma,
             self.density_power,
         )
-        moved = moves.moved(self, key_move, state, candidates, ratio, ratio_state)
         able = jnp.any(log_weight > -jnp.inf)
-        sound = ratio.sound & jnp.all(jnp.isfinite(moved.population))
-        stays = pytree.replace(state, population=candidates)
-        told = pytree.select(able & sound, moved, stays)
-        told = self._after(told, state, candidates, fitness)
-        answer = Estimate(candidates, ratio.effective_sample_size, ratio.self_weight)
-        info = describe(
-            fitness,
-            log_weight,
-            answer,
-            state.sigma,
-            told.done,
-            num_clipped,
-            able & ~sound,
+        estimate = Estimate(
+            clean=points,
+            effective_sample_size=ratio.effective_sample_size,
+            self_weight=ratio.self_weight,
+            num_weightless=jnp.sum(log_weight == -jnp.inf, dtype=jnp.int32),
+            num_diverged=jnp.asarray(able & ~ratio.sound, jnp.int32),
+            sound=able & ratio.sound,
         )
-        return told, info
+        following = jnp.minimum(state.generation + 1, self.num_generations - 1)
+        state = pytree.replace(
+            state, ratio_state=ratio_state, sigma=self.sigmas()[following]
+        )
+        return self.step(key_move, state, ratio), estimate
 
-    def _after(
-        self,
-        told: MonoFlowState,
-        before: MonoFlowState,
-        candidates: jax.Array,
-        fitness: jax.Array,
-    ) -> MonoFlowState:
-        """The state with the generation counted; after the last one nobody moves."""
-        count = before.generation + 1
-        last = count >= self.num_generations
-        rests = pytree.replace(told, population=candidates, latent=before.latent)
-        told = pytree.select(last, rests, told)
-        best_solution, best_fitness = update_best(before, candidates, fitness)
-        told = pytree.replace(
-            told,
-            sigma=self.sigmas()[jnp.minimum(count, self.num_generations - 1)],
-            generation=count,
-            best_solution=best_solution,
-            best_fitness=best_fitness,
-            done=last,
+    def step(self, key: jax.Array, state: MonoFlowState, ratio: Ratio) -> MonoFlowState:
+        """The individuals after a step, or generated where it has led to."""
+        key_noise, key_latent = jax.random.split(key)
+        slope = self.divergence.slope(ratio.log_ratio)[:, None]
+        step = self.rate * ratio.width**2 * slope * ratio.gradient
+        memory, made, latent = state.optimizer_state, state.generator_state, state.latent
+        points = state.population
+        if self.optimizer is not None:
+            step, memory = self.optimizer.update(-step, memory, points)
+        step = bounded(step, self.longest_step * ratio.width)
+        fresh = jax.random.normal(key_noise, points.shape, points.dtype)
+        fresh *= self.noise * ratio.width / jnp.sqrt(points.shape[1])
+        population = points + step + fresh
+        if self.generator is not None:
+            made = self.generator.regress(made, latent, population)
+            latent = jax.random.normal(key_latent, population.shape, population.dtype)
+            population = self.generator.generate(made, latent)
+        return pytree.replace(
+            state,
+            population=population,
+            optimizer_state=memory,
+            generator_state=made,
+            latent=latent,
         )
-        return pytree.select(before.done, before, told)
+
+    def stay(self, state: MonoFlowState, moved: MonoFlowState) -> MonoFlowState:
+        """Nobody moves, nothing was learnt, and the width falls."""
+        return pytree.replace(state, sigma=moved.sigma)
+
+    def rest(self, state: MonoFlowState, moved: MonoFlowState) -> MonoFlowState:
+        """The last generation stays where it is, as it was generated."""
+        return pytree.replace(moved, population=state.population, latent=state.latent)
+
+    def divided(self, divide: Callable[[Any], Any]) -> "MonoFlow":
+        """The same, its ratio divided; see :class:`diffevo_jax.base.Divisible`."""
+        if not pytree.offers(self.ratio, Divisible):
+            return self
+        return pytree.replace(self, ratio=self.ratio.divided(divide))
 
     def sigmas(self) -> jax.Array:
         """Widths of all generations, ``(num_generations,)``."""
         return self.grid.sigmas(self.num_generations)
+
+
+def bounded(step: jax.Array, longest: Number) -> jax.Array:
+    """Steps ``(N, D)`` of at most that length, in the same directions."""
+    length = jnp.linalg.norm(step, axis=1, keepdims=True)
+    return step * jnp.minimum(1.0, longest / jnp.where(length > 0, length, 1.0))

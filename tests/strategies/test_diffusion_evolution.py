@@ -1,5 +1,7 @@
 """Diffusion Evolution against its equations, its limits and its published behaviour."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,9 +43,10 @@ def test_a_generation_is_algorithm_1_of_the_paper(eta: float, key) -> None:
     # given the exact kernel, and the noise that the key draws
     strategy = de.DiffusionEvolution(
         T,
+        denoiser=de.denoisers.Population(
+            kernel=de.kernels.Gaussian(), shaping=de.shaping.Boltzmann(0.5)
+        ),
         grid=de.noise.Cosine(),
-        kernel=de.kernels.Gaussian(),
-        shaping=de.shaping.Boltzmann(0.5),
         sampler=de.samplers.DDIM(eta),
     )
     eps = np.asarray(jax.random.normal(key, (N, D)), float)
@@ -70,11 +73,13 @@ def test_one_generation_is_evaluated_at_the_noisiest_level(key) -> None:
 
 
 def test_the_latent_form_is_another_kernel_and_draws_once(key) -> None:
-    strategy = de.DiffusionEvolution(3, kernel=de.kernels.RandomProjection(1))
+    strategy = de.DiffusionEvolution(
+        3, denoiser=de.denoisers.Population(kernel=de.kernels.RandomProjection(1))
+    )
     before = strategy.init(key, X)
     after, _ = strategy.tell(key, before, X, FITNESS)
-    assert before.kernel_state.shape == (1, D)
-    assert de.equal(before.kernel_state, after.kernel_state)
+    assert before.denoiser.kernel_state.shape == (1, D)
+    assert de.equal(before.denoiser.kernel_state, after.denoiser.kernel_state)
 
 
 def test_individuals_permute_with_their_fitness(key) -> None:
@@ -87,7 +92,9 @@ def test_individuals_permute_with_their_fitness(key) -> None:
 
 
 def test_a_repaired_candidate_is_the_individual_and_the_evidence(key) -> None:
-    strategy = de.DiffusionEvolution(T, kernel=de.kernels.Gaussian(kappa=1e6))
+    strategy = de.DiffusionEvolution(
+        T, denoiser=de.denoisers.Population(kernel=de.kernels.Gaussian(kappa=1e6))
+    )
     state = strategy.init(key, X)
     repaired = jnp.clip(X, -0.5, 0.5)
     told, _ = strategy.tell(key, state, repaired, FITNESS)
@@ -96,7 +103,9 @@ def test_a_repaired_candidate_is_the_individual_and_the_evidence(key) -> None:
 
 
 def test_info_counts_the_weightless(key) -> None:
-    strategy = de.DiffusionEvolution(T, shaping=de.shaping.Identity())
+    strategy = de.DiffusionEvolution(
+        T, denoiser=de.denoisers.Population(shaping=de.shaping.Identity())
+    )
     fitness = jnp.abs(FITNESS).at[:3].set(-1.0).at[3].set(jnp.nan)
     _, info = tell(strategy, key, fitness=fitness)
     assert int(info.num_failed) == 1
@@ -107,7 +116,11 @@ def test_extreme_fitness_makes_no_nan(key) -> None:
     fitness = FITNESS.at[0].set(3.4e38).at[1].set(-3.4e38).at[2].set(1e-45)
     for temperature in (1e-3, 1.0, 1e3):
         shaping = de.shaping.Boltzmann(temperature)
-        state, info = tell(de.DiffusionEvolution(T, shaping=shaping), key, fitness=fitness)
+        state, info = tell(
+            de.DiffusionEvolution(T, denoiser=de.denoisers.Population(shaping=shaping)),
+            key,
+            fitness=fitness,
+        )
         assert np.isfinite(state.population).all()
         assert np.isfinite(float(info.mean_fitness))
 
@@ -117,7 +130,10 @@ def test_a_traced_temperature_of_zero_is_greedy(key) -> None:
     def clean(temperature: jax.Array) -> jax.Array:
         shaping = de.shaping.Boltzmann(temperature)
         strategy = de.DiffusionEvolution(
-            T, kernel=de.kernels.Gaussian(0.0), shaping=shaping
+            T,
+            denoiser=de.denoisers.Population(
+                kernel=de.kernels.Gaussian(0.0), shaping=shaping
+            ),
         )
         return tell(strategy, key)[0].clean_estimate
 
@@ -147,7 +163,10 @@ def test_failed_fitness_lets_the_exact_kernel_keep_both_peaks(key) -> None:
 
     problem = de.problems.Function(fn, dim=2)
     strategy = de.DiffusionEvolution(
-        25, kernel=de.kernels.Gaussian(), shaping=de.shaping.Identity()
+        25,
+        denoiser=de.denoisers.Population(
+            kernel=de.kernels.Gaussian(), shaping=de.shaping.Identity()
+        ),
     )
     result = de.evolve(key, strategy, problem, population_size=256)
     near = jnp.linalg.norm(result.population - 1.0, axis=1) < 0.5
@@ -159,39 +178,40 @@ def test_failed_fitness_lets_the_exact_kernel_keep_both_peaks(key) -> None:
 
 # Some of the population
 
-SUPPORTS = ("best", "sample")
+SUPPORTS = (de.denoisers.Best, de.denoisers.Drawn)
+each_support = pytest.mark.parametrize("support", SUPPORTS)
 #: It is mostly compile time that these tests cost.
 QUICK = {"xla_backend_optimization_level": 0}
 
 
+def supported(support, **parts) -> de.DiffusionEvolution:
+    population = de.denoisers.Population(support=support, **parts)
+    return de.DiffusionEvolution(T, population)
+
+
+@each_support
 @pytest.mark.parametrize(
-    ("changes", "error", "message"),
+    ("count", "error", "message"),
     [
-        ({"num_support": 0}, ValueError, "num_support: got 0, want an int >= 1"),
-        ({"num_support": -3}, ValueError, "num_support: got -3, want an int >= 1"),
-        ({"num_support": 2.0}, TypeError, r"num_support: got 2\.0 \(float\), want an int"),
-        ({"num_support": True}, TypeError, r"num_support: got True \(bool\), want an int"),
-        (
-            {"support": "worst"},
-            ValueError,
-            r"support: got 'worst', want one of \('best', 'sample'\)",
-        ),
+        (0, ValueError, "count: got 0, want an int >= 1"),
+        (-3, ValueError, "count: got -3, want an int >= 1"),
+        (2.0, TypeError, r"count: got 2\.0 \(float\), want an int"),
+        (True, TypeError, r"count: got True \(bool\), want an int"),
     ],
 )
-def test_a_support_that_there_is_not_is_refused(changes, error, message, key) -> None:
-    with pytest.raises(error, match=rf"DiffusionEvolution\.{message}"):
-        de.init(de.DiffusionEvolution(T, **changes), key, X)
+def test_a_support_that_there_is_not_is_refused(support, count, error, message, key):
+    with pytest.raises(error, match=rf"{support.__name__}\.{message}"):
+        de.init(supported(support(count)), key, X)
 
 
-@pytest.mark.parametrize("support", SUPPORTS)
+@each_support
 def test_a_support_larger_than_the_population_is_refused(support, key) -> None:
-    strategy = de.DiffusionEvolution(T, num_support=N + 1, support=support)
-    message = rf"num_support: got {N + 1}, want at most the {N} individuals"
+    message = rf"{support.__name__}.count: got {N + 1}, want at most the {N} points"
     with pytest.raises(ValueError, match=message):
-        tell(strategy, key)
+        tell(supported(support(N + 1)), key)
 
 
-@pytest.mark.parametrize("support", SUPPORTS)
+@each_support
 def test_a_generation_attends_to_so_many_individuals(support, key) -> None:
     sizes = []
 
@@ -199,33 +219,31 @@ def test_a_generation_attends_to_so_many_individuals(support, key) -> None:
         sizes.append((len(queries), len(keys)))
         return de.attention.attend(queries, keys, *arguments, **options)
 
-    strategy = de.DiffusionEvolution(T, num_support=5, support=support, attention=noted)
-    jax.eval_shape(lambda: tell(strategy, key))
+    jax.eval_shape(lambda: tell(supported(support(5), attention=noted), key))
     assert sizes == [(N, 5)]
 
 
 def test_a_support_of_all_changes_nothing(key) -> None:
-    some, _ = tell(de.DiffusionEvolution(T, num_support=N), key)
+    some, _ = tell(supported(de.denoisers.Best(N)), key)
     every, _ = tell(de.DiffusionEvolution(T), key)
     # sums in another order: rounding
     np.testing.assert_allclose(some.population, every.population, atol=1e-5)
 
 
 def test_a_sample_is_drawn_anew_for_every_key() -> None:
-    strategy = de.DiffusionEvolution(
-        T, sampler=de.samplers.DDIM(eta=0.0), num_support=5, support="sample"
-    )
+    strategy = supported(de.denoisers.Drawn(5))
+    strategy = de.replace(strategy, sampler=de.samplers.DDIM(eta=0.0))
     clean = jax.jit(lambda key: tell(strategy, key)[0].clean_estimate)
     first, again, other = (clean(jax.random.key(seed)) for seed in (1, 1, 2))
     assert de.equal(first, again)
     assert not np.allclose(first, other)
 
 
-@pytest.mark.parametrize("support", SUPPORTS)
+@each_support
 def test_a_run_with_a_support_improves(support) -> None:
     # given a sphere away from the prior's mean
     problem = de.problems.Function(lambda x: -jnp.sum((x - 0.5) ** 2), dim=D)
-    strategy = de.DiffusionEvolution(T, num_support=8, support=support)
+    strategy = supported(support(8))
     evolve = lambda key: de.evolve(key, strategy, problem, population_size=64).history
     evolve = jax.jit(jax.vmap(evolve), compiler_options=QUICK)
     means = evolve(jax.random.split(jax.random.key(0), 16)).mean_fitness
@@ -234,15 +252,67 @@ def test_a_run_with_a_support_improves(support) -> None:
     assert gain.mean() > 5 * gain.std(ddof=1) / np.sqrt(len(gain))
 
 
-@pytest.mark.parametrize(
-    "support",
-    [
-        "best",
-        "sample",
-    ],
-)
+@each_support
 def test_failure_of_all_makes_no_nan_with_a_support(support, key) -> None:
-    strategy = de.DiffusionEvolution(T, num_support=5, support=support)
-    state, info = tell(strategy, key, fitness=jnp.full(N, jnp.nan))
+    state, info = tell(supported(support(5)), key, fitness=jnp.full(N, jnp.nan))
     assert de.equal(state.population, X)
     assert not np.isnan([float(leaf) for leaf in jax.tree.leaves(info)]).any()
+
+
+# Feasible or not
+
+
+def test_the_best_is_the_best_feasible(key) -> None:
+    strategy = de.DiffusionEvolution(T)
+    violation = jnp.where(jnp.sort(FITNESS)[-4] < FITNESS, 1.0, -1.0).at[0].set(jnp.nan)
+    state, info = de.tell(
+        strategy, key, strategy.init(key, X), X, FITNESS, violation=violation
+    )
+    feasible = jnp.where(violation <= 0, FITNESS, -jnp.inf)
+    assert float(state.best_fitness) == float(feasible.max())
+    assert de.equal(state.best_solution, X[jnp.argmax(feasible)])
+    # the scalars are of all that were evaluated
+    assert float(info.best_fitness) == float(FITNESS.max())
+
+
+def test_without_a_feasible_one_there_is_no_best(key) -> None:
+    strategy = de.DiffusionEvolution(T)
+    state, _ = strategy.tell(key, strategy.init(key, X), X, FITNESS, (), jnp.ones(N))
+    assert float(state.best_fitness) == -np.inf
+
+
+def test_a_problem_says_what_is_feasible(key) -> None:
+    @de.pytree.dataclass
+    class Disc:
+        space: de.problems.Space
+
+        def init(self, key):
+            return ()
+
+        def evaluate(self, key, problem_state, solutions):
+            outside = jnp.linalg.norm(solutions, axis=1) - 1.0
+            return de.Evaluation(solutions.sum(axis=1), violation=outside), ()
+
+    problem = Disc(de.problems.Space(jnp.zeros(2)))
+    result = de.evolve(key, de.DiffusionEvolution(T), problem, population_size=64)
+    assert float(jnp.linalg.norm(result.best_solution)) <= 1.0
+    assert float(result.best_fitness) < float(result.history.best_fitness.max())
+
+
+# What diverges
+
+
+def test_a_move_that_diverges_is_undone_and_counted(key) -> None:
+    class Wild(de.samplers.DDIM):
+        def update(self, key, y, memory, clean, sigmas, k):
+            return y * jnp.inf, sigmas[k + 1], memory
+
+    wild = de.DiffusionEvolution(T, sampler=de.pytree.dataclass(Wild)())
+    state, info = tell(wild, key)
+    assert de.equal(state.population, X)
+    assert int(info.num_diverged) == 1
+
+
+def test_four_fields_and_no_more() -> None:
+    names = [field.name for field in dataclasses.fields(de.DiffusionEvolution)]
+    assert names == ["num_generations", "denoiser", "sampler", "grid"]

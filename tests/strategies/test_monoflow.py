@@ -8,7 +8,7 @@ import pytest
 
 import diffevo_jax as de
 from diffevo_jax.flows import divergences
-from diffevo_jax.strategies import moves
+from diffevo_jax.strategies import monoflow
 
 N, D, T = 24, 3, 5
 KEY = jax.random.key(0)
@@ -84,7 +84,7 @@ def test_divergences_differ_in_speed_alone(ratio) -> None:
     @jax.jit
     def steps(ratio):
         state = PLAIN.init(KEY, origin)
-        made = [moves.moved(one, KEY, state, origin, ratio, ()) for one in strategies]
+        made = [one.step(KEY, state, ratio) for one in strategies]
         return [one.population for one in made]
 
     plain, *others = steps(ratio)
@@ -100,13 +100,13 @@ def test_no_step_is_longer_than_so_many_widths() -> None:
     length = jnp.linalg.norm(tell(hurried)[0].population - X, axis=1)
     # a rounding of x + step
     np.testing.assert_allclose(length, 0.3 * 0.8, rtol=1e-5)
-    np.testing.assert_array_equal(moves.bounded(jnp.zeros((2, 3)), 1.0), 0.0)
+    np.testing.assert_array_equal(monoflow.bounded(jnp.zeros((2, 3)), 1.0), 0.0)
 
 
 def test_fresh_noise_has_the_length_of_so_many_widths(ratio) -> None:
     noisy, origin = de.replace(PLAIN, noise=0.3, rate=0.0), jnp.zeros_like(X)
     state = PLAIN.init(KEY, origin)
-    one = lambda key: moves.moved(noisy, key, state, origin, ratio, ()).population
+    one = lambda key: noisy.step(key, state, ratio).population
     moved = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(3), 100))
     root_mean_square = jnp.sqrt(jnp.mean(jnp.sum(moved**2, axis=-1)))
     # 7,200 normal numbers: their root mean square is known to 1 / sqrt(14,400)
@@ -117,8 +117,8 @@ def test_velocities_pass_through_any_transformation_of_optax(ratio) -> None:
     # given the same ratio twice
     def twice(strategy):
         state = strategy.init(KEY, X)
-        first = moves.moved(strategy, KEY, state, X, ratio, ())
-        second = moves.moved(strategy, KEY, first, first.population, ratio, ())
+        first = strategy.step(KEY, state, ratio)
+        second = strategy.step(KEY, first, ratio)
         return first.population - X, second.population - first.population
 
     kinds = (None, optax.sgd(1.0), optax.sgd(1.0, momentum=0.5))

@@ -27,15 +27,14 @@ def sphere(x: Any) -> Any:
     return -((x - 0.7) ** 2).sum(axis=1)
 
 
-def evolution(**options: Any) -> de.DiffusionEvolution:
+EXACT, ENERGY = de.kernels.Gaussian(), de.shaping.Boltzmann(1.0)
+SELF = de.kernels.SelfConditioned(EXACT)
+
+
+def evolution(sampler: Any = STILL, **parts: Any) -> de.DiffusionEvolution:
     """Without fresh noise, with the exact kernel and weights of exp(fitness)."""
-    exact = {
-        "grid": de.noise.Cosine(),
-        "kernel": de.kernels.Gaussian(),
-        "shaping": de.shaping.Boltzmann(1.0),
-        "sampler": STILL,
-    }
-    return de.DiffusionEvolution(T, **{**exact, **options})
+    population = de.denoisers.Population(**{"kernel": EXACT, "shaping": ENERGY} | parts)
+    return de.DiffusionEvolution(T, population, sampler, de.noise.Cosine())
 
 
 @functools.partial(jax.jit, compiler_options=QUICK)
@@ -125,7 +124,7 @@ def test_an_even_number_of_rounds_is_refused_by_heun(key) -> None:
 
 
 def test_self_conditioned_neighbours_are_near_by_their_estimates_of_before(key) -> None:
-    strategy = evolution(self_conditioned=True)
+    strategy = evolution(kernel=SELF)
     _, (first, _), (second, x) = generations(strategy, 2, key)
     # given that before any estimate it is the points themselves
     start = np.float64(X)
@@ -137,13 +136,12 @@ def test_self_conditioned_neighbours_are_near_by_their_estimates_of_before(key) 
     np.testing.assert_allclose(second.population, want, atol=2e-5)
 
 
-def test_self_conditioned_answers_of_one_evaluation_follow_each_other(key) -> None:
+def test_places_are_fixed_within_a_generation(key) -> None:
     sampler = de.samplers.Heun(frozen=True)
-    strategy = evolution(self_conditioned=True, sampler=sampler)
+    strategy = evolution(kernel=SELF, sampler=sampler)
     _, (state, _) = generations(strategy, 1, key)
     x = np.float64(X)
-    first = posterior(x, x, x, sphere(x), SIGMAS[0])
-    second = posterior(first, x, x, sphere(x), SIGMAS[1])
+    second = posterior(x, x, x, sphere(x), SIGMAS[1])
     np.testing.assert_allclose(state.clean_estimate, second, atol=2e-5)
 
 
@@ -161,7 +159,7 @@ def log_density(points: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("correction", [0.0, 0.5, 1.0])
 def test_two_generations_answer_together(correction, key) -> None:
-    strategy = evolution(archive=1, archive_correction=correction)
+    strategy = evolution(memory=de.denoisers.Archive(1, correction))
     *_, (state, x) = generations(strategy, 2, key)
     both = np.concatenate([x, np.float64(X)])
     log_weight = sphere(both) - correction * log_density(both)
@@ -170,7 +168,7 @@ def test_two_generations_answer_together(correction, key) -> None:
 
 
 def test_an_empty_archive_changes_nothing(key) -> None:
-    archived = evolution(archive=2, archive_correction=0.0)
+    archived = evolution(memory=de.denoisers.Archive(2, 0.0))
     (_, _), (some, _) = generations(archived, 1, key)
     (_, _), (none, _) = generations(evolution(), 1, key)
     # sums of more terms: rounding
@@ -178,25 +176,29 @@ def test_an_empty_archive_changes_nothing(key) -> None:
 
 
 def test_one_generation_alone_is_corrected_by_its_own_density(key) -> None:
-    (_, _), (archived, _) = generations(evolution(archive=1), 1, key)
+    (_, _), (archived, _) = generations(evolution(memory=de.denoisers.Archive()), 1, key)
     density = evolution(conditions=(de.conditions.Density(),))
     (_, _), (alone, _) = generations(density, 1, key)
     np.testing.assert_allclose(archived.population, alone.population, atol=1e-5)
 
 
 def test_the_archive_holds_the_latest_first_and_no_more(key) -> None:
-    told = generations(evolution(archive=2, self_conditioned=True), 4, key)
+    told = generations(evolution(kernel=SELF, memory=de.denoisers.Archive(2)), 4, key)
     for number in range(2, 5):
-        archive = told[number][0].archive
-        latest = np.concatenate([told[number][1], told[number - 1][1]])
-        np.testing.assert_array_equal(archive.points, np.float32(latest))
-        assert archive.fitness.shape == (2 * N,)
-        places = [told[number - 1 - age][0].clean_estimate for age in range(2)]
-        np.testing.assert_array_equal(archive.places, np.concatenate(places))
+        evidence = told[number][0].denoiser.evidence
+        latest = [told[number - age][1] for age in range(3) if number - age > 0]
+        np.testing.assert_array_equal(
+            evidence.points[: N * len(latest)], np.float32(np.concatenate(latest))
+        )
+        assert evidence.fitness.shape == (3 * N,)
+        places = [told[number - 1 - age][0].clean_estimate for age in range(len(latest))]
+        np.testing.assert_array_equal(
+            evidence.places[: N * len(latest)], np.concatenate(places)
+        )
 
 
 def test_a_generation_of_failures_is_answered_by_the_archive(key) -> None:
-    strategy = evolution(archive=1, archive_correction=0.0)
+    strategy = evolution(memory=de.denoisers.Archive(1, 0.0))
     *_, (state, _) = generations(strategy, 1, key)
     told, info, candidates = generation(strategy, key, state, jnp.full(N, jnp.nan))
     x, y = np.float64(X), scale(SIGMAS[1]) * np.float64(candidates)
@@ -208,9 +210,9 @@ def test_a_generation_of_failures_is_answered_by_the_archive(key) -> None:
 # Some of the population, each in its own neighbourhood
 
 
-@pytest.mark.parametrize("support", ["best", "sample"])
+@pytest.mark.parametrize("support", [de.denoisers.Best(5), de.denoisers.Drawn(5)])
 def test_failure_of_all_makes_no_nan_of_a_local_support(support, key) -> None:
-    local = evolution(shaping=de.shaping.Local(), num_support=5, support=support)
+    local = evolution(shaping=de.shaping.Local(), support=support)
     start = local.init(key, jnp.asarray(X))
     state, info, _ = generation(local, key, start, jnp.full(N, jnp.nan))
     assert de.equal(state.population, X)
@@ -220,7 +222,8 @@ def test_failure_of_all_makes_no_nan_of_a_local_support(support, key) -> None:
 def test_a_local_support_of_all_changes_nothing(key) -> None:
     local = evolution(shaping=de.shaping.Local())
     (_, _), (every, _) = generations(local, 1, key)
-    (_, _), (some, _) = generations(de.replace(local, num_support=N), 1, key)
+    every_one = evolution(shaping=de.shaping.Local(), support=de.denoisers.Best(N))
+    (_, _), (some, _) = generations(every_one, 1, key)
     np.testing.assert_allclose(some.population, every.population, atol=1e-5)
 
 
@@ -250,9 +253,9 @@ def test_a_target_draws_the_population_towards_it() -> None:
         wanted = de.conditions.Target(lambda x, measures: x[:, 0], 1.5, scale)
         strategy = de.DiffusionEvolution(
             T,
+            denoiser=de.denoisers.Population(conditions=(wanted,)),
             grid=de.noise.Cosine(),
             sampler=de.samplers.DDIM(eta=1.0),
-            conditions=(wanted,),
         )
         result = de.evolve(key, strategy, problem, population_size=32)
         return result.population[:, 0].mean()
@@ -312,9 +315,9 @@ def test_at_a_constant_level_evolution_is_open_ended(key) -> None:
     problem = de.problems.Function(lambda x: -jnp.sum((x - 0.7) ** 2), dim=D)
     strategy = de.DiffusionEvolution(
         100,
+        denoiser=de.denoisers.Population(shaping=de.shaping.Standardized()),
         grid=de.noise.Constant(0.3),
         sampler=de.samplers.Consistency(),
-        shaping=de.shaping.Standardized(),
     )
     run = lambda key: de.evolve(
         key, strategy, problem, population_size=128, record=("population",)
@@ -340,12 +343,13 @@ def test_many_settings_of_all_parts_are_one_program(key) -> None:
     draw = lambda low, high: jnp.asarray(rng.uniform(low, high, 6), jnp.float32)
     strategies = de.DiffusionEvolution(
         T,
+        denoiser=de.denoisers.Population(
+            kernel=de.kernels.Gaussian(draw(0.1, 1.0)),
+            shaping=de.shaping.Standardized(draw(0.2, 2.0)),
+            memory=de.denoisers.Archive(1, correction=draw(0.0, 1.0)),
+        ),
         grid=de.noise.EDM(draw(0.01, 0.1), draw(5.0, 50.0), draw(1.0, 7.0)),
-        kernel=de.kernels.Gaussian(draw(0.1, 1.0)),
-        shaping=de.shaping.Standardized(draw(0.2, 2.0)),
         sampler=de.samplers.DDIM(draw(0.0, 1.0)),
-        archive=1,
-        archive_correction=draw(0.0, 1.0),
     )
 
     def one(strategy: de.DiffusionEvolution) -> Any:
@@ -423,9 +427,12 @@ def test_the_gaussian_of_equal_points_answers_with_them(size, diagonal) -> None:
     np.testing.assert_allclose(got, values, atol=1e-5)
 
 
-@pytest.mark.parametrize("denoiser", ["gaussian", "diagonal"])
-def test_the_memory_of_a_gaussian_is_linear_in_the_population(denoiser) -> None:
-    strategy = de.DiffusionEvolution(T, denoiser=denoiser)
+each_fit = pytest.mark.parametrize("diagonal", [False, True], ids=["full", "diagonal"])
+
+
+@each_fit
+def test_the_memory_of_a_gaussian_is_linear_in_the_population(diagonal) -> None:
+    strategy = de.DiffusionEvolution(T, de.denoisers.GaussianFit(diagonal=diagonal))
     population = jax.ShapeDtypeStruct((100_000, 8), jnp.float32)
     fitness = jax.ShapeDtypeStruct((100_000,), jnp.float32)
     key = jax.eval_shape(lambda: jax.random.key(0))
@@ -435,12 +442,12 @@ def test_the_memory_of_a_gaussian_is_linear_in_the_population(denoiser) -> None:
     assert largest_array(program.jaxpr) <= 4 * 100_000 * 8
 
 
-@pytest.mark.parametrize("denoiser", ["gaussian", "diagonal"])
-def test_a_generation_may_be_answered_by_a_gaussian(denoiser, key) -> None:
-    strategy = evolution(denoiser=denoiser)
+@each_fit
+def test_a_generation_may_be_answered_by_a_gaussian(diagonal, key) -> None:
+    fit = de.denoisers.GaussianFit(ENERGY, diagonal=diagonal)
+    strategy = de.replace(evolution(), denoiser=fit)
     _, (state, _) = generations(strategy, 1, key)
     y = np.float32(scale(SIGMAS[0])) * X
-    diagonal = denoiser == "diagonal"
     want = GAUSSIAN(y, X, sphere(X), np.float32(SIGMAS[0]), diagonal=diagonal).clean
     np.testing.assert_allclose(state.clean_estimate, want, atol=1e-5)
 
@@ -450,49 +457,85 @@ def test_a_generation_may_be_answered_by_a_gaussian(denoiser, key) -> None:
 LOCAL = de.shaping.Local()
 
 
-@pytest.mark.parametrize("denoiser", ["gaussian", "diagonal"])
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [("self_conditioned", True), ("num_support", 3), ("shaping", LOCAL), ("floor", 1e-9)],
-)
-def test_what_a_gaussian_has_no_use_for_is_refused(field, value, denoiser, key) -> None:
-    strategy = evolution(denoiser=denoiser, **{field: value})
-    message = rf"DiffusionEvolution\.{field}: got .*denoiser='{denoiser}'"
-    with pytest.raises(ValueError, match=message):
+def test_a_shaping_of_neighbourhoods_is_refused_where_there_are_none(key) -> None:
+    strategy = de.replace(evolution(), denoiser=de.denoisers.GaussianFit(LOCAL))
+    with pytest.raises(ValueError, match=r"GaussianFit\.shaping: got Local"):
         de.init(strategy, key, X)
+
+
+def test_a_kernel_that_places_cannot_be_placed(key) -> None:
+    twice = evolution(kernel=de.kernels.SelfConditioned(SELF))
+    with pytest.raises(ValueError, match=r"SelfConditioned\.kernel: got SelfCond"):
+        de.init(twice, key, X)
+
+
+def test_only_individuals_have_a_place(key) -> None:
+    _, (state, _) = generations(evolution(kernel=SELF), 1, key)
+    denoiser = evolution(kernel=SELF).denoiser
+    with pytest.raises(ValueError, match=f"SelfConditioned: got 3 points, want the {N}"):
+        denoiser.denoise(state.denoiser, jnp.asarray(X[:3]), 1.0)
 
 
 @pytest.mark.parametrize(
     "part",
-    [{"kernel": de.kernels.Perplexity()}, {"shaping": LOCAL}],
-    ids=["perplexity", "local"],
+    [
+        {"kernel": de.kernels.Perplexity()},
+        {"kernel": de.kernels.SelfConditioned(de.kernels.Perplexity())},
+        {"shaping": LOCAL},
+    ],
+    ids=["perplexity", "self-conditioned", "local"],
 )
 def test_an_attention_that_makes_no_rows_is_refused_where_they_are_needed(
     part, key
 ) -> None:
     attention = lambda *arguments, **options: de.attention.attend(*arguments, **options)
-    with pytest.raises(ValueError, match=r"DiffusionEvolution\.attention: got .* rows"):
+    with pytest.raises(ValueError, match=r"Population\.attention: got .* rows"):
         de.init(evolution(attention=attention, **part), key, X)
 
 
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"conditions": []}, TypeError, r"conditions: got \[\], want a tuple"),
+        ({"conditions": []}, TypeError, r"Population\.conditions: got \[\], want a tuple"),
         (
             {"conditions": [de.conditions.Density()]},
             TypeError,
-            r"conditions: got \[Density.*\], want a tuple",
+            r"Population\.conditions: got \[Density.*\], want a tuple",
         ),
-        ({"archive": -1}, ValueError, "archive: got -1, want an int >= 0"),
-        ({"archive": 1.0}, TypeError, r"archive: got 1\.0 \(float\), want an int"),
-        ({"archive_correction": 1.5}, ValueError, r"archive_correction: got 1\.5, want"),
-        ({"denoiser": "linear"}, ValueError, "denoiser: got 'linear', want one of"),
-        ({"floor": 0.0}, ValueError, r"floor: got 0\.0, want None or > 0"),
+        (
+            {"memory": de.denoisers.Archive(0)},
+            ValueError,
+            r"Archive\.generations: got 0, want an int >= 1",
+        ),
+        (
+            {"memory": de.denoisers.Archive(1.0)},
+            TypeError,
+            r"Archive\.generations: got 1\.0 \(float\), want an int",
+        ),
+        (
+            {"memory": de.denoisers.Archive(1, 1.5)},
+            ValueError,
+            r"Archive\.correction: got 1\.5, want",
+        ),
+        (
+            {"kernel": de.kernels.Gaussian(floor=0.0)},
+            ValueError,
+            r"Gaussian\.floor: got 0\.0, want None or > 0",
+        ),
+        (
+            {"shaping": de.shaping.Identity(floor=-1.0)},
+            ValueError,
+            r"Identity\.floor: got -1\.0, want None or > 0",
+        ),
+        (
+            {"support": de.denoisers.Best(0)},
+            ValueError,
+            r"Best\.count: got 0, want an int >= 1",
+        ),
     ],
 )
 def test_an_option_that_there_is_not_is_refused(options, error, message, key) -> None:
-    with pytest.raises(error, match=rf"DiffusionEvolution\.{message}"):
+    with pytest.raises(error, match=message):
         de.init(evolution(**options), key, X)
 
 

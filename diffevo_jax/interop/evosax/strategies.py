@@ -10,7 +10,7 @@ from evosax.algorithms.population_based.base import PopulationBasedAlgorithm
 from diffevo_jax import pytree
 from diffevo_jax.base import Info, PyTree
 from diffevo_jax.pytree import validation
-from diffevo_jax.strategies.bookkeeping import describe_fitness, update_best
+from diffevo_jax.strategies.shell import best_so_far, describe_fitness, repaired
 
 
 def from_algorithm(
@@ -125,13 +125,12 @@ class EvosaxStrategy:
         candidates: jax.Array,
         fitness: jax.Array,
         measures: PyTree = (),
+        violation: jax.Array | None = None,
     ) -> tuple[EvosaxState, Info]:
         """Learn the fitness ``(N,)`` of candidates; see :func:`diffevo_jax.tell`."""
-        sound = jnp.all(jnp.isfinite(candidates), axis=1)
-        candidates = jnp.where(sound[:, None], candidates, 0.0)
-        fitness = jnp.where(sound, fitness, jnp.nan)
+        candidates, fitness, _ = repaired(candidates, fitness)
         hopeless = ~jnp.any(jnp.isfinite(fitness))
-        best_solution, best_fitness = update_best(state, candidates, fitness)
+        best_solution, best_fitness = best_so_far(state, candidates, fitness, violation)
         told = EvosaxState(
             population=candidates,
             inner=pytree.select(

@@ -1,0 +1,147 @@
+"""Evidence: what was evaluated, with which weights it answers, and what of it is kept.
+
+A generation is evidence for itself, and may be for later ones. What is remembered is a
+choice (:class:`Latest`, :class:`Archive`); conditions are computed when evidence arrives,
+with its measures, and are remembered with it; the shaping is applied to all of it together.
+"""
+
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+
+from diffevo_jax import pytree
+from diffevo_jax import shaping as shapings
+from diffevo_jax.attention import density
+from diffevo_jax.base import Evaluated, PyTree, Shaping
+from diffevo_jax.pytree import Number, validation
+from diffevo_jax.shaping import conditions
+
+
+@pytree.dataclass
+class Evidence:
+    """Evaluated points: the N of this generation first, then those of earlier ones.
+
+    Attributes:
+        points: (M, D) unit scale.
+        fitness: (M,) -inf where there is none: a failed evaluation, an empty place.
+        condition: (M,) log-weights of the conditions; 0 without any.
+        places: (M, D) where neighbourhoods are measured if they are not measured between
+            noisy and evaluated points; () else.
+    """
+
+    points: jax.Array
+    fitness: jax.Array
+    condition: jax.Array
+    places: PyTree = ()
+
+
+class Memory(Protocol):
+    """What of the evidence of before answers too."""
+
+    def capacity(self, population_size: int) -> int:
+        """M, how many evaluated points answer, static."""
+        ...
+
+    def remember(self, now: Evidence, before: Evidence) -> Evidence:
+        """N new points in front of what is kept of the M before; M in all."""
+        ...
+
+    def log_correction(self, evidence: Evidence) -> jax.Array | float:
+        """Log-weights (M,) that make up for how the points were drawn; 0 for none."""
+        ...
+
+
+@pytree.dataclass
+class Latest:
+    """A generation answers for itself: nothing is remembered.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> de.denoisers.Population(memory=de.denoisers.Latest()).memory
+        Latest()
+    """
+
+    def capacity(self, population_size: int) -> int:
+        """As many as are evaluated."""
+        return population_size
+
+    def remember(self, now: Evidence, before: Evidence) -> Evidence:
+        """What is new."""
+        return now
+
+    def log_correction(self, evidence: Evidence) -> float:
+        """None."""
+        return 0.0
+
+
+@pytree.dataclass
+class Archive:
+    """The evaluated points of some generations before answer too.
+
+    All generations together are a sample of the mixture of their densities, and are
+    weighted by ``g / mixture^correction``: the balance heuristic.
+
+    Args:
+        generations: how many of those before, static, >= 1.
+        correction: share, in [0, 1], of the mixture's importance weights: 0 counts points
+            by fitness alone.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> memory = de.denoisers.Archive(generations=2, correction=0.5)
+        >>> memory.capacity(population_size=100)
+        300
+
+    References:
+        Veach and Guibas, 1995, section 3.1 (the balance heuristic).
+    """
+
+    generations: int = pytree.static(default=1)
+    correction: Number = pytree.number(default=1.0, low=0.0, high=1.0)
+
+    def check(self) -> None:
+        """Raise if ``generations`` is not a positive int."""
+        validation.check_count("Archive.generations", self.generations)
+
+    def capacity(self, population_size: int) -> int:
+        """Those of this generation and of the ones before."""
+        return population_size * (self.generations + 1)
+
+    def remember(self, now: Evidence, before: Evidence) -> Evidence:
+        """What is new, then the latest of before."""
+        kept = len(before.points) - len(now.points)
+        join = lambda new, old: jnp.concatenate([new, old[:kept]])
+        evidence: Evidence = jax.tree.map(join, now, before)
+        return evidence
+
+    def log_correction(self, evidence: Evidence) -> jax.Array:
+        """Minus the share of the log-density of all points together."""
+        valid = jnp.isfinite(evidence.fitness)
+        return -self.correction * density.log_density(evidence.points, valid=valid)
+
+
+def nothing_yet(capacity: int, population: jax.Array, places: bool) -> Evidence:
+    """Evidence before any evaluation: ``capacity`` points of weight zero."""
+    points = jnp.zeros((capacity, population.shape[1]), population.dtype)
+    fitness = jnp.full(capacity, -jnp.inf, population.dtype)
+    condition = jnp.zeros(capacity, population.dtype)
+    return Evidence(points, fitness, condition, points if places else ())
+
+
+def arrived(
+    evaluated: Evaluated, wanted: tuple[conditions.Condition, ...], places: PyTree
+) -> Evidence:
+    """A generation as evidence, its conditions computed."""
+    points, fitness, measures = evaluated.points, evaluated.fitness, evaluated.measures
+    return Evidence(
+        points=points,
+        fitness=jnp.where(jnp.isfinite(fitness), fitness, -jnp.inf),
+        condition=conditions.total(wanted, points, fitness, measures),
+        places=places,
+    )
+
+
+def log_weights(shaping: Shaping, evidence: Evidence, extra: jax.Array) -> jax.Array:
+    """(M,) log g of all that is remembered, with ``extra``; ``-inf`` for weight zero."""
+    return shapings.log_weight(shaping, evidence.fitness) + extra

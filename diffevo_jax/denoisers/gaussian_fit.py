@@ -1,0 +1,165 @@
+"""A Gaussian that is fitted to the weighted population, as a denoiser: the Wiener filter.
+
+    x0_hat = m + sum_k l_k / (l_k + sigma^2) v_k v_k^T (y - m)
+
+with mean m, principal axes v_k and variances l_k of the population under its weights. No
+neighbourhood, hence one mode, and a cost that is linear in N; it selects in any dimension.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from diffevo_jax import pytree
+from diffevo_jax import shaping as shapings
+from diffevo_jax.attention import matmul, or_uniform
+from diffevo_jax.base import Estimate, Evaluated, RowShaping, Shaping
+from diffevo_jax.denoisers.evidence import (
+    Evidence,
+    Latest,
+    Memory,
+    arrived,
+    log_weights,
+    nothing_yet,
+)
+from diffevo_jax.shaping.conditions import Condition, check_conditions
+
+
+@pytree.dataclass
+class GaussianFitState:
+    """What a fit knows after a generation.
+
+    Attributes:
+        evidence: M evaluated points, those of this generation first.
+        log_weight: (M,) log g; ``-inf`` for weight zero.
+        size: N, individuals of a generation, static.
+    """
+
+    evidence: Evidence
+    log_weight: jax.Array
+    size: int = pytree.static()
+
+
+@pytree.dataclass
+class GaussianFit:
+    """The Gaussian that is fitted to the weighted population answers.
+
+    Prefer it where one mode is wanted in many dimensions, or where the population is so
+    large that its neighbourhoods cost too much.
+
+    Args:
+        shaping: from fitness to log-weight.
+        conditions: as of :class:`Population`.
+        memory: as of :class:`Population`.
+        diagonal: fit a variance for every coordinate, and no axes: O(M D) instead of a
+            singular value decomposition; static.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> strategy = de.DiffusionEvolution(10, de.denoisers.GaussianFit(diagonal=True))
+        >>> strategy.denoiser.diagonal
+        True
+
+    References:
+        Wiener, 1949; Karras et al., 2022, arXiv:2206.00364, appendix B.3.
+    """
+
+    shaping: Shaping = dataclasses.field(default_factory=shapings.Standardized)
+    conditions: tuple[Condition, ...] = ()
+    memory: Memory = dataclasses.field(default_factory=Latest)
+    diagonal: bool = pytree.static(default=False)
+
+    def check(self) -> None:
+        """Raise ValueError or TypeError if parts do not go together."""
+        check_conditions("GaussianFit.conditions", self.conditions)
+        if pytree.offers(self.shaping, RowShaping):
+            raise ValueError(
+                f"GaussianFit.shaping: got {type(self.shaping).__name__}, which compares "
+                "with neighbours, and here are none; want one that compares with everyone"
+            )
+
+    def init(self, key: jax.Array, population: jax.Array) -> GaussianFitState:
+        """Nothing is known yet of a population (N, D)."""
+        capacity = self.memory.capacity(len(population))
+        return GaussianFitState(
+            evidence=nothing_yet(capacity, population, places=False),
+            log_weight=jnp.full(capacity, -jnp.inf, population.dtype),
+            size=len(population),
+        )
+
+    def learn(
+        self, key: jax.Array, state: GaussianFitState, evaluated: Evaluated
+    ) -> GaussianFitState:
+        """Take in a generation; see :class:`diffevo_jax.Denoiser`."""
+        now = arrived(evaluated, self.conditions, places=())
+        evidence = self.memory.remember(now, state.evidence)
+        extra = evidence.condition + self.memory.log_correction(evidence)
+        log_weight = log_weights(self.shaping, evidence, extra)
+        return pytree.replace(state, evidence=evidence, log_weight=log_weight)
+
+    def denoise(self, state: GaussianFitState, y: jax.Array, sigma: jax.Array) -> Estimate:
+        """Where the clean points are; see :class:`diffevo_jax.Denoiser`."""
+        estimate = gaussian_mean(
+            y,
+            state.evidence.points,
+            state.log_weight,
+            sigma,
+            own=len(y) == state.size,
+            diagonal=self.diagonal,
+        )
+        weightless = state.log_weight == -jnp.inf
+        return pytree.replace(
+            estimate,
+            num_weightless=jnp.sum(weightless[: state.size], dtype=jnp.int32),
+            sound=~jnp.all(weightless),
+        )
+
+
+def gaussian_mean(
+    y: jax.Array,
+    values: jax.Array,
+    log_weight: jax.Array,
+    sigma: jax.Array,
+    *,
+    own: bool = True,
+    diagonal: bool = False,
+) -> Estimate:
+    """The Wiener filter of a weighted population.
+
+    Args:
+        y: (N, D) noisy points, canonical.
+        values: (M, D) evaluated points.
+        log_weight: (M,) log g, ``-inf`` for weight zero; if all are, all count the same.
+        sigma: () noise level of ``y``.
+        own: whether the first N values belong to ``y``; static.
+        diagonal: see :class:`GaussianFit`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax import denoisers
+        >>> values = jnp.array([[-1.0], [1.0]])  # of variance 1: at sigma 1 half is noise
+        >>> y = jnp.array([[4.0], [0.0]])
+        >>> denoisers.gaussian_mean(y, values, jnp.zeros(2), 1.0).clean.round(3).tolist()
+        [[2.0], [0.0]]
+
+    References:
+        Wiener, 1949; Karras et al., 2022, arXiv:2206.00364, appendix B.3, whose ``c_skip``
+        is this for a spherical Gaussian around 0.
+    """
+    weight = jax.nn.softmax(or_uniform(log_weight))
+    mean = matmul(weight, values)
+    spread = jnp.sqrt(weight)[:, None] * (values - mean)
+    if diagonal:
+        variance = jnp.sum(spread**2, axis=0)
+        clean = mean + variance / (variance + sigma**2) * (y - mean)
+    else:
+        _, deviation, axes = jnp.linalg.svd(spread, full_matrices=False)
+        share = deviation**2 / (deviation**2 + sigma**2)
+        along = matmul(y - mean, axes.T)
+        clean = mean + matmul(share * along, axes)
+    return Estimate(
+        clean=clean,
+        effective_sample_size=jnp.full(len(y), 1.0 / jnp.sum(weight**2)),
+        self_weight=weight[: len(y)] if own else jnp.zeros(len(y), weight.dtype),
+    )

@@ -1,0 +1,237 @@
+"""The population as a denoiser: Bayes' rule, with what was evaluated as the prior.
+
+    x0_hat_i = sum_j softmax_j( log g_j - kappa |phi(y_i) - phi(x_j)|^2 / (2 sigma^2) ) x_j
+
+This is the whole of Diffusion Evolution's idea. The formula is
+:func:`diffevo_jax.denoisers.posterior_mean`; what its letters are is a choice of parts: phi
+and kappa are the kernel's, g is the shaping's of the fitness times what conditions want,
+and which points j there are is up to the memory and the support.
+
+Reference: Zhang, Hartl, Hazan, Levin, "Diffusion Models are Evolutionary Algorithms",
+ICLR 2025, arXiv:2410.02543, eqs. 8 and 9.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from diffevo_jax import pytree
+from diffevo_jax import shaping as shapings
+from diffevo_jax.attention import Attention, Division, attend, attend_by_rows
+from diffevo_jax.base import (
+    Estimate,
+    Evaluated,
+    Floored,
+    Kernel,
+    Placing,
+    PyTree,
+    RowKernel,
+    RowShaping,
+    Shaping,
+)
+from diffevo_jax.denoisers.evidence import (
+    Evidence,
+    Latest,
+    Memory,
+    arrived,
+    log_weights,
+    nothing_yet,
+)
+from diffevo_jax.denoisers.posterior import posterior_mean
+from diffevo_jax.denoisers.support import Chosen, Everyone, Support, reweighted
+from diffevo_jax.kernels import Tempered
+from diffevo_jax.shaping.conditions import Condition, check_conditions
+
+
+@pytree.dataclass
+class PopulationState:
+    """What a population knows after a generation.
+
+    Attributes:
+        kernel_state: what the kernel drew, or learnt from this generation.
+        evidence: M evaluated points, those of this generation first.
+        extra: (M,) log-weights of the conditions and of the memory's correction.
+        log_weight: (M,) log g, ``extra`` included; ``-inf`` for weight zero.
+        chosen: which of the points answer; None for all.
+        size: N, individuals of a generation, static.
+    """
+
+    kernel_state: PyTree
+    evidence: Evidence
+    extra: jax.Array
+    log_weight: jax.Array
+    chosen: Chosen | None
+    size: int = pytree.static()
+
+
+@pytree.dataclass
+class Population:
+    """The evaluated population answers, by Bayes' rule.
+
+    Prefer it where many good and different solutions are wanted. Cost O(N M (D + d)) for
+    M points that answer.
+
+    Args:
+        kernel: who is a neighbour: ``kernels.Gaussian()`` is exact and the published plain
+            form, ``kernels.RandomProjection(2)`` the latent one. A kernel also says where
+            neighbourhoods are measured (:class:`diffevo_jax.kernels.SelfConditioned`).
+        shaping: from fitness to log-weight; applied to all that is remembered.
+        conditions: what else is wanted, a tuple of components of
+            :mod:`diffevo_jax.conditions`: constraints, targets, novelty; their log-weights
+            are added.
+        memory: which evaluated points there are: :class:`Latest`, :class:`Archive`.
+        support: which of them answer: :class:`Everyone`, :class:`Best`, :class:`Drawn`.
+        attention: what computes the mean, for example
+            ``functools.partial(de.attention.attend, block_size=2048)`` or a kernel for an
+            accelerator that does the same; static.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, diffevo_jax as de
+        >>> points, fitness = jnp.array([[-1.0], [1.0]]), jnp.array([0.0, 1.0])
+        >>> population, key = de.denoisers.Population(), jax.random.key(0)
+        >>> evaluated = de.Evaluated(points, fitness, clean=points, sigma=100.0)
+        >>> state = population.init(key, points)
+        >>> state = population.learn(key, state, evaluated)
+        >>> population.denoise(state, 100.0 * points, 100.0).clean.round(1).tolist()
+        [[1.0], [1.0]]
+
+    References:
+        Zhang et al., 2024, arXiv:2410.02543, eqs. 8, 9 and 12.
+    """
+
+    kernel: Kernel = dataclasses.field(default_factory=lambda: Tempered(dimension=1.0))
+    shaping: Shaping = dataclasses.field(default_factory=shapings.Standardized)
+    conditions: tuple[Condition, ...] = ()
+    memory: Memory = dataclasses.field(default_factory=Latest)
+    support: Support = dataclasses.field(default_factory=Everyone)
+    attention: Attention = pytree.static(default=attend)
+
+    def check(self) -> None:
+        """Raise ValueError or TypeError if parts do not go together."""
+        check_conditions("Population.conditions", self.conditions)
+        attention = self.attention
+        whole = attention.whole if pytree.offers(attention, Division) else attention
+        if whole is not attend and self._by_rows():
+            parts = [type(part).__name__ for part in (self._inner(), self.shaping)]
+            raise ValueError(
+                f"Population.attention: got {self.attention!r}, which does not make the "
+                f"rows that {parts[0]} or {parts[1]} needs; want the default"
+            )
+
+    def init(self, key: jax.Array, population: jax.Array) -> PopulationState:
+        """Draw what the kernel draws; nothing is known yet of (N, D)."""
+        size, dim = population.shape
+        capacity = self.memory.capacity(size)
+        places = pytree.offers(self.kernel, Placing)
+        nothing = jnp.full(capacity, -jnp.inf, population.dtype)
+        return PopulationState(
+            kernel_state=self.kernel.init(key, dim),
+            evidence=nothing_yet(capacity, population, places),
+            extra=jnp.zeros(capacity, population.dtype),
+            log_weight=nothing,
+            chosen=self.support.choose(key, nothing),
+            size=size,
+        )
+
+    def learn(
+        self, key: jax.Array, state: PopulationState, evaluated: Evaluated
+    ) -> PopulationState:
+        """Take in a generation; see :class:`diffevo_jax.Denoiser`."""
+        places: PyTree = ()
+        if pytree.offers(self.kernel, Placing):
+            places = self.kernel.places(evaluated)
+        now = arrived(evaluated, self.conditions, places)
+        evidence = self.memory.remember(now, state.evidence)
+        extra = evidence.condition + self.memory.log_correction(evidence)
+        log_weight = log_weights(self.shaping, evidence, extra)
+        return PopulationState(
+            kernel_state=self.kernel.adapt(state.kernel_state, evidence.points, log_weight),
+            evidence=evidence,
+            extra=extra,
+            log_weight=log_weight,
+            chosen=self.support.choose(key, log_weight),
+            size=state.size,
+        )
+
+    def denoise(self, state: PopulationState, y: jax.Array, sigma: jax.Array) -> Estimate:
+        """Where the clean points are; see :class:`diffevo_jax.Denoiser`."""
+        kernel, evidence, dim = self._inner(), state.evidence, y.shape[1]
+        queries, keys = self._measured(state, y)
+        factor = kernel.factor(state.kernel_state, dim) / sigma**2
+        log_weight, chosen, attention = state.log_weight, state.chosen, self.attention
+        if self._by_rows():
+            attention = self._row_attention(state, factor)
+            factor = jnp.ones((), y.dtype)
+        if pytree.offers(self.shaping, RowShaping):
+            flat = jnp.where(jnp.isfinite(evidence.fitness), 0.0, -jnp.inf) + state.extra
+            chosen = chosen and reweighted(chosen, log_weight, flat)
+            log_weight = flat
+        estimate = posterior_mean(
+            queries=kernel.features(state.kernel_state, queries),
+            keys=kernel.features(state.kernel_state, keys),
+            values=evidence.points,
+            log_weight=log_weight,
+            precision=factor,
+            floor=kernel.floor if pytree.offers(kernel, Floored) else None,
+            own=len(y) == state.size,
+            chosen=chosen,
+            attention=attention,
+        )
+        weightless = state.log_weight == -jnp.inf
+        return pytree.replace(
+            estimate,
+            num_weightless=jnp.sum(weightless[: state.size], dtype=jnp.int32),
+            sound=~jnp.all(weightless),
+        )
+
+    def divided(self, divide: Callable[[Attention], Attention]) -> "Population":
+        """The same, its attention divided; see :class:`diffevo_jax.base.Divisible`."""
+        return pytree.replace(self, attention=divide(self.attention))
+
+    def _measured(
+        self, state: PopulationState, y: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """Between which points (N, D) and (M, D) neighbourhoods are measured."""
+        if not pytree.offers(self.kernel, Placing):
+            return y, state.evidence.points
+        if len(y) != state.size:
+            raise ValueError(
+                f"{type(self.kernel).__name__}: got {len(y)} points, want the {state.size} "
+                "individuals, whose answers of before it measures between"
+            )
+        return state.evidence.places[: state.size], state.evidence.places
+
+    def _by_rows(self) -> bool:
+        """Whether a part needs whole rows of the kernel."""
+        rows = pytree.offers(self._inner(), RowKernel)
+        return rows or pytree.offers(self.shaping, RowShaping)
+
+    def _inner(self) -> Kernel:
+        """The kernel by which distances count, wherever they are measured."""
+        return self.kernel.kernel if pytree.offers(self.kernel, Placing) else self.kernel
+
+    def _row_attention(self, state: PopulationState, precision: jax.Array) -> Attention:
+        """The attention of a row-wise kernel or shaping, divided as this one is."""
+
+        def same_for_all(half_squares: jax.Array, mask: jax.Array) -> jax.Array:
+            return jnp.full(len(half_squares), precision, half_squares.dtype)
+
+        row_log_weight = None
+        if pytree.offers(self.shaping, RowShaping):
+            fitness = shapings.without_failures(state.evidence.fitness)[0]
+            fitness = fitness if state.chosen is None else fitness[state.chosen.index]
+            row_log_weight = functools.partial(self.shaping.row_log_weight, fitness)
+        kernel = self._inner()
+        rows: Any = functools.partial(
+            attend_by_rows,
+            row_precision=kernel.row_precision
+            if pytree.offers(kernel, RowKernel)
+            else same_for_all,
+            row_log_weight=row_log_weight,
+        )
+        attention = self.attention
+        return attention.of(rows) if pytree.offers(attention, Division) else rows

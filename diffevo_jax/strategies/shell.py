@@ -1,0 +1,189 @@
+"""The shell of a strategy: all that is the same whoever answers, and however one moves.
+
+A generation is told here: traced numbers are brought into their ranges and counted, broken
+candidates become failed ones, the strategy learns, answers and moves, what is of no use is
+undone, the last generation stays where it was evaluated, and the best feasible individual
+and the failures are accounted for. A strategy names :func:`init`, :func:`ask` and
+:func:`tell` as its methods and fills in the five of :class:`Moves`.
+"""
+
+from typing import Protocol, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from diffevo_jax import pytree
+from diffevo_jax.base import Estimate, Evaluated, Info, PyTree, StrategyState
+from diffevo_jax.pytree import validation
+
+StateT = TypeVar("StateT", bound="ShellState")
+
+#: Numbers to fold into the key of a generation, one for each that draws beside the move.
+LEARNING, ASKING = np.uint32(2**32 - 1), np.uint32(2**32 - 2)
+
+
+class ShellState(StrategyState, Protocol):
+    """What the shell needs of a state, beside what every strategy has."""
+
+    @property
+    def population(self) -> jax.Array:
+        """(N, D) the individuals, unit scale."""
+        ...
+
+    @property
+    def clean_estimate(self) -> jax.Array:
+        """(N, D) where the clean point of each was last seen, unit scale."""
+        ...
+
+    @property
+    def sigma(self) -> jax.Array:
+        """() noise level of the population, in unit deviations."""
+        ...
+
+
+class Moves(Protocol[StateT]):
+    """What a strategy on this shell has to say.
+
+    Where a state goes in, its ``population`` is the evaluated candidates.
+    """
+
+    @property
+    def num_generations(self) -> int:
+        """Rounds of evaluation; at least 1."""
+        ...
+
+    def start(self, key: jax.Array, population: jax.Array) -> StateT:
+        """The state before any evaluation of a population (N, D)."""
+        ...
+
+    def query(self, key: jax.Array, state: StateT) -> tuple[jax.Array, StateT]:
+        """Candidates (N, D), and the state to tell their fitness to."""
+        ...
+
+    def move(
+        self, key: jax.Array, state: StateT, evaluated: Evaluated
+    ) -> tuple[StateT, Estimate]:
+        """Learn, answer and move: the state after it, and the answer."""
+        ...
+
+    def stay(self, state: StateT, moved: StateT) -> StateT:
+        """The state if the answer was of no use: nobody moves, and time goes on."""
+        ...
+
+    def rest(self, state: StateT, moved: StateT) -> StateT:
+        """The state after the last generation: what was learnt, where it was evaluated."""
+        ...
+
+
+def init(strategy: Moves[StateT], key: jax.Array, population: jax.Array) -> StateT:
+    """Start from a population ``(N, D)``, unit scale; see :func:`diffevo_jax.init`."""
+    strategy, _ = validation.clipped(strategy)
+    return strategy.start(key, population)
+
+
+def ask(strategy: Moves[StateT], key: jax.Array, state: StateT) -> tuple[jax.Array, StateT]:
+    """Return candidates ``(N, D)``; see :func:`diffevo_jax.ask`."""
+    strategy, _ = validation.clipped(strategy)
+    candidates, asked = strategy.query(key, state)
+    return candidates, pytree.select(state.done, state, asked)
+
+
+def tell(
+    strategy: Moves[StateT],
+    key: jax.Array,
+    state: StateT,
+    candidates: jax.Array,
+    fitness: jax.Array,
+    measures: PyTree = (),
+    violation: jax.Array | None = None,
+) -> tuple[StateT, Info]:
+    """Learn the fitness ``(N,)`` of candidates; see :func:`diffevo_jax.tell`."""
+    strategy, num_clipped = validation.clipped(strategy)
+    candidates, fitness, present = repaired(candidates, fitness)
+    evaluated = Evaluated(
+        points=candidates,
+        fitness=fitness,
+        clean=state.clean_estimate,
+        sigma=state.sigma,
+        measures=measures,
+        violation=violation,
+        present=present,
+    )
+    here = pytree.replace(state, population=candidates)
+    moved, estimate = strategy.move(key, here, evaluated)
+    finite = jnp.all(jnp.isfinite(moved.population))
+    sound = jnp.asarray(estimate.sound)
+    told = pytree.select(sound & finite, moved, strategy.stay(here, moved))
+    last = state.generation + 1 >= strategy.num_generations
+    told = pytree.select(last, strategy.rest(here, told), told)
+    best_solution, best_fitness = best_so_far(state, candidates, fitness, violation)
+    told = pytree.replace(
+        told,
+        generation=state.generation + 1,
+        best_solution=best_solution,
+        best_fitness=best_fitness,
+        done=last,
+    )
+    told = pytree.select(state.done, state, told)
+    thrown = jnp.asarray(sound & ~finite, jnp.int32)
+    info = Info(
+        **describe_fitness(fitness),
+        sigma=state.sigma,
+        effective_sample_size=jnp.mean(estimate.effective_sample_size),
+        self_weight=jnp.mean(estimate.self_weight),
+        num_weightless=jnp.asarray(estimate.num_weightless, jnp.int32),
+        num_diverged=jnp.asarray(estimate.num_diverged, jnp.int32) + thrown,
+        num_clipped=num_clipped,
+        done=told.done,
+    )
+    return told, info
+
+
+def repaired(
+    candidates: jax.Array, fitness: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Put broken numbers (NaN, infinite) at 0: who had one has failed, and is not there."""
+    finite = jnp.isfinite(candidates)
+    present = jnp.all(finite, axis=1)
+    fitness = jnp.where(present, fitness, jnp.nan)
+    return jnp.where(finite, candidates, 0.0), fitness, present
+
+
+def best_so_far(
+    state: StrategyState,
+    candidates: jax.Array,
+    fitness: jax.Array,
+    violation: jax.Array | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """Best feasible solution (D,) and its fitness; failed and infeasible ones never win.
+
+    Args:
+        state: with the best before.
+        candidates: (N, D).
+        fitness: (N,).
+        violation: (N,), at most 0 where feasible; None if all are.
+    """
+    legal = jnp.isfinite(fitness)
+    if violation is not None:
+        legal &= violation <= 0  # where it is NaN, it is not known to be feasible
+    finite = jnp.where(legal, fitness, -jnp.inf)
+    index = jnp.argmax(finite)
+    # Among equals the latest: noisy fitness that saturates is more reliable late in a run.
+    better = (finite[index] >= state.best_fitness) & legal[index]
+    return (
+        jnp.where(better, candidates[index], state.best_solution),
+        jnp.where(better, finite[index], state.best_fitness),
+    )
+
+
+def describe_fitness(fitness: jax.Array) -> dict[str, jax.Array]:
+    """What :class:`diffevo_jax.Info` says of the fitness ``(N,)`` of a generation."""
+    valid = jnp.isfinite(fitness)
+    num_valid = jnp.sum(valid)
+    mean = jnp.sum(jnp.where(valid, fitness / jnp.maximum(num_valid, 1), 0.0))
+    return {
+        "best_fitness": jnp.max(jnp.where(valid, fitness, -jnp.inf)),
+        "mean_fitness": jnp.where(num_valid > 0, mean, -jnp.inf),
+        "num_failed": jnp.sum(~valid, dtype=jnp.int32),
+    }
