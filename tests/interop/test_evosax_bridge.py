@@ -28,6 +28,8 @@ def make(name):
     return cls(population_size=size, solution=jnp.zeros(D), **options)
 
 
+# evosax's PGPE clips with a function of optax that has got another name.
+@pytest.mark.filterwarnings("ignore:optax.global_norm is deprecated:DeprecationWarning")
 @pytest.mark.parametrize(
     "name",
     [
