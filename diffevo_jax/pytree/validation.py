@@ -194,19 +194,3 @@ def _clip(value: Any, low: float, high: float, above: float) -> tuple[Any, Any]:
     highest = min(high, float(limits.max))  # infinity is not a number that is legal
     legal = jnp.where(jnp.isnan(number), lowest, jnp.clip(number, lowest, highest))
     return legal, jnp.sum(~(legal == number), dtype=jnp.int32)
-
-
-def check_grid(sampler: Any, grid: Any, num_levels: int) -> None:
-    """Let a sampler say what it thinks of a grid, if it cares and the grid is concrete.
-
-    Args:
-        sampler: may have a method ``check_grid(sigmas)``, which warns or raises.
-        grid: the noise levels.
-        num_levels: of the grid.
-    """
-    leaves = jax.tree.leaves(grid)
-    if hasattr(sampler, "check_grid") and all(
-        pytree.concrete(leaf) is not None for leaf in leaves
-    ):
-        with jax.ensure_compile_time_eval():
-            sampler.check_grid(np.asarray(grid.sigmas(num_levels)))

@@ -14,6 +14,7 @@ from diffevo_jax import pytree
 from diffevo_jax.base import Grid, Sampler
 from diffevo_jax.pytree import validation
 from diffevo_jax.pytree.arrays import check_key
+from diffevo_jax.samplers.counting import check_grid
 
 _SAMPLER = ("init", "query", "update", "num_rounds", "answers_per_evaluation")
 #: ``denoise(y, sigma)``: canonical points (N, D) and sigma () to clean points (N, D).
@@ -146,7 +147,7 @@ def _run(
     validation.check_count("num_levels", num_levels)
     validation.check_part("grid", grid, ("sigmas",), "noise.EDM()")
     validation.check_part("sampler", sampler, _SAMPLER, "samplers.Heun()")
-    validation.check_grid(sampler, grid, num_levels)
+    check_grid(sampler, grid, num_levels)
     key_start, key_steps = jax.random.split(key)
     sigmas = grid.sigmas(num_levels)
     if start is None:

@@ -21,12 +21,11 @@ from diffevo_jax.attention import attend
 from diffevo_jax.base import Grid, Info, Kernel, PyTree, Sampler, Shaping
 from diffevo_jax.kernels import Tempered
 from diffevo_jax.pytree import Number, validation
-from diffevo_jax.samplers import DDIM
+from diffevo_jax.samplers import DDIM, num_levels
 from diffevo_jax.shaping.conditions import Condition
 from diffevo_jax.strategies import posterior
 from diffevo_jax.strategies.bookkeeping import describe, update_best
 from diffevo_jax.strategies.legal import check as check_strategy
-from diffevo_jax.strategies.legal import num_levels
 
 
 @pytree.dataclass

@@ -4,8 +4,8 @@ import math
 from typing import Any
 
 from diffevo_jax.attention import attend
-from diffevo_jax.base import Sampler
 from diffevo_jax.pytree import validation
+from diffevo_jax.samplers import check_grid, num_levels
 from diffevo_jax.strategies.posterior import is_row_wise
 
 SUPPORTS = ("best", "sample")
@@ -29,7 +29,7 @@ def check(strategy: Any) -> None:
         raise TypeError(f"{name}.conditions: got {strategy.conditions!r}, want a tuple")
     _check_denoiser(name, strategy)
     levels = num_levels(strategy.sampler, strategy.num_generations)
-    validation.check_grid(strategy.sampler, strategy.grid, levels)
+    check_grid(strategy.sampler, strategy.grid, levels)
 
 
 def _check_denoiser(name: str, strategy: Any) -> None:
@@ -53,20 +53,3 @@ def _check_denoiser(name: str, strategy: Any) -> None:
             f"{name}.attention: got {strategy.attention!r}, which does not make the rows "
             f"that {parts[0]} or {parts[1]} needs; want the default"
         )
-
-
-def num_levels(sampler: Sampler, num_generations: int) -> int:
-    """Levels of the grid that a sampler walks down in so many rounds of evaluation.
-
-    Raises:
-        ValueError: the sampler cannot end after exactly that many rounds.
-    """
-    levels = 1
-    while sampler.num_rounds(levels + 1) <= num_generations:
-        levels += 1
-    if sampler.num_rounds(levels) != num_generations:
-        raise ValueError(
-            f"num_generations: got {num_generations}, want {sampler.num_rounds(levels)} "
-            f"or {sampler.num_rounds(levels + 1)} with {type(sampler).__name__}"
-        )
-    return levels
