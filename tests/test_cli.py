@@ -182,7 +182,7 @@ def test_the_help_fits_the_terminal_and_explains(capsys, monkeypatch) -> None:
     assert cli.main(["evolve", "cartpole", "--help"]) == 0
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= 100
-    assert "share of fresh noise" in shown  # of the docstring of DDIM
+    assert "fraction of fresh noise" in shown  # of the docstring of DDIM
     assert "`" not in shown
 
 

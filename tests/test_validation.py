@@ -166,14 +166,3 @@ def test_what_must_be_above_a_bound_becomes_the_next_number_above(bound) -> None
     part, count = jax.jit(lambda number: validation.clipped(Part(number)))(bound)
     assert bound < float(part.value) <= bound + max(TINY, 2e-7 * abs(bound))
     assert int(count) == 1
-
-
-def test_of_a_traced_grid_a_sampler_says_nothing() -> None:
-    class Careful:
-        def check_grid(self, sigmas: np.ndarray) -> None:
-            raise AssertionError("was asked")
-
-    levels = lambda low: validation.check_grid(Careful(), de.noise.EDM(low), 5)
-    jax.eval_shape(levels, 0.03)
-    with pytest.raises(AssertionError, match="was asked"):
-        levels(0.03)

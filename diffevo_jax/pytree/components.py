@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from diffevo_jax.pytree import paths
+
 T = TypeVar("T")
 P = TypeVar("P")
 
@@ -140,13 +142,29 @@ def offers(part: Any, protocol: type[P]) -> TypeGuard[P]:
 def replace(component: T, **changes: Any) -> T:
     """Return a copy of ``component`` with some fields changed.
 
+    Args:
+        component: one of the library's dataclasses.
+        **changes: new values by name: of its own fields, or of those of its parts by any
+            ending of their path that means one.
+
+    Raises:
+        ValueError: there is no such field, or there are several.
+
     Example:
         >>> import diffevo_jax as de
         >>> de.replace(de.shaping.Boltzmann(), temperature=2.0)
-        Boltzmann(temperature=2.0)
+        Boltzmann(temperature=2.0, floor=None)
+        >>> strategy = de.replace(de.DiffusionEvolution(5), temperature=0.5, eta=0.0)
+        >>> strategy.denoiser.shaping, strategy.sampler
+        (Standardized(temperature=0.5), DDIM(eta=0.0))
     """
-    original: Any = component
-    return dataclasses.replace(original, **changes)
+    changed: Any = component
+    own = {field.name for field in dataclasses.fields(changed)}
+    for path in changes.keys() - own:
+        changed = paths.put(changed, path, changes[path])
+    return dataclasses.replace(
+        changed, **{name: value for name, value in changes.items() if name in own}
+    )
 
 
 def equal(first: Any, second: Any) -> bool:

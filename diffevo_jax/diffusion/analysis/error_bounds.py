@@ -31,9 +31,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffevo_jax import pytree
+from diffevo_jax.base import Denoise
 from diffevo_jax.pytree import Number
 from diffevo_jax.pytree.arrays import check_key, check_population
-from diffevo_jax.samplers.sde import Denoise
 
 
 @pytree.dataclass

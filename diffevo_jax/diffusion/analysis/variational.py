@@ -20,8 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
-from diffevo_jax.base import Grid
-from diffevo_jax.diffusion.analysis.likelihood import Denoise
+from diffevo_jax.base import Denoise, Grid
 from diffevo_jax.diffusion.training.objectives import snr_falls
 from diffevo_jax.pytree import Number, validation
 from diffevo_jax.pytree.arrays import check_key, check_population

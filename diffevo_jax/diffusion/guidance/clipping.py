@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffevo_jax import pytree
-from diffevo_jax.samplers.sde import Denoise
+from diffevo_jax.base import Denoise
 
 
 def clipped(

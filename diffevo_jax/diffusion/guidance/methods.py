@@ -27,8 +27,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from diffevo_jax.base import Denoise
 from diffevo_jax.pytree import Number
-from diffevo_jax.samplers.sde import Denoise
 
 
 def guided(denoise: Denoise, without: Denoise, guidance: Number) -> Denoise:

@@ -20,10 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffevo_jax import pytree
+from diffevo_jax.base import Denoise
 from diffevo_jax.denoisers import oracles
 from diffevo_jax.denoisers.oracles import GaussianMixture
 from diffevo_jax.pytree import Number, validation
-from diffevo_jax.samplers.sde import Denoise
 
 _EXACT = jax.lax.Precision.HIGHEST
 

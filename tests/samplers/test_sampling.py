@@ -400,7 +400,7 @@ def test_a_path_has_every_question_and_answer_on_the_way_to_the_same_samples(
 
 @pytest.mark.parametrize("sampler", [samplers.EDM(), samplers.EulerMaruyama()])
 def test_a_sampler_that_overshoots_on_the_grid_says_so(sampler):
-    # sigma falls by 4.5 in each of two steps.
+    # sigma falls by 4.47 in each of two steps.
     with pytest.warns(UserWarning, match="overshoots where sigma falls"):
         traced(sampler, 3)
 

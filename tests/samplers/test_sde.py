@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffevo_jax import noise
+from diffevo_jax import noise, samplers
 from diffevo_jax.samplers import sde
 
 #: Older releases of JAX have it in another place.
@@ -126,6 +126,17 @@ def test_noise_at_a_constant_level_is_langevin():
     np.testing.assert_allclose(diffusion, scale * 0.5 * 2, rtol=1e-12)
 
 
+@pytest.mark.parametrize("rate", [0.0, 0.7, 2.0])
+def test_with_sigma_as_the_time_a_step_is_that_of_the_sampler(rate):
+    y, eps = np.random.default_rng(2).normal(size=(2, 4, 2))
+
+    moved = sde.reverse_step(noise.EDM(), denoise, y, 3.0, 1.3, rate, eps)
+
+    clean = denoise(y, 3.0)
+    want = samplers.euler_maruyama_step(y, clean, 3.0, 1.3, rate, eps)
+    np.testing.assert_allclose(moved, want, rtol=1e-12)
+
+
 # The ODE
 
 
@@ -166,7 +177,7 @@ def coefficients(times: np.ndarray, rate: float) -> tuple[jax.Array, jax.Array]:
 
     def step(t, t_next):  # of two points, one of them without noise
         x, eps = jnp.array([[1.0], [0.0]]), jnp.array([[0.0], [1.0]])
-        return sde.euler_maruyama_step(noise.VP(), centred, x, t, t_next, rate, eps)[:, 0]
+        return sde.reverse_step(noise.VP(), centred, x, t, t_next, rate, eps)[:, 0]
 
     return tuple(jax.vmap(step)(times[:-1], times[1:]).T)
 

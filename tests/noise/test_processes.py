@@ -223,49 +223,6 @@ def test_noise_comes_in_from_time_zero_wherever_the_grid_ends():
     assert float(VALUES(early, 0.7)[1]) == float(VALUES(late, 0.7)[1])
 
 
-def test_chains_of_betas_alphas_and_alpha_bars_are_one_grid():
-    betas = np.linspace(1e-3, 0.05, 20)
-    alpha_bar = np.cumprod(1 - betas)
-
-    made = [
-        noise.from_betas(betas),
-        noise.from_alphas(1 - betas),
-        noise.from_alpha_bars(alpha_bar),
-    ]
-
-    want = np.sqrt(1 / alpha_bar - 1)[::-1]
-    for levels in made:
-        validation.validate(levels)
-        np.testing.assert_allclose(levels.sigmas(20), want, rtol=5e-5)  # of 1 - 1e-3
-
-
-def test_small_betas_keep_their_digits():
-    levels = noise.from_betas(np.full(3, 1e-9))
-
-    want = np.sqrt(np.expm1(-3 * np.log1p(-1e-9)))
-    np.testing.assert_allclose(levels.sigmas(3)[0], want, rtol=1e-6)  # float32
-
-
-def test_levels_of_another_length_are_an_error_with_both_counts():
-    with pytest.raises(ValueError, match=r"Levels.values: got 3 levels, but 10 are asked"):
-        noise.Levels([3.0, 2.0, 1.0]).sigmas(10)
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ([1.0, 2.0], "from noisy to clean"),
-        ([1.0, 0.0], "positive finite"),
-        ([np.inf, 1.0], "positive finite"),
-        ([[1.0]], "want shape"),
-        ([], "want shape"),
-    ],
-)
-def test_levels_that_are_no_grid_are_an_error(values, message):
-    with pytest.raises(ValueError, match=message):
-        validation.validate(noise.Levels(np.array(values)))
-
-
 # As a component
 
 
