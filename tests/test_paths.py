@@ -15,8 +15,8 @@ def test_a_path_goes_through_components():
 
 def test_put_changes_one_field_and_no_other():
     changed = paths.put(STRATEGY, "shaping.temperature", 0.7)
-    assert changed.shaping.temperature == 0.7
-    assert de.equal(paths.put(changed, "shaping", STRATEGY.shaping), STRATEGY)
+    assert changed.denoiser.shaping.temperature == 0.7
+    assert de.equal(paths.put(changed, "shaping", STRATEGY.denoiser.shaping), STRATEGY)
 
 
 def test_it_goes_through_parameters_of_an_environment():
@@ -28,7 +28,7 @@ def test_it_goes_through_parameters_of_an_environment():
     ("path", "closest"),
     [
         ("shaping.temprature", "shaping.temperature"),
-        ("temperature", "shaping.temperature"),
+        ("kernel.temperature", "shaping.temperature"),
         ("sampler.eta.x", None),
         ("kernl", "kernel"),
     ],
@@ -40,9 +40,45 @@ def test_an_unknown_path_names_the_closest(path, closest):
         assert f"closest: {closest}" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("path", "full"),
+    [
+        ("shaping.temperature", "denoiser.shaping.temperature"),
+        ("temperature", "denoiser.shaping.temperature"),
+        ("kernel", "denoiser.kernel"),
+        ("denoiser.kernel.dimension", "denoiser.kernel.dimension"),
+        ("num_generations", "num_generations"),
+    ],
+)
+def test_an_ending_means_the_path_that_has_it(path, full):
+    assert paths.resolve(STRATEGY, path) == full
+
+
+def test_an_ending_of_several_paths_is_an_error_that_lists_them():
+    kernel = de.kernels.SelfConditioned(de.kernels.Tempered())
+    strategy = paths.put(STRATEGY, "kernel", kernel)
+    wanted = r"'kernel' is ambiguous, .* denoiser\.kernel, denoiser\.kernel\.kernel"
+    with pytest.raises(ValueError, match=wanted):
+        paths.get(strategy, "kernel")
+
+
+def test_an_exact_path_wins_over_an_ending():
+    strategy = paths.put(STRATEGY, "sampler", de.DiffusionEvolution(3))
+    assert paths.resolve(strategy, "denoiser") == "denoiser"
+
+
+def test_the_shortest_ending_means_one_path_and_names_its_part():
+    kernel = de.kernels.SelfConditioned(de.kernels.Tempered())
+    strategy = paths.put(STRATEGY, "kernel", kernel)
+    for path in paths.names(strategy):
+        assert paths.resolve(strategy, paths.shortest(strategy, path)) == path
+    assert paths.shortest(strategy, "kernel.dimension") == "kernel.dimension"
+    assert paths.shortest(strategy, "denoiser.kernel") == "denoiser.kernel"
+
+
 def test_a_field_with_one_more_axis_is_swept():
-    strategy = de.replace(STRATEGY, kernel=de.kernels.Tempered(jnp.ones(7)))
-    assert paths.swept(strategy) == {"kernel.dimension": 7}
+    strategy = paths.put(STRATEGY, "kernel", de.kernels.Tempered(jnp.ones(7)))
+    assert paths.swept(strategy) == {"denoiser.kernel.dimension": 7}
     assert paths.swept(STRATEGY) == {}
 
 

@@ -12,21 +12,25 @@ import tyro
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec
 
 from diffevo_jax import pytree
+from diffevo_jax.base import Problem
 from diffevo_jax.cli import parts
 from diffevo_jax.cli.errors import UsageError
 from diffevo_jax.problems import Control, control
-from diffevo_jax.running import published
+from diffevo_jax.pytree import paths
+from diffevo_jax.running.published import Experiment
+from diffevo_jax.sweeps import fields
+from diffevo_jax.sweeps.fields import Whole
 
 #: Fields whose own fields are flags without a prefix.
-_FLAT = ("policy",)
+_FLAT = ("denoiser", "policy")
 
 
-def parse(options: Any, protocol: published.Protocol, args: list[str], prog: str) -> Any:
+def parse(options: Any, experiment: Experiment, args: list[str], prog: str) -> Any:
     """The ``options``, ``strategy`` and ``problem`` that the flags ask for.
 
     Args:
         options: a dataclass of other flags, with defaults.
-        protocol: the strategy and the problem without flags.
+        experiment: the strategy and the problem without flags.
         args: the flags.
         prog: the command, for its help.
 
@@ -34,48 +38,152 @@ def parse(options: Any, protocol: published.Protocol, args: list[str], prog: str
         UsageError: a flag is unknown, or has no such value.
         SystemExit: the help is printed.
     """
-    problem, env_params = protocol.problem, None
-    if isinstance(problem, Control):
-        env_params = control.environment(problem.env_name)[1]
-        problem = pytree.replace(problem, env_params=env_params)
-    words = values(args)
-    groups: dict[str, Any] = {
-        "options": options,
-        "strategy": parts.choose(protocol.strategy, words),
-        "problem": parts.choose(problem, words),
-    }
+    before = start(experiment)
+    whole = choose(before, values(args))
+    args = spelled(args, options, whole)
     bare = tyro.conf.arg(name="")
-    fields = [(name, Annotated[type(group), bare], group) for name, group in groups.items()]
-    form = dataclasses.make_dataclass("Settings", fields)
+    groups = {"options": options, "strategy": whole.strategy, "problem": whole.problem}
+    known = [(name, Annotated[type(group), bare], group) for name, group in groups.items()]
+    about = "what evolves; it has flags of its own, and keeps the number of generations"
+    kind = _class_flag(whole, "strategy", help=about)
+    chosen = ("chosen", kind, parts.kebab(whole.strategy))
+    form = dataclasses.make_dataclass("Settings", [*known, chosen])
     registry = ConstructorRegistry()
     registry.struct_rule(lambda info: _rule(info, type(options)))
-    about = f"{parts.docs(type(problem))['']} Defaults are as published."
+    about = f"{parts.docs(type(whole.problem))['']} Defaults are as published."
     settings = _ask(form, args=args, prog=prog, description=about, registry=registry)
-    if env_params is not None and pytree.equal(settings.problem.env_params, env_params):
-        # As constants of the program they are faster.
-        settings.problem = pytree.replace(settings.problem, env_params=None)
+    if isinstance(settings.problem, Control):
+        params = vars(before.problem)["env_params"]
+        if pytree.equal(settings.problem.env_params, params):
+            # As constants of the program they are faster.
+            settings.problem = pytree.replace(settings.problem, env_params=None)
     return settings
 
 
+def start(experiment: Experiment) -> Whole:
+    """Where the paths of flags start: with the parameters of an environment."""
+    problem: Problem = experiment.problem
+    if isinstance(problem, Control):
+        params = control.environment(problem.env_name)[1]
+        problem = pytree.replace(problem, env_params=params)
+    return Whole(experiment.strategy, problem, experiment.population_size)
+
+
 def values(args: Sequence[str]) -> dict[str, str]:
-    """What follows each word; for a flag, its value."""
-    return dict(itertools.pairwise(word for arg in args for word in arg.split("=", 1)))
+    """What follows each flag."""
+    words = itertools.pairwise(word for arg in args for word in arg.split("=", 1))
+    return {flag.removeprefix("--"): word for flag, word in words if flag[:2] == "--"}
 
 
-def names(component: Any, prefix: str = "") -> Iterator[str]:
-    """Names of all flags of a component, with underscores, parts before their own flags.
+def flags_of(whole: Whole) -> dict[str, str]:
+    """All flags of a strategy and a problem, with underscores, and the paths they mean.
 
     Example:
         >>> import diffevo_jax as de
         >>> from diffevo_jax.cli import flags
-        >>> list(flags.names(de.problems.MLP()))
-        ['hidden', 'activation']
+        >>> whole = flags.start(de.published.landscape("beale"))
+        >>> flags.flags_of(whole)["kernel.kappa"]
+        'strategy.denoiser.kernel.kappa'
     """
+    found = {"strategy": "strategy"}
+    for part, component in (("strategy", whole.strategy), ("problem", whole.problem)):
+        found |= _flags_below(component, "", f"{part}.")
+    return found
+
+
+def _flags_below(component: Any, prefix: str, path: str) -> dict[str, str]:
+    """Flags of a component, parts before their own flags."""
+    found = {}
     for name, value, hint in parts.fields(component):
         if hint or pytree.is_component(value):
-            yield prefix + name
+            found[prefix + name] = path + name
         if not hint:
-            yield from names(value, prefix if name in _FLAT else f"{prefix}{name}.")
+            below = prefix if name in _FLAT else f"{prefix}{name}."
+            found |= _flags_below(value, below, f"{path}{name}.")
+    return found
+
+
+def meant(flags: dict[str, str], word: str) -> str | None:
+    """The flag that a word means: its name, or any ending of its path; None if none.
+
+    Raises:
+        ValueError: it could mean several.
+    """
+    name = word.replace("-", "_")
+    if name in flags:
+        return name
+    path = fields.meant(flags.values(), name)
+    return next((flag for flag in flags if flags[flag] == path), None)
+
+
+def choose(whole: Whole, words: dict[str, str]) -> Whole:
+    """Give parts the classes that flags name, with their own defaults; the first counts.
+
+    A part is chosen before those that it has itself.
+    """
+    done: set[str] = set()
+    while True:
+        flags, asked = flags_of(whole), dict[str, str]()
+        for word, value in words.items():
+            with contextlib.suppress(ValueError):  # it may mean one when others are chosen
+                path = flags.get(meant(flags, word) or "", "")
+                if path not in (*done, *asked) and _is_part(whole, path):
+                    asked[path] = value
+        if not asked:
+            return whole
+        path = min(asked, key=lambda path: path.count("."))
+        done.add(path)
+        owner, name = _owner(whole, path)
+        cls, part = parts.class_named(owner, name, asked[path]), paths.get(whole, path)
+        if cls is not None and cls is not type(part):
+            whole = paths.put(whole, path, parts.with_defaults(cls, owner, name))
+
+
+def spelled(args: Sequence[str], options: Any, whole: Whole) -> list[str]:
+    """Flags in full, and names of classes, as tyro knows them; others as they are."""
+    own, flags = {field.name for field in dataclasses.fields(options)}, flags_of(whole)
+    found, path = [], ""
+    for arg in args:
+        word, mark, value = arg.partition("=")
+        if not arg.startswith("--") or word[2:].replace("-", "_") in own:
+            found.append(_class(whole, path, arg))
+            path = ""
+            continue
+        flag = _flag(flags, word[2:])
+        path = flags.get(flag, "")
+        found.append(f"--{flag}".replace("_", "-") + mark + _class(whole, path, value))
+        path = "" if mark else path
+    return found
+
+
+def _flag(flags: dict[str, str], word: str) -> str:
+    """A flag in full, also one that says no."""
+    try:
+        flag, (head, dot, last) = meant(flags, word), word.rpartition(".")
+        if flag is None and last.startswith("no-"):
+            whole = meant(flags, head + dot + last.removeprefix("no-"))
+            if whole is not None:
+                head, dot, last = whole.rpartition(".")
+                return f"{head}{dot}no-{last}"
+    except ValueError as error:
+        raise UsageError(f"--{word}: {error}") from None
+    return flag or word
+
+
+def _class(whole: Whole, path: str, word: str) -> str:
+    if not word or not _is_part(whole, path):
+        return word
+    cls = parts.class_named(*_owner(whole, path), word)
+    return word if cls is None else parts.kebab(cls)
+
+
+def _owner(whole: Whole, path: str) -> tuple[Any, str]:
+    above, _, name = path.rpartition(".")
+    return (paths.get(whole, above) if above else whole), name
+
+
+def _is_part(whole: Whole, path: str) -> bool:
+    return bool(path) and pytree.is_component(paths.get(whole, path))
 
 
 def _ask(form: Any, **options: Any) -> Any:
@@ -115,11 +223,15 @@ def _flags(component: Any) -> Iterator[Any]:
     for name, value, hint in parts.fields(component):
         text = docs.get(name)
         if pytree.is_component(value):
-            classes: Any = Literal[tuple(parts.family(component, name))]
-            classes = Annotated[classes, tyro.conf.arg(name=name)]
             chosen = parts.kebab(value)
-            yield StructFieldSpec(f"{name}:", classes, chosen, text)
+            yield StructFieldSpec(f"{name}:", _class_flag(component, name), chosen, text)
             text = f"{chosen}: {parts.docs(type(value))['']}"
         kind: Any = hint or type(value)
         kind = Annotated[kind, tyro.conf.arg(name="" if name in _FLAT else None)]
         yield StructFieldSpec(name, kind, value, text)
+
+
+def _class_flag(owner: Any, name: str, help: str | None = None) -> Any:
+    """The type of a flag that names the class of a part."""
+    choices: Any = Literal[tuple(parts.family(owner, name))]
+    return Annotated[choices, tyro.conf.arg(name=name, help=help)]

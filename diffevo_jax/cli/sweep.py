@@ -11,7 +11,7 @@ from typing import Any, Literal
 import jax
 import tyro
 
-from diffevo_jax.cli import axes, files, flags, names, summary
+from diffevo_jax.cli import axes, experiments, files, flags, summary
 from diffevo_jax.cli.errors import UsageError
 from diffevo_jax.compilation import use_cache
 from diffevo_jax.pytree import validation
@@ -23,7 +23,7 @@ from diffevo_jax.sweeps.running import run
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class SweepOptions:
     """What to sweep, how to run it, and what to keep.
 
     Args:
@@ -92,14 +92,14 @@ def _settings(target: str, args: list[str]) -> tuple[str, Any]:
     """The name, and the options, strategy and problem that are asked for."""
     is_file = target.endswith(".toml")
     content = files.load(target) if is_file else {"name": target}
-    name, protocol = names.protocol_of(content["name"])
-    options = Options(protocol.population_size)
+    name, experiment = experiments.experiment_of(content["name"])
+    options = SweepOptions(experiment.population_size)
     if is_file:
-        args = files.arguments(target, content, options, protocol, args)
-    return name, flags.parse(options, protocol, args, f"diffevo sweep {target}")
+        args = files.arguments(target, content, options, experiment, args)
+    return name, flags.parse(options, experiment, args, f"diffevo sweep {target}")
 
 
-def check(options: Options) -> tuple[int, int]:
+def check(options: SweepOptions) -> tuple[int, int]:
     """Find what is wrong with the options; the shard, i of n.
 
     Raises:

@@ -33,9 +33,12 @@ def sweep(
     """Run many settings with many seeds, in one compiled program for each structure.
 
     A number field with one axis more than it declares is swept; several such fields go
-    together. ``axes`` multiplies: every entry is one more axis, by the name of a field, of
-    any field of ``strategy``, of ``"problem.…"``, or ``"population_size"``. Axes over
-    structure (counts, classes, environments) compile once for each structure.
+    together. ``axes`` multiplies: every entry is one more axis, by the name of a field: its
+    path, or any ending of it that is unambiguous. ``"shaping.temperature"`` is
+    ``"strategy.denoiser.shaping.temperature"``; what the strategy has not is looked for in
+    the problem, ``"problem.scale"`` is the problem's, and ``"population_size"`` is swept
+    too. Axes over structure (counts, classes, environments) compile once for each
+    structure.
 
     Every setting sees the same seeds; a run is a function of ``key``, its setting and its
     seed number. Numbers beyond their range raise; runs that fail are flagged, not fatal.

@@ -103,7 +103,7 @@ class Rows:
         }
         for name in dict.fromkeys(name for row in values for name in row):
             column = [row.get(name) for row in values]
-            coordinates[name.removeprefix("strategy.")] = ("setting", _column(column))
+            coordinates[name] = ("setting", _column(column))
         dataset = xarray().Dataset(variables, coordinates)
         for name, text in _ABOUT.items():
             dataset[name].attrs["long_name"] = text
