@@ -2,14 +2,14 @@
 
 from diffevo_jax.cli import experiments, flags, report
 from diffevo_jax.cli.errors import UsageError
-from diffevo_jax.running import placement
+from diffevo_jax.running import device_mesh
 
 
 def evolve(args: list[str]) -> int:
     """Run the command; the exit code."""
     if not args or args[0].startswith("-"):
         raise UsageError("evolve: want a NAME before the flags; see 'diffevo list'")
-    placement.use_all_cores()
+    device_mesh.use_all_cores()
     try:
         name, experiment = experiments.experiment_of(args[0])
         options = report.EvolveOptions(experiment.population_size)

@@ -17,9 +17,9 @@ import numpy as np
 from diffevo_jax.compilation import use_cache
 from diffevo_jax.pytree import validation
 from diffevo_jax.pytree.plain import plain
-from diffevo_jax.running import placement
-from diffevo_jax.running.bars import show_progress
-from diffevo_jax.running.checks import check_run
+from diffevo_jax.running import device_mesh
+from diffevo_jax.running.arguments import check_run
+from diffevo_jax.running.bars import show_generations
 from diffevo_jax.running.evolution import Result
 from diffevo_jax.running.host_loop import iterate
 
@@ -88,7 +88,7 @@ def check(settings: Any) -> jax.Array:
     )
     if not 0 <= options.seed < 2**32:
         raise ValueError(f"seed: got {options.seed}, want an int in [0, 2^32)")
-    placement.share(options.seeds, options.devices)
+    device_mesh.share(options.seeds, options.devices)
     if options.cache is not None:
         use_cache(options.cache)
     keys = jax.random.split(jax.random.key(options.seed), options.seeds)
@@ -123,10 +123,10 @@ def follow(name: str, settings: Any, keys: jax.Array) -> Report:
         settings.problem,
         population_size=options.population_size,
         chunk_size=options.chunk_size or math.ceil(generations / 10),
-        devices=placement.share(options.seeds, options.devices),
+        devices=device_mesh.share(options.seeds, options.devices),
     )
     if options.progress and sys.stdout.isatty():
-        results = show_progress(results, generations)
+        results = show_generations(results, generations)
     begin, last, seconds = time.perf_counter(), None, list[float]()
     try:
         for result in results:

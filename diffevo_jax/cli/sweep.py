@@ -15,11 +15,11 @@ from diffevo_jax.cli import axes, experiments, files, flags, summary
 from diffevo_jax.cli.errors import UsageError
 from diffevo_jax.compilation import use_cache
 from diffevo_jax.pytree import validation
-from diffevo_jax.running import placement
+from diffevo_jax.running import device_mesh
 from diffevo_jax.sweeps import tables
+from diffevo_jax.sweeps.execution import execute
 from diffevo_jax.sweeps.folder import Folder, FolderError
 from diffevo_jax.sweeps.plan import Plan, check_confirm, check_shard, make_plan
-from diffevo_jax.sweeps.running import run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +68,7 @@ def sweep(args: list[str]) -> int:
         raise UsageError(
             "sweep: want a NAME or a FILE.toml before the flags; see 'diffevo list'"
         )
-    placement.use_all_cores()
+    device_mesh.use_all_cores()
     try:
         name, settings = _settings(args[0], args[1:])
         shard = check(settings.options)
@@ -174,7 +174,7 @@ def _run(
 ) -> int:
     options, begin = settings.options, time.perf_counter()
     stored = 0 if store is None else summary.stored_runs(plan, store)
-    dataset = run(
+    dataset = execute(
         plan,
         store,
         shard=shard,

@@ -12,7 +12,7 @@ import numpy as np
 from diffevo_jax import pytree
 from diffevo_jax.base import Info, PyTree
 from diffevo_jax.compilation import compiler_options
-from diffevo_jax.running import placement
+from diffevo_jax.running import device_mesh
 from diffevo_jax.running.evolution import Result, evolve
 from diffevo_jax.sweeps.settings import Group, assemble
 
@@ -31,7 +31,7 @@ _MOST_ELSEWHERE = 4096
 
 
 @pytree.dataclass
-class Outcome:
+class KeptRuns:
     """What is kept of runs, with a leading axis of runs.
 
     Attributes:
@@ -49,11 +49,11 @@ class Program(NamedTuple):
     """A compiled program that runs any ``batch_size`` runs of a group.
 
     Attributes:
-        call: ``call(setting (B,), seed (B,), count) -> Outcome``, on the device.
+        call: ``call(setting (B,), seed (B,), count) -> KeptRuns``, on the device.
         batch_size: B.
     """
 
-    call: Callable[[np.ndarray, np.ndarray, int], Outcome]
+    call: Callable[[np.ndarray, np.ndarray, int], KeptRuns]
     batch_size: int
 
 
@@ -82,7 +82,7 @@ def program(
             compiled = _compile(key, group, size, mode, devices, keep)
             needed = _needed_memory(compiled)
 
-    def call(setting: np.ndarray, seed: np.ndarray, count: int) -> Outcome:
+    def call(setting: np.ndarray, seed: np.ndarray, count: int) -> KeptRuns:
         # The rest of a last batch repeats its first run.
         fill = lambda array: np.concatenate(
             [array, np.repeat(array[:1], size - len(array))]
@@ -140,10 +140,10 @@ def _runs(
     setting: jax.Array,
     seed: jax.Array,
     counts: jax.Array,
-) -> Outcome:
+) -> KeptRuns:
     """Runs number ``setting`` (B,) of the group with the seeds (B,)."""
 
-    def one(setting: jax.Array, seed: jax.Array) -> Outcome:
+    def one(setting: jax.Array, seed: jax.Array) -> KeptRuns:
         leaves = [
             constant if column is None else column[setting]
             for column, constant in zip(varying, fixed, strict=True)
@@ -155,20 +155,20 @@ def _runs(
             problem,
             population_size=population_size,
         )
-        return _outcome(result, keep)
+        return _kept(result, keep)
 
-    mesh = placement.line(devices) if devices else None
+    mesh = device_mesh.line(devices) if devices else None
     if mode == "vmap":
-        return placement.over_runs(one, mesh, setting, seed)
+        return device_mesh.over_runs(one, mesh, setting, seed)
     in_turn = functools.partial(_in_turn, one)
     if mesh is None:
         return in_turn(counts, setting, seed)
-    return placement.in_parts(in_turn, mesh, counts, setting, seed)
+    return device_mesh.in_parts(in_turn, mesh, counts, setting, seed)
 
 
 def _in_turn(
-    one: Callable[..., Outcome], count: jax.Array, *arguments: jax.Array
-) -> Outcome:
+    one: Callable[..., KeptRuns], count: jax.Array, *arguments: jax.Array
+) -> KeptRuns:
     """One run after the other; bits that do not depend on how many there are.
 
     How many happen is traced, so that the compiler cannot make a special case of few.
@@ -177,18 +177,18 @@ def _in_turn(
     size = len(arguments[0])
     blank = jax.tree.map(lambda s: jnp.zeros((size, *s.shape), s.dtype), shapes)
 
-    def body(index: jax.Array, rows: Outcome) -> Outcome:
+    def body(index: jax.Array, rows: KeptRuns) -> KeptRuns:
         row = one(*(argument[index] for argument in arguments))
         return jax.tree.map(lambda rows, value: rows.at[index].set(value), rows, row)
 
     return jax.lax.fori_loop(0, count[0], body, blank)
 
 
-def _outcome(result: Result, keep: tuple[str, ...]) -> Outcome:
+def _kept(result: Result, keep: tuple[str, ...]) -> KeptRuns:
     kept = {name: getattr(result, name) for name in keep if name != "best_solution"}
     if "best_solution" in keep:
         kept["best_solution"] = result.state.best_solution
-    return Outcome(history=result.history, best=result.best_fitness, kept=kept)
+    return KeptRuns(history=result.history, best=result.best_fitness, kept=kept)
 
 
 def _needed_memory(compiled: Any) -> int:

@@ -56,12 +56,11 @@ class Folder:
         """Which of the first ``count`` batches are not stored."""
         return [number for number in range(count) if not self.has(number)]
 
-    def write(self, number: int, outcome: dict[str, np.ndarray]) -> None:
+    def write(self, number: int, arrays: dict[str, np.ndarray]) -> None:
         """Store a batch."""
         with tempfile.TemporaryDirectory(dir=self.path, prefix=_UNFINISHED) as folder:
             written = Path(folder) / "batch.npz"
-            arrays: Any = outcome
-            np.savez(written, **arrays)
+            np.savez(written, allow_pickle=False, **arrays)
             os.replace(written, self._file(number))
 
     def read(self, number: int) -> dict[str, np.ndarray]:

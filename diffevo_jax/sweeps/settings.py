@@ -11,7 +11,7 @@ import numpy as np
 from diffevo_jax import pytree
 from diffevo_jax.base import Problem, PyTree, Strategy
 from diffevo_jax.pytree import paths, validation
-from diffevo_jax.running.checks import check_run
+from diffevo_jax.running.arguments import check_run
 from diffevo_jax.sweeps.fields import Whole, full_path, label, with_environment
 
 #: An axis: values, or labels and values; of several fields together, tuples of values.

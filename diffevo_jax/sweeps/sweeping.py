@@ -7,9 +7,9 @@ from typing import Any
 import jax
 
 from diffevo_jax.base import Problem, Strategy
+from diffevo_jax.sweeps.execution import execute
 from diffevo_jax.sweeps.folder import Folder
 from diffevo_jax.sweeps.plan import check_confirm, check_shard, make_plan
-from diffevo_jax.sweeps.running import run
 from diffevo_jax.sweeps.settings import Axes
 
 
@@ -107,4 +107,4 @@ def sweep(
         stored=folder is not None,
     )
     store = None if folder is None else Folder(folder, plan)
-    return run(plan, store, shard=shard, confirm=confirm, progress=progress)
+    return execute(plan, store, shard=shard, confirm=confirm, progress=progress)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from diffevo_jax.base import Info
-from diffevo_jax.sweeps.batches import KEEPABLE
+from diffevo_jax.sweeps.batches import KEEPABLE, KeptRuns
 
 _MISSING = "install diffevo-jax[sweep]"
 
@@ -48,19 +48,19 @@ class Rows:
         self.kept: dict[str, np.ndarray] = {}
 
     def put(
-        self, setting: np.ndarray, seed: np.ndarray, outcome: Mapping[str, np.ndarray]
+        self, setting: np.ndarray, seed: np.ndarray, arrays: Mapping[str, np.ndarray]
     ) -> None:
         """Store runs: flat arrays with a leading axis of runs, as :func:`flat` makes."""
         count = len(setting)
-        for name, values in outcome.items():
+        for name, values in arrays.items():
             kind, _, rest = name.partition("/")
             values = values[:count]
             if kind == "history":
                 self.history[rest][setting, seed, : values.shape[1]] = values
             elif kind == "kept":
                 self._keep(rest, setting, seed, values)
-        self.best[setting, seed] = outcome["best"][:count]
-        self.final[setting, seed] = outcome["history/mean_fitness"][:count, -1]
+        self.best[setting, seed] = arrays["best"][:count]
+        self.final[setting, seed] = arrays["history/mean_fitness"][:count, -1]
         self.known[setting, seed] = True
 
     def _keep(
@@ -242,8 +242,8 @@ def interval(values: Any, level: float = 0.95) -> tuple[float, float, float]:
     return mean, mean - half, mean + half
 
 
-def flat(outcome: Any) -> dict[str, np.ndarray]:
-    """An outcome as named arrays on the host."""
-    arrays = {f"history/{name}": value for name, value in vars(outcome.history).items()}
-    arrays |= {f"kept/{name}": value for name, value in outcome.kept.items()}
-    return {name: np.asarray(v) for name, v in (arrays | {"best": outcome.best}).items()}
+def flat(runs: KeptRuns) -> dict[str, np.ndarray]:
+    """What is kept of runs, as named arrays on the host."""
+    arrays = {f"history/{name}": value for name, value in vars(runs.history).items()}
+    arrays |= {f"kept/{name}": value for name, value in runs.kept.items()}
+    return {name: np.asarray(v) for name, v in (arrays | {"best": runs.best}).items()}

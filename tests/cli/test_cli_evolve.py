@@ -512,11 +512,11 @@ def test_plot_writes_a_picture(tmp_path) -> None:
 def test_the_bar_is_for_terminals(monkeypatch, flags, terminal, bars) -> None:
     shown = []
 
-    def show_progress(results: Any, num_generations: int) -> Any:
+    def show_generations(results: Any, num_generations: int) -> Any:
         shown.append(num_generations)
         return results
 
-    monkeypatch.setattr(report, "show_progress", show_progress)
+    monkeypatch.setattr(report, "show_generations", show_generations)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
     assert cli.main(["evolve", *LANDSCAPE, *flags]) == 0
     assert shown == [24] * bars

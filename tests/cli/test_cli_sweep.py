@@ -21,10 +21,10 @@ from diffevo_jax import cli
 from diffevo_jax.base import Info
 from diffevo_jax.cli import axes
 from diffevo_jax.cli import sweep as command
-from diffevo_jax.sweeps import running
-from diffevo_jax.sweeps.batches import Outcome, Program
+from diffevo_jax.running.bars import show_runs
+from diffevo_jax.sweeps import execution
+from diffevo_jax.sweeps.batches import KeptRuns, Program
 from diffevo_jax.sweeps.folder import Folder
-from diffevo_jax.sweeps.progress import show_runs
 
 CARTPOLE = de.published.control("CartPole-v1")
 BEALE = de.published.landscape("beale")
@@ -48,18 +48,18 @@ def pretend(monkeypatch):
     ran: list[tuple[int, int]] = []
 
     def program(key, group, runs, *, batch_size, **_: Any) -> Program:
-        def call(setting: np.ndarray, seed: np.ndarray, count: int) -> Outcome:
+        def call(setting: np.ndarray, seed: np.ndarray, count: int) -> KeptRuns:
             number = np.array(group.numbers)[setting]
             ran.extend(zip(number.tolist(), seed.tolist(), strict=True))
             fitness = np.where(seed < 1000, 10.0 * number + seed, 100.0 + seed % 2)
             rows = np.repeat(fitness[:, None], group.num_generations, axis=1)
             blank = dict.fromkeys(vars(INFO), np.zeros_like(rows))
             history = Info(**blank | {"mean_fitness": rows, "best_fitness": rows})
-            return Outcome(history=history, best=fitness + 1, kept={})
+            return KeptRuns(history=history, best=fitness + 1, kept={})
 
         return Program(call, min(batch_size or 4, runs))
 
-    monkeypatch.setattr(running, "program", program)
+    monkeypatch.setattr(execution, "program", program)
     return ran
 
 
@@ -531,7 +531,7 @@ def test_ctrl_c_without_a_folder_says_how_to_keep_more(
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(running.tables, "flat", stop)
+    monkeypatch.setattr(execution.tables, "flat", stop)
     assert sweep(*SWEEP) == 130
     assert "nothing is stored: with --folder DIR" in capsys.readouterr().err
 
@@ -575,13 +575,13 @@ def test_one_seed_has_no_interval(pretend, capsys) -> None:
 
 
 def test_failed_runs_are_told_and_not_ranked(pretend, monkeypatch, capsys) -> None:
-    flat = running.tables.flat
+    flat = execution.tables.flat
 
     def failing(outcome: Any) -> Any:
         arrays = flat(outcome)
         return {name: np.where(True, np.nan, rows) for name, rows in arrays.items()}
 
-    monkeypatch.setattr(running.tables, "flat", failing)
+    monkeypatch.setattr(execution.tables, "flat", failing)
     assert sweep(*SWEEP, "--confirm=2") == 0
     out = capsys.readouterr().out
     assert "failed       18 runs, of 6 settings, which are not ranked" in out
@@ -619,13 +619,13 @@ def test_a_saved_table_says_what_was_swept(pretend, tmp_path) -> None:
 def test_the_bar_is_for_terminals_and_counts_runs(
     pretend, monkeypatch, tmp_path, flags, terminal, visible
 ) -> None:
-    show_runs, seen = running.show_runs, []
+    show_runs, seen = execution.show_runs, []
 
     def record(total: int, done: int, visible: bool) -> Any:
         seen.append((total, done, visible))
         return show_runs(total, done, False)
 
-    monkeypatch.setattr(running, "show_runs", record)
+    monkeypatch.setattr(execution, "show_runs", record)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
     folder = ("--folder", tmp_path)
     assert sweep(*SWEEP, *folder, "--shard=0/2", *flags) == 0
@@ -641,7 +641,7 @@ def test_the_bar_advances_as_the_device_takes_runs(pretend, monkeypatch) -> None
     def record(total: int, done: int, visible: bool) -> Any:
         yield advanced.append
 
-    monkeypatch.setattr(running, "show_runs", record)
+    monkeypatch.setattr(execution, "show_runs", record)
     assert sweep("beale", "--seeds=3", "--axis=sampler.eta=0,0.5,1") == 0
     assert advanced == [4, 4, 1]  # all nine are one batch, and the device takes four
 

@@ -1,4 +1,4 @@
-"""Independent runs on several devices at once: GPUs, or the cores of a CPU.
+"""Meshes of devices, GPUs or the cores of a CPU, and independent runs spread over them.
 
 JAX shows a CPU as one device. To have one for each core, say so before the first JAX
 computation: ``jax.config.update("jax_num_cpu_devices", os.cpu_count())``. Importing this

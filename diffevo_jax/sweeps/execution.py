@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from diffevo_jax.running.bars import show_runs
 from diffevo_jax.sweeps import tables
 from diffevo_jax.sweeps.batches import Program, program
 from diffevo_jax.sweeps.folder import Folder
 from diffevo_jax.sweeps.plan import Batch, Plan
-from diffevo_jax.sweeps.progress import show_runs
 from diffevo_jax.sweeps.settings import grouped
 
 #: Seeds of a sweep are counted from 0, and those that confirm the best from here.
@@ -18,7 +18,7 @@ _FRESH = 2**31
 Arrays = dict[str, np.ndarray]
 
 
-def run(
+def execute(
     plan: Plan,
     store: Folder | None,
     *,
@@ -135,8 +135,8 @@ def _confirm(plan: Plan, dataset: Any, num_seeds: int) -> dict[str, Any]:
     finals = []
     for first in range(0, num_seeds, compiled.batch_size):
         seed = np.arange(first, min(first + compiled.batch_size, num_seeds))
-        outcome = compiled.call(np.zeros_like(seed), _FRESH + seed, len(seed))
-        finals.append(np.asarray(outcome.history.mean_fitness)[: len(seed), -1])
+        kept = compiled.call(np.zeros_like(seed), _FRESH + seed, len(seed))
+        finals.append(np.asarray(kept.history.mean_fitness)[: len(seed), -1])
     mean, low, high = tables.interval(np.concatenate(finals))
     names = ("mean", "low", "high", "seeds")
     values = dict(zip(names, (mean, low, high, num_seeds), strict=True))

@@ -75,7 +75,7 @@ import jax, json
 jax.config.update("jax_num_cpu_devices", 2)
 import diffevo_jax as de
 from diffevo_jax.sweeps import batches, settings
-from diffevo_jax.parallel import in_parts, line
+from diffevo_jax.running.device_mesh import in_parts, line
 
 WORDS = "all-gather all-reduce collective-permute all-to-all reduce-scatter".split()
 found = lambda compiled: [word for word in WORDS if word in compiled.as_text()]
