@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 
 from diffevo_jax import pytree
-from diffevo_jax.base import Problem, Strategy
+from diffevo_jax.base import Problem, PyTree, Strategy
 from diffevo_jax.cli import parts
 from diffevo_jax.cli.errors import UsageError, hint_at
 from diffevo_jax.pytree import paths
@@ -134,7 +134,7 @@ def _values_of_range(word: str) -> list[str]:
     return [repr(value) for value in values.tolist()]
 
 
-def _value(whole: Whole, field: str, word: str) -> Any:
+def _value(whole: Whole, field: str, word: str) -> PyTree:
     try:
         path, _, name = full_path(whole, field).rpartition(".")
     except ValueError as error:
@@ -142,7 +142,7 @@ def _value(whole: Whole, field: str, word: str) -> Any:
     return _filled(paths.get(whole, path) if path else whole, name, word, field)
 
 
-def _filled(owner: Any, name: str, word: str, field: str) -> Any:
+def _filled(owner: PyTree, name: str, word: str, field: str) -> PyTree:
     """What a word makes of a field of an owner; ``field`` is its name for a user."""
     if pytree.is_component(vars(owner)[name]) and parts.family(owner, name):
         return _part(owner, name, word, field)
@@ -163,7 +163,7 @@ def _filled(owner: Any, name: str, word: str, field: str) -> Any:
         raise UsageError(f"--axis {field}: got {word!r}, want {want}") from None
 
 
-def _plain(kind: type, word: str) -> Any:
+def _plain(kind: type, word: str) -> PyTree:
     if kind is bool:
         return _TRUTH[word.lower()]
     if kind is int and word.endswith(".0"):  # of a range
@@ -171,7 +171,7 @@ def _plain(kind: type, word: str) -> Any:
     return kind(word)
 
 
-def _part(owner: Any, name: str, word: str, field: str) -> Any:
+def _part(owner: PyTree, name: str, word: str, field: str) -> PyTree:
     """A part of the class that a word names, with the numbers that it says."""
     known, said = parts.family(owner, name), _PART.fullmatch(word)
     cls = said and parts.class_named(owner, name, said[1])

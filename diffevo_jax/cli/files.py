@@ -9,7 +9,7 @@ import dataclasses
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diffevo_jax import pytree
 from diffevo_jax.cli import axes, flags, parts
@@ -17,6 +17,9 @@ from diffevo_jax.cli.errors import UsageError, hint_at
 from diffevo_jax.pytree import paths
 from diffevo_jax.running.published import Experiment
 from diffevo_jax.sweeps.fields import Whole
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 _TABLES = ("strategy", "problem", "axes")
 
@@ -43,7 +46,7 @@ def load(path: str) -> dict[str, Any]:
 def arguments(
     path: str,
     content: dict[str, Any],
-    options: Any,
+    options: "DataclassInstance",
     experiment: Experiment,
     args: list[str],
 ) -> list[str]:
@@ -132,7 +135,7 @@ def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _flag(key: str, value: Any) -> Iterator[str]:
+def _flag(key: str, value: object) -> Iterator[str]:
     path, dot, name = key.replace("_", "-").rpartition(".")
     if isinstance(value, bool):
         yield f"--{path}{dot}{'' if value else 'no-'}{name}"
@@ -151,7 +154,7 @@ def _axis_flags(args: Sequence[str]) -> Iterator[str]:
             yield word.removeprefix("--axis=")
 
 
-def _axis(value: Any, mark: str) -> str:
+def _axis(value: object, mark: str) -> str:
     """The values of an axis as words; ``mark`` joins what belongs to one of them."""
     rows = value if isinstance(value, list) else [value]
     return ",".join(

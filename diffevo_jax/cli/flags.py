@@ -6,13 +6,26 @@ import io
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Literal
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    NamedTuple,
+    TypeVar,
+)
 
 import tyro
-from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec
+from tyro.constructors import (
+    ConstructorRegistry,
+    StructConstructorSpec,
+    StructFieldSpec,
+    StructTypeInfo,
+)
 
 from diffevo_jax import pytree
-from diffevo_jax.base import Problem
+from diffevo_jax.base import Problem, PyTree, Strategy
 from diffevo_jax.cli import parts
 from diffevo_jax.cli.errors import UsageError
 from diffevo_jax.problems import Control, control
@@ -21,12 +34,33 @@ from diffevo_jax.running.published import Experiment
 from diffevo_jax.sweeps import fields
 from diffevo_jax.sweeps.fields import Whole
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 #: Fields whose own fields are flags without a prefix.
 _FLAT = ("denoiser", "policy")
 
+OptionsT = TypeVar("OptionsT", bound="DataclassInstance")
 
-def parse(options: Any, experiment: Experiment, args: list[str], prog: str) -> Any:
-    """The ``options``, ``strategy`` and ``problem`` that the flags ask for.
+
+class Settings(NamedTuple, Generic[OptionsT]):
+    """What a command line asks for.
+
+    Attributes:
+        options: those of the command.
+        strategy: what evolves.
+        problem: what is maximised.
+    """
+
+    options: OptionsT
+    strategy: Strategy
+    problem: Problem
+
+
+def parse(
+    options: OptionsT, experiment: Experiment, args: list[str], prog: str
+) -> "Settings[OptionsT]":
+    """What the flags ask for.
 
     Args:
         options: a dataclass of other flags, with defaults.
@@ -41,23 +75,22 @@ def parse(options: Any, experiment: Experiment, args: list[str], prog: str) -> A
     before = start(experiment)
     whole = choose(before, values(args))
     args = spelled(args, options, whole)
-    bare = tyro.conf.arg(name="")
     groups = {"options": options, "strategy": whole.strategy, "problem": whole.problem}
-    known = [(name, Annotated[type(group), bare], group) for name, group in groups.items()]
+    known = [(name, _named(type(group), ""), group) for name, group in groups.items()]
     about = "what evolves; it has flags of its own, and keeps the number of generations"
-    kind = _class_flag(whole, "strategy", help=about)
+    kind = _class_flag(whole, "strategy", about=about)
     chosen = ("chosen", kind, parts.kebab(whole.strategy))
     form = dataclasses.make_dataclass("Settings", [*known, chosen])
     registry = ConstructorRegistry()
     registry.struct_rule(lambda info: _rule(info, type(options)))
     about = f"{parts.docs(type(whole.problem))['']} Defaults are as published."
-    settings = _ask(form, args=args, prog=prog, description=about, registry=registry)
-    if isinstance(settings.problem, Control):
-        params = vars(before.problem)["env_params"]
-        if pytree.equal(settings.problem.env_params, params):
-            # As constants of the program they are faster.
-            settings.problem = pytree.replace(settings.problem, env_params=None)
-    return settings
+    filled = _ask(form, args=args, prog=prog, description=about, registry=registry)
+    problem = filled.problem
+    if isinstance(problem, Control) and pytree.equal(
+        problem.env_params, paths.get(before.problem, "env_params")
+    ):  # as constants of the program they are faster
+        problem = pytree.replace(problem, env_params=None)
+    return Settings(filled.options, filled.strategy, problem)
 
 
 def start(experiment: Experiment) -> Whole:
@@ -91,7 +124,7 @@ def flags_of(whole: Whole) -> dict[str, str]:
     return found
 
 
-def _flags_below(component: Any, prefix: str, path: str) -> dict[str, str]:
+def _flags_below(component: PyTree, prefix: str, path: str) -> dict[str, str]:
     """Flags of a component, parts before their own flags."""
     found = {}
     for name, value, hint in parts.fields(component):
@@ -139,7 +172,7 @@ def choose(whole: Whole, words: dict[str, str]) -> Whole:
             whole = paths.put(whole, path, parts.with_defaults(cls, owner, name))
 
 
-def spelled(args: Sequence[str], options: Any, whole: Whole) -> list[str]:
+def spelled(args: Sequence[str], options: "DataclassInstance", whole: Whole) -> list[str]:
     """Flags in full, and names of classes, as tyro knows them; others as they are."""
     own, flags = {field.name for field in dataclasses.fields(options)}, flags_of(whole)
     found, path = [], ""
@@ -186,12 +219,12 @@ def _is_part(whole: Whole, path: str) -> bool:
     return bool(path) and pytree.is_component(paths.get(whole, path))
 
 
-def _ask(form: Any, **options: Any) -> Any:
+def _ask(form: type, prog: str, **options: Any) -> PyTree:
     """Ask tyro, and turn its boxes into one line."""
     printed = io.StringIO()
     try:
         with contextlib.redirect_stderr(printed):
-            return tyro.cli(form, **options)
+            return tyro.cli(form, prog=prog, **options)
     except SystemExit as end:
         if not end.code:
             raise
@@ -201,11 +234,11 @@ def _ask(form: Any, **options: Any) -> Any:
     text = itertools.dropwhile(is_rule, lines)
     message = " ".join(itertools.takewhile(lambda line: not is_rule(line), text))
     close = re.findall(r"^[│ ]+(--[a-z][\w.-]*)", box.partition("meant:")[2], re.M)
-    hint = f"closest: {', '.join(close)}" if close else f"see '{options['prog']} --help'"
+    hint = f"closest: {', '.join(close)}" if close else f"see '{prog} --help'"
     raise UsageError(f"{message.rstrip('.')}; {hint}")
 
 
-def _rule(info: Any, options: type) -> Any:
+def _rule(info: StructTypeInfo, options: type) -> StructConstructorSpec | None:
     """How tyro makes a component: what has a flag is replaced, the rest is kept."""
     component = info.default
     if not dataclasses.is_dataclass(component) or isinstance(component, options):
@@ -217,7 +250,7 @@ def _rule(info: Any, options: type) -> Any:
     return StructConstructorSpec(fill, tuple(_flags(component)))
 
 
-def _flags(component: Any) -> Iterator[Any]:
+def _flags(component: PyTree) -> Iterator[StructFieldSpec]:
     """A flag for every number; for every part one for its class, and a group of its own."""
     docs = parts.docs(type(component))
     for name, value, hint in parts.fields(component):
@@ -226,12 +259,15 @@ def _flags(component: Any) -> Iterator[Any]:
             chosen = parts.kebab(value)
             yield StructFieldSpec(f"{name}:", _class_flag(component, name), chosen, text)
             text = f"{chosen}: {parts.docs(type(value))['']}"
-        kind: Any = hint or type(value)
-        kind = Annotated[kind, tyro.conf.arg(name="" if name in _FLAT else None)]
+        kind = _named(hint or type(value), "" if name in _FLAT else None)
         yield StructFieldSpec(name, kind, value, text)
 
 
-def _class_flag(owner: Any, name: str, help: str | None = None) -> Any:
+def _class_flag(owner: PyTree, name: str, about: str | None = None) -> PyTree:
     """The type of a flag that names the class of a part."""
-    choices: Any = Literal[tuple(parts.family(owner, name))]
-    return Annotated[choices, tyro.conf.arg(name=name, help=help)]
+    return _named(Literal[tuple(parts.family(owner, name))], name, about)
+
+
+def _named(kind: object, name: str | None, about: str | None = None) -> PyTree:
+    """A type of flags of another name, with a help of its own."""
+    return Annotated[kind, tyro.conf.arg(name=name, help=about)]

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import tyro
 
+from diffevo_jax.base import PyTree
+
 #: Fields that follow from NAME, so that they are no flags.
 _DECIDED = ("env_name", "name", "num_outputs")
 _PLAIN = {int, float, bool, str, type(None), Ellipsis}
@@ -25,11 +27,11 @@ class Field(NamedTuple):
     """
 
     name: str
-    value: Any
-    hint: Any
+    value: PyTree
+    hint: object
 
 
-def fields(owner: Any) -> Iterator[Field]:
+def fields(owner: PyTree) -> Iterator[Field]:
     """All fields of a component that have a flag, or are parts that have."""
     for field in dataclasses.fields(owner):
         value, hint = vars(owner)[field.name], hint_of(owner, field.name)
@@ -37,7 +39,7 @@ def fields(owner: Any) -> Iterator[Field]:
             yield Field(field.name, value, hint)
 
 
-def hint_of(owner: Any, name: str) -> Any:
+def hint_of(owner: PyTree, name: str) -> object:
     """The type of a field that takes plain values; None for others, such as functions."""
     field, value = _field(owner, name), vars(owner)[name]
     if dataclasses.is_dataclass(value):
@@ -50,7 +52,7 @@ def hint_of(owner: Any, name: str) -> Any:
     return int if type(value) is int else None  # of an environment
 
 
-def family(owner: Any, name: str) -> dict[str, type]:
+def family(owner: PyTree, name: str) -> dict[str, type]:
     """Classes that a part can have: those beside its own that keep the field's contract.
 
     Without those that need what no flag can say, as a function.
@@ -69,7 +71,7 @@ def family(owner: Any, name: str) -> dict[str, type]:
     }
 
 
-def class_named(owner: Any, name: str, word: str) -> type | None:
+def class_named(owner: PyTree, name: str, word: str) -> type | None:
     """The class that a word names; capitals and dashes do not matter."""
     known = {_letters(key): cls for key, cls in family(owner, name).items()}
     return known.get(_letters(word))
@@ -82,7 +84,7 @@ def required(cls: type) -> list[str]:
     return [field.name for field in known if field.default is field.default_factory]
 
 
-def with_defaults(cls: type, owner: Any, name: str) -> Any:
+def with_defaults(cls: type, owner: PyTree, name: str) -> PyTree:
     """A part of a class for a field of an owner, with defaults of its own.
 
     What has no default is that of the part that is there, or ``tyro.MISSING``; and a part
@@ -95,11 +97,11 @@ def with_defaults(cls: type, owner: Any, name: str) -> Any:
     return cls(**{key: known.get(key, tyro.MISSING) for key in required(cls)})
 
 
-def _field(owner: Any, name: str) -> Any:
+def _field(owner: PyTree, name: str) -> dataclasses.Field:
     return next(field for field in dataclasses.fields(owner) if field.name == name)
 
 
-def _can_be_said(field: Any, contract: Any) -> bool:
+def _can_be_said(field: dataclasses.Field, contract: object) -> bool:
     """Whether a field of a part that keeps a contract has a default, or words fill it."""
     has_default = field.default is not field.default_factory
     is_number = "number" in field.metadata or field.type is int
@@ -117,7 +119,7 @@ def docs(cls: type) -> dict[str, str]:
     return {"": text.partition("\n")[0]} | {key: " ".join(v.split()) for key, v in found}
 
 
-def kebab(part: Any) -> str:
+def kebab(part: object) -> str:
     """The name of a class, or of that of an object, as on the command line.
 
     Example:

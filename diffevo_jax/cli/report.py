@@ -13,8 +13,12 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import numpy.typing as npt
 
+from diffevo_jax.base import Problem, PyTree
+from diffevo_jax.cli import flags
 from diffevo_jax.compilation import use_cache
+from diffevo_jax.problems import Control
 from diffevo_jax.pytree import validation
 from diffevo_jax.pytree.plain import plain
 from diffevo_jax.running import device_mesh
@@ -72,7 +76,7 @@ class Report(NamedTuple):
     interrupted: bool
 
 
-def check(settings: Any) -> jax.Array:
+def check(settings: flags.Settings[EvolveOptions]) -> jax.Array:
     """Find what is wrong before anything is compiled; return the keys of the runs.
 
     Raises:
@@ -114,7 +118,7 @@ def _check_files(options: EvolveOptions) -> None:
         raise ValueError(f"--plot: got {options.plot}, want one of {', '.join(kinds)}")
 
 
-def follow(name: str, settings: Any, keys: jax.Array) -> Report:
+def follow(name: str, settings: flags.Settings[EvolveOptions], keys: jax.Array) -> Report:
     """Evolve until the end, or until Ctrl-C, which keeps the chunks that are there."""
     options, generations = settings.options, settings.strategy.num_generations
     results = iterate(
@@ -137,7 +141,7 @@ def follow(name: str, settings: Any, keys: jax.Array) -> Report:
             raise
     assert last is not None
     config = {"name": name, "strategy": settings.strategy, "problem": settings.problem}
-    config |= {key: getattr(options, key) for key in ("population_size", "seeds", "seed")}
+    config |= {key: vars(options)[key] for key in ("population_size", "seeds", "seed")}
     return Report(config, last, seconds, not np.all(last.history.done[:, -1]))
 
 
@@ -159,9 +163,10 @@ def summarise(report: Report) -> dict[str, Any]:
     }
 
 
-def success(problem: Any, measures: Any) -> np.ndarray | None:
+def success(problem: Problem, measures: PyTree) -> np.ndarray | None:
     """Share of the final population's episodes that succeed, (R,); None if undefined."""
-    ends = _SUCCESS_ENDS.get(getattr(problem, "env_name", ""))
+    name = problem.env_name if isinstance(problem, Control) else ""
+    ends = _SUCCESS_ENDS.get(name)
     if ends is None:
         return None
     return np.mean(np.asarray(measures.terminated) == ends, axis=(1, 2))
@@ -229,7 +234,7 @@ def save(report: Report, options: EvolveOptions) -> None:
         figures.learning_curve(report.result.history, title=title).savefig(options.plot)
 
 
-def _over_runs(values: Any) -> dict[str, Any]:
+def _over_runs(values: npt.ArrayLike) -> dict[str, Any]:
     values = np.asarray(values, dtype=float)
     with np.errstate(invalid="ignore"):  # -inf where all evaluations of a run failed
         sd = np.std(values, ddof=1) if len(values) > 1 else math.nan

@@ -156,7 +156,7 @@ def _evolve_on(
     record: tuple[str, ...],
 ) -> Result:
     def one(
-        key: jax.Array, strategy: Strategy, problem: Problem, population: Any
+        key: jax.Array, strategy: Strategy, problem: Problem, population: jax.Array | None
     ) -> Result:
         return evolve(
             key,

@@ -199,7 +199,7 @@ def generation(
     )
     run_state = RunState(state, problem_state, candidates, fitness, evaluation.measures)
     recorded = {
-        name: getattr(run_state if name in arguments.RECORDABLE else state, name)
+        name: vars(run_state if name in arguments.RECORDABLE else state)[name]
         for name in record
     }
     return run_state, (info, recorded)

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from diffevo_jax.pytree.plain import plain
+from diffevo_jax.sweeps.plan import Plan
 
 _MANIFEST = "sweep.json"
 #: What a process that is killed while it writes leaves behind; nobody reads it.
@@ -34,7 +35,7 @@ class Folder:
         FolderError: the folder holds another sweep.
     """
 
-    def __init__(self, path: str | Path, plan: Any) -> None:
+    def __init__(self, path: str | Path, plan: Plan) -> None:
         self.path = Path(path)
         self.path.mkdir(parents=True, exist_ok=True)
         wanted = _manifest(plan)
@@ -87,7 +88,7 @@ class Folder:
             os.replace(written, path)
 
 
-def _manifest(plan: Any) -> dict[str, Any]:
+def _manifest(plan: Plan) -> dict[str, Any]:
     """What decides the results of a sweep, by name."""
     settings = hashlib.sha256()
     for group in plan.groups:
@@ -102,9 +103,9 @@ def _manifest(plan: Any) -> dict[str, Any]:
         "num_settings": len(plan.settings),
         "num_seeds": plan.num_seeds,
         "key": plain(jax.random.key_data(plan.key)),
-        "mode": plan.mode,
-        "batch_size": plan.batch_size,
-        "keep": list(plan.keep),
+        "mode": plan.execution.mode,
+        "batch_size": plan.execution.batch_size,
+        "keep": list(plan.execution.keep),
         "versions": {name: metadata.version(name) for name in ("diffevo-jax", "jax")},
         "backend": jax.default_backend(),
     }

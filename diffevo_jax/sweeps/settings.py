@@ -3,7 +3,7 @@
 import inspect
 import itertools
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import jax
 import numpy as np
@@ -51,7 +51,7 @@ class Group(NamedTuple):
     numbers: list[int]
     varying: tuple[np.ndarray | None, ...]
     fixed: tuple[Any, ...]
-    structure: Any
+    structure: jax.tree_util.PyTreeDef
     population_size: int
     num_generations: int
 
@@ -122,7 +122,9 @@ def _zipped(whole: Whole) -> list[dict[str, Any]]:
     return rows
 
 
-def _axis(whole: Whole, given: str | tuple[str, ...], values: Any) -> list[dict[str, Any]]:
+def _axis(
+    whole: Whole, given: str | tuple[str, ...], values: Collection[Any]
+) -> list[dict[str, Any]]:
     full = [full_path(whole, name) for name in _names(given)]
     if isinstance(values, str) or not isinstance(values, Collection) or not len(values):
         raise ValueError(f"{given!r}: got {values!r}, want a sequence of values")
@@ -144,19 +146,20 @@ def _axis(whole: Whole, given: str | tuple[str, ...], values: Any) -> list[dict[
     return rows
 
 
-def _shown(value: Any) -> str | float:
+def _shown(value: object) -> str | float:
     """How a value stands in the table."""
     if isinstance(value, bool | str) or value is None:
         return str(value)
     if isinstance(value, int | np.integer):
         return int(value)
-    if isinstance(value, float | np.floating) or (np.ndim(value) == 0 and _is_array(value)):
+    if isinstance(value, float | np.floating) or (_is_array(value) and value.ndim == 0):
         return float(value)
-    is_named = inspect.isfunction(value) or inspect.isclass(value)
-    return value.__name__ if is_named else repr(value)
+    if inspect.isfunction(value) or inspect.isclass(value):
+        return str(value.__name__)
+    return repr(value)
 
 
-def _is_array(value: Any) -> bool:
+def _is_array(value: object) -> TypeGuard[np.ndarray | jax.Array]:
     return isinstance(value, np.ndarray | jax.Array)
 
 
@@ -211,7 +214,9 @@ def grouped(settings: Sequence[Setting]) -> list[Group]:
     return found
 
 
-def assemble(structure: Any, leaves: Sequence[Any]) -> tuple[Strategy, Problem]:
+def assemble(
+    structure: jax.tree_util.PyTreeDef, leaves: Sequence[Any]
+) -> tuple[Strategy, Problem]:
     """The pair of strategy and problem, of strong numbers."""
     pair: PyTree = jax.tree.unflatten(structure, leaves)
     strategy, problem = pair

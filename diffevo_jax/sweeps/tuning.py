@@ -194,7 +194,7 @@ class Tuning:
         except ValueError as error:
             raise ValueError(f"Tuning.fields: {error}") from None
 
-    def _check_field(self, name: str, ends: Any) -> None:
+    def _check_field(self, name: str, ends: object) -> None:
         if not isinstance(ends, Range):
             raise TypeError(f"Tuning.fields: {name!r}: got {ends!r}, want a range")
         whole, path = self._whole(), self._path(name)
@@ -213,7 +213,7 @@ class Tuning:
         _check_ends(f"Tuning.fields: {name!r}", ends, limits)
 
 
-def _range(name: str, value: Any) -> Any:
+def _range(name: str, value: object) -> object:
     if not isinstance(value, tuple | list):
         return value
     if len(value) not in (2, 3):
@@ -228,7 +228,7 @@ def _leaf_names(tree: PyTree) -> set[str]:
     return {jax.tree_util.keystr(p, simple=True, separator=".") for p, _ in leaves}
 
 
-def _is_float(value: Any) -> bool:
+def _is_float(value: PyTree) -> bool:
     return bool(jnp.issubdtype(jnp.result_type(value), jnp.floating))
 
 

@@ -47,7 +47,7 @@ def pretend(monkeypatch):
     """
     ran: list[tuple[int, int]] = []
 
-    def program(key, group, runs, *, batch_size, **_: Any) -> Program:
+    def program(key, group, runs, how) -> Program:
         def call(setting: np.ndarray, seed: np.ndarray, count: int) -> KeptRuns:
             number = np.array(group.numbers)[setting]
             ran.extend(zip(number.tolist(), seed.tolist(), strict=True))
@@ -57,7 +57,7 @@ def pretend(monkeypatch):
             history = Info(**blank | {"mean_fitness": rows, "best_fitness": rows})
             return KeptRuns(history=history, best=fitness + 1, kept={})
 
-        return Program(call, min(batch_size or 4, runs))
+        return Program(call, min(how.batch_size or 4, runs))
 
     monkeypatch.setattr(execution, "program", program)
     return ran

@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +35,7 @@ class Params:
     strategy: Strategy
     scale: Number = pytree.number(default=1.0, above=0.0)
 
-    def replace(self, **changes: Any) -> "Params":
+    def replace(self, **changes: PyTree) -> "Params":
         """Change the scale, the strategy, or a number of it, by any ending of its path."""
         return pytree.replace(self, **changes)
 
