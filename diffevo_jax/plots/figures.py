@@ -103,7 +103,7 @@ def population(
     fitness: npt.ArrayLike | None = None,
     *,
     ax: Axes | None = None,
-    color: str | Sequence[str] = BLUE,
+    color: npt.ArrayLike = BLUE,
     size: float = 9.0,
 ) -> Figure:
     """Draw a population, coloured by fitness.
