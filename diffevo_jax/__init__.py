@@ -8,8 +8,6 @@
 (256, 2)
 """
 
-from importlib.metadata import version as _version
-
 from diffevo_jax import attention as attention
 from diffevo_jax import conditions as conditions
 from diffevo_jax import denoisers as denoisers
@@ -59,5 +57,7 @@ from diffevo_jax.sampling import sample_path as sample_path
 from diffevo_jax.strategies import DiffusionEvolution as DiffusionEvolution
 from diffevo_jax.strategies import MonoFlow as MonoFlow
 from diffevo_jax.sweeps import sweep as sweep
+from diffevo_jax.versions import number as _number
 
-__version__ = _version("diffevo-jax")
+#: "0+unknown" from a source tree that is not installed.
+__version__ = _number("diffevo-jax")

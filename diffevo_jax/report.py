@@ -7,14 +7,13 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from diffevo_jax import parallel, validation
+from diffevo_jax import parallel, validation, versions
 from diffevo_jax.checks import check_run
 from diffevo_jax.compilation import use_cache
 from diffevo_jax.evolve import Result
@@ -215,7 +214,7 @@ def save(outcome: Outcome, options: Options) -> None:
         record = {
             "config": outcome.config,
             "versions": {"python": sys.version.split()[0]}
-            | {name: metadata.version(name) for name in packages},
+            | {name: versions.number(name) for name in packages},
             "device": f"{jax.default_backend()}: {jax.devices()[0].device_kind}",
             "summary": summarise(outcome),
             "history": vars(outcome.result.history),

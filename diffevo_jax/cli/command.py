@@ -2,8 +2,8 @@
 
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 
+from diffevo_jax import versions
 from diffevo_jax.cli import evolve, names, sweep
 from diffevo_jax.cli.errors import UsageError
 
@@ -56,7 +56,7 @@ def _command(argv: list[str]) -> int:
     if is_help and argv[:-1] in ([], ["evolve"], ["sweep"], ["list"]):
         sys.stdout.write(USAGE)
     elif argv == ["--version"]:
-        sys.stdout.write(f"diffevo {metadata.version('diffevo-jax')}\n")
+        sys.stdout.write(f"diffevo {versions.number('diffevo-jax')}\n")
     elif argv == ["list"]:
         sys.stdout.write("\n".join(names.everything()) + "\n")
     elif argv and argv[0] in _COMMANDS:
