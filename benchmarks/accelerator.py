@@ -47,21 +47,21 @@ class Part(NamedTuple):
 
     Attributes:
         cases: makes them, quick ones or not, from a seed.
-        until: share of all time that has passed when it must end, in (0, 1].
+        share: of the time, by the shares of all parts that run.
     """
 
     cases: Callable[[bool, int], Cases]
-    until: float
+    share: float
 
 
 PARTS = {
-    "main_job": Part(accelerator_jobs.main_jobs, 0.17),
-    "estimator": Part(accelerator_estimator.cases, 0.38),
-    "rollouts": Part(accelerator_rollouts.lanes, 0.57),
-    "sweeps": Part(accelerator_jobs.sweeps, 0.67),
-    "ladder": Part(accelerator_rollouts.ladders, 0.80),
-    "unet": Part(accelerator_jobs.unets, 0.86),
-    "evosax": Part(accelerator_peer.cases, 1.00),
+    "main_job": Part(accelerator_jobs.main_jobs, 60),
+    "estimator": Part(accelerator_estimator.cases, 70),
+    "rollouts": Part(accelerator_rollouts.lanes, 80),
+    "sweeps": Part(accelerator_jobs.sweeps, 36),
+    "ladder": Part(accelerator_rollouts.ladders, 50),
+    "unet": Part(accelerator_jobs.unets, 24),
+    "evosax": Part(accelerator_peer.cases, 40),
 }
 
 
@@ -96,8 +96,8 @@ def provenance() -> dict[str, Any]:
     found: dict[str, Any] = {"device": f"{device.platform}: {device.device_kind}"}
     try:
         found |= common.provenance()
-    except OSError as error:  # no git
-        found["commit"] = _text(error)
+    except OSError:  # no git
+        found["commit"] = None
     if not found["commit"]:  # a source tree without its history
         found |= {"commit": None, "dirty": None}
     found["diffevo_jax"] = de.__version__
@@ -111,7 +111,7 @@ def provenance() -> dict[str, Any]:
         run = subprocess.run(command, capture_output=True, text=True, timeout=20)
         found["nvidia_smi"] = {"query": query, "answer": run.stdout.strip().splitlines()}
     except (OSError, subprocess.TimeoutExpired) as error:
-        found["nvidia_smi"] = _text(error)
+        found["nvidia_smi"] = str(error)
     return found
 
 
@@ -190,12 +190,13 @@ def tell(what: str, part: dict[str, Any]) -> str:
 def run(given: argparse.Namespace, record: dict[str, Any]) -> None:
     """All parts; the record is saved after every case."""
     begin = time.perf_counter()
-    for name, (make, until) in PARTS.items():
-        if name not in given.parts:
-            continue
+    chosen = {name: part for name, part in PARTS.items() if name in given.parts}
+    unit = 60.0 * given.minutes / sum(part.share for part in chosen.values())
+    end = begin
+    for name, (make, share) in chosen.items():
         part: dict[str, Any] = {"rows": [], "errors": [], "left_out": [], "rates": ()}
         record["parts"][name], start = part, time.perf_counter()
-        end = begin + 60.0 * given.minutes * until
+        end += unit * share  # and what is left of the time before
         cases, part["rates"] = make(given.quick, given.seed)
         for case in cases:
             measure(part, case, end)

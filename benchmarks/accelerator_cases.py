@@ -54,7 +54,11 @@ def compiled(function: Callable[..., Any], *arguments: Any) -> tuple[Any, Row]:
     begin = time.perf_counter()
     program = jax.jit(function).lower(*arguments).compile()
     spent = time.perf_counter() - begin
-    return program, {"compile": spent, "extra_memory": extra_memory(program)}
+    known = program.memory_analysis() is not None  # not by every device
+    return program, {
+        "compile": spent,
+        "extra_memory": extra_memory(program) if known else None,
+    }
 
 
 def peak_memory() -> int | None:
