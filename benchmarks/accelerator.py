@@ -98,7 +98,7 @@ def provenance() -> dict[str, Any]:
         found |= common.provenance()
     except OSError:  # no git
         found["commit"] = None
-    if not found["commit"]:  # a source tree without its history
+    if not found.get("commit") or common.inside_another():  # without its history
         found |= {"commit": None, "dirty": None}
     found["diffevo_jax"] = de.__version__
     for package in ("jax", "jaxlib", "jax-cuda13-plugin", "jax-cuda12-plugin", "flax"):
