@@ -9,8 +9,6 @@
 (256, 2)
 """
 
-from importlib.metadata import version as _version
-
 from diffevo_jax import attention as attention
 from diffevo_jax import denoisers as denoisers
 from diffevo_jax import diffusion as diffusion
@@ -40,6 +38,7 @@ from diffevo_jax.compilation import use_cache as use_cache
 from diffevo_jax.denoisers import oracles as oracles
 from diffevo_jax.pytree import equal as equal
 from diffevo_jax.pytree import replace as replace
+from diffevo_jax.pytree.plain import version_of as _version_of
 from diffevo_jax.running import Result as Result
 from diffevo_jax.running import ask as ask
 from diffevo_jax.running import evolve as evolve
@@ -62,4 +61,5 @@ from diffevo_jax.strategies import DiffusionEvolution as DiffusionEvolution
 from diffevo_jax.strategies import MonoFlow as MonoFlow
 from diffevo_jax.sweeps import sweep as sweep
 
-__version__ = _version("diffevo-jax")
+#: "0+unknown" from a source tree that is not installed.
+__version__ = _version_of("diffevo-jax")

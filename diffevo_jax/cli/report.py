@@ -7,7 +7,6 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ import numpy as np
 
 from diffevo_jax.compilation import use_cache
 from diffevo_jax.pytree import validation
-from diffevo_jax.pytree.plain import plain
+from diffevo_jax.pytree.plain import plain, version_of
 from diffevo_jax.running import placement
 from diffevo_jax.running.bars import show_progress
 from diffevo_jax.running.checks import check_run
@@ -216,7 +215,7 @@ def save(outcome: Outcome, options: Options) -> None:
         record = {
             "config": outcome.config,
             "versions": {"python": sys.version.split()[0]}
-            | {name: metadata.version(name) for name in packages},
+            | {name: version_of(name) for name in packages},
             "device": f"{jax.default_backend()}: {jax.devices()[0].device_kind}",
             "summary": summarise(outcome),
             "history": vars(outcome.result.history),
