@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
+from diffevo_jax.attention import matmul
 from diffevo_jax.pytree import Number
 from diffevo_jax.shaping.relative import shares_of_range, standard_scores
 
@@ -55,8 +56,7 @@ class Local:
         """
         shares = shares_of_range(fitness)
         weight = jax.nn.softmax(log_kernel, axis=1)
-        exact = jax.lax.Precision.HIGHEST
-        mean = jnp.matmul(weight, shares, precision=exact)[:, None]
+        mean = matmul(weight, shares)[:, None]
         difference = shares - mean
         deviation = jnp.sqrt(jnp.sum(weight * difference**2, axis=1, keepdims=True))
         spread = deviation > _NO_SPREAD
