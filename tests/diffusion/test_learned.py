@@ -238,12 +238,25 @@ PARTS = {
     "Score": diffusion.Score(),
     "Clean": diffusion.Clean(),
 }
+#: For the two whose networks must be more exact than their losses ask for. The error of
+#: Score counts sigma times: at sigma = 10, an excess of 0.05 is 2 % of what it answers.
+#: Clean must copy its input at sigma = 0.05 to within 1 % of the deviation, and sees 2 % of
+#: its levels there. More steps alone do not help (0.06 to 0.07 after 12,000), as the noise
+#: of the gradient remains; with the settings of the others the excess of either was 0.07
+#: to 0.14, whatever the key.
+EXACT = {
+    "hidden": (128, 128, 128),
+    "num_steps": 6000,
+    "batch_size": 1024,
+    "learning_rate": 2e-3,
+}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PARTS)
 def test_every_parameterisation_learns_the_same_denoiser(name, data, mixture):
-    learned = train(data, PARTS[name], num_steps=3000, objective=None)
+    settings = EXACT if name in ("Score", "Clean") else {"num_steps": 3000}
+    learned = train(data, PARTS[name], objective=None, **settings)
 
     assert worst_excess(learned.denoiser, mixture) < 0.05
     assert largest_distance(sample(learned.denoiser, samplers.Heun())) < LARGEST
@@ -294,7 +307,10 @@ def test_a_unet_learns_a_handful_of_images():
         images,
         diffusion.UNet((16, 32)),
         num_steps=1500,
-        batch_size=32,
+        batch_size=64,
+        # Where it is asked, sigma decides which image it was. Of the default levels a sixth
+        # are above 2: with them, and batches of 32, the error at 3 was 0.23 to 0.30.
+        objective=diffusion.Objective(diffusion.LogNormalLevels(1.0, 1.2)),
     )
     flat = jnp.asarray(images.reshape(4, 64))
     chosen = flat[rng.integers(0, 4, 256)]

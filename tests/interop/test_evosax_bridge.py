@@ -1,5 +1,7 @@
 """evosax both ways: equal results on the same keys, the promises, and evosax's API."""
 
+import dataclasses
+
 import evosax.algorithms
 import jax
 import jax.numpy as jnp
@@ -28,6 +30,8 @@ def make(name):
     return cls(population_size=size, solution=jnp.zeros(D), **options)
 
 
+# evosax's PGPE clips with a function of optax that has got another name.
+@pytest.mark.filterwarnings("ignore:optax.global_norm is deprecated:DeprecationWarning")
 @pytest.mark.parametrize(
     "name",
     [
@@ -90,6 +94,62 @@ def test_if_all_fail_the_same_individuals_are_asked_for_again():
     again, _ = strategy.ask(jax.random.key(5), state)
     np.testing.assert_array_equal(candidates, again)
     assert int(info.num_failed) == N
+
+
+def test_what_failed_without_a_place_is_asked_for_again_where_it_was():
+    strategy = bridge.from_algorithm(make("SimpleGA"), GENERATIONS)
+    population = PROBLEM.space.sample(KEY, N)
+    state = strategy.init(KEY, population)
+    lost = population.at[0].set(jnp.nan)
+    state, _ = strategy.tell(KEY, state, lost, jnp.full(N, jnp.nan))
+    again, _ = strategy.ask(KEY, state)
+    np.testing.assert_array_equal(again, population)
+
+
+def test_an_algorithm_that_diverges_is_undone_and_counted():
+    # given one whose matrix is NaN from its first tell on, as 8 > 2 * 3
+    strategy = bridge.from_algorithm(make("LM_MA_ES"), GENERATIONS)
+
+    # when the origin, where it never was, is the best there is
+    origin = de.problems.Function(lambda x: -(x**2).sum(), dim=D)
+    record = ("population", "fitness")
+    result = de.evolve(KEY, strategy, origin, population_size=N, record=record)
+
+    # then nobody moves, what is told is what was evaluated, and the best was proposed
+    assert result.history.num_diverged.tolist() == [0, 0, 1, 1]
+    assert result.history.num_failed.tolist() == [0] * GENERATIONS
+    population, fitness = (np.asarray(result.recorded[name]) for name in record)
+    np.testing.assert_array_equal(population[2], population[1])
+    np.testing.assert_array_equal(population[3], population[1])
+    np.testing.assert_array_equal(fitness[3], fitness[1])
+    assert float(result.best_fitness) == fitness[:2].max()
+
+
+def test_a_step_that_diverged_is_not_told_and_the_next_one_may_be_sound():
+    # given an algorithm whose mean is lost for one generation
+    strategy = bridge.from_algorithm(make("Open_ES"), GENERATIONS)
+    population = PROBLEM.space.sample(KEY, N)
+    state = strategy.init(KEY, population)
+    state, _ = strategy.tell(KEY, state, population, jnp.ones(N))
+    lost = state.inner.replace(mean=jnp.full(D, jnp.nan))
+    candidates, asked = strategy.ask(KEY, dataclasses.replace(state, inner=lost))
+
+    # when it is told the fitness of those before, which are asked for again
+    np.testing.assert_array_equal(candidates, population)
+    told, info = strategy.tell(KEY, asked, candidates, jnp.arange(float(N)))
+
+    # then it has learned nothing, also if they fail, and the best is known
+    assert (int(info.num_diverged), int(info.num_failed)) == (1, 0)
+    assert all(jax.tree.leaves(jax.tree.map(same_bits, told.inner, lost)))
+    assert float(told.best_fitness) == N - 1
+    failed, _ = strategy.tell(KEY, asked, candidates, jnp.full(N, jnp.nan))
+    assert not bool(failed.repeat)
+    _, info = strategy.tell(KEY, told, candidates, jnp.arange(float(N)))
+    assert int(info.num_diverged) == 0
+
+
+def same_bits(first, second):
+    return np.array_equal(first, second, equal_nan=True)
 
 
 def test_a_population_of_another_shape_is_an_error():

@@ -52,6 +52,8 @@ class EvosaxState:
         inner: the algorithm's own state.
         started: () bool, whether the algorithm has got fitness.
         repeat: () bool, whether to ask for the same individuals again: all have failed.
+        diverged: () bool, whether those asked for are the ones before, as the algorithm's
+            own were not finite.
         generation: () int32, rounds evaluated so far.
         best_solution: (D,) best of all evaluated, unit scale.
         best_fitness: () its fitness; -inf before any evaluation succeeded.
@@ -62,6 +64,7 @@ class EvosaxState:
     inner: PyTree
     started: jax.Array
     repeat: jax.Array
+    diverged: jax.Array
     generation: jax.Array
     best_solution: jax.Array
     best_fitness: jax.Array
@@ -76,9 +79,12 @@ class EvosaxStrategy:
     algorithm; a distribution-based one starts from the mean of that population (each of the
     K distributions of a Stein variational one from the mean of a K-th of it).
 
-    An evaluation that failed counts as the worst of its generation. ``info`` has NaN where
-    evosax has no such notion: ``effective_sample_size``, ``self_weight``, and ``sigma`` of
-    algorithms without a ``std``.
+    An evaluation that failed counts as the worst of its generation. If the algorithm asks
+    for individuals that are not finite, its step is undone and ``info.num_diverged`` is 1:
+    those before are evaluated again, and it is told nothing. evosax's ``LM_MA_ES`` does so
+    for good if its population is larger than 2 D. ``info`` has NaN where evosax has no such
+    notion: ``effective_sample_size``, ``self_weight``, and ``sigma`` of algorithms without
+    a ``std``.
 
     Args:
         num_generations: rounds of evaluation, static, >= 1.
@@ -103,6 +109,7 @@ class EvosaxStrategy:
             inner=self._settled(key, inner, population),
             started=jnp.zeros((), bool),
             repeat=jnp.zeros((), bool),
+            diverged=jnp.zeros((), bool),
             generation=jnp.zeros((), jnp.int32),
             best_solution=population[0],
             best_fitness=jnp.full((), -jnp.inf, population.dtype),
@@ -112,11 +119,13 @@ class EvosaxStrategy:
     def ask(self, key: jax.Array, state: EvosaxState) -> tuple[jax.Array, EvosaxState]:
         """Return candidates ``(N, D)``; see :func:`diffevo_jax.ask`."""
         asked, inner = self.algorithm.ask(key, state.inner, self.params)
-        same = ~state.started | state.repeat | state.done
+        known = ~state.started | state.repeat | state.done
         fresh = self._ravel(asked).astype(state.population.dtype)
+        diverged = ~known & ~jnp.all(jnp.isfinite(fresh))
+        same = known | diverged
         candidates = jnp.where(same, state.population, fresh)
         inner = pytree.select(same, state.inner, _like(inner, state.inner))
-        return candidates, pytree.replace(state, inner=inner)
+        return candidates, pytree.replace(state, inner=inner, diverged=diverged)
 
     def tell(
         self,
@@ -128,24 +137,27 @@ class EvosaxStrategy:
     ) -> tuple[EvosaxState, Info]:
         """Learn the fitness ``(N,)`` of candidates; see :func:`diffevo_jax.tell`."""
         sound = jnp.all(jnp.isfinite(candidates), axis=1)
-        candidates = jnp.where(sound[:, None], candidates, 0.0)
+        candidates = jnp.where(sound[:, None], candidates, state.population)
         fitness = jnp.where(sound, fitness, jnp.nan)
         hopeless = ~jnp.any(jnp.isfinite(fitness))
         best_solution, best_fitness = update_best(state, candidates, fitness)
         told = EvosaxState(
             population=candidates,
             inner=pytree.select(
-                hopeless, state.inner, self._learn(key, state, candidates, fitness)
+                hopeless | state.diverged,
+                state.inner,
+                self._learn(key, state, candidates, fitness),
             ),
             started=state.started | ~hopeless,
-            repeat=hopeless,
+            repeat=hopeless & ~state.diverged,
+            diverged=jnp.zeros((), bool),
             generation=state.generation + 1,
             best_solution=best_solution,
             best_fitness=best_fitness,
             done=state.generation + 1 >= self.num_generations,
         )
         told = pytree.select(state.done, state, told)
-        return told, _describe(fitness, state.inner, told.done)
+        return told, _describe(fitness, state, told.done)
 
     def _learn(
         self, key: jax.Array, state: EvosaxState, candidates: jax.Array, fitness: jax.Array
@@ -206,16 +218,16 @@ def _like(tree: PyTree, other: PyTree) -> PyTree:
     return jax.tree.map(cast, tree, other)
 
 
-def _describe(fitness: jax.Array, inner: PyTree, done: jax.Array) -> Info:
+def _describe(fitness: jax.Array, state: EvosaxState, done: jax.Array) -> Info:
     none = jnp.full((), jnp.nan, fitness.dtype)
-    sigma = jnp.asarray(getattr(inner, "std", none), fitness.dtype)
+    sigma = jnp.asarray(getattr(state.inner, "std", none), fitness.dtype)
     return Info(
         **describe_fitness(fitness),
         sigma=jnp.mean(sigma),
         effective_sample_size=none,
         self_weight=none,
         num_weightless=jnp.zeros((), jnp.int32),
-        num_diverged=jnp.zeros((), jnp.int32),
+        num_diverged=jnp.asarray(state.diverged, jnp.int32),
         num_clipped=jnp.zeros((), jnp.int32),
         done=done,
     )
