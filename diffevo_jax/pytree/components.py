@@ -147,8 +147,9 @@ def _short(value: Any) -> str:
     parts = [_short(part) for part in value]
     if isinstance(value, list):
         return f"[{', '.join(parts)}]"
-    if isinstance(value, tuple) and type(value) is not tuple:  # a named one
-        names = zip(type(value)._fields, parts, strict=True)
+    fields: tuple[str, ...] | None = getattr(value, "_fields", None)  # of a named tuple
+    if fields is not None:
+        names = zip(fields, parts, strict=True)
         return f"{type(value).__name__}({', '.join(f'{n}={part}' for n, part in names)})"
     return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
 

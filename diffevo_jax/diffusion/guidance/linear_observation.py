@@ -143,7 +143,7 @@ def linear_posterior(
     of the point from the observation, which knows nothing of modes.
 
     Args:
-        denoise: the denoiser without the observation; see ``conditioning.py``.
+        denoise: the denoiser without the observation; see ``bayes.py``.
         observation: what is known.
         prior_deviation: None takes the covariance from the denoiser's derivative, which
             costs M + 1 derivatives an answer and holds (M, N, D). A number s, of the data,
@@ -153,7 +153,7 @@ def linear_posterior(
     Example:
         >>> import jax, jax.numpy as jnp, diffevo_jax as de
         >>> from diffevo_jax import diffusion
-        >>> prior = diffusion.coloured([[1.0, 0.9], [0.9, 1.0]])
+        >>> prior = diffusion.coloured_noise([[1.0, 0.9], [0.9, 1.0]])
         >>> seen = diffusion.known_part([True, False], [1.0, 0.0], deviation=0.1)
         >>> denoise = diffusion.linear_posterior(prior.denoise, seen)
         >>> y = jnp.array([[0.5, -1.0]])
@@ -175,7 +175,7 @@ def linear_posterior(
     matrix, values = observation._arrays()
     noise = jnp.square(observation.deviation)
 
-    def conditional(y: jax.Array, sigma: jax.Array) -> jax.Array:
+    def conditioned(y: jax.Array, sigma: jax.Array) -> jax.Array:
         clean, back = jax.vjp(lambda y: denoise(y, sigma), y)
         if prior_deviation is None:
             rows = jnp.broadcast_to(matrix[:, None], (len(matrix), *clean.shape))
@@ -189,7 +189,7 @@ def linear_posterior(
         weighed = _solve(spread, noise, error)
         return clean + sigma**2 * back(_product(weighed, matrix).astype(clean.dtype))[0]
 
-    return conditional
+    return conditioned
 
 
 def _solve(spread: jax.Array, noise: Number, error: jax.Array) -> jax.Array:
