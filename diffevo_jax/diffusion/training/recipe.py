@@ -69,8 +69,7 @@ class Recipe:
             raise ValueError(f"Recipe.num_steps: got {self.num_steps}, want a whole number")
         validation.check_count("Recipe.batch_size", self.batch_size)
         if self.optimizer is not None:
-            update = ("init", "update")
-            example = "optax.adam(1e-3)"
+            update, example = ("init", "update"), "optax.adam(1e-3)"
             validation.check_part("Recipe.optimizer", self.optimizer, update, example)
         if self.learning_rate is not None:
             validation.check_positive("Recipe.learning_rate", self.learning_rate)
@@ -84,24 +83,23 @@ class Recipe:
 
     def used_objective(self) -> Objective:
         """The objective, or else that of the parameterisation."""
-        return (
-            self.parameterisation.objective() if self.objective is None else self.objective
-        )
+        if self.objective is not None:
+            return self.objective
+        return self.parameterisation.objective()
 
     def used_optimizer(self) -> "optax.GradientTransformation":
         """The optimizer, or else the default one at the learning rate."""
         if self.optimizer is not None:
             return self.optimizer
-        return default_optimizer(self._used_rate(), self.num_steps)
+        rate = LEARNING_RATE if self.learning_rate is None else self.learning_rate
+        return default_optimizer(rate, self.num_steps)
 
     def completed(self) -> "Recipe":
         """The same recipe, with what was left open filled in."""
-        return pytree.replace(
-            self, objective=self.used_objective(), learning_rate=self._used_rate()
-        )
-
-    def _used_rate(self) -> Number:
-        return LEARNING_RATE if self.learning_rate is None else self.learning_rate
+        rate = self.learning_rate
+        if rate is None and self.optimizer is None:
+            rate = LEARNING_RATE
+        return pytree.replace(self, objective=self.used_objective(), learning_rate=rate)
 
 
 def _check_part(name: str, part: object, members: tuple[str, ...], examples: str) -> None:
