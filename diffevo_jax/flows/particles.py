@@ -8,13 +8,13 @@ from diffevo_jax.attention import matmul
 from diffevo_jax.base import PyTree
 from diffevo_jax.denoisers.oracles import GaussianMixture
 from diffevo_jax.flows.divergences import Divergence, ReverseKL
-from diffevo_jax.flows.exact import ExactRatio
+from diffevo_jax.flows.exact_ratio import ExactRatio
 from diffevo_jax.flows.particle_ratios import FlowRatio
 from diffevo_jax.pytree import Number, validation
 
 
 @pytree.dataclass
-class Flowed:
+class FlowResult:
     """Where particles went.
 
     Attributes:
@@ -36,7 +36,7 @@ def particle_flow(
     num_steps: int,
     step_size: Number,
     divergence: Divergence | None = None,
-) -> Flowed:
+) -> FlowResult:
     """Let particles flow to a density, by Euler's method.
 
     Args:
@@ -83,7 +83,7 @@ def particle_flow(
 
     start = (particles, ratio.init(key, particles))
     (particles, state), path = jax.lax.scan(step, start, jnp.arange(num_steps))
-    return Flowed(particles, path, state)
+    return FlowResult(particles, path, state)
 
 
 def smoothed_kl(

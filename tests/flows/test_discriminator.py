@@ -1,5 +1,6 @@
 """Discriminators against the ratio of two Gaussians, and what happens when they fail."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -127,13 +128,13 @@ def evolved(**parts) -> de.Result:
 )
 def test_what_diverges_leaves_everyone_in_place_and_is_counted(part) -> None:
     result = evolved(**part)
-    assert de.equal(result.population, POPULATION)
+    chex.assert_trees_all_equal(result.population, POPULATION)
     assert result.history.num_diverged.tolist() == [1, 1, 1, 1]
     # though nobody failed, and everyone had a weight
     assert int(result.history.num_failed.max()) == 0
     assert int(result.history.num_weightless.max()) == 0
     # and what it has learnt is that of before
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result.state))
+    chex.assert_tree_all_finite(result.state)
 
 
 @pytest.mark.slow

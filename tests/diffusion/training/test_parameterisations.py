@@ -103,14 +103,14 @@ def test_a_network_that_answers_the_target_is_the_exact_denoiser(name):
         "Score": lambda c: 2 * jnp.exp(c),
     }.get(name, lambda c: jnp.exp(4 * c))
 
-    def apply(weights, scaled, c_noise, condition):
+    def apply(weights, scaled, c_noise, label):
         skip, out, scale, _ = part.coefficients(sigma_of(c_noise))
         y = scaled / scale[:, None]
         clean = y / (1 + sigma_of(c_noise)[:, None] ** 2)
         return (clean - skip[:, None] * y) / out[:, None]
 
     network = diffusion.Network(init=lambda key, shape: (), apply=apply)
-    denoiser = diffusion.Denoiser(network, part, (), (2,))
+    denoiser = diffusion.NetworkDenoiser(network, part, (), (2,))
 
     for sigma in (0.1, 1.0, 10.0):
         # Rounding of the noise level in the network's own units, 1e-6, is multiplied by

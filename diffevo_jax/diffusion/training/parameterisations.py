@@ -13,6 +13,7 @@ References:
 """
 
 import math
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -24,12 +25,40 @@ from diffevo_jax.diffusion.training.objectives import (
     Objective,
     ProcessLevels,
 )
-from diffevo_jax.diffusion.training.parameterisation import (
-    Coefficients,
-    noisy_deviation,
-    quarter_log,
-)
 from diffevo_jax.pytree import Number
+
+
+class Coefficients(NamedTuple):
+    """The four coefficients at some noise levels, of their shape."""
+
+    skip: jax.Array
+    out: jax.Array
+    scale: jax.Array  # c_in, which Python keeps "in" from being called
+    level: jax.Array  # c_noise
+
+
+class Parameterisation(Protocol):
+    """What a network predicts; your own is a ``pytree.dataclass`` with these members."""
+
+    @property
+    def sigma_data(self) -> Number:
+        """Standard deviation of the data that is expected, (), > 0."""
+        ...
+
+    def coefficients(self, sigma: jax.Array) -> Coefficients:
+        """Return c_skip, c_out, c_in and c_noise at noise levels of any shape."""
+        ...
+
+    def target(self, clean: jax.Array, eps: jax.Array, sigma: jax.Array) -> jax.Array:
+        """What the network should answer at ``clean + sigma eps``.
+
+        It is ``(clean - c_skip y) / c_out``, written so that nothing cancels.
+        """
+        ...
+
+    def objective(self) -> Objective:
+        """What it is trained with if nothing else is said."""
+        ...
 
 
 @pytree.dataclass
@@ -59,14 +88,14 @@ class EDM:
 
     def coefficients(self, sigma: jax.Array) -> Coefficients:
         """The four coefficients."""
-        r = noisy_deviation(sigma, self.sigma_data)
+        r = _noisy_deviation(sigma, self.sigma_data)
         share = self.sigma_data / r
-        return Coefficients(share**2, sigma * share, 1 / r, quarter_log(sigma))
+        return Coefficients(share**2, sigma * share, 1 / r, _quarter_log(sigma))
 
     def target(self, clean: jax.Array, eps: jax.Array, sigma: jax.Array) -> jax.Array:
         """``(sigma x_0 / s - s eps) / r``."""
         s = self.sigma_data
-        return (sigma / s * clean - s * eps) / noisy_deviation(sigma, s)
+        return (sigma / s * clean - s * eps) / _noisy_deviation(sigma, s)
 
     def objective(self) -> Objective:
         """Log-normal levels around ``0.6 sigma_data``."""
@@ -98,8 +127,8 @@ class Noise:
 
     def coefficients(self, sigma: jax.Array) -> Coefficients:
         """The four coefficients."""
-        scale = 1 / noisy_deviation(sigma, self.sigma_data)
-        return Coefficients(jnp.ones_like(scale), -sigma, scale, quarter_log(sigma))
+        scale = 1 / _noisy_deviation(sigma, self.sigma_data)
+        return Coefficients(jnp.ones_like(scale), -sigma, scale, _quarter_log(sigma))
 
     def target(self, clean: jax.Array, eps: jax.Array, sigma: jax.Array) -> jax.Array:
         """``eps``."""
@@ -233,9 +262,9 @@ class Clean:
 
     def coefficients(self, sigma: jax.Array) -> Coefficients:
         """The four coefficients."""
-        scale = 1 / noisy_deviation(sigma, self.sigma_data)
+        scale = 1 / _noisy_deviation(sigma, self.sigma_data)
         one = jnp.ones_like(scale)
-        return Coefficients(jnp.zeros_like(scale), one, scale, quarter_log(sigma))
+        return Coefficients(jnp.zeros_like(scale), one, scale, _quarter_log(sigma))
 
     def target(self, clean: jax.Array, eps: jax.Array, sigma: jax.Array) -> jax.Array:
         """``x_0``."""
@@ -244,3 +273,13 @@ class Clean:
     def objective(self) -> Objective:
         """As of :class:`EDM`."""
         return EDM(self.sigma_data).objective()
+
+
+def _noisy_deviation(sigma: jax.Array, sigma_data: Number) -> jax.Array:
+    """Deviation of a noisy number, ``sqrt(sigma^2 + sigma_data^2)``."""
+    return jnp.hypot(jnp.asarray(sigma, dtype=float), sigma_data)
+
+
+def _quarter_log(sigma: jax.Array) -> jax.Array:
+    """``log(sigma) / 4``."""
+    return 0.25 * jnp.log(jnp.asarray(sigma, dtype=float))

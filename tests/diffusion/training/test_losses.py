@@ -35,7 +35,7 @@ def shrinking(part, fault=0.0):
         diffusion.Score: lambda c: 2 * jnp.exp(c),
     }.get(type(part), lambda c: jnp.exp(4 * c))
 
-    def apply(weights, scaled, c_noise, condition):
+    def apply(weights, scaled, c_noise, label):
         sigma = sigma_of(c_noise)[:, None]
         skip, out, scale, _ = part.coefficients(sigma)
         y = scaled / scale
@@ -60,7 +60,7 @@ def gradients(name, fault=0.0):
                 e[None],
                 s[None],
                 network=shrinking(part, fault),
-                precondition=part,
+                parameterisation=part,
             )[0]
 
         one = jax.vmap(jax.grad(error), in_axes=(None, 0, 0, 0))
@@ -103,14 +103,19 @@ def test_a_linear_network_reaches_the_minimum_in_closed_form(name):
     part, sigma = PARTS[name], 0.7
     network = diffusion.Network(
         init=lambda key, shape: jnp.zeros(()),
-        apply=lambda weights, y, c_noise, condition: weights * y,
+        apply=lambda weights, y, c_noise, label: weights * y,
     )
     clean, eps = samples()
 
     @jax.jit
     def loss(weights):
         errors = diffusion.sample_losses(
-            weights, clean, eps, jnp.full(COUNT, sigma), network=network, precondition=part
+            weights,
+            clean,
+            eps,
+            jnp.full(COUNT, sigma),
+            network=network,
+            parameterisation=part,
         )
         return errors.mean()
 
@@ -136,7 +141,7 @@ def batch_gradient(clean, eps, sigma, sample_weight):
             eps,
             sigma,
             network=shrinking(PARTS["EDM"]),
-            precondition=PARTS["EDM"],
+            parameterisation=PARTS["EDM"],
         )
         return jnp.sum(errors * sample_weight)
 
@@ -164,7 +169,7 @@ def denoising_loss(key=KEY, sample_weight=None, teacher=None):
         key,
         jnp.linspace(-1, 1, 64)[:, None],
         network=shrinking(PARTS["EDM"]),
-        precondition=PARTS["EDM"],
+        parameterisation=PARTS["EDM"],
         objective=diffusion.Objective(LEVELS),
         sample_weight=sample_weight,
         teacher=teacher,
@@ -200,7 +205,7 @@ def test_a_teacher_that_is_right_leaves_the_minimum_and_takes_the_noise():
             eps,
             jnp.ones(64),
             network=shrinking(part),
-            precondition=part,
+            parameterisation=part,
             teacher=teacher,
             trust=trust,
         ).mean()
@@ -222,13 +227,13 @@ def test_the_teacher_is_not_taught():
 def test_the_loss_of_images_is_a_mean_over_their_numbers(name):
     network = diffusion.Network(
         init=lambda key, shape: (),
-        apply=lambda weights, y, c_noise, condition: jnp.zeros_like(y),
+        apply=lambda weights, y, c_noise, label: jnp.zeros_like(y),
     )
     clean, eps = jax.random.normal(KEY, (2, 4, 3, 2, 1))
     sigma = jnp.array([0.1, 0.5, 1.0, 2.0])
 
     losses = diffusion.sample_losses(
-        (), clean, eps, sigma, network=network, precondition=PARTS[name]
+        (), clean, eps, sigma, network=network, parameterisation=PARTS[name]
     )
 
     target = PARTS[name].target(clean, eps, sigma[:, None, None, None])

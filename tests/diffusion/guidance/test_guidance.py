@@ -1,4 +1,4 @@
-"""Conditions: denoisers of what is wanted, beside closed forms and exact posteriors."""
+"""Guidance: denoisers of what is wanted, beside closed forms and exact posteriors."""
 
 import jax
 import jax.numpy as jnp
@@ -62,16 +62,16 @@ MEANS, VARIANCES = jnp.array([-1.0, 2.0, 0.5]), jnp.array([1.0, 1.0, 3.0])
 def gaussian_of_label():
     """A learned denoiser that is exact: a Gaussian for labels 0 and 1, and for none (2)."""
 
-    def apply(weights, y, c_noise, condition):
+    def apply(weights, y, c_noise, label):
         sigma = jnp.exp(4 * c_noise)
-        label = jnp.full(len(y), 2) if condition is None else condition
-        mean, variance = MEANS[label][:, None], VARIANCES[label][:, None]
+        given = jnp.full(len(y), 2) if label is None else label
+        mean, variance = MEANS[given][:, None], VARIANCES[given][:, None]
         noisy = y * jnp.hypot(sigma, 1.0)[:, None]  # the network's input is scaled
         share = variance / (variance + sigma[:, None] ** 2)
         return mean + share * (noisy - mean)
 
-    network = diffusion.Network(lambda key, shape: (), apply, null=2)
-    return diffusion.Denoiser(network, diffusion.Clean(), (), (2,))
+    network = diffusion.Network(lambda key, shape: (), apply, null_label=2)
+    return diffusion.NetworkDenoiser(network, diffusion.Clean(), (), (2,))
 
 
 GUIDED = jax.jit(
@@ -92,11 +92,13 @@ def test_the_guided_score_is_1_plus_w_times_one_minus_w_times_the_other(w):
 
 def test_guided_denoisers_are_a_network_that_knows_both():
     model, y = gaussian_of_label(), points(5, 2)
-    with_label = lambda y, sigma: model.denoise(y, sigma, condition=0)
+    with_label = lambda y, sigma: model.denoise(y, sigma, label=0)
 
-    got = jax.jit(diffusion.guided(with_label, model.denoise, 3.0))(y, 0.7)
+    got = jax.jit(diffusion.classifier_free_guidance(with_label, model.denoise, 3.0))(
+        y, 0.7
+    )
 
-    want = model.denoise(y, 0.7, condition=0, guidance=3.0)
+    want = model.denoise(y, 0.7, label=0, guidance=3.0)
     np.testing.assert_allclose(got, want, atol=1e-5)
 
 
@@ -104,7 +106,9 @@ def test_guidance_of_gaussians_of_one_variance_moves_the_mean():
     right, both = (de.oracles.gaussian_mixture([[m, 0.0]], 0.5) for m in (1.0, 0.0))
 
     samples = draw(
-        diffusion.guided(right.denoise, both.denoise, 3.0), de.samplers.Heun(), 40
+        diffusion.classifier_free_guidance(right.denoise, both.denoise, 3.0),
+        de.samplers.Heun(),
+        40,
     )
 
     # Standard errors are 0.022 and 0.03; of the mean, 0.07 is hidden by noise of 30.
@@ -117,7 +121,7 @@ def test_a_classifier_of_noisy_points_gives_the_denoiser_of_a_class():
     log_probability = lambda y, sigma: (
         component.log_density(y, sigma) - TWO.log_density(y, sigma)
     )
-    guided = diffusion.classifier_guided(TWO.denoise, log_probability)
+    guided = diffusion.classifier_guidance(TWO.denoise, log_probability)
 
     y = points(6, 2)
 
@@ -243,7 +247,7 @@ def test_samples_of_the_unknown_part_of_a_gaussian_are_from_the_posterior():
 def test_the_posterior_with_a_flat_likelihood_is_the_denoiser():
     y = points(6, 2)
 
-    got = answers(diffusion.posterior(TWO.denoise, lambda x: 0.0 * x[:, 0]), y)
+    got = answers(diffusion.posterior_guidance(TWO.denoise, lambda x: 0.0 * x[:, 0]), y)
 
     np.testing.assert_allclose(got, exact_answers(TWO, y), atol=1e-5)
 
@@ -254,7 +258,7 @@ def test_the_plain_posterior_forgets_the_uncertainty_of_the_clean_point():
     seen = diffusion.LinearObservation(jnp.eye(1), jnp.array([1.0]), 0.5)
     y, sigma = points(5, 1), 1.5
 
-    denoise = diffusion.posterior(prior.denoise, seen.log_likelihood, scale=0.3)
+    denoise = diffusion.posterior_guidance(prior.denoise, seen.log_likelihood, scale=0.3)
 
     got = jax.jit(denoise)(y, sigma)
 
@@ -266,9 +270,9 @@ def test_the_plain_posterior_forgets_the_uncertainty_of_the_clean_point():
 # What each is wrong by: means and deviations of the unknown number, in deviations of the
 # exact posterior; samples and sampler have errors of 0.03. benchmarks/posterior_bias.py
 BIAS = {
-    "posterior of a Gaussian": (CORRELATED, 0.3, (0.1, 0.4), (0.75, 0.95)),
+    "posterior_guidance of a Gaussian": (CORRELATED, 0.3, (0.1, 0.4), (0.75, 0.95)),
     "linear_posterior of two modes": (TWO, 0.3, (-0.5, -0.25), (1.2, 1.45)),
-    "replaced in a Gaussian": (CORRELATED, 0.1, (-0.5, -0.2), (1.05, 1.35)),
+    "inpaint in a Gaussian": (CORRELATED, 0.1, (-0.5, -0.2), (1.05, 1.35)),
 }
 
 
@@ -278,9 +282,11 @@ def test_biases_are_as_large_as_they_are(case):
     prior, noise, mean_range, deviation_range = BIAS[case]
     seen = diffusion.known_part(HALF, [0.7, 0.0], noise)
     denoise = {
-        "posterior": diffusion.posterior(prior.denoise, seen.log_likelihood),
+        "posterior_guidance": diffusion.posterior_guidance(
+            prior.denoise, seen.log_likelihood
+        ),
         "linear_posterior": diffusion.linear_posterior(prior.denoise, seen),
-        "replaced": diffusion.replaced(prior.denoise, HALF, [0.7, 0.0]),
+        "inpaint": diffusion.inpaint(prior.denoise, HALF, [0.7, 0.0]),
     }[case.split()[0]]
 
     samples = draw(denoise, de.samplers.DDIM(1.0), 200)
@@ -291,7 +297,7 @@ def test_biases_are_as_large_as_they_are(case):
 
 
 def test_langevin_corrections_let_the_unknown_part_catch_up():
-    denoise = diffusion.replaced(CORRELATED.denoise, HALF, [0.7, 0.0])
+    denoise = diffusion.inpaint(CORRELATED.denoise, HALF, [0.7, 0.0])
     exact = diffusion.known_part(HALF, [0.7, 0.0], 0.01).posterior(CORRELATED)
 
     plain = against(draw(denoise, de.samplers.DDIM(1.0), 100), exact)[2]
@@ -306,7 +312,7 @@ def test_the_known_part_is_what_it_is_given():
     known = np.array([[True, False], [False, False]])
 
     samples = draw(
-        diffusion.replaced(TWO.denoise, known, [[7.0, 0.0]] * 2),
+        diffusion.inpaint(TWO.denoise, known, [[7.0, 0.0]] * 2),
         de.samplers.DDIM(0.5),
         4,
         2,
@@ -326,7 +332,7 @@ def test_a_known_part_has_the_noise_of_its_level_and_the_sampler_says_how_fresh(
 ):
     # given two numbers of which one is known to be 1, and levels that fall by half
     sampler = de.samplers.Consistency() if sampler == "Consistency" else sampler
-    denoise = diffusion.replaced(CORRELATED.denoise, HALF, [1.0, 0.0])
+    denoise = diffusion.inpaint(CORRELATED.denoise, HALF, [1.0, 0.0])
     grid, shape = de.noise.Levels([4.0, 2.0, 1.0]), (20_000, 2)
     start = jnp.array([1.0, 0.0]) + 4.0 * jax.random.normal(KEY, shape)
 
@@ -348,7 +354,7 @@ def test_a_known_part_has_the_noise_of_its_level_and_the_sampler_says_how_fresh(
 
 def test_known_numbers_are_named_by_booleans():
     with pytest.raises(TypeError, match="known: got int32, want booleans"):
-        diffusion.replaced(TWO.denoise, [0, 2], [1.0, 1.0])
+        diffusion.inpaint(TWO.denoise, [0, 2], [1.0, 1.0])
 
 
 @pytest.mark.parametrize("deviation", [0.0, -1.0])

@@ -1,7 +1,9 @@
 """Training: bits, averages, divergence, and what is refused."""
 
+import dataclasses
 from unittest import mock
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 
 import diffevo_jax as de
 from diffevo_jax import diffusion
-from diffevo_jax.diffusion.training import fitting, trainer
+from diffevo_jax.diffusion.training import loop, trainer
 
 KEY = jax.random.key(0)
 DRAWN = np.random.default_rng(0).normal(size=(64, 2))
@@ -21,21 +23,21 @@ LINEAR = diffusion.Network(
         "matrix": 0.1 * jax.random.normal(key, (2, 2)),
         "label": jnp.zeros((3, 2)),
     },
-    apply=lambda weights, y, c_noise, condition: (
-        y @ weights["matrix"] + (0.0 if condition is None else weights["label"][condition])
+    apply=lambda weights, y, c_noise, label: (
+        y @ weights["matrix"] + (0.0 if label is None else weights["label"][label])
     ),
-    null=2,
+    null_label=2,
 )
 
 
-def train(key=KEY, data=DATA, network=LINEAR, precondition=None, **changes):
-    return diffusion.train(
-        key, data, network, precondition, **({"num_steps": 40, "batch_size": 16} | changes)
-    )
+SETTINGS = {field.name for field in dataclasses.fields(diffusion.Recipe)}
 
 
-def same_bits(first, second) -> bool:
-    return de.equal(first.state, second.state) and de.equal(first.denoiser, second.denoiser)
+def train(key=KEY, data=DATA, network=LINEAR, **changes):
+    """A short training; settings of the recipe and arguments of ``train`` alike."""
+    given = {"num_steps": 40, "batch_size": 16} | changes
+    recipe = diffusion.Recipe(**{name: given.pop(name) for name in SETTINGS & set(given)})
+    return diffusion.train(key, data, network, recipe, **given)
 
 
 @pytest.fixture(scope="module")
@@ -49,20 +51,21 @@ def test_a_resumed_training_has_the_bits_of_one_that_was_not_stopped(trained):
     resumed = train(state=stopped.state)
 
     assert int(stopped.state.step) == 17
-    assert same_bits(resumed, trained)
+    chex.assert_trees_all_equal(resumed.state, trained.state)
+    chex.assert_trees_all_equal(resumed.denoiser, trained.denoiser)
     assert np.array_equal(np.concatenate([stopped.losses, resumed.losses]), trained.losses)
 
 
 def test_the_key_decides(trained):
-    assert same_bits(train(), trained)
-    assert not same_bits(train(jax.random.key(1)), trained)
+    chex.assert_trees_all_equal(train(), trained)
+    assert not de.equal(train(jax.random.key(1)).denoiser, trained.denoiser)
 
 
 def test_numbers_do_not_compile_a_new_program(trained):
     start, run = trainer._programs()
     before = run._cache_size(), start._cache_size()
 
-    train(num_steps=50, learning_rate=0.1, ema=0.9, condition_dropout=0.5)
+    train(num_steps=50, learning_rate=0.1, ema=0.9, label_dropout=0.5)
 
     assert (run._cache_size(), start._cache_size()) == before
 
@@ -75,7 +78,7 @@ def test_the_callback_hears_of_every_chunk():
     assert [step for step, _ in heard] == [250, 500, 600]
     assert heard[2][1] == pytest.approx(float(result.losses[500:].mean()))
     assert result.losses.shape == result.baselines.shape == (600,)
-    assert np.isfinite(result.losses).all()
+    chex.assert_tree_all_finite(result.losses)
 
 
 def test_every_step_has_its_own_samples_and_noise(trained):
@@ -83,22 +86,20 @@ def test_every_step_has_its_own_samples_and_noise(trained):
 
 
 def recipe(**changes):
-    edm = diffusion.EDM()
-    return de.pytree.strong(
-        diffusion.Recipe(LINEAR, edm, edm.objective(), 40, batch_size=16, **changes)
-    )
+    given = {"num_steps": 40, "batch_size": 16} | changes
+    return de.pytree.strong(diffusion.Recipe(**given).completed())
 
 
 def one_step(key, setting, state, data=DATA):
     run = trainer._programs()[1]
-    data = jnp.asarray(data)
-    return run(key, setting, state, data, None, None, jnp.int32(1), trainer.CHUNK)[0]
+    data, count = jnp.asarray(data), jnp.int32(1)
+    return run(key, LINEAR, setting, state, data, count, length=trainer.CHUNK)[0]
 
 
 def test_averaged_weights_forget_the_first_ones():
     # given the weights after every step
     setting = recipe(ema=0.5)
-    state = diffusion.start(KEY, setting, (2,))
+    state = diffusion.init_training(KEY, LINEAR, setting, (2,))
     want = np.asarray(state.weights["matrix"])
 
     for step in range(1, 13):
@@ -114,7 +115,7 @@ def test_averaged_weights_forget_the_first_ones():
 def test_an_optimizer_of_one_s_own_moves_and_a_teacher_takes_its_share():
     # given plain descent, whose teacher is at first the student itself
     setting = recipe(optimizer=optax.sgd(0.1))
-    state = diffusion.start(KEY, setting, (2,))
+    state = diffusion.init_training(KEY, LINEAR, setting, (2,))
 
     alone = one_step(KEY, setting, state)
     taught = one_step(KEY, de.replace(setting, trust=jnp.array(0.75)), state)
@@ -130,13 +131,13 @@ def test_an_optimizer_of_one_s_own_moves_and_a_teacher_takes_its_share():
 def test_a_state_that_diverged_stays_as_it_was():
     # given data of which a step makes infinity
     setting = recipe()
-    state = diffusion.start(KEY, setting, (2,))
+    state = diffusion.init_training(KEY, LINEAR, setting, (2,))
 
     broken = one_step(KEY, setting, state, np.full_like(DATA, np.inf))
     later = one_step(KEY, setting, broken)
 
     assert int(broken.diverged_at) == int(later.diverged_at) == 0
-    assert de.equal(later.weights, state.weights)
+    chex.assert_trees_all_equal(later.weights, state.weights)
 
 
 def test_trainings_can_be_mapped():
@@ -144,9 +145,10 @@ def test_trainings_can_be_mapped():
 
     @jax.jit
     def many(keys):
-        one = lambda key: diffusion.fit(
-            key, setting, diffusion.start(key, setting, (2,)), DATA, None, None, 40, 40
-        )
+        def one(key):
+            state = diffusion.init_training(key, LINEAR, setting, (2,))
+            return diffusion.train_steps(key, LINEAR, setting, state, DATA, 40, length=40)
+
         return jax.vmap(one)(keys)
 
     state, losses, _ = many(keys)
@@ -163,7 +165,7 @@ def test_trainings_can_be_mapped():
 def test_samples_are_drawn_as_often_as_they_weigh():
     weight = jnp.array([0.0, 1.0, 0.0, 3.0, 0.0])
 
-    index = fitting._draw(KEY, 10_000, 5, jnp.cumsum(weight))
+    index = loop._draw(KEY, 10_000, 5, jnp.cumsum(weight))
 
     counts = np.bincount(index, minlength=5)
     assert counts[[0, 2, 4]].tolist() == [0, 0, 0]
@@ -175,16 +177,16 @@ def test_samples_are_drawn_as_often_as_they_weigh():
 def test_no_sample_without_weight_is_drawn_at_the_edges(place, want):
     # Random numbers in [0, 1) may be 0, and rounding may make 1 of their product.
     with mock.patch.object(jax.random, "uniform", return_value=jnp.array([place])):
-        index = fitting._draw(KEY, 1, 5, jnp.array([0.0, 1.0, 1.0, 4.0, 4.0]))
+        index = loop._draw(KEY, 1, 5, jnp.array([0.0, 1.0, 1.0, 4.0, 4.0]))
 
     assert index.tolist() == [want]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
-def test_a_share_of_conditions_is_hidden(share):
-    setting = de.replace(recipe(), condition_dropout=share, batch_size=10_000)
+def test_a_share_of_labels_is_hidden(share):
+    setting = recipe(label_dropout=share, batch_size=10_000)
 
-    hidden = fitting._hide(KEY, setting, jnp.zeros(10_000, int)) == 2
+    hidden = loop._drop_labels(KEY, LINEAR, setting, jnp.zeros(10_000, int)) == 2
 
     # 5 standard errors, and exact at both ends.
     assert float(hidden.mean()) == pytest.approx(
@@ -197,7 +199,7 @@ def train_clouds(**changes):
     centres = np.array([[-1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
     return train(
         data=np.concatenate([0.2 * DATA + centre for centre in centres]),
-        condition=np.repeat([0, 1, 1], 64),
+        labels=np.repeat([0, 1, 1], 64),
         sample_weight=np.repeat([2.0, 2.0, 0.0], 64),
         num_steps=500,
         learning_rate=0.05,
@@ -210,8 +212,8 @@ def clouds():
     return train_clouds()
 
 
-def test_hidden_conditions_teach_nothing_about_labels():
-    weights = train_clouds(condition_dropout=1.0).state.weights["label"]
+def test_hidden_labels_teach_nothing_about_labels():
+    weights = train_clouds(label_dropout=1.0).state.weights["label"]
 
     assert not weights[:2].any()  # as drawn
     assert weights[2].all()
@@ -223,7 +225,7 @@ def test_the_loss_falls(clouds):
     assert relative[-50:].mean() < 0.8 * relative[:50].mean()
 
 
-def test_conditions_are_learned(clouds):
+def test_labels_are_learned(clouds):
     clean = clouds.denoise(jnp.zeros((2, 2)), 3.0, jnp.array([0, 1]))
 
     # Centres of both clouds; a linear network is not quite there.
@@ -238,7 +240,7 @@ def test_what_has_no_weight_is_not_seen(clouds):
     assert abs(clean).max() < 0.2
 
 
-def test_without_a_condition_the_answer_is_between_and_guidance_goes_beyond(clouds):
+def test_without_a_label_the_answer_is_between_and_guidance_goes_beyond(clouds):
     y = jnp.zeros((2, 2))
     ask = lambda *given: clouds.denoise(y, 3.0, *given)
 
@@ -297,7 +299,7 @@ def test_a_training_that_recovers_may_be_stopped_while_it_is_bad():
 def test_weights_of_half_precision_are_trained_and_averaged_in_full():
     half = diffusion.Network(
         init=lambda key, shape: LINEAR.init(key, shape)["matrix"].astype(jnp.bfloat16),
-        apply=lambda weights, y, c_noise, condition: y.astype(weights.dtype) @ weights,
+        apply=lambda weights, y, c_noise, label: y.astype(weights.dtype) @ weights,
     )
 
     result, full = (train(network=each, learning_rate=0.05) for each in (half, LINEAR))
@@ -307,7 +309,7 @@ def test_weights_of_half_precision_are_trained_and_averaged_in_full():
     # Forty steps of Adam, rounded to 8 bits; they have gone up to 0.18.
     want = full.state.average["matrix"]
     np.testing.assert_allclose(average, want, atol=0.02)
-    moved = want - diffusion.start(KEY, recipe(), (2,)).weights["matrix"]
+    moved = want - diffusion.init_training(KEY, LINEAR, recipe(), (2,)).weights["matrix"]
     assert abs(moved).max() > 0.1
 
 
@@ -329,16 +331,40 @@ class Plain:
 
 IMAGES = np.random.default_rng(0).normal(size=(8, 5, 5, 1))
 EMPTY = diffusion.Network(
-    init=lambda key, shape: (), apply=lambda weights, y, c_noise, condition: y
+    init=lambda key, shape: (), apply=lambda weights, y, c_noise, label: y
 )
 WHOLE = diffusion.Network(
     init=lambda key, shape: jnp.zeros(1, int),
-    apply=lambda weights, y, c_noise, condition: y * weights,
+    apply=lambda weights, y, c_noise, label: y * weights,
 )
 WRONG_SHAPE = diffusion.Network(
     init=lambda key, shape: jnp.zeros(1),
-    apply=lambda weights, y, c_noise, condition: y[:, :1],
+    apply=lambda weights, y, c_noise, label: y[:, :1],
 )
+
+
+def test_a_recipe_that_is_none_is_an_error():
+    with pytest.raises(TypeError, match=r"recipe: got EDM.*, want a Recipe"):
+        diffusion.train(KEY, DATA, LINEAR, diffusion.EDM())
+
+
+def test_the_defaults_train_a_network_on_points():
+    short = diffusion.Recipe(num_steps=1)
+
+    result = diffusion.train(KEY, DATA, recipe=short)
+
+    assert result.denoiser.network.hidden == diffusion.MLP().hidden
+    assert result.denoiser.parameterisation.sigma_data == 1.0
+
+
+def test_what_is_trained_prints_in_a_line(trained):
+    assert repr(trained.denoiser).endswith(
+        "parameterisation=EDM(sigma_data=1.0), weights={'label': f32[3,2], "
+        "'matrix': f32[2,2]}, shape=(2,))"
+    )
+    assert "weights=<1,234 numbers>" in repr(
+        de.replace(trained.denoiser, weights=[jnp.ones(1230), *jnp.ones(4)])
+    )
 
 
 @pytest.mark.parametrize(
@@ -354,18 +380,27 @@ WRONG_SHAPE = diffusion.Network(
         ({"data": DATA / 2}, ValueError, "data: got a standard deviation of 0.5"),
         ({"data": DATA + 3}, ValueError, r"data: got a mean of 3, want"),
         ({"data": IMAGES, "network": diffusion.UNet()}, ValueError, "divisible by 2"),
-        ({"network": WRONG_SHAPE}, ValueError, r"network: got answers of shape \(1,\)"),
+        ({"network": WRONG_SHAPE}, ValueError, r"network: got outputs of shape \(1,\)"),
         ({"network": EMPTY}, ValueError, "network: got one without weights"),
         ({"network": WHOLE}, TypeError, "network: got weights of int32"),
         ({"data": DATA + 0j}, TypeError, "data: got complex64, want real numbers"),
         ({"network": "mlp"}, TypeError, "network: got 'mlp', want an object like MLP"),
-        ({"precondition": "eps"}, TypeError, "precondition: got 'eps', want .* EDM"),
-        ({"precondition": diffusion.EDM}, TypeError, "precondition: got <class"),
+        (
+            {"parameterisation": "eps"},
+            TypeError,
+            "parameterisation: got 'eps', want .* EDM",
+        ),
+        ({"parameterisation": diffusion.EDM}, TypeError, "parameterisation: got <class"),
         ({"objective": "ddpm"}, TypeError, "objective: got 'ddpm', want .* Objective"),
-        ({"precondition": Plain()}, TypeError, "precondition: got .* want a pytree"),
-        ({"optimizer": "adam"}, TypeError, "optimizer: got 'adam', want one of optax"),
-        ({"precondition": diffusion.EDM(-1.0)}, ValueError, r"EDM\.sigma_data: got -1"),
+        (
+            {"parameterisation": Plain()},
+            TypeError,
+            "parameterisation: got .* want a pytree",
+        ),
+        ({"optimizer": "adam"}, TypeError, "optimizer: got 'adam', want .* optax"),
+        ({"parameterisation": diffusion.EDM(-1.0)}, ValueError, r"EDM\.sigma_data: got -1"),
         ({"num_steps": 0}, ValueError, "num_steps: got 0"),
+        ({"num_steps": 2.5}, ValueError, "num_steps: got 2.5, want a whole number"),
         ({"batch_size": 0}, ValueError, "batch_size: got 0"),
         ({"ema": 1.0}, ValueError, r"Recipe\.ema: got 1.0"),
         ({"trust": 1.0}, ValueError, "trust: got 1.0"),
@@ -381,11 +416,11 @@ WRONG_SHAPE = diffusion.Network(
         ({"sample_weight": np.ones(3)}, ValueError, r"sample_weight: got shape \(3,\)"),
         ({"sample_weight": np.zeros(64)}, ValueError, "sample_weight: want finite"),
         ({"sample_weight": -np.ones(64)}, ValueError, "sample_weight: want finite"),
-        ({"condition": np.zeros(3, int)}, ValueError, r"condition: got shape \(3,\)"),
+        ({"labels": np.zeros(3, int)}, ValueError, r"labels: got shape \(3,\)"),
         (
-            {"network": diffusion.MLP((8,), 2), "condition": [5] * 64},
+            {"network": diffusion.MLP((8,), 2), "labels": [5] * 64},
             ValueError,
-            "condition: got labels from 5 to 5",
+            "label: got 5 to 5",
         ),
         ({"key": jax.random.PRNGKey(0)}, TypeError, "key: got an array of uint32"),
     ],

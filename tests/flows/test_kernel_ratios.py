@@ -1,5 +1,6 @@
 """Density ratios by a kernel, against float64 formulas and what is known of Gaussians."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +17,7 @@ PRECISION = jnp.array(1 / H**2)
 KEYS = jax.random.split(jax.random.key(0), 32)
 SIZE = 1024
 kernel_ratio = jax.jit(flows.kernel_ratio)
-log_density = jax.jit(flows.log_density, static_argnames="leave_one_out")
+kernel_log_density = jax.jit(flows.kernel_log_density, static_argnames="leave_one_out")
 
 
 def direct(x, points, weight) -> tuple[np.ndarray, np.ndarray]:
@@ -52,14 +53,13 @@ def test_weights_matter_up_to_a_factor_only(sets) -> None:
     queries, points, log_p, log_q = sets
     plain = kernel_ratio(queries, points, log_p, log_q, PRECISION)
     scaled = kernel_ratio(queries, points, log_p + 30, log_q - 30, PRECISION)
-    for one, other in zip(jax.tree.leaves(plain), jax.tree.leaves(scaled), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+    chex.assert_trees_all_close(plain, scaled, rtol=1e-4, atol=1e-4)
 
 
 def test_far_from_all_points_nothing_becomes_nan(sets) -> None:
     queries, points, log_p, log_q = sets
     ratio = kernel_ratio(queries + 100.0, points, log_p, log_q, PRECISION)
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(ratio))
+    chex.assert_tree_all_finite(ratio)
 
 
 def test_without_any_weight_there_is_no_ratio_and_no_nan(sets) -> None:
@@ -67,7 +67,7 @@ def test_without_any_weight_there_is_no_ratio_and_no_nan(sets) -> None:
     nothing = jnp.full(len(points), -jnp.inf)
     ratio = kernel_ratio(queries, points, nothing, log_q, PRECISION)
     assert not bool(ratio.sound)
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(ratio))
+    chex.assert_tree_all_finite(ratio)
 
 
 @pytest.mark.parametrize("leave_one_out", [False, True])
@@ -76,7 +76,7 @@ def test_the_density_is_that_of_the_kernel_at_the_points_that_count(
 ) -> None:
     _, points, log_p, _ = sets
     valid = log_p > -jnp.inf
-    got = log_density(points, PRECISION, valid=valid, leave_one_out=leave_one_out)
+    got = kernel_log_density(points, PRECISION, valid=valid, leave_one_out=leave_one_out)
     few = np.asarray(points, float)[np.asarray(valid)]
     kernel = np.exp(-((few[:, None] - few[None]) ** 2).sum(-1) / (2 * H**2))
     count = len(few) - leave_one_out
@@ -105,7 +105,7 @@ def drifts() -> dict[str, tuple[float, float]]:
 
     def slopes(key: jax.Array) -> jax.Array:
         x = jax.random.normal(key, (SIZE, 1))
-        estimate = flows.log_density(x, PRECISION, leave_one_out=True)
+        estimate = flows.kernel_log_density(x, PRECISION, leave_one_out=True)
         exact = log_g(x) - norm.logpdf(x[:, 0]) + 0.1 * jnp.sin(1e3 * x[:, 0])  # noise
         weights = jnp.stack([exact, log_g(x) - estimate, log_g(x)])
         return jax.vmap(slope, (None, 0))(x, weights)
@@ -165,15 +165,14 @@ def test_the_population_is_its_own_base_and_its_density_a_divisor(kernel) -> Non
     points = jax.random.normal(jax.random.key(2), (30, 4))
     log_weight, present = log_g(points), jnp.ones(30, bool)
     precision = kernel.factor((), 4) / H**2
-    density = log_density(points, precision)
+    density = kernel_log_density(points, precision)
     wanted = kernel_ratio(
         points, points, log_weight - 0.7 * density, jnp.zeros(30), precision
     )
     got, _ = jax.jit(flows.KernelRatio(kernel).estimate)(
         KEYS[0], (), points, log_weight, present, jnp.array(H), jnp.array(0.7)
     )
-    for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+    chex.assert_trees_all_close(got, wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_a_kernel_of_different_reaches_is_refused() -> None:

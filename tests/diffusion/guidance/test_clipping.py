@@ -19,7 +19,7 @@ def test_no_answer_moves_away_from_the_exact_one():
     want = jax.nn.softmax(-squares / (2 * 0.5**2), axis=1) @ clean
     wrong = lambda y, sigma: want + jnp.sin(7 * y)
     before = jnp.abs(wrong(y, 0.5) - want)
-    after = jnp.abs(diffusion.clipped(wrong, low, high)(y, 0.5) - want)
+    after = jnp.abs(diffusion.clip_denoised(wrong, low, high)(y, 0.5) - want)
     assert jnp.all(after <= before + 1e-6)  # rounding of answers of order 1
     assert after.mean() < 0.7 * before.mean()
 
@@ -27,7 +27,7 @@ def test_no_answer_moves_away_from_the_exact_one():
 def test_answers_within_the_range_are_untouched():
     denoise = lambda y, sigma: 0.3 * y
     y = jnp.linspace(-3.0, 3.0, 8).reshape(4, 2)
-    got = diffusion.clipped(denoise, -np.inf, 1.0)(y, 1.0)
+    got = diffusion.clip_denoised(denoise, -np.inf, 1.0)(y, 1.0)
     np.testing.assert_array_equal(got, denoise(y, 1.0))
 
 
@@ -38,7 +38,7 @@ def test_clipped_answers_keep_a_chain_from_exploding():
     @jax.jit
     def chain(key, high):
         denoise = lambda y, sigma: y - 0.5 * sigma / jnp.hypot(1.0, sigma) * y
-        denoise = diffusion.clipped(denoise, -high, high)
+        denoise = diffusion.clip_denoised(denoise, -high, high)
         return de.sample(
             key,
             denoise,
@@ -58,5 +58,5 @@ def test_clipped_answers_keep_a_chain_from_exploding():
     ("low", "high"), [(1.0, 0.0), ([0.0, 1.0], [1.0, 0.5]), (np.nan, 1.0)]
 )
 def test_a_range_that_is_none_is_refused(low, high):
-    with pytest.raises(ValueError, match="clipped: got low"):
-        diffusion.clipped(lambda y, sigma: y, low, high)
+    with pytest.raises(ValueError, match="clip_denoised: got low"):
+        diffusion.clip_denoised(lambda y, sigma: y, low, high)

@@ -1,29 +1,53 @@
-"""The loop of a training: a pure function of a key, a recipe, a state and data."""
-
-from typing import Any
+"""The loop of a training: pure functions of a key, network, recipe, state and data."""
 
 import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
-from diffevo_jax.diffusion.networks.dense import Network, NetworkLike
-from diffevo_jax.diffusion.training.denoiser import without_condition
-from diffevo_jax.diffusion.training.losses import denoising_loss
-from diffevo_jax.diffusion.training.recipe import Recipe, TrainState, optimizer_of
+from diffevo_jax.diffusion.networks.network import Network, NetworkLike, null_labels
+from diffevo_jax.diffusion.training.losses import append_axes, denoising_loss
+from diffevo_jax.diffusion.training.optimizers import descend
+from diffevo_jax.diffusion.training.recipe import Recipe
 
 #: Steps have the keys 0, 1, 2, ...; the first weights have this one.
 _SETUP = 2**32 - 1
 #: Always answers 0.
 _SILENT = Network(
     init=lambda key, shape: (),
-    apply=lambda weights, y, c_noise, condition: jnp.zeros_like(y),
+    apply=lambda weights, y, c_noise, label: jnp.zeros_like(y),
 )
 
 
-def start(key: jax.Array, recipe: Recipe, shape: tuple[int, ...]) -> TrainState:
+@pytree.dataclass
+class TrainState:
+    """Where a training stands: all that the rest of it depends on, save key and data.
+
+    Attributes:
+        step: () int32, steps done.
+        weights: of the network.
+        average: the weights, averaged, in float32 or better.
+        optimizer_state: of the optimizer.
+        first: (2,) loss of the first step, and that of the answer 0.
+        last: (2,) sums of both over the last tenth of the whole training.
+        diverged_at: () int32, the step whose loss or gradient was not finite, after which
+            nothing changes; -1 if there was none.
+    """
+
+    step: jax.Array
+    weights: PyTree
+    average: PyTree
+    optimizer_state: PyTree
+    first: jax.Array
+    last: jax.Array
+    diverged_at: jax.Array
+
+
+def init_training(
+    key: jax.Array, network: NetworkLike, recipe: Recipe, shape: tuple[int, ...]
+) -> TrainState:
     """The state before the first step, for samples of a shape."""
-    weights = recipe.network.init(jax.random.fold_in(key, _SETUP), shape)
+    weights = network.init(jax.random.fold_in(key, _SETUP), shape)
     weights = jax.tree.map(jnp.asarray, weights)
     # An average that moves by a thousandth a step would stand still in bfloat16.
     fine = lambda leaf: leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
@@ -31,22 +55,24 @@ def start(key: jax.Array, recipe: Recipe, shape: tuple[int, ...]) -> TrainState:
         step=jnp.zeros((), jnp.int32),
         weights=weights,
         average=jax.tree.map(fine, weights),
-        optimizer_state=optimizer_of(recipe).init(weights),
+        optimizer_state=recipe.used_optimizer().init(weights),
         first=jnp.zeros(2),
         last=jnp.zeros(2),
         diverged_at=-jnp.ones((), jnp.int32),
     )
 
 
-def fit(
+def train_steps(
     key: jax.Array,
+    network: NetworkLike,
     recipe: Recipe,
     state: TrainState,
     data: jax.Array,
-    sample_weight: jax.Array | None,
-    condition: Any,
     count: jax.Array | int,
+    *,
     length: int,
+    sample_weight: jax.Array | None = None,
+    labels: PyTree = None,
 ) -> tuple[TrainState, jax.Array, jax.Array]:
     """Train for some steps: the pure core of :func:`diffevo_jax.diffusion.train`.
 
@@ -55,24 +81,25 @@ def fit(
 
     Args:
         key: a typed key, the same for all steps.
+        network: what is trained.
         recipe: the settings.
-        state: of :func:`start`, or of an earlier call.
+        state: of :func:`init_training`, or of an earlier call.
         data: (N, ...) samples.
-        sample_weight: (N,) >= 0, not all 0: how often each is drawn; None: all alike.
-        condition: of each sample, or None.
         count: steps to do, at most ``length``. It may be traced; then the bits do not
             depend on how a training is cut into calls.
         length: of the arrays of losses, static.
+        sample_weight: (N,) >= 0, not all 0: how often each is drawn; None: all alike.
+        labels: of each sample, or None.
 
     Returns:
         The state; losses and baselines, both (length,), NaN after ``count``.
     """
-    data, condition = jax.tree.map(jnp.asarray, (data, condition))
+    data, labels = jax.tree.map(jnp.asarray, (data, labels))
     share = None if sample_weight is None else jnp.cumsum(sample_weight)
 
     def body(i: jax.Array, carry: tuple) -> tuple:
         state, losses, baselines = carry
-        state, loss, baseline = _step(key, recipe, state, data, share, condition)
+        state, loss, baseline = _step(key, network, recipe, state, data, share, labels)
         return state, losses.at[i].set(loss), baselines.at[i].set(baseline)
 
     unknown = jnp.full(length, jnp.nan, dtype=float)
@@ -81,16 +108,18 @@ def fit(
 
 def _step(
     key: jax.Array,
+    network: NetworkLike,
     recipe: Recipe,
     state: TrainState,
     data: jax.Array,
     cumulative: jax.Array | None,
-    condition: Any,
+    labels: PyTree,
 ) -> tuple[TrainState, jax.Array, jax.Array]:
     keys = jax.random.split(jax.random.fold_in(key, state.step), 3)
     index = _draw(keys[0], recipe.batch_size, len(data), cumulative)
     batch = data[index]
-    given = _hide(keys[1], recipe, jax.tree.map(lambda leaf: leaf[index], condition))
+    label = jax.tree.map(lambda leaf: leaf[index], labels)
+    label = _drop_labels(keys[1], network, recipe, label)
 
     def loss_of(weights: PyTree, network: NetworkLike, teacher: PyTree) -> jax.Array:
         return denoising_loss(
@@ -98,17 +127,18 @@ def _step(
             keys[2],
             batch,
             network=network,
-            precondition=recipe.precondition,
-            objective=recipe.objective,
-            condition=given,
+            parameterisation=recipe.parameterisation,
+            objective=recipe.used_objective(),
+            label=label,
             teacher=teacher,
             trust=0.0 if recipe.trust is None else recipe.trust,
         )
 
     teacher = None if recipe.trust is None else state.average
-    loss, gradient = jax.value_and_grad(loss_of)(state.weights, recipe.network, teacher)
+    loss, gradient = jax.value_and_grad(loss_of)(state.weights, network, teacher)
     baseline = loss_of((), _SILENT, None)
-    moved = _noted(recipe, _move(recipe, state, gradient), jnp.stack([loss, baseline]))
+    losses = jnp.stack([loss, baseline])
+    moved = _remember_losses(recipe, _move(recipe, state, gradient), losses)
     squares = sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(gradient))
     good = jnp.isfinite(loss + squares)
     diverged_at = jnp.where(state.diverged_at < 0, state.step, state.diverged_at)
@@ -132,12 +162,9 @@ def _draw(key: jax.Array, count: int, size: int, cumulative: jax.Array | None) -
 
 def _move(recipe: Recipe, state: TrainState, gradient: PyTree) -> TrainState:
     """A step of the optimizer and of the average."""
-    import optax
-
-    change, optimizer_state = optimizer_of(recipe).update(
-        gradient, state.optimizer_state, state.weights
+    weights, optimizer_state = descend(
+        recipe.used_optimizer(), gradient, state.optimizer_state, state.weights
     )
-    weights: Any = optax.apply_updates(state.weights, change)
     step = state.step + 1
     decay = jnp.minimum(recipe.ema, (1.0 + step) / (10.0 + step))
     average = jax.tree.map(
@@ -152,7 +179,7 @@ def _move(recipe: Recipe, state: TrainState, gradient: PyTree) -> TrainState:
     )
 
 
-def _noted(recipe: Recipe, state: TrainState, losses: jax.Array) -> TrainState:
+def _remember_losses(recipe: Recipe, state: TrainState, losses: jax.Array) -> TrainState:
     """Remember the losses of the first step, and those of the last ones.
 
     In the state, so that they are the same however a training is cut into calls.
@@ -165,12 +192,12 @@ def _noted(recipe: Recipe, state: TrainState, losses: jax.Array) -> TrainState:
     )
 
 
-def _hide(key: jax.Array, recipe: Recipe, given: Any) -> Any:
-    """Replace a share of the conditions by the one that says nothing."""
-    if given is None or recipe.network.null is None:
-        return given
-    hidden = jax.random.bernoulli(key, recipe.condition_dropout, (recipe.batch_size,))
-    pick = lambda null, leaf: jnp.where(
-        hidden.reshape(hidden.shape + (1,) * (leaf.ndim - 1)), null, leaf
-    )
-    return jax.tree.map(pick, without_condition(recipe.network, given), given)
+def _drop_labels(
+    key: jax.Array, network: NetworkLike, recipe: Recipe, label: PyTree
+) -> PyTree:
+    """Replace a share of the labels by the one that says nothing."""
+    if label is None or network.null_label is None:
+        return label
+    hidden = jax.random.bernoulli(key, recipe.label_dropout, (recipe.batch_size,))
+    pick = lambda null, leaf: jnp.where(append_axes(hidden, leaf), null, leaf)
+    return jax.tree.map(pick, null_labels(network, label), label)

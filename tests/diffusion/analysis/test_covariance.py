@@ -12,7 +12,7 @@ KEY = jax.random.key(0)
 TIMES = np.arange(50.0)
 DENOISE = jax.jit(de.oracles.GaussianMixture.denoise)
 LOG_DENSITY = jax.jit(de.oracles.GaussianMixture.log_density)
-COLOURED, FITTED = jax.jit(diffusion.coloured), jax.jit(diffusion.fitted)
+COLOURED, FITTED = jax.jit(diffusion.coloured_noise), jax.jit(diffusion.fit_gaussian)
 
 
 def low_rank_covariance(dim: int, rank: int) -> np.ndarray:
@@ -94,7 +94,7 @@ def test_the_density_is_that_of_coloured_noise():
 )
 def test_what_is_no_covariance_is_refused(covariance, message):
     with pytest.raises(ValueError, match=f"(?s)covariance: .*{message}"):
-        diffusion.coloured(covariance)
+        diffusion.coloured_noise(covariance)
 
 
 # A signal as a draw of noise with its covariance
@@ -156,21 +156,21 @@ def test_shares_are_what_the_denoiser_keeps_of_each_direction():
     noise = COLOURED(low_rank_covariance(4, 4))
     sigmas = jnp.array([2.0, 0.3])
 
-    seen = diffusion.standing(noise.eigenvalues[0], sigmas)
+    seen = diffusion.wiener_filter(noise.eigenvalues[0], sigmas)
 
     axes = noise.eigenvectors[0]
     kept = [jnp.diag(DENOISE(noise, axes.T, sigma) @ axes) for sigma in sigmas]
-    np.testing.assert_allclose(seen.shares, kept, atol=1e-5)
-    np.testing.assert_allclose(seen.freedom, np.sum(kept, axis=1), atol=1e-5)
+    np.testing.assert_allclose(seen.gains, kept, atol=1e-5)
+    np.testing.assert_allclose(seen.degrees_of_freedom, np.sum(kept, axis=1), atol=1e-5)
 
 
 def test_directions_come_out_of_the_noise_one_after_the_other():
     sigmas = jnp.array([10.0, 2.5, 1.5, 0.5, 0.01])
 
-    seen = diffusion.standing(jnp.array([9.0, 4.0, 1.0, 0.0]), sigmas)
+    seen = diffusion.wiener_filter(jnp.array([9.0, 4.0, 1.0, 0.0]), sigmas)
 
-    np.testing.assert_array_equal(seen.above, [0, 1, 2, 3, 3])
-    np.testing.assert_array_equal(seen.above, np.sum(seen.shares > 0.5, axis=1))
+    np.testing.assert_array_equal(seen.num_above, [0, 1, 2, 3, 3])
+    np.testing.assert_array_equal(seen.num_above, np.sum(seen.gains > 0.5, axis=1))
 
 
 # The Gaussian as a diffusion model
@@ -220,17 +220,17 @@ def test_samples_of_the_gaussian_model_have_the_covariance_of_the_data():
 
 def test_weights_of_another_shape_are_refused():
     with pytest.raises(ValueError, match=r"log_weight: got \(2,\), want \(3,\)"):
-        diffusion.fitted(jnp.ones((3, 2)), jnp.zeros(2))
+        diffusion.fit_gaussian(jnp.ones((3, 2)), jnp.zeros(2))
 
 
 def test_weights_without_a_sum_are_refused():
     with pytest.raises(ValueError, match="log_weight: got NaN or infinity"):
-        diffusion.fitted(jnp.ones((3, 2)), np.array([0.0, np.inf, 0.0]))
+        diffusion.fit_gaussian(jnp.ones((3, 2)), np.array([0.0, np.inf, 0.0]))
 
 
 def test_a_mean_of_another_shape_is_refused():
     with pytest.raises(ValueError, match=r"mean: got shape \(3,\), want \(\) or \(2,\)"):
-        diffusion.coloured(np.eye(2), [1.0, 2.0, 3.0])
+        diffusion.coloured_noise(np.eye(2), [1.0, 2.0, 3.0])
 
 
 def test_a_difference_of_zero_cannot_matter():

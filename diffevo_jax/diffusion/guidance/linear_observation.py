@@ -20,12 +20,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffevo_jax import pytree
+from diffevo_jax.attention import einsum, matmul
 from diffevo_jax.base import Denoise
 from diffevo_jax.denoisers import oracles
+from diffevo_jax.denoisers.fixed import clean_points
 from diffevo_jax.denoisers.oracles import GaussianMixture
 from diffevo_jax.pytree import Number, validation
-
-_EXACT = jax.lax.Precision.HIGHEST
 
 
 @pytree.dataclass
@@ -66,7 +66,7 @@ class LinearObservation:
     def log_likelihood(self, points: jax.Array) -> jax.Array:
         """``log p(c | x_0)`` of clean points (N, D), in nats, (N,)."""
         matrix, values = self._arrays()
-        error = (values - jnp.matmul(points, matrix.T, precision=_EXACT)) / self.deviation
+        error = (values - matmul(points, matrix.T)) / self.deviation
         volume = len(values) * jnp.log(2 * math.pi * jnp.square(self.deviation))
         return -0.5 * (jnp.sum(error**2, axis=1) + volume)
 
@@ -82,19 +82,19 @@ class LinearObservation:
         def update(
             mean: jax.Array, eigenvalues: jax.Array, axes: jax.Array
         ) -> tuple[Any, ...]:
-            covariance = _product(axes * eigenvalues, axes.T)
-            expected, cross = _product(matrix, mean), _product(covariance, matrix.T)
+            covariance = matmul(axes * eigenvalues, axes.T)
+            expected, cross = matmul(matrix, mean), matmul(covariance, matrix.T)
             noise = variance * jnp.eye(len(values), dtype=covariance.dtype)
-            total = _product(matrix, cross) + noise
+            total = matmul(matrix, cross) + noise
             gain = jnp.linalg.solve(total, cross.T).T
-            left = jnp.eye(len(mean), dtype=covariance.dtype) - _product(gain, matrix)
+            left = jnp.eye(len(mean), dtype=covariance.dtype) - matmul(gain, matrix)
             # Joseph's form: a sum of squares, which cannot lose its sign.
-            after = _product(_product(left, covariance), left.T)
-            after += variance * _product(gain, gain.T)
+            after = matmul(matmul(left, covariance), left.T)
+            after += variance * matmul(gain, gain.T)
             log_evidence = jax.scipy.stats.multivariate_normal.logpdf(
                 values, expected, total
             )
-            return mean + _product(gain, values - expected), after, log_evidence
+            return mean + matmul(gain, values - expected), after, log_evidence
 
         parts = (prior.means, prior.eigenvalues, prior.eigenvectors)
         means, covariances, log_evidence = jax.vmap(update)(*parts)
@@ -143,7 +143,7 @@ def linear_posterior(
     of the point from the observation, which knows nothing of modes.
 
     Args:
-        denoise: the denoiser without the observation; see ``conditioning.py``.
+        denoise: the denoiser without the observation; see ``bayes.py``.
         observation: what is known.
         prior_deviation: None takes the covariance from the denoiser's derivative, which
             costs M + 1 derivatives an answer and holds (M, N, D). A number s, of the data,
@@ -153,7 +153,7 @@ def linear_posterior(
     Example:
         >>> import jax, jax.numpy as jnp, diffevo_jax as de
         >>> from diffevo_jax import diffusion
-        >>> prior = diffusion.coloured([[1.0, 0.9], [0.9, 1.0]])
+        >>> prior = diffusion.coloured_noise([[1.0, 0.9], [0.9, 1.0]])
         >>> seen = diffusion.known_part([True, False], [1.0, 0.0], deviation=0.1)
         >>> denoise = diffusion.linear_posterior(prior.denoise, seen)
         >>> y = jnp.array([[0.5, -1.0]])
@@ -175,21 +175,21 @@ def linear_posterior(
     matrix, values = observation._arrays()
     noise = jnp.square(observation.deviation)
 
-    def conditional(y: jax.Array, sigma: jax.Array) -> jax.Array:
-        clean, back = jax.vjp(lambda y: denoise(y, sigma), y)
+    def conditioned(y: jax.Array, sigma: jax.Array) -> jax.Array:
+        clean, back = jax.vjp(lambda y: clean_points(denoise(y, sigma), y), y)
         if prior_deviation is None:
             rows = jnp.broadcast_to(matrix[:, None], (len(matrix), *clean.shape))
             slopes = jax.vmap(lambda row: back(row)[0])(rows)
-            spread = jnp.einsum("mnd,kd->nmk", slopes, matrix, precision=_EXACT)
+            spread = einsum("mnd,kd->nmk", slopes, matrix)
             spread *= sigma**2
         else:
             share = 1.0 / (prior_deviation**-2.0 + jnp.asarray(sigma) ** -2.0)
-            spread = (share * _product(matrix, matrix.T))[None]
-        error = values - _product(clean, matrix.T)
+            spread = (share * matmul(matrix, matrix.T))[None]
+        error = values - matmul(clean, matrix.T)
         weighed = _solve(spread, noise, error)
-        return clean + sigma**2 * back(_product(weighed, matrix).astype(clean.dtype))[0]
+        return clean + sigma**2 * back(matmul(weighed, matrix).astype(clean.dtype))[0]
 
-    return conditional
+    return conditioned
 
 
 def _solve(spread: jax.Array, noise: Number, error: jax.Array) -> jax.Array:
@@ -200,9 +200,5 @@ def _solve(spread: jax.Array, noise: Number, error: jax.Array) -> jax.Array:
     symmetric = (spread + jnp.swapaxes(spread, 1, 2)) / 2
     variances, axes = jnp.linalg.eigh(symmetric)
     gains = jnp.where(variances > 0, 1 / (jnp.maximum(variances, 0.0) + noise), 0.0)
-    along = _product(error[:, None], axes) * gains[:, None]
-    return _product(along, jnp.swapaxes(axes, 1, 2))[:, 0]
-
-
-def _product(first: jax.Array, second: jax.Array) -> jax.Array:
-    return jnp.matmul(first, second, precision=_EXACT)
+    along = matmul(error[:, None], axes) * gains[:, None]
+    return matmul(along, jnp.swapaxes(axes, 1, 2))[:, 0]
