@@ -71,7 +71,8 @@ class Network:
 class MLP:
     """A feed-forward network on flattened samples; every layer hears the noise level.
 
-    For points, signals, and weights of policies. Its last layer starts at 0.
+    For points, signals, and weights of policies. Its last layer starts at 0. Its namesake
+    :class:`diffevo_jax.problems.MLP` is a policy: it hears an observation.
 
     Args:
         hidden: widths of the hidden layers, at least one.
