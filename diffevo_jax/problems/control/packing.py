@@ -19,10 +19,10 @@ _TOGETHER = 8
 _BITS = 32
 
 #: Arrays ``(S, L)`` of uint32, for L lanes.
-Packed = tuple[jax.Array, ...]
+Words = tuple[jax.Array, ...]
 
 
-def pack(lanes: PyTree) -> Packed:
+def pack(lanes: PyTree) -> Words:
     """Write leaves ``(..., L)`` as rows of words, every bit kept.
 
     Args:
@@ -38,7 +38,7 @@ def pack(lanes: PyTree) -> Packed:
     return tuple(map(jnp.concatenate, _groups(rows, _TOGETHER)))
 
 
-def unpack(packed: Packed, lane: PyTree) -> PyTree:
+def unpack(packed: Words, lane: PyTree) -> PyTree:
     """Read rows back into leaves ``(..., L)``.
 
     Args:
