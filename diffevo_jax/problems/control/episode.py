@@ -3,10 +3,11 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Policy, PyTree
@@ -148,7 +149,7 @@ def begin(
     return lane
 
 
-def _strong(leaf: Any) -> jax.Array:
+def _strong(leaf: ArrayLike) -> jax.Array:
     """With a dtype of its own, where a Python number takes that of its company."""
     leaf = jnp.asarray(leaf)
     if jnp.issubdtype(leaf.dtype, jax.dtypes.extended):

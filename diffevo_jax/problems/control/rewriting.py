@@ -1,8 +1,8 @@
 """Traced programs of environments, rewritten so that a step computes less.
 
-This is the one place that looks inside traced programs. Nothing here changes a result, and
-:class:`diffevo_jax.problems.Control` has a switch, ``rewrite=False``, that leaves all of it
-out. There are two rewritings.
+This is the one place that looks inside traced programs. Nothing here changes what a step
+says; only the compiler may round otherwise, which a chaotic environment magnifies over many
+steps. ``Control(rewrite=False)`` leaves all of it out. There are two rewritings.
 
 * **The observation is left out of the state** (:func:`observation_from_state`), on every
   device. Most environments compute it from the new state alone. Then it need not be
@@ -15,8 +15,8 @@ out. There are two rewritings.
   for everything that needs it: the policy for each number of the next state, sine and
   cosine for each use. It never repeats a division whose result has a second user. So a
   result is divided by a 1 of which the compiler does not know. On an accelerator the
-  arithmetic that is repeated is free beside the memory that a step moves, and the division
-  would cost more than it saves, so it is left out there.
+  arithmetic that is repeated is cheap beside the memory that a step moves, of which the
+  last action would be a part, so there it is left out.
 
 Notes:
     Programs are read through ``jax.extend.core``: the primitive, parameters and variables
@@ -183,7 +183,7 @@ def _description(
         return tuple(map(read, atoms))
 
     def read(atom: Atom) -> tuple[Any, ...]:
-        kind: Any = atom.aval  # of an array; its type does not say so
+        kind: Any = atom.aval  # of an array, which its type does not say
         if isinstance(atom, core.Literal):
             return "literal", kind.shape, kind.dtype, _described(atom.val)
         return "variable", kind.shape, kind.dtype, numbers[atom]

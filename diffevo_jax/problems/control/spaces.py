@@ -6,11 +6,13 @@ a policy become actions of another (:func:`to_action`).
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
 
 from diffevo_jax.base import PyTree
 
@@ -26,7 +28,7 @@ class Discrete(Protocol):
     """The numbers 0 to ``n - 1``."""
 
     n: int
-    dtype: Any
+    dtype: type[np.integer] | np.dtype
 
     def sample(self, key: jax.Array, /) -> jax.Array:
         """Draw one."""
@@ -37,8 +39,8 @@ class Discrete(Protocol):
 class Box(Protocol):
     """Arrays of one shape, between bounds that broadcast to it."""
 
-    low: Any
-    high: Any
+    low: ArrayLike
+    high: ArrayLike
     shape: tuple[int, ...]
 
     def sample(self, key: jax.Array, /) -> jax.Array:
@@ -50,7 +52,7 @@ class Box(Protocol):
 class Compound(Protocol):
     """A dictionary or a tuple of spaces."""
 
-    spaces: Any
+    spaces: "Mapping[str, EnvSpace] | Sequence[EnvSpace]"
 
     def sample(self, key: jax.Array, /) -> PyTree:
         """Draw one."""
@@ -114,7 +116,7 @@ def _map_boxes(
     if isinstance(space, Compound):
         children = space.spaces
         each = functools.partial(_map_boxes, function)
-        if isinstance(children, dict):
+        if isinstance(children, Mapping):
             return {name: each(observation[name], children[name]) for name in children}
         return tuple(map(each, observation, children))
     if isinstance(space, Discrete):
