@@ -55,7 +55,7 @@ class Control:
         scale: weights per unit deviation: the policies start as N(0, scale^2 I).
         rewrite: whether the environment's traced program may be rewritten so that a step
             computes less, see :mod:`diffevo_jax.problems.control.rewriting`. False takes it
-            as it is: the same steps to rounding, and on a CPU 1.6 to 7 times slower; static.
+            as it is: the same steps to rounding, 1.6 to 7 times slower on a CPU; static.
 
     Example:
         >>> import jax, diffevo_jax as de
