@@ -23,7 +23,8 @@ from diffevo_jax.diffusion.networks.network import labels_or_null
 class MLP:
     """A feed-forward network on flattened samples; every layer hears the noise level.
 
-    For points, signals, and weights of policies. Its last layer starts at 0.
+    For points, signals, and weights of policies. Its last layer starts at 0. Its namesake
+    :class:`diffevo_jax.problems.MLP` is a policy: it maps observations to actions.
 
     Args:
         hidden: widths of the hidden layers, at least one.

@@ -14,9 +14,9 @@ from gymnax.environments.classic_control import cartpole
 
 import diffevo_jax as de
 from diffevo_jax import pytree
-from diffevo_jax.problems import MLP, Control, Policy
+from diffevo_jax.problems import MLP, Control, FunctionPolicy
 from diffevo_jax.problems.control.policies import flatten
-from diffevo_jax.problems.control.problem import normalise
+from diffevo_jax.problems.control.spaces import normalise
 from diffevo_jax.pytree import validation
 
 BUILT_IN = tuple(gymnax.registered_envs)
@@ -102,15 +102,15 @@ def _registered():
 
 
 @functools.lru_cache
-def constant(*shape: int) -> Policy:
+def constant(*shape: int) -> FunctionPolicy:
     """The weights are the output."""
-    return Policy(
+    return FunctionPolicy(
         init=lambda key, observation: jnp.zeros(shape),
         apply=lambda weights, observation, carry: (weights, carry),
     )
 
 
-LINEAR = Policy(
+LINEAR = FunctionPolicy(
     init=lambda key, observation: jnp.zeros(4),
     apply=lambda w, o, carry: (jnp.stack([0.0, jnp.sum(w * o)]), carry),
 )
@@ -122,7 +122,7 @@ def linear(**changes) -> Control:
     return Control("CartPole-v1", policy=LINEAR, observation="none", **changes)
 
 
-def payoff(name: str, policy: Policy, weights) -> np.ndarray:
+def payoff(name: str, policy: FunctionPolicy, weights) -> np.ndarray:
     """Fitness of one step of an echo, (N,)."""
     problem = Control(name, policy=policy, max_steps=1)
     return np.asarray(EVALUATE(problem, jax.random.key(0), np.float32(weights)).fitness)
@@ -161,7 +161,9 @@ def test_problems_that_differ_in_numbers_do_not_trace_the_policy_again():
         traced.append(observation)
         return jnp.zeros((2, observation.size))
 
-    policy = Policy(init=init, apply=lambda w, observation, carry: (w @ observation, carry))
+    policy = FunctionPolicy(
+        init=init, apply=lambda w, observation, carry: (w @ observation, carry)
+    )
     for scale in (1.0, 2.0):
         problem = Control("CartPole-v1", policy=policy, scale=scale)
         validation.validate(problem)
@@ -281,7 +283,7 @@ def test_parameters_of_the_environment_change_the_episode_and_compile_nothing():
         traces.append(1)
         return LINEAR.apply(weights, observation, carry)
 
-    policy = Policy(init=LINEAR.init, apply=apply)
+    policy = FunctionPolicy(init=LINEAR.init, apply=apply)
     evaluate = lambda **changes: EVALUATE(
         pytree.strong(
             Control("CartPole-v1", policy=policy, env_params=cartpole_params(**changes))
@@ -435,7 +437,7 @@ def test_a_network_sees_all_numbers_of_a_pytree(observation, width):
 
 
 def test_a_policy_sees_the_normalised_observation():
-    seeing = Policy(
+    seeing = FunctionPolicy(
         init=lambda key, observation: jnp.zeros(5),
         apply=lambda w, observation, carry: (flatten(observation), carry),
     )
@@ -447,7 +449,7 @@ def test_a_policy_sees_the_normalised_observation():
 
 
 def test_a_policy_may_see_raw_observations():
-    seeing = Policy(
+    seeing = FunctionPolicy(
         init=lambda key, observation: jnp.zeros(1),
         apply=lambda w, o, carry: (jnp.zeros(5).at[:3].set(flatten(o)), carry),
     )

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffevo_jax.problems import MLP, Policy
+from diffevo_jax.problems import MLP, FunctionPolicy
 from diffevo_jax.problems.control.policies import flatten
 from diffevo_jax.pytree import validation
 
@@ -110,7 +110,7 @@ def test_a_policy_of_two_functions_of_your_own_is_structure():
     init = lambda key, observation: jnp.zeros(observation.size)
     apply = lambda weights, observation, carry: (weights * observation, carry)
 
-    policy = Policy(init=init, apply=apply)
+    policy = FunctionPolicy(init=init, apply=apply)
 
     assert jax.tree.leaves(policy) == []
     assert policy.apply(2.0, 3.0, ()) == (6.0, ())

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import diffevo_jax as de
-from diffevo_jax.problems import MLP, Control, Policy
+from diffevo_jax.problems import MLP, Control, FunctionPolicy
 from diffevo_jax.problems.control import episode, statistics
 from diffevo_jax.problems.control.statistics import Moments
 
@@ -209,7 +209,7 @@ def test_what_never_changes_becomes_zero_far_from_the_origin() -> None:
 # Control(observation="running")
 
 
-LINEAR = Policy(
+LINEAR = FunctionPolicy(
     init=lambda key, observation: jnp.zeros(4),
     apply=lambda w, o, carry: (jnp.stack([0.0, jnp.sum(w * o)]), carry),
 )
@@ -333,15 +333,15 @@ def test_the_controller_acts_as_the_lane_does(key) -> None:
     weights = problem.space.decode(problem.space.sample(key, 1))
     weights = jax.tree.map(lambda leaf: leaf[0], weights)
     env, env_params = gymnax.make("Pendulum-v1")
-    rules, shared, keys = problem._game(), problem._shared(LEARNT), jax.random.split(key)
+    spec, context, keys = problem._spec(), problem._context(LEARNT), jax.random.split(key)
     control = jax.jit(problem.controller(weights, LEARNT), compiler_options=QUICK)
     plain = jax.jit(problem.controller(weights, problem.init(key)), compiler_options=QUICK)
-    lane, actions = episode.begin(rules, shared, weights, keys), []
+    lane, actions = episode.begin(spec, context, weights, keys), []
     for _ in range(5):
         seen = env.get_obs(lane.env_state, env_params)
         wanted, carry = control(seen, lane.carry)
         other, _ = plain(seen, lane.carry)
-        lane = episode.step(rules, shared, weights, keys[1], lane)
+        lane = episode.step(spec, context, weights, keys[1], lane)
         np.testing.assert_allclose(lane.action, wanted, rtol=1e-5, atol=1e-6)  # rounding
         actions.append(float(abs(wanted - other)[0]))
         assert carry == lane.carry

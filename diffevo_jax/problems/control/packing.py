@@ -6,8 +6,8 @@ of its own would be another kernel, and a copy.
 
 import functools
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Hashable, Iterator
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -19,10 +19,13 @@ _TOGETHER = 8
 _BITS = 32
 
 #: Arrays ``(S, L)`` of uint32, for L lanes.
-Packed = tuple[jax.Array, ...]
+Words = tuple[jax.Array, ...]
+#: What has a shape and a dtype.
+Leaf = jax.Array | jax.ShapeDtypeStruct
+Item = TypeVar("Item")
 
 
-def pack(lanes: PyTree) -> Packed:
+def pack(lanes: PyTree) -> Words:
     """Write leaves ``(..., L)`` as rows of words, every bit kept.
 
     Args:
@@ -38,7 +41,7 @@ def pack(lanes: PyTree) -> Packed:
     return tuple(map(jnp.concatenate, _groups(rows, _TOGETHER)))
 
 
-def unpack(packed: Packed, lane: PyTree) -> PyTree:
+def unpack(packed: Words, lane: PyTree) -> PyTree:
     """Read rows back into leaves ``(..., L)``.
 
     Args:
@@ -65,26 +68,26 @@ def unpack(packed: Packed, lane: PyTree) -> PyTree:
     return jax.tree.unflatten(structure, leaves)
 
 
-def _groups(items: list[Any], size: int) -> Iterator[list[Any]]:
+def _groups(items: list[Item], size: int) -> Iterator[list[Item]]:
     return (items[i : i + size] for i in range(0, len(items), size))
 
 
-def _is_flag(leaf: Any, ndim: int) -> bool:
+def _is_flag(leaf: Leaf, ndim: int) -> bool:
     """Whether a leaf is a single boolean a lane, of which many fit a word."""
     return leaf.dtype == bool and leaf.ndim == ndim
 
 
-def _is_key(leaf: Any) -> bool:
+def _is_key(leaf: Leaf) -> bool:
     return bool(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key))
 
 
-def _key_impl(shape: Any) -> Any:
+def _key_impl(shape: jax.ShapeDtypeStruct) -> Hashable:
     found = []
     jax.eval_shape(lambda key: found.append(jax.random.key_impl(key)), shape)
     return found[0]
 
 
-def _word_shape(shape: Any) -> tuple[int, ...]:
+def _word_shape(shape: jax.ShapeDtypeStruct) -> tuple[int, ...]:
     return jax.eval_shape(lambda leaf: _words(leaf[..., None]), shape).shape[:-1]
 
 
@@ -101,7 +104,7 @@ def _words(leaf: jax.Array) -> jax.Array:
     return unsigned.astype(jnp.uint32)
 
 
-def _value(words: jax.Array, like: Any) -> jax.Array:
+def _value(words: jax.Array, like: jax.ShapeDtypeStruct) -> jax.Array:
     """The inverse of :func:`_words`."""
     if _is_key(like):
         data = jnp.moveaxis(words, -2, -1)

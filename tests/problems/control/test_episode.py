@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from diffevo_jax.problems import MLP
-from diffevo_jax.problems.control.episode import Episode, Game, play
+from diffevo_jax.problems.control.episode import Context, Episode, EpisodeSpec, play
 
 CARTPOLE, CARTPOLE_PARAMS = gymnax.make("CartPole-v1")
 #: Pushing left or right is chaotic: in the long run float32 and float64 part ways.
@@ -18,10 +18,10 @@ STEPS = 100
 
 def lane(environment, env_params, act, key, max_steps) -> Episode:
     """One episode of a policy without weights."""
-    game = Game(
-        environment, None, lambda shared, weights, seen, carry: act(seen, carry), max_steps
-    )
-    return play(game, (MLP(), env_params, None), (), jax.random.split(key))[0]
+    steps = lambda context, weights, seen, carry: act(seen, carry)
+    spec = EpisodeSpec(environment, None, steps, max_steps)
+    context = Context(MLP(), env_params, moments=None)
+    return play(spec, context, (), jax.random.split(key)).episode
 
 
 # CartPole from a given start, whose reward may be a number of the observation

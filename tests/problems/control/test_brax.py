@@ -44,18 +44,18 @@ class Climb:
 def toy(monkeypatch):
     """A brax that has one environment."""
     environments.environment.cache_clear()
-    environments._game.cache_clear()
+    environments._episode_spec.cache_clear()
     made = {"climb": Climb}
     envs = types.SimpleNamespace(get_environment=lambda name, **_: made[name]())
     monkeypatch.setitem(sys.modules, "brax", types.SimpleNamespace(envs=envs))
     yield
     environments.environment.cache_clear()
-    environments._game.cache_clear()
+    environments._episode_spec.cache_clear()
 
 
 def up(rate):
     """A policy that always climbs by ``tanh(rate)``."""
-    return de.problems.Policy(
+    return de.problems.FunctionPolicy(
         init=lambda key, observation: jnp.zeros(1),
         apply=lambda weights, observation, carry: (weights + rate, carry),
     )

@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +19,7 @@ def remember(weights, observation, carry):
     return weights @ carry, carry
 
 
-RECURRENT = de.problems.Policy(
+RECURRENT = de.problems.FunctionPolicy(
     init=lambda key, observation: jnp.zeros((2, observation.size)),
     apply=remember,
     initial_carry=lambda: jnp.zeros(4),
@@ -43,8 +44,8 @@ def weights_of(problem: de.problems.Control, count: int):
 
 def alone(problem: de.problems.Control, key, weights):
     """Each lane by itself: the definition."""
-    shared = (problem._policy(), problem.env_params, None)
-    one = lambda weights, keys: episode.play(problem._game(), shared, weights, keys)[0]
+    spec, context = problem._spec(), problem._context(())
+    one = lambda weights, keys: episode.play(spec, context, weights, keys).episode
     keys = jax.random.split(key, (len(jax.tree.leaves(weights)[0]), 2))
     return jax.jit(jax.vmap(one))(weights, keys)
 
@@ -54,10 +55,7 @@ def together(problem: de.problems.Control, key, weights):
 
 
 def assert_same(lanes, definition) -> None:
-    for ours, wanted in zip(
-        jax.tree.leaves(lanes), jax.tree.leaves(definition), strict=True
-    ):
-        np.testing.assert_array_equal(np.ravel(ours), np.ravel(wanted))
+    chex.assert_trees_all_equal(*(jax.tree.map(jnp.ravel, x) for x in (lanes, definition)))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Lanes as rows of words: every bit comes back."""
+"""Lanes as columns of words: every bit comes back."""
 
 import math
 from typing import Any
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from diffevo_jax.problems.control import rows
+from diffevo_jax.problems.control import packing
 
 #: Older releases of JAX have it in another place.
 ENABLE_X64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64
@@ -37,7 +37,7 @@ def shape_of(lane: Any) -> Any:
 
 
 def there_and_back(lanes: Any) -> Any:
-    return rows.unpack(rows.pack(lanes), shape_of(lanes))
+    return packing.unpack(packing.pack(lanes), shape_of(lanes))
 
 
 #: It is mostly compile time that these tests cost.
@@ -137,7 +137,7 @@ def test_typed_keys_come_back(impl) -> None:
 
 def kinds_of(lanes: Any) -> list[tuple[int, ...]]:
     """Shapes of what the lanes are packed into; nothing is computed."""
-    return [array.shape for array in jax.eval_shape(rows.pack, lanes)]
+    return [array.shape for array in jax.eval_shape(packing.pack, lanes)]
 
 
 def lanes_like(dtype: Any, shape: tuple[int, ...] = ()) -> jax.ShapeDtypeStruct:
@@ -146,7 +146,7 @@ def lanes_like(dtype: Any, shape: tuple[int, ...] = ()) -> jax.ShapeDtypeStruct:
 
 def test_all_words_are_unsigned_with_the_lanes_last() -> None:
     lanes = [lanes_like(np.float32, (2, 3)), lanes_like(np.int8), lanes_like(bool)]
-    packed = jax.eval_shape(rows.pack, lanes)
+    packed = jax.eval_shape(packing.pack, lanes)
     assert [(array.shape, array.dtype) for array in packed] == [((8, LANES), np.uint32)]
 
 
@@ -192,8 +192,8 @@ def test_any_structure_comes_back_in_shape(leaves) -> None:
 
 
 def test_nothing_is_no_array() -> None:
-    assert rows.pack(()) == ()
-    assert rows.unpack((), ()) == ()
+    assert packing.pack(()) == ()
+    assert packing.unpack((), ()) == ()
 
 
 def test_leaves_without_numbers_come_back() -> None:
