@@ -209,10 +209,13 @@ def _description(
 
 def _described(value: Any) -> Any:
     """A parameter of an equation, or a constant, as what ``==`` can compare."""
-    if isinstance(value, core.ClosedJaxpr):
-        return _described(value.jaxpr), tuple(map(_described, value.consts))
+    whole = lambda program: _description(
+        [*program.constvars, *program.invars], program.eqns, program.outvars
+    )
+    if isinstance(value, core.ClosedJaxpr):  # since JAX 0.11 every program is one
+        return whole(value.jaxpr), tuple(map(_described, value.consts))
     if isinstance(value, core.Jaxpr):
-        return _description([*value.constvars, *value.invars], value.eqns, value.outvars)
+        return whole(value)
     if isinstance(value, tuple | list):
         return tuple(map(_described, value))
     if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):

@@ -240,6 +240,13 @@ def test_a_function_keeps_its_values_and_their_structure() -> None:
     chex.assert_trees_all_equal(got, wanted)
 
 
+def test_a_function_keeps_its_constants() -> None:
+    table, x = np.float32([1.0, 2.0, 3.0]), jnp.array([0.1, 0.2, 0.3])
+    function = lambda x: jnp.sin(x * table) + jax.jit(lambda x: x + table)(x)
+    got, wanted = jax.jit(compute_trigonometry_once(function))(x), jax.jit(function)(x)
+    chex.assert_trees_all_equal(got, wanted)
+
+
 def test_infinities_give_nan_as_sine_does() -> None:
     assert np.isnan(compute_trigonometry_once(jnp.sin)(jnp.inf))
 
