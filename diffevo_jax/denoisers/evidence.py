@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from diffevo_jax import pytree
 from diffevo_jax import shaping as shapings
 from diffevo_jax.attention import density
-from diffevo_jax.base import Evaluated, PyTree, Shaping
+from diffevo_jax.base import Estimate, Evaluated, PyTree, Shaping
 from diffevo_jax.pytree import Number, validation
 from diffevo_jax.shaping import conditions
 
@@ -129,19 +129,52 @@ def nothing_yet(capacity: int, population: jax.Array, places: bool) -> Evidence:
     return Evidence(points, fitness, condition, points if places else ())
 
 
-def arrived(
-    evaluated: Evaluated, wanted: tuple[conditions.Condition, ...], places: PyTree
-) -> Evidence:
-    """A generation as evidence, its conditions computed."""
+def remembered(
+    memory: Memory,
+    wanted: tuple[conditions.Condition, ...],
+    before: Evidence,
+    evaluated: Evaluated,
+    places: PyTree = (),
+) -> tuple[Evidence, jax.Array]:
+    """The evidence with a generation in it, and what adds to its log-weights.
+
+    Args:
+        memory: what is kept of the evidence of before.
+        wanted: conditions, computed here, of what has just been evaluated.
+        before: M points.
+        evaluated: a generation of N individuals.
+        places: (N, D) where these are measured; () between noisy and evaluated points.
+
+    Returns:
+        The evidence, and log-weights (M,) of conditions and of the memory's correction.
+    """
     points, fitness, measures = evaluated.points, evaluated.fitness, evaluated.measures
-    return Evidence(
+    now = Evidence(
         points=points,
         fitness=jnp.where(jnp.isfinite(fitness), fitness, -jnp.inf),
         condition=conditions.total(wanted, points, fitness, measures),
         places=places,
     )
+    evidence = memory.remember(now, before)
+    return evidence, evidence.condition + memory.log_correction(evidence)
 
 
 def log_weights(shaping: Shaping, evidence: Evidence, extra: jax.Array) -> jax.Array:
     """(M,) log g of all that is remembered, with ``extra``; ``-inf`` for weight zero."""
     return shapings.log_weight(shaping, evidence.fitness) + extra
+
+
+def accounted(estimate: Estimate, log_weight: jax.Array, size: int) -> Estimate:
+    """An answer of evaluated points, with what the shell must know of their weights.
+
+    Args:
+        estimate: the answer.
+        log_weight: (M,) log g; the first ``size`` are those of this generation.
+        size: N.
+    """
+    weightless = log_weight == -jnp.inf
+    return pytree.replace(
+        estimate,
+        num_weightless=jnp.sum(weightless[:size], dtype=jnp.int32),
+        sound=~jnp.all(weightless),
+    )

@@ -19,9 +19,10 @@ from diffevo_jax.denoisers.evidence import (
     Evidence,
     Latest,
     Memory,
-    arrived,
+    accounted,
     log_weights,
     nothing_yet,
+    remembered,
 )
 from diffevo_jax.shaping.conditions import Condition, check_conditions
 
@@ -92,9 +93,8 @@ class GaussianFit:
         self, key: jax.Array, state: GaussianFitState, evaluated: Evaluated
     ) -> GaussianFitState:
         """Take in a generation; see :class:`diffevo_jax.Denoiser`."""
-        now = arrived(evaluated, self.conditions, places=())
-        evidence = self.memory.remember(now, state.evidence)
-        extra = evidence.condition + self.memory.log_correction(evidence)
+        before = state.evidence
+        evidence, extra = remembered(self.memory, self.conditions, before, evaluated)
         log_weight = log_weights(self.shaping, evidence, extra)
         return pytree.replace(state, evidence=evidence, log_weight=log_weight)
 
@@ -108,12 +108,7 @@ class GaussianFit:
             own=len(y) == state.size,
             diagonal=self.diagonal,
         )
-        weightless = state.log_weight == -jnp.inf
-        return pytree.replace(
-            estimate,
-            num_weightless=jnp.sum(weightless[: state.size], dtype=jnp.int32),
-            sound=~jnp.all(weightless),
-        )
+        return accounted(estimate, state.log_weight, state.size)
 
 
 def gaussian_mean(
