@@ -74,7 +74,10 @@ def attend(
     floor: float | None = None,
     block_size: int = BLOCK_SIZE,
 ) -> Estimate:
-    """Attend with a Gaussian kernel of variance 1; others can take the place of this.
+    """Attend with a Gaussian kernel of variance 1.
+
+    Another implementation of the same arguments can take its place
+    (``Population(attention=)``).
 
     Extra memory is of the order of ``block_size^2 + N (d + D)``; one block is enough for
     up to ``block_size`` points.
@@ -96,8 +99,8 @@ def attend(
         >>> import jax.numpy as jnp
         >>> from diffevo_jax.attention import attend
         >>> points = jnp.array([[-1.0], [1.0]])
-        >>> origin, nobody = jnp.zeros((1, 1)), jnp.array([2])
-        >>> attend(origin, points, points, jnp.zeros(2), nobody).clean.tolist()
+        >>> origin, none = jnp.zeros((1, 1)), jnp.array([2])
+        >>> attend(origin, points, points, jnp.zeros(2), none).clean.tolist()
         [[0.0]]
     """
     num_queries, dim = len(queries), values.shape[1]

@@ -1,4 +1,4 @@
-"""Evidence: what was evaluated, with which weights it answers, and what of it is kept.
+"""Evidence: the evaluated points, their log-weights, and which of them are remembered.
 
 A generation is evidence for itself, and may be for later ones. What is remembered is a
 choice (:class:`Latest`, :class:`Archive`); conditions are computed when evidence arrives,
@@ -54,7 +54,7 @@ class Memory(Protocol):
 
 @pytree.dataclass
 class Latest:
-    """A generation answers for itself: nothing is remembered.
+    """Only the latest generation answers: nothing is remembered.
 
     Example:
         >>> import diffevo_jax as de
@@ -84,8 +84,8 @@ class Archive:
 
     Args:
         generations: how many of those before, static, >= 1.
-        correction: share, in [0, 1], of the mixture's importance weights: 0 counts points
-            by fitness alone.
+        correction: power of the mixture, in [0, 1]: 1 gives importance weights, 0 counts
+            points by fitness alone.
 
     Example:
         >>> import diffevo_jax as de
@@ -116,7 +116,7 @@ class Archive:
         return evidence
 
     def log_correction(self, evidence: Evidence) -> jax.Array:
-        """Minus the share of the log-density of all points together."""
+        """Minus ``correction`` times the log-density of all points together."""
         valid = jnp.isfinite(evidence.fitness)
         return -self.correction * density.log_density(evidence.points, valid=valid)
 
