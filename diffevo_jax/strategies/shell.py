@@ -143,7 +143,7 @@ def tell(
 def repaired(
     candidates: jax.Array, fitness: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Put broken numbers (NaN, infinite) at 0: such candidates failed, and are not present."""
+    """Put broken numbers (NaN, infinite) at 0: such candidates failed and are not there."""
     finite = jnp.isfinite(candidates)
     present = jnp.all(finite, axis=1)
     fitness = jnp.where(present, fitness, jnp.nan)
