@@ -15,8 +15,8 @@ def test_a_path_goes_through_components():
 
 def test_put_changes_one_field_and_no_other():
     changed = paths.put(STRATEGY, "shaping.temperature", 0.7)
-    assert changed.shaping.temperature == 0.7
-    assert de.equal(paths.put(changed, "shaping", STRATEGY.shaping), STRATEGY)
+    assert changed.denoiser.shaping.temperature == 0.7
+    assert de.equal(paths.put(changed, "shaping", STRATEGY.denoiser.shaping), STRATEGY)
 
 
 def test_it_goes_through_parameters_of_an_environment():
@@ -27,10 +27,10 @@ def test_it_goes_through_parameters_of_an_environment():
 @pytest.mark.parametrize(
     ("path", "closest"),
     [
-        ("shaping.temprature", "shaping.temperature"),
-        ("temperature", "shaping.temperature"),
+        ("shaping.temprature", "denoiser.shaping.temperature"),
+        ("denoiser.temperature", "denoiser.shaping.temperature"),
         ("sampler.eta.x", None),
-        ("kernl", "kernel"),
+        ("kernl", "denoiser.kernel"),
     ],
 )
 def test_an_unknown_path_names_the_closest(path, closest):
@@ -42,10 +42,33 @@ def test_an_unknown_path_names_the_closest(path, closest):
 
 def test_a_field_with_one_more_axis_is_swept():
     strategy = de.replace(STRATEGY, kernel=de.kernels.Tempered(jnp.ones(7)))
-    assert paths.swept(strategy) == {"kernel.dimension": 7}
+    assert paths.swept(strategy) == {"denoiser.kernel.dimension": 7}
     assert paths.swept(STRATEGY) == {}
 
 
 def test_levels_of_a_grid_have_a_natural_axis():
     levels = de.noise.Levels(jnp.array([3.0, 2.0, 1.0, 0.5, 0.1]))
     assert paths.swept(de.replace(STRATEGY, grid=levels)) == {}
+
+
+def test_an_ending_that_means_one_field_is_its_path():
+    assert paths.resolve(STRATEGY, "temperature") == "denoiser.shaping.temperature"
+    assert paths.get(STRATEGY, "kernel.dimension") == 1.0
+
+
+def test_an_ending_that_means_several_lists_them():
+    published = de.published.landscape("beale").strategy
+    wanted = "denoiser.kernel.floor, denoiser.shaping.floor"
+    with pytest.raises(ValueError, match=f"'floor' is ambiguous, want one of: {wanted}"):
+        paths.get(published, "floor")
+
+
+def test_whole_words_are_an_ending_and_no_less():
+    with pytest.raises(ValueError, match="has no field 'erature'"):
+        paths.get(STRATEGY, "erature")
+
+
+def test_replace_takes_endings_too():
+    changed = de.replace(STRATEGY, temperature=0.7, num_generations=3)
+    assert changed.denoiser.shaping.temperature == 0.7
+    assert changed.num_generations == 3

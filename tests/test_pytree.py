@@ -260,3 +260,48 @@ def test_classes_with_fields_alike_are_never_confused():
     first, second = de.shaping.Boltzmann(1.0), de.shaping.Power(1.0)
     assert jax.tree.structure(first) != jax.tree.structure(second)
     assert not de.equal(first, second)
+
+
+# Printing
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.5, "0.5"),
+        (np.float64(0.5), "0.5"),
+        (jnp.float32(0.1), "0.1"),
+        (jnp.arange(3.0), "[0.0, 1.0, 2.0]"),
+        (jnp.arange(5.0), "f32[5]"),
+        (jnp.ones((256, 58), jnp.bfloat16), "bf16[256,58]"),
+        (np.zeros(9, np.uint8), "u8[9]"),
+        (jnp.zeros((0, 2)), "f32[0,2]"),
+        (jax.random.key(0), "key<fry>[]"),
+        ({"bias": jnp.ones(2)}, "{'bias': [1.0, 1.0]}"),
+        ([{"weight": jnp.ones((100, 10)), "bias": jnp.ones(10)}] * 3, "<3,030 numbers>"),
+        ((Cooling(), None), "(Cooling(rate=0.5, offset=1.0, steps=3), None)"),
+    ],
+)
+def test_a_component_prints_its_leaves_in_short(value, text):
+    assert repr(Cooling(rate=value)) == f"Cooling(rate={text}, offset=1.0, steps=3)"
+
+
+def test_what_is_traced_or_deleted_prints_as_dtype_and_shape():
+    printed = []
+    jax.jit(lambda x: printed.append(repr(Cooling(rate=x[0], offset=x))) or x)(jnp.ones(3))
+    gone = jnp.ones(2)
+    gone.delete()
+
+    assert printed == ["Cooling(rate=f32[], offset=f32[3], steps=3)"]
+    assert repr(Cooling(rate=gone)) == "Cooling(rate=f32[2], offset=1.0, steps=3)"
+
+
+def test_a_class_with_a_repr_of_its_own_keeps_it():
+    @pytree.dataclass
+    class Quiet:
+        rate: float = 0.5
+
+        def __repr__(self):
+            return "quiet"
+
+    assert repr(Quiet()) == "quiet"

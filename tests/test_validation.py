@@ -64,7 +64,7 @@ ILLEGAL = {
     "temperature inf": (with_temperature, np.inf, r"Standardized\.temperature: got inf"),
     "kappa": (with_kappa, 1e7, r"Gaussian\.kappa: got 10000000\.0, want .*<= 1e\+06"),
     "condition": (with_strength, -1.0, r"Density\.strength: got -1\.0, want .*>= 0"),
-    "archive": (with_correction, 1.5, r"archive_correction: got 1\.5, want .*<= 1"),
+    "archive": (with_correction, 1.5, r"Archive.correction: got 1\.5, want .*<= 1"),
     "sigma equal": (with_sigma_min, 30.0, r"EDM\.sigma_min: got 30\.0"),
     "sigma order": (with_sigma_min, 40.0, r"EDM\.sigma_min: got 40\.0"),
 }

@@ -21,7 +21,9 @@ from diffevo_jax.attention.density import (
 )
 from diffevo_jax.attention.density import standard_scores as standard_scores  # of distances
 
-# What an attention or a denoiser of your own needs.
-from diffevo_jax.attention.blocked import matmul as matmul  # at full precision
-from diffevo_jax.attention.blocked import or_uniform as or_uniform  # if none has weight
-from diffevo_jax.attention.blocked import whitened as whitened  # to a kernel of variance 1
+# What an attention, a kernel or a denoiser of your own needs.
+from diffevo_jax.attention.numerics import matmul as matmul  # at full precision
+from diffevo_jax.attention.numerics import einsum as einsum  # at full precision
+from diffevo_jax.attention.numerics import or_uniform as or_uniform  # if none has weight
+from diffevo_jax.attention.numerics import whitened as whitened  # to a kernel of variance 1
+from diffevo_jax.attention.numerics import bisect as bisect  # a bandwidth, a temperature

@@ -15,8 +15,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 
+from diffevo_jax.attention.numerics import matmul
 from diffevo_jax.base import Estimate, PyTree
-from diffevo_jax.pytree import Number
 
 #: Queries, and keys, in a block. The bits of a result depend on it, and on nothing else.
 BLOCK_SIZE = 1024
@@ -38,30 +38,6 @@ class Division(Protocol):
     def of(self, attention: Attention) -> Attention:
         """The same division of another attention."""
         ...
-
-
-def matmul(first: jax.Array, second: jax.Array) -> jax.Array:
-    """A matrix product at full precision: accelerators else round to half of it."""
-    return jnp.matmul(first, second, precision=jax.lax.Precision.HIGHEST)
-
-
-def or_uniform(log_weight: jax.Array) -> jax.Array:
-    """Log-weights; zeros if all are ``-inf``, so that all count the same."""
-    return jnp.where(jnp.any(log_weight > -jnp.inf), log_weight, 0.0)
-
-
-def whitened(
-    queries: jax.Array, keys: jax.Array, precision: Number
-) -> tuple[jax.Array, jax.Array]:
-    """Queries (N, d) and keys (M, d) for a kernel of variance 1, about the keys' centre.
-
-    Args:
-        queries: (N, d).
-        keys: (M, d).
-        precision: () of the kernel, its inverse variance.
-    """
-    centre, scale = jnp.mean(keys, axis=0), jnp.sqrt(jnp.asarray(precision))
-    return scale * (queries - centre), scale * (keys - centre)
 
 
 def attend(

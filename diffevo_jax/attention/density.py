@@ -11,10 +11,8 @@ from diffevo_jax.attention.blocked import (
     BLOCK_SIZE,
     Attention,
     attend,
-    matmul,
-    or_uniform,
-    whitened,
 )
+from diffevo_jax.attention.numerics import matmul, or_uniform, whitened
 from diffevo_jax.pytree import Number
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax.attention.blocked import matmul
+from diffevo_jax.attention.numerics import matmul
 from diffevo_jax.base import Estimate
 
 #: Numbers of a block of rows. The bits of a result depend on it, and on nothing else.

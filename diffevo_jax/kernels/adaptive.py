@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
-from diffevo_jax.attention import matmul, or_uniform
+from diffevo_jax.attention import bisect, matmul, or_uniform
 from diffevo_jax.base import PyTree
 from diffevo_jax.kernels.parts import linear_features
 from diffevo_jax.pytree import Number, validation
@@ -169,16 +169,13 @@ def perplexity_precision(
     scale = jnp.sum(excess, axis=1) / jnp.sum(mask)
     excess /= jnp.where(scale > 0, scale, 1.0)[:, None]
 
-    def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        low, high = bounds
-        middle = 0.5 * (low + high)
+    def is_wide(middle: jax.Array) -> jax.Array:
         exponent = -jnp.exp(middle)[:, None] * excess
         weight = jnp.where(mask, jnp.exp(exponent), 0.0)
         total = jnp.sum(weight, axis=1)
         entropy = jnp.log(total) - jnp.sum(weight * exponent, axis=1) / total
-        wide = entropy > jnp.log(jnp.maximum(neighbours, 1.0))
-        return jnp.where(wide, middle, low), jnp.where(wide, high, middle)
+        return entropy > jnp.log(jnp.maximum(neighbours, 1.0))
 
     ends = jnp.full(len(excess), -20.0), jnp.full(len(excess), 20.0)
-    low, high = jax.lax.fori_loop(0, _HALVINGS, halve, ends)
-    return jnp.exp(0.5 * (low + high)) / jnp.where(scale > 0, scale, 1.0)
+    log_precision = bisect(is_wide, *ends, _HALVINGS)
+    return jnp.exp(log_precision) / jnp.where(scale > 0, scale, 1.0)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
+from diffevo_jax.attention import matmul
 from diffevo_jax.pytree import Number
 from diffevo_jax.shaping.relative import min_max_scaled, standard_scores
 
@@ -55,8 +56,7 @@ class Local:
         """
         scaled = min_max_scaled(fitness)
         weight = jax.nn.softmax(log_kernel, axis=1)
-        exact = jax.lax.Precision.HIGHEST
-        mean = jnp.matmul(weight, scaled, precision=exact)[:, None]
+        mean = matmul(weight, scaled)[:, None]
         difference = scaled - mean
         deviation = jnp.sqrt(jnp.sum(weight * difference**2, axis=1, keepdims=True))
         spread = deviation > _NO_SPREAD

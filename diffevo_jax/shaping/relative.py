@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
+from diffevo_jax.attention import bisect
 from diffevo_jax.pytree import Number
 
 
@@ -66,16 +67,14 @@ class TargetESS:
         scores = standard_scores(fitness, valid)
         wanted = self.share * jnp.sum(mask)
 
-        def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
-            low, high = bounds
-            middle = 0.5 * (low + high)
+        def has_few(middle: jax.Array) -> jax.Array:
             weight = jnp.where(mask, jnp.exp(_boltzmann(scores, jnp.exp(middle))), 0.0)
-            few = jnp.sum(weight) ** 2 < wanted * jnp.sum(weight**2)
-            return jnp.where(few, middle, low), jnp.where(few, high, middle)
+            return jnp.sum(weight) ** 2 < wanted * jnp.sum(weight**2)
 
-        ends = jnp.full((), -12.0), jnp.full((), 12.0)
-        low, high = jax.lax.fori_loop(0, _HALVINGS, halve, ends)
-        return _boltzmann(scores, jnp.exp(0.5 * (low + high)))
+        log_temperature = bisect(
+            has_few, jnp.full((), -12.0), jnp.full((), 12.0), _HALVINGS
+        )
+        return _boltzmann(scores, jnp.exp(log_temperature))
 
 
 @pytree.dataclass
