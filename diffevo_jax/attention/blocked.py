@@ -22,7 +22,7 @@ from diffevo_jax.base import Estimate, PyTree
 BLOCK_SIZE = 1024
 
 
-#: What computes the attention; a kernel of one's own must do as :func:`attend` does.
+#: What computes the attention; another one must do as :func:`attend` does.
 Attention = Callable[..., Estimate]
 
 

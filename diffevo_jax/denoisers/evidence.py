@@ -37,7 +37,7 @@ class Evidence:
 
 
 class Memory(Protocol):
-    """What of the evidence of before answers too."""
+    """Which evaluated points are kept: those of earlier generations may answer too."""
 
     def capacity(self, population_size: int) -> int:
         """M, how many evaluated points answer, static."""
@@ -67,7 +67,7 @@ class Latest:
         return population_size
 
     def remember(self, now: Evidence, before: Evidence) -> Evidence:
-        """What is new."""
+        """The new points."""
         return now
 
     def log_correction(self, evidence: Evidence) -> float:
@@ -109,7 +109,7 @@ class Archive:
         return population_size * (self.generations + 1)
 
     def remember(self, now: Evidence, before: Evidence) -> Evidence:
-        """What is new, then the latest of before."""
+        """The new points, then the latest of the earlier ones."""
         kept = len(before.points) - len(now.points)
         join = lambda new, old: jnp.concatenate([new, old[:kept]])
         evidence: Evidence = jax.tree.map(join, now, before)
@@ -121,7 +121,7 @@ class Archive:
         return -self.correction * density.log_density(evidence.points, valid=valid)
 
 
-def nothing_yet(capacity: int, population: jax.Array, places: bool) -> Evidence:
+def empty_evidence(capacity: int, population: jax.Array, places: bool) -> Evidence:
     """Evidence before any evaluation: ``capacity`` points of weight zero."""
     points = jnp.zeros((capacity, population.shape[1]), population.dtype)
     fitness = jnp.full(capacity, -jnp.inf, population.dtype)
@@ -129,7 +129,7 @@ def nothing_yet(capacity: int, population: jax.Array, places: bool) -> Evidence:
     return Evidence(points, fitness, condition, points if places else ())
 
 
-def arrived(
+def as_evidence(
     evaluated: Evaluated, wanted: tuple[conditions.Condition, ...], places: PyTree
 ) -> Evidence:
     """A generation as evidence, its conditions computed."""

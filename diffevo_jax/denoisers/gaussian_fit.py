@@ -19,9 +19,9 @@ from diffevo_jax.denoisers.evidence import (
     Evidence,
     Latest,
     Memory,
-    arrived,
+    as_evidence,
+    empty_evidence,
     log_weights,
-    nothing_yet,
 )
 from diffevo_jax.shaping.conditions import Condition, check_conditions
 
@@ -83,7 +83,7 @@ class GaussianFit:
         """Nothing is known yet of a population (N, D)."""
         capacity = self.memory.capacity(len(population))
         return GaussianFitState(
-            evidence=nothing_yet(capacity, population, places=False),
+            evidence=empty_evidence(capacity, population, places=False),
             log_weight=jnp.full(capacity, -jnp.inf, population.dtype),
             size=len(population),
         )
@@ -92,7 +92,7 @@ class GaussianFit:
         self, key: jax.Array, state: GaussianFitState, evaluated: Evaluated
     ) -> GaussianFitState:
         """Take in a generation; see :class:`diffevo_jax.Denoiser`."""
-        now = arrived(evaluated, self.conditions, places=())
+        now = as_evidence(evaluated, self.conditions, places=())
         evidence = self.memory.remember(now, state.evidence)
         extra = evidence.condition + self.memory.log_correction(evidence)
         log_weight = log_weights(self.shaping, evidence, extra)

@@ -37,9 +37,9 @@ from diffevo_jax.denoisers.evidence import (
     Evidence,
     Latest,
     Memory,
-    arrived,
+    as_evidence,
+    empty_evidence,
     log_weights,
-    nothing_yet,
 )
 from diffevo_jax.denoisers.posterior import posterior_mean
 from diffevo_jax.denoisers.support import Chosen, Everyone, Support, reweighted
@@ -130,7 +130,7 @@ class Population:
         nothing = jnp.full(capacity, -jnp.inf, population.dtype)
         return PopulationState(
             kernel_state=self.kernel.init(key, dim),
-            evidence=nothing_yet(capacity, population, places),
+            evidence=empty_evidence(capacity, population, places),
             extra=jnp.zeros(capacity, population.dtype),
             log_weight=nothing,
             chosen=self.support.choose(key, nothing),
@@ -144,7 +144,7 @@ class Population:
         places: PyTree = ()
         if pytree.offers(self.kernel, Placing):
             places = self.kernel.places(evaluated)
-        now = arrived(evaluated, self.conditions, places)
+        now = as_evidence(evaluated, self.conditions, places)
         evidence = self.memory.remember(now, state.evidence)
         extra = evidence.condition + self.memory.log_correction(evidence)
         log_weight = log_weights(self.shaping, evidence, extra)
@@ -201,7 +201,7 @@ class Population:
         if len(y) != state.size:
             raise ValueError(
                 f"{type(self.kernel).__name__}: got {len(y)} points, want the {state.size} "
-                "individuals, whose answers of before it measures between"
+                "individuals, since it measures between their last clean estimates"
             )
         return state.evidence.places[: state.size], state.evidence.places
 

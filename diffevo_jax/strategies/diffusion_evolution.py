@@ -204,7 +204,7 @@ class DiffusionEvolution:
 
 
 def _together(estimates: list[Estimate]) -> Estimate:
-    """The first of several answers, which is of use if all are."""
+    """The first of several answers; it may be used if all may be."""
     first, *others = estimates
     for other in others:
         first = pytree.replace(
