@@ -22,7 +22,7 @@ from diffevo_jax.base import Estimate, PyTree
 BLOCK_SIZE = 1024
 
 
-#: What computes the attention; a kernel of one's own must do as :func:`attend` does.
+#: What computes the attention; another one must do as :func:`attend` does.
 Attention = Callable[..., Estimate]
 
 
@@ -50,7 +50,10 @@ def attend(
     floor: float | None = None,
     block_size: int = BLOCK_SIZE,
 ) -> Estimate:
-    """Attend with a Gaussian kernel of variance 1; others can take the place of this.
+    """Attend with a Gaussian kernel of variance 1.
+
+    Another implementation of the same arguments can take its place
+    (``Population(attention=)``).
 
     Extra memory is of the order of ``block_size^2 + N (d + D)``; one block is enough for
     up to ``block_size`` points.
@@ -72,8 +75,8 @@ def attend(
         >>> import jax.numpy as jnp
         >>> from diffevo_jax.attention import attend
         >>> points = jnp.array([[-1.0], [1.0]])
-        >>> origin, nobody = jnp.zeros((1, 1)), jnp.array([2])
-        >>> attend(origin, points, points, jnp.zeros(2), nobody).clean.tolist()
+        >>> origin, none = jnp.zeros((1, 1)), jnp.array([2])
+        >>> attend(origin, points, points, jnp.zeros(2), none).clean.tolist()
         [[0.0]]
     """
     num_queries, dim = len(queries), values.shape[1]

@@ -1,4 +1,4 @@
-"""Evidence: what was evaluated, with which weights it answers, and what of it is kept.
+"""Evidence: the evaluated points, their log-weights, and which of them are remembered.
 
 A generation is evidence for itself, and may be for later ones. What is remembered is a
 choice (:class:`Latest`, :class:`Archive`); conditions are computed when evidence arrives,
@@ -37,7 +37,7 @@ class Evidence:
 
 
 class Memory(Protocol):
-    """What of the evidence of before answers too."""
+    """Which evaluated points are kept: those of earlier generations may answer too."""
 
     def capacity(self, population_size: int) -> int:
         """M, how many evaluated points answer, static."""
@@ -54,7 +54,7 @@ class Memory(Protocol):
 
 @pytree.dataclass
 class Latest:
-    """A generation answers for itself: nothing is remembered.
+    """Only the latest generation answers: nothing is remembered.
 
     Example:
         >>> import diffevo_jax as de
@@ -67,7 +67,7 @@ class Latest:
         return population_size
 
     def remember(self, now: Evidence, before: Evidence) -> Evidence:
-        """What is new."""
+        """The new points."""
         return now
 
     def log_correction(self, evidence: Evidence) -> float:
@@ -84,8 +84,8 @@ class Archive:
 
     Args:
         generations: how many of those before, static, >= 1.
-        correction: share, in [0, 1], of the mixture's importance weights: 0 counts points
-            by fitness alone.
+        correction: power of the mixture, in [0, 1]: 1 gives importance weights, 0 counts
+            points by fitness alone.
 
     Example:
         >>> import diffevo_jax as de
@@ -109,19 +109,19 @@ class Archive:
         return population_size * (self.generations + 1)
 
     def remember(self, now: Evidence, before: Evidence) -> Evidence:
-        """What is new, then the latest of before."""
+        """The new points, then the latest of the earlier ones."""
         kept = len(before.points) - len(now.points)
         join = lambda new, old: jnp.concatenate([new, old[:kept]])
         evidence: Evidence = jax.tree.map(join, now, before)
         return evidence
 
     def log_correction(self, evidence: Evidence) -> jax.Array:
-        """Minus the share of the log-density of all points together."""
+        """Minus ``correction`` times the log-density of all points together."""
         valid = jnp.isfinite(evidence.fitness)
         return -self.correction * density.log_density(evidence.points, valid=valid)
 
 
-def nothing_yet(capacity: int, population: jax.Array, places: bool) -> Evidence:
+def empty_evidence(capacity: int, population: jax.Array, places: bool) -> Evidence:
     """Evidence before any evaluation: ``capacity`` points of weight zero."""
     points = jnp.zeros((capacity, population.shape[1]), population.dtype)
     fitness = jnp.full(capacity, -jnp.inf, population.dtype)

@@ -20,8 +20,8 @@ from diffevo_jax.denoisers.evidence import (
     Latest,
     Memory,
     accounted,
+    empty_evidence,
     log_weights,
-    nothing_yet,
     remembered,
 )
 from diffevo_jax.shaping.conditions import Condition, check_conditions
@@ -77,14 +77,14 @@ class GaussianFit:
         if pytree.offers(self.shaping, RowShaping):
             raise ValueError(
                 f"GaussianFit.shaping: got {type(self.shaping).__name__}, which compares "
-                "with neighbours, and here are none; want one that compares with everyone"
+                "with neighbours, and here are none; want one that compares with all"
             )
 
     def init(self, key: jax.Array, population: jax.Array) -> GaussianFitState:
         """Nothing is known yet of a population (N, D)."""
         capacity = self.memory.capacity(len(population))
         return GaussianFitState(
-            evidence=nothing_yet(capacity, population, places=False),
+            evidence=empty_evidence(capacity, population, places=False),
             log_weight=jnp.full(capacity, -jnp.inf, population.dtype),
             size=len(population),
         )
@@ -150,9 +150,9 @@ def gaussian_mean(
         clean = mean + variance / (variance + sigma**2) * (y - mean)
     else:
         _, deviation, axes = jnp.linalg.svd(spread, full_matrices=False)
-        share = deviation**2 / (deviation**2 + sigma**2)
+        gain = deviation**2 / (deviation**2 + sigma**2)
         along = matmul(y - mean, axes.T)
-        clean = mean + matmul(share * along, axes)
+        clean = mean + matmul(gain * along, axes)
     return Estimate(
         clean=clean,
         effective_sample_size=jnp.full(len(y), 1.0 / jnp.sum(weight**2)),

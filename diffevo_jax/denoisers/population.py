@@ -38,8 +38,8 @@ from diffevo_jax.denoisers.evidence import (
     Latest,
     Memory,
     accounted,
+    empty_evidence,
     log_weights,
-    nothing_yet,
     remembered,
 )
 from diffevo_jax.denoisers.posterior import posterior_mean
@@ -131,7 +131,7 @@ class Population:
         nothing = jnp.full(capacity, -jnp.inf, population.dtype)
         return PopulationState(
             kernel_state=self.kernel.init(key, dim),
-            evidence=nothing_yet(capacity, population, places),
+            evidence=empty_evidence(capacity, population, places),
             extra=jnp.zeros(capacity, population.dtype),
             log_weight=nothing,
             chosen=self.support.choose(jax.random.fold_in(key, 1), nothing),
@@ -197,7 +197,7 @@ class Population:
         if len(y) != state.size:
             raise ValueError(
                 f"{type(self.kernel).__name__}: got {len(y)} points, want the {state.size} "
-                "individuals, whose answers of before it measures between"
+                "individuals, since it measures between their last clean estimates"
             )
         return state.evidence.places[: state.size], state.evidence.places
 
