@@ -19,7 +19,9 @@ from diffevo_jax.attention.density import log_density as log_density  # a kernel
 from diffevo_jax.attention.density import (
     neighbour_distance as neighbour_distance,  # for novelty
 )
-from diffevo_jax.attention.density import standard_scores as standard_scores  # of distances
+from diffevo_jax.attention.density import (
+    standardized_distances as standardized_distances,  # in their own deviations
+)
 
 # What an attention, a kernel or a denoiser of your own needs.
 from diffevo_jax.attention.numerics import matmul as matmul  # at full precision

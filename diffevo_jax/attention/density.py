@@ -54,7 +54,7 @@ def neighbour_distance(
     return jax.lax.map(from_one, (points, squares, index), batch_size=size)
 
 
-def standard_scores(distance: jax.Array, valid: jax.Array) -> jax.Array:
+def standardized_distances(distance: jax.Array, valid: jax.Array) -> jax.Array:
     """Distances ``(N,)`` in deviations from their mean over the valid.
 
     Zeros if all are the same, to rounding.

@@ -160,7 +160,7 @@ class Novelty:
         points = _measured("Novelty.measure", measure, candidates, measures)
         valid = jnp.all(jnp.isfinite(points), axis=1)
         distance = density.neighbour_distance(points, count, valid)
-        novelty = self.strength * density.standard_scores(distance, valid)
+        novelty = self.strength * density.standardized_distances(distance, valid)
         return jnp.where(valid, novelty, -jnp.inf)
 
     def check(self) -> None:

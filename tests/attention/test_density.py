@@ -52,7 +52,7 @@ def test_in_one_dimension_the_nearest_is_next():
 def test_scores_have_mean_zero_and_deviation_one_over_the_valid():
     distance, valid = jnp.array([1.0, 2.0, 6.0, 99.0]), jnp.array([1, 1, 1, 0], bool)
 
-    scores = np.asarray(density.standard_scores(distance, valid))[:3]
+    scores = np.asarray(density.standardized_distances(distance, valid))[:3]
 
     np.testing.assert_allclose([scores.mean(), scores.std()], [0.0, 1.0], atol=1e-6)
 
@@ -60,7 +60,7 @@ def test_scores_have_mean_zero_and_deviation_one_over_the_valid():
 def test_a_spread_of_rounding_errors_is_none():
     distance = jnp.array([1.0, 1.0 + 1e-5, 1.0])
 
-    scores = density.standard_scores(distance, jnp.ones(3, bool))
+    scores = density.standardized_distances(distance, jnp.ones(3, bool))
 
     assert scores.tolist() == [0.0, 0.0, 0.0]
 
