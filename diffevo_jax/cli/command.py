@@ -2,10 +2,10 @@
 
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 
 from diffevo_jax.cli import evolve, experiments, sweep
 from diffevo_jax.cli.errors import UsageError
+from diffevo_jax.pytree.plain import version_of
 
 USAGE = """\
 usage: diffevo evolve NAME [flags]    evolve, and show how it went
@@ -58,7 +58,7 @@ def _command(argv: list[str]) -> int:
     if is_help and argv[:-1] in ([], ["evolve"], ["sweep"], ["list"]):
         sys.stdout.write(USAGE)
     elif argv == ["--version"]:
-        sys.stdout.write(f"diffevo {metadata.version('diffevo-jax')}\n")
+        sys.stdout.write(f"diffevo {version_of('diffevo-jax')}\n")
     elif argv == ["list"]:
         sys.stdout.write("\n".join(experiments.known_names()) + "\n")
     elif argv and argv[0] in _COMMANDS:

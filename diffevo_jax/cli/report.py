@@ -7,7 +7,6 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +19,7 @@ from diffevo_jax.cli import flags
 from diffevo_jax.compilation import use_cache
 from diffevo_jax.problems import Control
 from diffevo_jax.pytree import validation
-from diffevo_jax.pytree.plain import plain
+from diffevo_jax.pytree.plain import plain, version_of
 from diffevo_jax.running import device_mesh
 from diffevo_jax.running.arguments import check_run
 from diffevo_jax.running.bars import show_generations
@@ -221,7 +220,7 @@ def save(report: Report, options: EvolveOptions) -> None:
         record = {
             "config": report.config,
             "versions": {"python": sys.version.split()[0]}
-            | {name: metadata.version(name) for name in packages},
+            | {name: version_of(name) for name in packages},
             "device": f"{jax.default_backend()}: {jax.devices()[0].device_kind}",
             "summary": summarise(report),
             "history": vars(report.result.history),

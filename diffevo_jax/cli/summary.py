@@ -3,13 +3,12 @@
 import json
 import re
 from collections.abc import Iterator
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from diffevo_jax.pytree.plain import plain
+from diffevo_jax.pytree.plain import plain, version_of
 from diffevo_jax.sweeps import tables
 from diffevo_jax.sweeps.folder import Folder
 from diffevo_jax.sweeps.plan import Plan
@@ -29,8 +28,8 @@ def about(name: str, settings: "flags.Settings[SweepOptions]") -> dict[str, str]
     # Without addresses of functions, which differ from process to process.
     text = re.sub(r" at 0x[0-9a-f]+", "", json.dumps(plain(config)))
     packages = ("diffevo-jax", "jax", "jaxlib", "gymnax", "numpy")
-    versions = {package: metadata.version(package) for package in packages}
-    return {"name": name, "config": text, "versions": json.dumps(versions)}
+    found = {package: version_of(package) for package in packages}
+    return {"name": name, "config": text, "versions": json.dumps(found)}
 
 
 def show(dataset: "xarray.Dataset", top: int, notes: dict[str, str]) -> None:

@@ -118,7 +118,9 @@ def population(
     """
     ax = ax or landscape(problem).axes[0]
     x, y = _decode(problem, population).T
-    colors = {"c": color} if fitness is None else {"c": fitness, "cmap": "plasma"}
+    colors: dict[str, Any] = (
+        {"c": color} if fitness is None else {"c": fitness, "cmap": "plasma"}
+    )
     ax.scatter(x, y, size, lw=0, alpha=0.85, zorder=2, **colors)
     return cast("Figure", ax.figure)
 

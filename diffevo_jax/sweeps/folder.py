@@ -5,14 +5,13 @@ import json
 import os
 import re
 import tempfile
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from diffevo_jax.pytree.plain import plain
+from diffevo_jax.pytree.plain import plain, version_of
 from diffevo_jax.sweeps.plan import Plan
 
 _MANIFEST = "sweep.json"
@@ -106,6 +105,6 @@ def _manifest(plan: Plan) -> dict[str, Any]:
         "mode": plan.execution.mode,
         "batch_size": plan.execution.batch_size,
         "keep": list(plan.execution.keep),
-        "versions": {name: metadata.version(name) for name in ("diffevo-jax", "jax")},
+        "versions": {name: version_of(name) for name in ("diffevo-jax", "jax")},
         "backend": jax.default_backend(),
     }
