@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -103,12 +104,12 @@ def test_vmap_over_a_number_is_a_sweep(key) -> None:
 def test_a_population_of_ones_own_is_the_first_generation(key) -> None:
     own = jax.random.normal(jax.random.key(5), (9, 2))
     result = de.evolve(key, STRATEGY, PROBLEM, population=own, record=("population",))
-    assert de.equal(result.recorded["population"][0], own)
+    chex.assert_trees_all_equal(result.recorded["population"][0], own)
 
 
 def test_the_result_is_the_last_evaluated_generation(key) -> None:
     result = de.evolve(key, STRATEGY, PROBLEM, population_size=16, record=("population",))
-    assert de.equal(result.population, result.recorded["population"][-1])
+    chex.assert_trees_all_equal(result.population, result.recorded["population"][-1])
     again = jax.vmap(parabola)(PROBLEM.space.decode(result.population))
     np.testing.assert_allclose(result.fitness, again, rtol=1e-6)
 
