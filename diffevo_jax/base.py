@@ -213,7 +213,10 @@ class Strategy(Protocol[StateT]):
 
 
 class Problem(Protocol):
-    """Something to evaluate solutions on. Write your own class with these three members."""
+    """Something to evaluate solutions on. Write your own class with these three members.
+
+    What else a problem may offer: :class:`HasEnvironment`.
+    """
 
     @property
     def space(self) -> Any:
@@ -407,6 +410,18 @@ class ChecksGrid(Protocol):
 
     def check_grid(self, sigmas: np.ndarray) -> None:
         """Warn of noise levels ``(T,)``, concrete, that are too far apart."""
+        ...
+
+
+@runtime_checkable
+class HasEnvironment(Protocol):
+    """A problem whose environment has parameters of its own.
+
+    See :class:`diffevo_jax.problems.Control`.
+    """
+
+    def with_env_params(self) -> Problem:
+        """The same problem, with these parameters among its fields."""
         ...
 
 

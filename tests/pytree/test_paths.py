@@ -27,10 +27,10 @@ def test_it_goes_through_parameters_of_an_environment():
 @pytest.mark.parametrize(
     ("path", "closest"),
     [
-        ("shaping.temprature", "denoiser.shaping.temperature"),
-        ("denoiser.temperature", "denoiser.shaping.temperature"),
+        ("shaping.temprature", "shaping.temperature"),
+        ("kernel.temperature", "shaping.temperature"),
         ("sampler.eta.x", None),
-        ("kernl", "denoiser.kernel"),
+        ("kernl", "kernel"),
     ],
 )
 def test_an_unknown_path_names_the_closest(path, closest):
@@ -40,8 +40,44 @@ def test_an_unknown_path_names_the_closest(path, closest):
         assert f"closest: {closest}" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("path", "full"),
+    [
+        ("shaping.temperature", "denoiser.shaping.temperature"),
+        ("temperature", "denoiser.shaping.temperature"),
+        ("kernel", "denoiser.kernel"),
+        ("denoiser.kernel.dimension", "denoiser.kernel.dimension"),
+        ("num_generations", "num_generations"),
+    ],
+)
+def test_an_ending_means_the_path_that_has_it(path, full):
+    assert paths.resolve(STRATEGY, path) == full
+
+
+def test_an_ending_of_several_paths_is_an_error_that_lists_them():
+    kernel = de.kernels.SelfConditioned(de.kernels.Tempered())
+    strategy = paths.put(STRATEGY, "kernel", kernel)
+    wanted = r"'kernel' is ambiguous, .* denoiser\.kernel, denoiser\.kernel\.kernel"
+    with pytest.raises(ValueError, match=wanted):
+        paths.get(strategy, "kernel")
+
+
+def test_an_exact_path_wins_over_an_ending():
+    strategy = paths.put(STRATEGY, "sampler", de.DiffusionEvolution(3))
+    assert paths.resolve(strategy, "denoiser") == "denoiser"
+
+
+def test_the_shortest_ending_means_one_path_and_names_its_part():
+    kernel = de.kernels.SelfConditioned(de.kernels.Tempered())
+    strategy = paths.put(STRATEGY, "kernel", kernel)
+    for path in paths.names(strategy):
+        assert paths.resolve(strategy, paths.shortest(strategy, path)) == path
+    assert paths.shortest(strategy, "kernel.dimension") == "kernel.dimension"
+    assert paths.shortest(strategy, "denoiser.kernel") == "denoiser.kernel"
+
+
 def test_a_field_with_one_more_axis_is_swept():
-    strategy = de.replace(STRATEGY, kernel=de.kernels.Tempered(jnp.ones(7)))
+    strategy = paths.put(STRATEGY, "kernel", de.kernels.Tempered(jnp.ones(7)))
     assert paths.swept(strategy) == {"denoiser.kernel.dimension": 7}
     assert paths.swept(STRATEGY) == {}
 

@@ -8,12 +8,12 @@ from diffevo_jax.problems import landscapes
 from diffevo_jax.running import published
 
 
-def everything() -> tuple[str, ...]:
+def known_names() -> tuple[str, ...]:
     """All names."""
     return (*landscapes.NAMES, *_environments())
 
 
-def protocol_of(given: str) -> tuple[str, published.Protocol]:
+def experiment_of(given: str) -> tuple[str, published.Experiment]:
     """The full name and its published setting; dashes, case and version do not matter.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What tests/test_divided.py looks at, computed by a process with eight devices."""
+"""What test_divided_population.py looks at, computed by a process with eight devices."""
 
 import hashlib
 import itertools
@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec
 
 import diffevo_jax as de
 from diffevo_jax.attention import attend
-from diffevo_jax.running.blocks import DividedAttention, DividedProblem
+from diffevo_jax.running.divided_population import DividedAttention, DividedProblem
 
 #: How many divide a population; the first and the last are enough most of the time.
 DEVICES = {"few": (1, 8), "all": (1, 2, 4, 8)}
@@ -76,10 +76,12 @@ def main(which: str) -> None:
     strategy, problem = de.DiffusionEvolution(4), de.problems.Function(wavy, dim=3)
     results = {count: run(count, strategy, problem, 50) for count in (1, 8)}
     plain = de.evolve(jax.random.key(0), strategy, problem, population_size=50)
+    flow = de.MonoFlow(4)
     told = {
         "estimator": [[estimator(*size, n) for n in devices] for size in sizes],
         "evaluation": [[evaluation(*size, n) for n in devices] for size in sizes[::2]],
         "run": [bits(result) for result in results.values()],
+        "flow": [bits(run(count, flow, problem, 50)) for count in (1, 8)],
         "difference": float(np.max(np.abs(results[8].population - plain.population))),
         "devices": len(results[8].population.sharding.device_set),
     }

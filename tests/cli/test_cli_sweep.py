@@ -21,10 +21,10 @@ from diffevo_jax import cli
 from diffevo_jax.base import Info
 from diffevo_jax.cli import axes
 from diffevo_jax.cli import sweep as command
-from diffevo_jax.sweeps import running
-from diffevo_jax.sweeps.batches import Outcome, Program
+from diffevo_jax.running.bars import show_runs
+from diffevo_jax.sweeps import execution
+from diffevo_jax.sweeps.batches import KeptRuns, Program
 from diffevo_jax.sweeps.folder import Folder
-from diffevo_jax.sweeps.progress import show_runs
 
 CARTPOLE = de.published.control("CartPole-v1")
 BEALE = de.published.landscape("beale")
@@ -47,19 +47,19 @@ def pretend(monkeypatch):
     """
     ran: list[tuple[int, int]] = []
 
-    def program(key, group, runs, *, batch_size, **_: Any) -> Program:
-        def call(setting: np.ndarray, seed: np.ndarray, count: int) -> Outcome:
+    def program(key, group, runs, how) -> Program:
+        def call(setting: np.ndarray, seed: np.ndarray, count: int) -> KeptRuns:
             number = np.array(group.numbers)[setting]
             ran.extend(zip(number.tolist(), seed.tolist(), strict=True))
             fitness = np.where(seed < 1000, 10.0 * number + seed, 100.0 + seed % 2)
             rows = np.repeat(fitness[:, None], group.num_generations, axis=1)
             blank = dict.fromkeys(vars(INFO), np.zeros_like(rows))
             history = Info(**blank | {"mean_fitness": rows, "best_fitness": rows})
-            return Outcome(history=history, best=fitness + 1, kept={})
+            return KeptRuns(history=history, best=fitness + 1, kept={})
 
-        return Program(call, min(batch_size or 4, runs))
+        return Program(call, min(how.batch_size or 4, runs))
 
-    monkeypatch.setattr(running, "program", program)
+    monkeypatch.setattr(execution, "program", program)
     return ran
 
 
@@ -128,15 +128,16 @@ def sweep(*args: Any) -> int:
         ("sampler.eta=0,geomspace(0.25,1,3)", [0.0, 0.25, 0.5, 1.0]),
         ("population-size=range(8,32,8)", [8, 16, 24]),
         ("population_size=linspace(8,16,3)", [8, 12, 16]),
-        ("floor=None,1e-9", [None, 1e-9]),
-        ("self_conditioned=true,false", [True, False]),
-        ("denoiser=kernel,gaussian", ["kernel", "gaussian"]),
+        ("kernel.floor=None,1e-9", [None, 1e-9]),
+        ("denoiser.shaping.temperature=1,2", [1.0, 2.0]),
+        ("gravity=5,10", [5.0, 10.0]),
         ("problem.policy.hidden=8,8 4,", [(8,), (8, 4), ()]),
         ("problem.env-params.gravity=5,10", [5.0, 10.0]),
     ],
 )
 def test_words_are_the_values_of_an_axis(text, values) -> None:
-    found = axes.parse(CARTPOLE.strategy, CARTPOLE.problem, 8, [text])
+    exact = de.replace(CARTPOLE.strategy, kernel=de.kernels.Gaussian())
+    found = axes.parse(exact, CARTPOLE.problem, 8, [text])
     assert list(found.values()) == [values]
     kinds = [type(value) for value in values]
     assert [type(value) for value in next(iter(found.values()))] == kinds
@@ -149,6 +150,15 @@ def test_a_part_is_named_as_by_its_flag_and_may_say_its_numbers() -> None:
     # Of the class that is there already, it is the part that is there.
     want = [de.kernels.Tempered(), de.kernels.Gaussian(2.0), de.kernels.RandomProjection(5)]
     assert all(de.equal(a, b) for a, b in zip(found, want, strict=True))
+
+
+def test_flags_of_a_part_and_strategies_are_values_of_an_axis() -> None:
+    fit = de.replace(BEALE.strategy, denoiser=de.denoisers.GaussianFit())
+    texts = ["diagonal=true,false", "strategy=diffusion-evolution,monoflow(rate=3)"]
+    found = axes.parse(fit, BEALE.problem, 8, texts)
+    assert found["diagonal"] == [True, False]
+    assert de.equal(found["strategy"][0], fit)
+    assert de.equal(found["strategy"][1], de.MonoFlow(25, rate=3.0))
 
 
 def test_a_part_without_defaults_wants_its_numbers(fail, monkeypatch) -> None:
@@ -178,9 +188,8 @@ def test_fields_that_go_together_are_joined_by_colons() -> None:
     ("text", "hint"),
     [
         ("shaping.temprature=1", "closest: shaping.temperature"),
-        ("temperature=1", "closest: shaping.temperature"),
-        ("scale=1", "closest: problem.scale"),
-        ("env-params.gravity=1", "closest: problem.env_params.gravity"),
+        ("kernel.temperature=1", "closest: shaping.temperature"),
+        ("floor=1", "--axis: 'floor' is ambiguous, want one of: denoiser.kernel.floor, "),
         ("problem.env_params.gravty=1", "closest: problem.env_params.gravity"),
         ("sampler.eta", "want FIELD=VALUE,VALUE"),
         ("sampler.eta=", "sampler.eta: got '', want a number"),
@@ -188,23 +197,23 @@ def test_fields_that_go_together_are_joined_by_colons() -> None:
         ("sampler.eta=2", "setting 0 (sampler.eta=2.0): DDIM.eta: got 2.0"),
         ("sampler.eta=linspace(0,1)", "want linspace(first,last,count)"),
         ("population-size=linspace(8,15,3)", "got '11.5', want an int"),
-        ("self-conditioned=maybe", "got 'maybe', want true or false"),
         ("kernel=temperd", "got 'temperd'; closest: tempered"),
         ("kernel=tempered(dimensn=2)", "got 'dimensn=2'; closest: dimension"),
         ("kernel=tempered(dimension=x)", "dimension: got 'x', want a number"),
         ("conditions=1", "sweep it from Python"),
-        ("strategy=1", "sweep it from Python"),
-        ("sampler.eta,floor=1:2:3", "want sampler.eta:floor"),
-        ("sampler.eta,floor=linspace(0,1,3):1", "equally many"),
+        ("strategy=1", "got '1', want one of diffusion-evolution, mono-flow"),
+        ("problem=1", "sweep it from Python"),
+        ("sampler.eta,scale=1:2:3", "want sampler.eta:scale"),
+        ("sampler.eta,scale=linspace(0,1,3):1", "equally many"),
     ],
 )
 def test_a_bad_axis_gets_one_line_and_exit_code_2(fail, text, hint) -> None:
-    assert hint in fail("cartpole", "--axis", text)
+    assert hint in fail("cartpole", "--kernel=gaussian", "--axis", text)
 
 
 def test_an_axis_given_twice_is_an_error(fail) -> None:
-    assert "given twice" in fail("beale", "--axis=floor=1", "--axis=floor=2")
-    twice = "--axis=sampler.eta=1", "--axis=sampler.eta,floor=1:1"
+    assert "given twice" in fail("beale", "--axis=scale=1", "--axis=scale=2")
+    twice = "--axis=eta=1", "--axis=sampler.eta,scale=1:1"
     assert "'sampler.eta' is swept twice" in fail("beale", *twice)
 
 
@@ -214,7 +223,7 @@ def test_axes_multiply_and_a_part_is_chosen_before_its_numbers(read) -> None:
         *("--axis=kernel=tempered(dimension=9)", "--axis=population-size=8,16"),
     )
     found = [
-        (setting.strategy.kernel.dimension, setting.population_size)
+        (setting.strategy.denoiser.kernel.dimension, setting.population_size)
         for setting in plan.settings
     ]
     assert found == [(1.0, 8), (1.0, 16), (2.0, 8), (2.0, 16)]
@@ -258,10 +267,9 @@ progress = false
 
 [strategy]
 num_generations = 5
-floor = "None"
+denoiser.memory = {class = "archive", generations = 2}
 kernel = {class = "tempered", dimension = 3}
 "sampler.eta" = 0.5
-self_conditioned = false
 
 [problem]
 hidden = [8, 4]
@@ -269,17 +277,18 @@ env-params.gravity = 9
 
 [axes]
 "shaping.temperature" = "logspace(-1,1,3)"
-"sampler.eta, archive-correction" = [[0, 1], [0.5, "0.2"]]
+"sampler.eta, memory.correction" = [[0, 1], [0.5, "0.2"]]
 problem.policy.hidden = [[8], [8, 4]]
 kernel = ["tempered", "gaussian(kappa=2)"]
 """
 FLAGS = (
     *("cartpole", "--seeds=4", "--seed=3", "--population-size=16", "--mode=map"),
-    *("--no-progress", "--num-generations=5", "--floor=None", "--kernel=tempered"),
-    *("--kernel.dimension=3", "--sampler.eta=0.5", "--no-self-conditioned"),
+    *("--no-progress", "--num-generations=5", "--kernel=tempered"),
+    *("--memory=archive", "--memory.generations=2"),
+    *("--kernel.dimension=3", "--sampler.eta=0.5"),
     *("--hidden", "8", "4", "--env-params.gravity=9"),
     *("--axis=shaping.temperature=logspace(-1,1,3)", "--axis"),
-    *("sampler.eta,archive-correction=0:1,0.5:0.2", "--axis"),
+    *("sampler.eta,memory.correction=0:1,0.5:0.2", "--axis"),
     *("problem.policy.hidden=8,8 4", "--axis", "kernel=tempered,gaussian(kappa=2)"),
 )
 
@@ -300,16 +309,40 @@ def test_the_command_line_overrides_the_file(read, write) -> None:
     settings, plan = read(
         *(write(TOML), "--seeds=2", "--kernel=gaussian", "--hidden", "3"),
         *("--axis=kernel=gaussian", "--axis=problem.policy.hidden=5"),
-        "--axis=sampler.eta,archive-correction=1:1",
+        "--axis=sampler.eta,memory.correction=1:1",
     )
     assert settings.options.seeds == 2
     assert settings.options.seed == 3
     # A class that the command line names has its own numbers, not those of the file.
-    assert de.equal(settings.strategy.kernel, de.kernels.Gaussian())
+    assert de.equal(settings.strategy.denoiser.kernel, de.kernels.Gaussian())
     assert settings.problem.policy.hidden == (3,)
-    assert [
-        setting.values["strategy.shaping.temperature"] for setting in plan.settings
-    ] == [pytest.approx(value) for value in (0.1, 1.0, 10.0)]
+    assert [setting.values["shaping.temperature"] for setting in plan.settings] == [
+        pytest.approx(value) for value in (0.1, 1.0, 10.0)
+    ]
+
+
+FLOW = """
+name = "beale"
+
+[strategy]
+class = "monoflow"
+num_generations = 5
+rate = 3
+shaping = {class = "rank"}
+"""
+
+
+def test_a_file_may_name_the_strategy(read, write) -> None:
+    settings, _ = read(write(FLOW))
+    wanted = de.MonoFlow(5, rate=3.0, shaping=de.shaping.Rank())
+    assert de.equal(settings.strategy, wanted)
+
+
+def test_a_strategy_of_the_command_line_has_its_own_numbers_but_not_its_length(
+    read, write
+) -> None:
+    settings, _ = read(write(TOML.partition("[axes]")[0]), "--strategy=monoflow")
+    assert de.equal(settings.strategy, de.MonoFlow(5))
 
 
 @pytest.mark.parametrize(
@@ -324,6 +357,15 @@ def test_the_command_line_overrides_the_file(read, write) -> None:
         ("name = 'beale'\n[strategy]\nkernel.kapa = 1", "closest: kernel.kappa"),
         ("name = 'beale'\n[strategy]\nkernel = {class = 'x'}", "'gaussian'"),
         ("name = 'beale'\n[strategy]\nscale = 1", "[strategy] got 'scale'"),
+        ("name = 'beale'\n[strategy]\nfloor = 1", "[strategy] 'floor' is ambiguous"),
+        (
+            "name = 'beale'\n[strategy]\nclass = 'monoflow'\nsampler.eta = 1",
+            "[strategy] got 'sampler.eta'",
+        ),
+        (
+            "name = 'beale'\n[strategy]\ndenoiser = 'gaussian-fit'\nkernel.kappa = 1",
+            "[strategy] got 'kernel.kappa'",
+        ),
         ("name = 'beale'\n[problem]\nsclae = 1", "[problem] got 'sclae'; closest: scale"),
         ("name = 'beale'\n[problem]\nscale = 'wide'", "--scale"),
         ("name = 'beale'\n[problem]\nscale = -1", "scale: got -1.0, want a number > 0"),
@@ -489,7 +531,7 @@ def test_ctrl_c_without_a_folder_says_how_to_keep_more(
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(running.tables, "flat", stop)
+    monkeypatch.setattr(execution.tables, "flat", stop)
     assert sweep(*SWEEP) == 130
     assert "nothing is stored: with --folder DIR" in capsys.readouterr().err
 
@@ -533,13 +575,13 @@ def test_one_seed_has_no_interval(pretend, capsys) -> None:
 
 
 def test_failed_runs_are_told_and_not_ranked(pretend, monkeypatch, capsys) -> None:
-    flat = running.tables.flat
+    flat = execution.tables.flat
 
     def failing(outcome: Any) -> Any:
         arrays = flat(outcome)
         return {name: np.where(True, np.nan, rows) for name, rows in arrays.items()}
 
-    monkeypatch.setattr(running.tables, "flat", failing)
+    monkeypatch.setattr(execution.tables, "flat", failing)
     assert sweep(*SWEEP, "--confirm=2") == 0
     out = capsys.readouterr().out
     assert "failed       18 runs, of 6 settings, which are not ranked" in out
@@ -563,7 +605,10 @@ def test_a_saved_table_says_what_was_swept(pretend, tmp_path) -> None:
         assert dataset.attrs["name"] == "CartPole-v1"
         assert " at 0x" not in dataset.attrs["config"]  # the same in every process
         config = json.loads(dataset.attrs["config"])
-        assert config["strategy"]["kernel"] == {"class": "RandomProjection", "dim": 2}
+        assert config["strategy"]["denoiser"]["kernel"] == {
+            "class": "RandomProjection",
+            "dim": 2,
+        }
         assert json.loads(dataset.attrs["versions"])["jax"] == jax.__version__
 
 
@@ -574,13 +619,13 @@ def test_a_saved_table_says_what_was_swept(pretend, tmp_path) -> None:
 def test_the_bar_is_for_terminals_and_counts_runs(
     pretend, monkeypatch, tmp_path, flags, terminal, visible
 ) -> None:
-    show_runs, seen = running.show_runs, []
+    show_runs, seen = execution.show_runs, []
 
     def record(total: int, done: int, visible: bool) -> Any:
         seen.append((total, done, visible))
         return show_runs(total, done, False)
 
-    monkeypatch.setattr(running, "show_runs", record)
+    monkeypatch.setattr(execution, "show_runs", record)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
     folder = ("--folder", tmp_path)
     assert sweep(*SWEEP, *folder, "--shard=0/2", *flags) == 0
@@ -596,7 +641,7 @@ def test_the_bar_advances_as_the_device_takes_runs(pretend, monkeypatch) -> None
     def record(total: int, done: int, visible: bool) -> Any:
         yield advanced.append
 
-    monkeypatch.setattr(running, "show_runs", record)
+    monkeypatch.setattr(execution, "show_runs", record)
     assert sweep("beale", "--seeds=3", "--axis=sampler.eta=0,0.5,1") == 0
     assert advanced == [4, 4, 1]  # all nine are one batch, and the device takes four
 
@@ -618,11 +663,11 @@ def test_it_is_de_sweep(capsys, tmp_path) -> None:
     (tmp_path / "runs" / "batch-000002.npz").unlink()  # as if it had been stopped
     assert sweep(*REAL, *folder, "--out", out) == 0
 
-    protocol = de.published.landscape("beale", num_generations=2)
+    experiment = de.published.landscape("beale", num_generations=2)
     wanted = de.sweep(
         jax.random.key(0),
-        protocol.strategy,
-        protocol.problem,
+        experiment.strategy,
+        experiment.problem,
         axes={"sampler.eta": [0.5, 1.0]},
         num_seeds=2,
         population_size=8,
@@ -636,7 +681,7 @@ def test_it_is_de_sweep(capsys, tmp_path) -> None:
 @pytest.mark.slow
 def test_a_killed_process_leaves_a_folder_that_resumes() -> None:
     """Small sizes of the benchmark, in real processes, of which one is killed."""
-    script = Path(__file__).parent.parent / "benchmarks" / "sweep_shards.py"
+    script = Path(__file__).parents[2] / "benchmarks" / "sweep_shards.py"
     command = [sys.executable, str(script), "--quick"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr

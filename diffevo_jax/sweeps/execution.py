@@ -1,16 +1,19 @@
 """How a planned sweep runs: batch by batch, to the host or to a folder."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from diffevo_jax.running.bars import show_runs
 from diffevo_jax.sweeps import tables
 from diffevo_jax.sweeps.batches import Program, program
 from diffevo_jax.sweeps.folder import Folder
 from diffevo_jax.sweeps.plan import Batch, Plan
-from diffevo_jax.sweeps.progress import show_runs
 from diffevo_jax.sweeps.settings import grouped
+
+if TYPE_CHECKING:
+    import xarray
 
 #: Seeds of a sweep are counted from 0, and those that confirm the best from here.
 _FRESH = 2**31
@@ -18,14 +21,14 @@ _FRESH = 2**31
 Arrays = dict[str, np.ndarray]
 
 
-def run(
+def execute(
     plan: Plan,
     store: Folder | None,
     *,
     shard: tuple[int, int] = (0, 1),
     confirm: int = 0,
     progress: bool = False,
-) -> Any:
+) -> "xarray.Dataset":
     """Run a sweep, or its shard; see :func:`diffevo_jax.sweep`.
 
     Args:
@@ -93,9 +96,8 @@ def _parts(
     if batch.group not in programs:
         programs.clear()  # one at a time stays in memory
         group = plan.groups[batch.group]
-        programs[batch.group] = _program(
-            plan, group, len(group.numbers) * plan.num_seeds, plan.keep
-        )
+        count = len(group.numbers) * plan.num_seeds
+        programs[batch.group] = program(plan.key, group, count, plan.execution)
     compiled = programs[batch.group]
     for first in range(batch.begin, batch.end, compiled.batch_size):
         runs = np.arange(first, min(first + compiled.batch_size, batch.end))
@@ -103,18 +105,6 @@ def _parts(
         arrays = tables.flat(compiled.call(setting, seed, len(runs)))
         yield runs, {name: values[: len(runs)] for name, values in arrays.items()}
         advance(len(runs))
-
-
-def _program(plan: Plan, group: Any, runs: int, keep: tuple[str, ...]) -> Program:
-    return program(
-        plan.key,
-        group,
-        runs,
-        mode=plan.mode,
-        batch_size=plan.batch_size,
-        devices=plan.devices,
-        keep=keep,
-    )
 
 
 def _joined(parts: list[Arrays]) -> Arrays:
@@ -128,15 +118,16 @@ def _put(
     rows.put(np.array(plan.groups[group].numbers)[place], seed, arrays)
 
 
-def _confirm(plan: Plan, dataset: Any, num_seeds: int) -> dict[str, Any]:
+def _confirm(plan: Plan, dataset: "xarray.Dataset", num_seeds: int) -> dict[str, float]:
     """The best setting on fresh seeds, as attributes."""
     best = tables.best_setting(dataset)
-    compiled = _program(plan, grouped([plan.settings[best]])[0], num_seeds, keep=())
+    (group,), execution = grouped([plan.settings[best]]), plan.execution._replace(keep=())
+    compiled = program(plan.key, group, num_seeds, execution)
     finals = []
     for first in range(0, num_seeds, compiled.batch_size):
         seed = np.arange(first, min(first + compiled.batch_size, num_seeds))
-        outcome = compiled.call(np.zeros_like(seed), _FRESH + seed, len(seed))
-        finals.append(np.asarray(outcome.history.mean_fitness)[: len(seed), -1])
+        kept = compiled.call(np.zeros_like(seed), _FRESH + seed, len(seed))
+        finals.append(np.asarray(kept.history.mean_fitness)[: len(seed), -1])
     mean, low, high = tables.interval(np.concatenate(finals))
     names = ("mean", "low", "high", "seeds")
     values = dict(zip(names, (mean, low, high, num_seeds), strict=True))

@@ -1,4 +1,4 @@
-"""Independent runs on several devices at once: GPUs, or the cores of a CPU.
+"""Meshes of devices, GPUs or the cores of a CPU, and independent runs spread over them.
 
 JAX shows a CPU as one device. To have one for each core, say so before the first JAX
 computation: ``jax.config.update("jax_num_cpu_devices", os.cpu_count())``. Importing this
@@ -133,7 +133,9 @@ def as_placed(shapes: PyTree, mesh: Mesh | None) -> PyTree:
     )
 
 
-def over_runs(function: Callable[..., Any], mesh: Mesh | None, *arguments: Any) -> Any:
+def over_runs(
+    function: Callable[..., Any], mesh: Mesh | None, *arguments: PyTree
+) -> PyTree:
     """Call a function for many runs; on a mesh, with a part of them on every device.
 
     Args:
@@ -146,7 +148,7 @@ def over_runs(function: Callable[..., Any], mesh: Mesh | None, *arguments: Any) 
     return in_parts(jax.vmap(function), mesh, *arguments)
 
 
-def in_parts(function: Callable[..., Any], mesh: Mesh, *arguments: Any) -> Any:
+def in_parts(function: Callable[..., Any], mesh: Mesh, *arguments: PyTree) -> PyTree:
     """Call a function on every device, with a part of the leading axis of its arguments."""
     for leaf in jax.tree.leaves(arguments):
         if leaf.ndim == 0 or len(leaf) % mesh.size:

@@ -30,6 +30,7 @@ SOLUTIONS = {
     "shaping.temperature": jnp.array([0.1, 1.0, 0.1]),
     "sampler.eta": jnp.array([0.2, 0.9, 0.2]),
 }
+CARTPOLE = de.problems.Control("CartPole-v1")
 SCORES = jax.jit(lambda tuning, key, solutions: tuning.scores(key, solutions))
 
 
@@ -168,7 +169,7 @@ def test_the_space_is_a_box_on_the_scales_of_the_ranges():
 
 def test_a_solution_gives_back_the_strategy_and_the_problem():
     fields = {"strategy.sampler.eta": (0.0, 1.0), "problem.env_params.gravity": (5.0, 15.0)}
-    problem = tuning(fields, de.problems.Control("CartPole-v1"))
+    problem = tuning(fields, CARTPOLE)
     solution = {"strategy.sampler.eta": 0.25, "problem.env_params.gravity": 12.0}
     validation.validate(problem)
     assert problem.strategy_of(solution).sampler.eta == 0.25
@@ -176,9 +177,17 @@ def test_a_solution_gives_back_the_strategy_and_the_problem():
     assert problem.problem_of(solution).env_params.length == 0.5
 
 
+def test_any_ending_of_a_path_is_a_name():
+    problem = tuning({"temperature": (0.1, 1.0), "gravity": (5.0, 15.0)}, CARTPOLE)
+    validation.validate(problem)
+    solution = {"temperature": 0.5, "gravity": 12.0}
+    assert problem.strategy_of(solution).denoiser.shaping.temperature == 0.5
+    assert problem.problem_of(solution).env_params.gravity == 12.0
+
+
 def test_many_solutions_give_a_swept_strategy():
     assert paths.swept(tuning(BOTH).strategy_of(SOLUTIONS)) == {
-        "shaping.temperature": 3,
+        "denoiser.shaping.temperature": 3,
         "sampler.eta": 3,
     }
 
@@ -186,8 +195,9 @@ def test_many_solutions_give_a_swept_strategy():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"sampler.etta": (0, 1)}, r"no field 'sampler\.etta'; closest: sampler\.eta"),
-        ({"problem.sclae": (0, 1)}, "no field 'sclae'; closest: "),
+        ({"sampler.etta": (0, 1)}, r"got 'sampler\.etta', .* closest: sampler\.eta"),
+        ({"problem.sclae": (0, 1)}, "got 'problem.sclae', want a field; closest: "),
+        ({"kernel.kernel": (0, 1)}, "got 'kernel.kernel', want a field; closest: kernel"),
         ({"num_generations": (1, 2)}, "got 3, which is structure, .* axes of de.sweep"),
         ({"kernel": (0, 1)}, "which is structure"),
         ({"problem.fn": (0, 1)}, "which is structure"),
@@ -197,6 +207,7 @@ def test_many_solutions_give_a_swept_strategy():
         ({"sampler.eta": (0, 2)}, "'sampler.eta': high: got 2.0, want a number >= 0 and"),
         ({"shaping.temperature": (0, 2)}, "low: got 0.0, want a number > 0"),
         ({"sampler.eta": (0, 1), "strategy.sampler.eta": (0, 1)}, "are the same"),
+        ({"sampler.eta": (0, 1), "eta": (0, 1)}, "are the same"),
         ({"sampler.eta": 0.5}, "got 0.5, want a range"),
         ({"sampler.eta": (1,)}, r"got \(1,\), want \(low, high\)"),
         ({"sampler.eta": (0, math.nan)}, "Range.high: got nan"),

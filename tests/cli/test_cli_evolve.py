@@ -29,6 +29,9 @@ CONTROL = (
     *("--seeds=2", "--kernel=tempered", "--hidden", "--env-params.gravity=9"),
 )
 PARTS = {
+    "denoiser": (de.denoisers, de.Denoiser),
+    "memory": (de.denoisers, de.denoisers.Memory),
+    "support": (de.denoisers, de.denoisers.Support),
     "grid": (de.noise, de.Grid),
     "kernel": (de.kernels, de.Kernel),
     "shaping": (de.shaping, de.Shaping),
@@ -37,7 +40,7 @@ PARTS = {
 
 
 #: What needs functions or arrays, which no flag can say.
-NEEDS_FUNCTIONS = (de.noise.Levels, de.noise.SDE, de.samplers.Optax)
+NEEDS_FUNCTIONS = (de.noise.Levels, de.noise.SDE, de.samplers.Optax, de.denoisers.Fixed)
 
 
 def components(module: Any, contract: type) -> list[type]:
@@ -128,13 +131,13 @@ def test_a_name_may_leave_out_case_dashes_and_version(read, given, name) -> None
 
 
 @pytest.mark.parametrize("name", ["CartPole-v1", "MountainCarContinuous-v0", "ackley"])
-def test_without_flags_it_is_the_published_protocol(read, name) -> None:
+def test_without_flags_it_is_the_published_experiment(read, name) -> None:
     make = de.published.landscape if name == "ackley" else de.published.control
     _, settings = read(name)
-    protocol = make(name)
-    assert de.equal(settings.strategy, protocol.strategy)
-    assert de.equal(settings.problem, protocol.problem)
-    assert settings.options.population_size == protocol.population_size
+    experiment = make(name)
+    assert de.equal(settings.strategy, experiment.strategy)
+    assert de.equal(settings.problem, experiment.problem)
+    assert settings.options.population_size == experiment.population_size
 
 
 def test_list_prints_every_name(capsys) -> None:
@@ -160,15 +163,17 @@ def test_every_class_of_a_module_has_a_flag_for_every_number(capsys, part) -> No
         numbers = [
             f for f in dataclasses.fields(cls) if "number" in f.metadata or f.type is int
         ]
+        prefix = "" if part == "denoiser" else f"{part}."
         for field in numbers:
-            assert f"--{part}.{kebab(field.name)} " in shown
+            assert f"--{prefix}{kebab(field.name)} " in shown
 
 
 def test_the_help_has_a_flag_for_every_number_of_a_control_problem(capsys) -> None:
-    protocol = de.published.control("Pendulum-v1")
+    experiment = de.published.control("Pendulum-v1")
     env_params = de.problems.control.environment("Pendulum-v1")[1]
-    wanted = [field.name for field in dataclasses.fields(protocol.strategy)]
-    wanted += [field.name for field in dataclasses.fields(protocol.problem)]
+    wanted = [field.name for field in dataclasses.fields(experiment.strategy)]
+    wanted += [field.name for field in dataclasses.fields(experiment.strategy.denoiser)]
+    wanted += [field.name for field in dataclasses.fields(experiment.problem)]
     wanted += ["hidden", "activation", *(f"env_params.{name}" for name in vars(env_params))]
     assert cli.main(["evolve", "pendulum", "--help"]) == 0
     shown = capsys.readouterr().out
@@ -194,17 +199,21 @@ def test_the_help_shows_only_the_flags_of_the_chosen_class(capsys) -> None:
 
 
 def test_flags_reach_every_component(read) -> None:
-    flags = "--num-generations 4 --population-size 7 --floor 1e-5 --grid linear"
-    flags += " --grid.min-noise 1e-3 --kernel tempered --kernel.dimension 3"
+    flags = "--num-generations 4 --population-size 7 --grid linear --grid.min-noise 1e-3"
+    flags += " --kernel gaussian --kernel.kappa 0.5 --kernel.floor 1e-5"
     flags += " --shaping boltzmann --shaping.temperature 2 --sampler ddim --sampler.eta 0.5"
+    flags += " --memory archive --memory.generations 2 --memory.correction 0.5"
+    flags += " --support best --support.count 32"
     flags += " --temperature 3 --dim 4 --scale 2"
     _, settings = read("rastrigin", *flags.split())
     assert settings.options.population_size == 7
     wanted = de.DiffusionEvolution(
         num_generations=4,
         denoiser=de.denoisers.Population(
-            kernel=de.kernels.Tempered(dimension=3.0, floor=1e-5),
-            shaping=de.shaping.Boltzmann(temperature=2.0, floor=1e-5),
+            kernel=de.kernels.Gaussian(kappa=0.5, floor=1e-5),
+            shaping=de.shaping.Boltzmann(temperature=2.0),
+            memory=de.denoisers.Archive(generations=2, correction=0.5),
+            support=de.denoisers.Best(count=32),
         ),
         grid=de.noise.Linear(min_noise=1e-3),
         sampler=de.samplers.DDIM(eta=0.5),
@@ -216,7 +225,7 @@ def test_flags_reach_every_component(read) -> None:
 
 def test_a_chosen_class_has_its_own_defaults_and_a_kept_one_the_published(read) -> None:
     _, settings = read("beale", "--kernel", "tempered", "--sampler", "ddim")
-    assert de.equal(settings.strategy.kernel, de.kernels.Tempered())
+    assert de.equal(settings.strategy.denoiser.kernel, de.kernels.Tempered())
     assert settings.strategy.sampler.eta == 0.1
 
 
@@ -233,13 +242,77 @@ def test_a_new_class_appears_by_itself(read, fail, monkeypatch) -> None:
     monkeypatch.setattr(TargetESS, "__module__", de.shaping.__name__)
     monkeypatch.setattr(de.shaping, "TargetESS", TargetESS, raising=False)
     _, settings = read("beale", "--shaping", "target-ess", "--shaping.size", "5")
-    assert isinstance(settings.strategy.shaping, TargetESS)
-    assert settings.strategy.shaping.size == 5.0
+    assert isinstance(settings.strategy.denoiser.shaping, TargetESS)
+    assert settings.strategy.denoiser.shaping.size == 5.0
     assert "--shaping.size" in fail("evolve", "beale", "--shaping", "target-ess")
 
 
 def test_none_is_a_value(read) -> None:
-    assert read("beale", "--floor", "None")[1].strategy.floor is None
+    _, settings = read("beale", "--kernel.floor", "None")
+    assert settings.strategy.denoiser.kernel.floor is None
+    assert settings.strategy.denoiser.shaping.floor == 1e-9
+
+
+def test_another_denoiser_has_flags_of_its_own(read) -> None:
+    flags = "--denoiser gaussian-fit --diagonal --shaping rank --memory archive"
+    _, settings = read("beale", *flags.split())
+    wanted = de.denoisers.GaussianFit(
+        shaping=de.shaping.Rank(), memory=de.denoisers.Archive(), diagonal=True
+    )
+    assert de.equal(settings.strategy.denoiser, wanted)
+
+
+def test_a_kernel_around_a_kernel_is_put_around_the_one_that_is_there(read) -> None:
+    flags = "--kernel self-conditioned --kernel.kernel perplexity"
+    _, settings = read("beale", *flags.split(), "--kernel.kernel.neighbours=9")
+    wanted = de.kernels.SelfConditioned(de.kernels.Perplexity(9.0))
+    assert de.equal(settings.strategy.denoiser.kernel, wanted)
+    kernel = read("beale", "--kernel=self-conditioned")[1].strategy.denoiser.kernel
+    assert de.equal(kernel.kernel, de.kernels.Gaussian(floor=1e-9))
+
+
+def test_monoflow_is_a_strategy_with_flags_of_its_own(read, capsys) -> None:
+    flags = "--rate 3 --grid.sigma-max 0.4 --shaping rank --ratio.kernel gaussian"
+    _, settings = read("beale", "--strategy", "monoflow", *flags.split())
+    wanted = de.MonoFlow(
+        num_generations=25,  # as published, and not its own
+        grid=de.noise.VE(0.02, 0.4),
+        shaping=de.shaping.Rank(),
+        ratio=de.flows.KernelRatio(de.kernels.Gaussian()),
+        rate=3.0,
+    )
+    assert de.equal(settings.strategy, wanted)
+    assert cli.main(["evolve", "beale", "--strategy=monoflow", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "--longest-step" in shown
+    assert "--sampler" not in shown
+
+
+def test_monoflow_evolves(evolve) -> None:
+    record = evolve("beale", "--strategy=monoflow", "--population-size=8", "--seeds=2")
+    assert record["config"]["strategy"]["class"] == "MonoFlow"
+    assert np.shape(record["history"]["mean_fitness"]) == (2, 25)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--kernel tempered --kernel.dimension 3 --sampler.eta 0.5",
+        "--denoiser.kernel=Tempered --dimension 3 --eta 0.5",
+        "--kernel.dimension=3 --strategy.eta 0.5 --strategy.kernel=tempered",
+    ],
+)
+def test_a_flag_may_be_any_ending_of_a_path_and_a_class_be_written_as_in_python(
+    read, flags
+) -> None:
+    _, settings = read("beale", *flags.split())
+    assert de.equal(settings.strategy.denoiser.kernel, de.kernels.Tempered(3.0))
+    assert settings.strategy.sampler.eta == 0.5
+
+
+def test_an_ending_may_say_no(read) -> None:
+    flags = ("--denoiser=gaussian-fit", "--denoiser.no-diagonal")
+    assert not read("beale", *flags)[1].strategy.denoiser.diagonal
 
 
 def test_hidden_layers_change_the_number_of_weights(read) -> None:
@@ -266,6 +339,18 @@ def test_hidden_layers_change_the_number_of_weights(read) -> None:
         ("evolve beale --kernel.kapa 1", "closest: --kernel.kappa"),
         ("evolve beale --no-progres", "closest: --progress"),
         ("evolve beale --hidden 3", "--hidden"),
+        # What means nothing for what was chosen.
+        ("evolve beale --denoiser gaussian-fit --kernel tempered", "--kernel"),
+        ("evolve beale --denoiser gaussian-fit --kernel.kappa 1", "--kernel.kappa"),
+        ("evolve beale --memory.generations 2", "--memory.generations"),
+        ("evolve beale --diagonal", "--diagonal"),
+        ("evolve beale --strategy monoflow --sampler.eta 0", "--sampler.eta"),
+        ("evolve beale --strategy monoflow --denoiser population", "--denoiser"),
+        ("evolve beale --strategy cma-es", "'mono-flow'"),
+        (
+            "evolve beale --floor 1e-9",
+            "ambiguous, want one of: denoiser.kernel.floor, denoiser.shaping.floor",
+        ),
         ("evolve beale 3", "3"),
         ("evolve beale --kernel gausian", "'gaussian'"),
         ("evolve beale --scale wide", "--scale"),
@@ -330,10 +415,10 @@ def test_a_run_ends_with_a_thinned_table_and_a_summary(capsys) -> None:
 
 def test_seeds_are_independent_runs_of_the_split_key(evolve) -> None:
     record = evolve(*LANDSCAPE, "--seeds", "3", "--seed", "7")
-    protocol = de.published.landscape("himmelblau", num_generations=24)
+    experiment = de.published.landscape("himmelblau", num_generations=24)
     keys = jax.random.split(jax.random.key(7), 3)
     *_, result = de.iterate(
-        keys, protocol.strategy, protocol.problem, population_size=8, chunk_size=8
+        keys, experiment.strategy, experiment.problem, population_size=8, chunk_size=8
     )
     np.testing.assert_array_equal(
         record["history"]["mean_fitness"], result.history.mean_fitness
@@ -346,7 +431,10 @@ def test_seeds_are_independent_runs_of_the_split_key(evolve) -> None:
 def test_the_json_file_has_everything(evolve) -> None:
     record = evolve(*CONTROL, "--seed", "3")
     assert record["config"]["name"] == "CartPole-v1"
-    assert record["config"]["strategy"]["kernel"] == {"class": "Tempered", "dimension": 2.0}
+    assert record["config"]["strategy"]["denoiser"]["kernel"] == {
+        "class": "Tempered",
+        "dimension": 2.0,
+    }
     assert record["config"]["problem"]["policy"]["hidden"] == []
     sizes = ("population_size", "seeds", "seed")
     assert [record["config"][name] for name in sizes] == [16, 2, 3]
@@ -424,11 +512,11 @@ def test_plot_writes_a_picture(tmp_path) -> None:
 def test_the_bar_is_for_terminals(monkeypatch, flags, terminal, bars) -> None:
     shown = []
 
-    def show_progress(results: Any, num_generations: int) -> Any:
+    def show_generations(results: Any, num_generations: int) -> Any:
         shown.append(num_generations)
         return results
 
-    monkeypatch.setattr(report, "show_progress", show_progress)
+    monkeypatch.setattr(report, "show_generations", show_generations)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
     assert cli.main(["evolve", *LANDSCAPE, *flags]) == 0
     assert shown == [24] * bars

@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import pytest
 
 import diffevo_jax as de
+from diffevo_jax import pytree
+from diffevo_jax.base import Divisible
 
 PROGRAM = Path(__file__).with_name("divided_program.py")
 
@@ -43,9 +45,18 @@ def test_parts_have_the_same_bits_on_one_and_on_eight_devices(told, part) -> Non
     assert [len(set(row)) for row in told[part]] == [1]
 
 
-def test_a_run_has_the_same_bits_on_one_and_eight_devices(told) -> None:
+@pytest.mark.parametrize("strategy", ["run", "flow"])
+def test_a_run_has_the_same_bits_on_one_and_eight_devices(told, strategy) -> None:
     assert told["devices"] == 8
-    assert len(set(told["run"])) == 1
+    assert len(set(told[strategy])) == 1
+
+
+@pytest.mark.parametrize("strategy", [de.DiffusionEvolution(2), de.MonoFlow(2)])
+def test_a_strategy_is_divided_where_its_attention_is(strategy) -> None:
+    seen = []
+    strategy.divided(seen.append)
+    assert len(seen) == 1
+    assert pytree.offers(strategy, Divisible)
 
 
 @pytest.mark.slow
@@ -90,6 +101,8 @@ if processes > 1:
         heartbeat_timeout_seconds=10,
     )
 import diffevo_jax as de
+from diffevo_jax import pytree
+from diffevo_jax.base import Divisible
 from divided_program import bits, wavy
 
 mesh = de.make_mesh(population=processes * local)

@@ -16,7 +16,7 @@ class Echo:
     def ask(self, key, state):
         return jnp.ones((8, 2)), state
 
-    def tell(self, key, state, candidates, fitness, measures):
+    def tell(self, key, state, candidates, fitness, measures, violation):
         return fitness
 
 

@@ -31,9 +31,8 @@ def group_of(problem):
 def primitives(problem, mode):
     """Names of all operations of a sweep's program."""
     group = group_of(problem)
-    runs = functools.partial(
-        batches._runs, group.structure, group.population_size, mode, None, ("population",)
-    )
+    how = batches.Execution(mode, keep=("population",))
+    runs = functools.partial(batches._runs, group.structure, group.population_size, how)
     index, seed, count = jnp.zeros(4, int), jnp.zeros(4, jnp.uint32), jnp.full(1, 4)
     program = jax.make_jaxpr(runs)(KEY, group.varying, group.fixed, index, seed, count)
     return {equation.primitive.name for equation in equations(program.jaxpr)}
@@ -75,7 +74,7 @@ import jax, json
 jax.config.update("jax_num_cpu_devices", 2)
 import diffevo_jax as de
 from diffevo_jax.sweeps import batches, settings
-from diffevo_jax.parallel import in_parts, line
+from diffevo_jax.running.device_mesh import in_parts, line
 
 WORDS = "all-gather all-reduce collective-permute all-to-all reduce-scatter".split()
 found = lambda compiled: [word for word in WORDS if word in compiled.as_text()]
@@ -84,7 +83,8 @@ problem = de.problems.Control("CartPole-v1", max_steps=20)
 (group,) = settings.grouped(settings.settings_of(
     de.DiffusionEvolution(2), problem, 8, {"sampler.eta": [0.0, 1.0]}))
 told = {
-    mode: found(batches._compile(key, group, 4, mode, devices, ("population",)))
+    mode: found(batches._compile(key, group, 4, batches.Execution(
+        mode, devices=tuple(devices), keep=("population",))))
     for mode in batches.MODES
 }
 total = lambda x: jax.lax.psum(x, "runs")

@@ -179,7 +179,11 @@ def test_bad_arguments_are_named(options, error, message, key) -> None:
     ("changes", "error", "message"),
     [
         ({"num_generations": 0}, ValueError, "num_generations: got 0, want an int >= 1"),
-        ({"floor": -1.0}, ValueError, "floor: got -1.0, want None or > 0"),
+        (
+            {"kernel": de.kernels.Gaussian(floor=-1.0)},
+            ValueError,
+            "Gaussian.floor: got -1.0, want None or > 0",
+        ),
         (
             {"sampler": de.samplers.DDIM(1.5)},
             ValueError,

@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax import pytree
 from diffevo_jax.base import Problem, Strategy
 from diffevo_jax.pytree import validation
 from diffevo_jax.pytree.arrays import check_key, check_population
@@ -22,15 +21,10 @@ def check_run(
 ) -> None:
     """Check the arguments of :func:`evolve`; raise ValueError or TypeError."""
     check_key("key", key)
-    for name, part, member in (
-        ("strategy", strategy, "ask"),
-        ("problem", problem, "space"),
-    ):
-        if isinstance(part, type) or not hasattr(part, member):
-            raise TypeError(f"{name}: got {part!r}, want an object with {member!r}")
-    for part in (strategy, problem):
-        if pytree.is_component(part):
-            validation.validate(part)
+    like = "de.DiffusionEvolution(10)"
+    validation.check_part("strategy", strategy, ("init", "ask", "tell"), like)
+    like = 'de.problems.Landscape("beale")'
+    validation.check_part("problem", problem, ("space", "init", "evaluate"), like)
     if (population_size is None) == (population is None):
         got = "neither" if population is None else "both"
         raise ValueError(f"population_size, population: got {got}, want one of them")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import diffevo_jax as de
-from diffevo_jax.running.bars import show_progress
+from diffevo_jax.running.bars import show_generations
 
 PROBLEM = de.problems.Landscape("himmelblau")
 STRATEGY = de.DiffusionEvolution(
@@ -77,7 +77,7 @@ def test_one_program_serves_all_chunks(key) -> None:
 
 def test_progress_passes_results_through_and_shows_fitness(key, capsys) -> None:
     results = de.iterate(key, STRATEGY, PROBLEM, chunk_size=3, **OPTIONS)
-    shown = list(show_progress(results, STRATEGY.num_generations))
+    shown = list(show_generations(results, STRATEGY.num_generations))
     assert [len(result.history.done) for result in shown] == [3, 6, 7]
     out = capsys.readouterr().out
     assert "7/7" in out
