@@ -139,7 +139,7 @@ def remembered(
     """The evidence with a generation in it, and what adds to its log-weights.
 
     Args:
-        memory: what is kept of the evidence of before.
+        memory: which evaluated points are kept.
         wanted: conditions, computed here, of what has just been evaluated.
         before: M points.
         evaluated: a generation of N individuals.
