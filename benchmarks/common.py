@@ -95,6 +95,11 @@ def provenance() -> dict[str, Any]:
     }
 
 
+def inside_another() -> bool:
+    """Whether this tree lies in a folder of another repository, whose commit git tells."""
+    return bool(_git("rev-parse", "--show-prefix"))
+
+
 def _git(*command: str) -> str:
     run = subprocess.run(["git", *command], cwd=ROOT, capture_output=True, text=True)
     return run.stdout.strip()

@@ -95,9 +95,16 @@ def is_control(task: str) -> bool:
 def default() -> Setting:
     """The library's default, in names of this study."""
     own = de.DiffusionEvolution(1)
+    population = own.denoiser
+    parts = vars(own) | vars(population)
+    parts |= {
+        "archive": 0 if isinstance(population.memory, de.denoisers.Latest) else 1,
+        "archive_correction": 0.0,
+        "self_conditioned": isinstance(population.kernel, de.kernels.SelfConditioned),
+    }
     named = {}
     for factor, choices in CHOICES.items():
-        part = getattr(own, factor)
+        part = parts[factor]
         plain = not de.pytree.is_component(part)
         same = lambda choice, part=part, plain=plain: (
             choice == part
@@ -105,13 +112,22 @@ def default() -> Setting:
             else type(choice) is type(part) and de.equal(choice, part)
         )
         named[factor] = next(name for name, value in choices.items() if same(value))
-    return named | {"archive_correction": "fitness alone"}
+    return named
 
 
 def build(setting: Setting, num_generations: int) -> de.DiffusionEvolution:
     """The strategy of a setting, its grid written out: grids are then only numbers."""
     parts = {factor: CHOICES[factor][name] for factor, name in setting.items()}
-    strategy = de.DiffusionEvolution(num_generations, **parts)
+    kernel = parts["kernel"]
+    if parts["self_conditioned"]:
+        kernel = de.kernels.SelfConditioned(kernel)
+    memory: Any = de.denoisers.Latest()
+    if parts["archive"]:
+        memory = de.denoisers.Archive(parts["archive"], parts["archive_correction"])
+    population = de.denoisers.Population(kernel, parts["shaping"], memory=memory)
+    strategy = de.DiffusionEvolution(
+        num_generations, population, parts["sampler"], parts["grid"]
+    )
     return de.replace(strategy, grid=de.noise.Levels(np.asarray(strategy.sigmas())))
 
 

@@ -32,11 +32,13 @@ from evosax.algorithms.population_based import population_based_algorithms as kn
 known["DiffusionEvolution"] = bridge.DiffusionEvolution
 settings = {
     "published": de.published.landscape("beale").strategy,
-    "latent": de.DiffusionEvolution(128, kernel=de.kernels.RandomProjection(2)),
-    "perplexity": de.DiffusionEvolution(
-        128, kernel=de.kernels.Perplexity(4.0), self_conditioned=True, archive=1),
+    "latent": de.DiffusionEvolution(
+        128, de.denoisers.Population(de.kernels.RandomProjection(2))),
+    "perplexity": de.DiffusionEvolution(128, de.denoisers.Population(
+        de.kernels.SelfConditioned(de.kernels.Perplexity(4.0)),
+        memory=de.denoisers.Archive())),
     "Heun": de.DiffusionEvolution(128 + 127, sampler=de.samplers.Heun()),
-    "gaussian": de.DiffusionEvolution(128, denoiser="gaussian"),
+    "gaussian": de.DiffusionEvolution(128, de.denoisers.GaussianFit()),
 }
 for name, strategy in settings.items():
     known["ours " + name] = functools.partial(bridge.Algorithm, strategy=strategy)

@@ -112,15 +112,13 @@ def adversarial(name: str, few: int, key: jax.Array) -> jax.Array:
     """Points of a GAN trained on samples."""
     data, steps = target(name).sample(jax.random.fold_in(key, 1), 4096), 1000 // few
     optimizer = falling(5e-3, 10 * steps)
-    gan = flows.train_gan(
-        key,
-        data,
+    recipe = flows.GANRecipe(
         flows.Generator(HIDDEN, num_steps=10, optimizer=optimizer),
         flows.Discriminator(HIDDEN, num_steps=10, penalty=0.0, optimizer=optimizer),
-        num_steps=steps,
         step_size=0.02,
         noise=WIDTH,
     )
+    gan = flows.train_gan(key, data, recipe, num_steps=steps)
     return gan.sample(jax.random.key(3), SAMPLES)
 
 

@@ -31,9 +31,9 @@ INNER, LOSSES = (1, 5, 20), ("regression", "adversarial")
 COLOURS = {1: "#999999", 5: "#0072B2", 20: "#D55E00"}
 
 
-def recipe(inner: int, loss: str) -> gan.GANRecipe:
+def recipe(inner: int, loss: str) -> flows.GANRecipe:
     """A GAN's settings."""
-    return gan.GANRecipe(
+    return flows.GANRecipe(
         generator=flows.Generator(num_steps=inner, learning_rate=1e-3),
         discriminator=flows.Discriminator(num_steps=2, learning_rate=2e-3, penalty=0.0),
         divergence=de.flows.ReverseKL(),
@@ -44,11 +44,11 @@ def recipe(inner: int, loss: str) -> gan.GANRecipe:
 
 
 def train(
-    recipe: gan.GANRecipe, num_steps: int, key: jax.Array
+    recipe: flows.GANRecipe, num_steps: int, key: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Divergence and modes of a GAN after each of the chunks of its training."""
     data = target("ring").sample(jax.random.fold_in(key, 1), 4096)
-    state = gan.start_gan(jax.random.fold_in(key, 2), recipe, data)
+    state = gan.init_gan(jax.random.fold_in(key, 2), recipe, data)
 
     def chunk(state: Any, index: jax.Array) -> tuple[Any, Any]:
         step = lambda _, state: gan.gan_step(key, recipe, state, data)

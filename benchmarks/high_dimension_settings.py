@@ -4,19 +4,25 @@ from typing import Any
 
 import diffevo_jax as de
 from diffevo_jax import kernels
+from diffevo_jax.kernels import SelfConditioned
 from diffevo_jax.shaping import Local, Standardized
 
 
 def strategy(num_generations: int = 50, **parts: Any) -> de.DiffusionEvolution:
     """A setting: the protocol, with these parts."""
-    parts = {"shaping": Standardized(0.3), "archive_correction": 0.0} | parts
-    parts |= {"grid": de.noise.Cosine(), "sampler": de.samplers.DDIM(eta=1.0)}
-    return de.DiffusionEvolution(num_generations, **parts)
+    population = de.denoisers.Population(**{"shaping": Standardized(0.3)} | parts)
+    sampler, grid = de.samplers.DDIM(eta=1.0), de.noise.Cosine()
+    return de.DiffusionEvolution(num_generations, population, sampler, grid)
 
 
 def clustering(neighbours: float, **parts: Any) -> de.DiffusionEvolution:
     """The perplexity kernel between clean estimates."""
-    return strategy(kernel=kernels.Perplexity(neighbours), self_conditioned=True, **parts)
+    return strategy(kernel=SelfConditioned(kernels.Perplexity(neighbours)), **parts)
+
+
+def archive(generations: int) -> de.denoisers.Archive:
+    """Generations of before that answer too, by fitness alone."""
+    return de.denoisers.Archive(generations, correction=0.0)
 
 
 SETTINGS = {
@@ -26,11 +32,13 @@ SETTINGS = {
     "principal 2": strategy(kernel=kernels.PrincipalComponents(2)),
     "perplexity 30": strategy(kernel=kernels.Perplexity(30.0)),
     "flat": strategy(kernel=kernels.Gaussian(kappa=0.0)),
-    "gaussian denoiser": strategy(denoiser="gaussian"),
-    "tempered, self": strategy(kernel=kernels.Tempered(2.0), self_conditioned=True),
+    "gaussian denoiser": de.replace(
+        strategy(), denoiser=de.denoisers.GaussianFit(Standardized(0.3))
+    ),
+    "tempered, self": strategy(kernel=SelfConditioned(kernels.Tempered(2.0))),
     "perplexity 30, self": clustering(30.0),
     "perplexity 8, self": clustering(8.0),
-    "perplexity 60, self, archive 1": clustering(60.0, archive=1),
+    "perplexity 60, self, archive 1": clustering(60.0, memory=archive(1)),
     "perplexity 30, self, local": clustering(30.0, shaping=Local(0.3)),
     "perplexity 100, self, local": clustering(100.0, shaping=Local(0.3)),
     "perplexity 30, 2 components": strategy(kernel=kernels.Perplexity(30.0, 2)),
@@ -40,7 +48,13 @@ SETTINGS = {
 #: Strategy, population size. Two peaks, D = 128, self-conditioned, local; of 15 tried.
 TRIED = {
     "perplexity 30": (clustering(30.0, shaping=Local(0.3), num_generations=200), 256),
-    "perplexity 30, archive 2": (clustering(30.0, shaping=Local(0.3), archive=2), 256),
-    "perplexity 100, archive 4": (clustering(100.0, shaping=Local(0.3), archive=4), 256),
+    "perplexity 30, archive 2": (
+        clustering(30.0, shaping=Local(0.3), memory=archive(2)),
+        256,
+    ),
+    "perplexity 100, archive 4": (
+        clustering(100.0, shaping=Local(0.3), memory=archive(4)),
+        256,
+    ),
     "perplexity 100": (clustering(100.0, shaping=Local(0.3)), 1024),
 }

@@ -79,20 +79,23 @@ def train(
     key: jax.Array,
     images: Images,
     name: str,
-    precondition: Any = None,
+    parameterisation: Any = None,
     num_steps: int | None = None,
 ) -> diffusion.Trained:
     """A small U-Net, of digits with labels, by the recipe of EDM or another."""
     channels, all_steps, batch_size = SETTINGS[name]
     labelled = name == "digits"
+    recipe = diffusion.Recipe(
+        parameterisation=parameterisation or diffusion.EDM(),
+        num_steps=num_steps or all_steps,
+        batch_size=batch_size,
+    )
     return diffusion.train(
         key,
         images.train,
         diffusion.UNet(channels, num_classes=10 * labelled),
-        precondition,
-        num_steps=num_steps or all_steps,
-        batch_size=batch_size,
-        condition=images.labels if labelled else None,
+        recipe,
+        labels=images.labels if labelled else None,
     )
 
 
@@ -108,7 +111,9 @@ def draw(
     size = (count, math.prod(shape))
 
     @jax.jit
-    def sample(key: jax.Array, denoiser: diffusion.Denoiser, labels: Any) -> jax.Array:
+    def sample(
+        key: jax.Array, denoiser: diffusion.NetworkDenoiser, labels: Any
+    ) -> jax.Array:
         denoise = lambda y, sigma: denoiser.denoise(y, sigma, labels, guidance)
         heun = de.samplers.Heun()
         return de.sample(key, denoise, GRID, heun, size, num_levels=LEVELS)

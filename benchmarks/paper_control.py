@@ -75,7 +75,10 @@ def measure(
 ) -> dict[str, Any]:
     """Final population of independent runs, in one program."""
     protocol = de.published.control(env_name, hidden=hidden, kernel=kernel)
-    strategy = de.replace(protocol.strategy, floor=floor)
+    strategy = protocol.strategy
+    if floor is not None:
+        floors = {"kernel.floor": floor, "shaping.floor": floor}
+        strategy = de.replace(strategy, **floors)
 
     def one(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         result = de.evolve(

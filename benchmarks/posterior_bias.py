@@ -1,4 +1,4 @@
-"""Conditioned samples beside the exact posterior: how biased is each way to condition?
+"""Guided samples beside the exact posterior: how biased is each kind of guidance?
 
     python benchmarks/posterior_bias.py
 
@@ -6,7 +6,7 @@ Two numbers, of which the first is observed with noise, and priors that are mixt
 Gaussians, so that the posterior is known. Compared is the second number: the Wasserstein
 distance W2 of samples from the exact posterior, the error of the mean, both in deviations
 of the posterior, and the ratio of the deviations. The prior's denoiser is exact, so that
-what is left is the error of the condition; the row "exact", the denoiser of the posterior,
+what is left is the error of the guidance; the row "exact", the denoiser of the posterior,
 has only the errors of the sampler and of so many samples.
 
 Samplers: the reverse SDE in 200 steps, and 50 steps with 4 Langevin corrections each, so
@@ -38,7 +38,7 @@ SAMPLERS = {
 }
 
 
-def conditioned(prior: Any, seen: diffusion.LinearObservation) -> dict[str, Any]:
+def guided(prior: Any, seen: diffusion.LinearObservation) -> dict[str, Any]:
     """Denoisers of the posterior, by the way they are made."""
     deviation = float(np.sqrt(np.trace(prior.covariance()) / 2))
     known = np.array([True, False])
@@ -48,8 +48,10 @@ def conditioned(prior: Any, seen: diffusion.LinearObservation) -> dict[str, Any]
         "linear_posterior, one deviation": diffusion.linear_posterior(
             prior.denoise, seen, deviation
         ),
-        "posterior": diffusion.posterior(prior.denoise, seen.log_likelihood),
-        "replaced": diffusion.replaced(prior.denoise, known, [OBSERVED, 0.0]),
+        "posterior_guidance": diffusion.posterior_guidance(
+            prior.denoise, seen.log_likelihood
+        ),
+        "inpaint": diffusion.inpaint(prior.denoise, known, [OBSERVED, 0.0]),
     }
 
 
@@ -66,13 +68,13 @@ def compare(samples: jax.Array, exact: jax.Array) -> dict[str, float] | None:
 
 
 def measure(name: str, deviation: float, seed: int, count: int) -> list[dict[str, Any]]:
-    """All ways to condition one prior on one observation."""
+    """All kinds of guidance, of one prior by one observation."""
     prior = de.oracles.gaussian_mixture(*PRIORS[name])
     seen = diffusion.known_part([True, False], [OBSERVED, 0.0], deviation)
     key, key_exact = jax.random.split(jax.random.key(seed))
     exact = seen.posterior(prior).sample(key_exact, count)
     rows = []
-    for method, denoise in conditioned(prior, seen).items():
+    for method, denoise in guided(prior, seen).items():
         row: dict[str, Any] = {"prior": name, "noise": deviation, "method": method}
         for label, (sampler, num_levels) in SAMPLERS.items():
             row[label] = compare(draw(denoise, sampler, num_levels, count)(key), exact)

@@ -70,10 +70,13 @@ def sampler(way: str, answers: int, size: tuple[int, int]) -> Callable[..., jax.
 
     @jax.jit
     def sample(
-        key: jax.Array, denoiser: diffusion.Denoiser, labels: Any, ends: tuple[Any, Any]
+        key: jax.Array,
+        denoiser: diffusion.NetworkDenoiser,
+        labels: Any,
+        ends: tuple[Any, Any],
     ) -> jax.Array:
         free = lambda y, sigma: denoiser.denoise(y, sigma, labels)
-        denoise = diffusion.clipped(free, *ends)
+        denoise = diffusion.clip_denoised(free, *ends)
         return de.sample(key, denoise, grid, steps, size, num_levels=levels(answers))
 
     return sample
@@ -93,8 +96,8 @@ def digits(num_steps: int, seed: int) -> Task:
     """Handwritten digits, by a U-Net."""
     data = images.digits()
 
-    def train(key: jax.Array, precondition: Any) -> diffusion.Trained:
-        return images.train(key, data, "digits", precondition, num_steps)
+    def train(key: jax.Array, parameterisation: Any) -> diffusion.Trained:
+        return images.train(key, data, "digits", parameterisation, num_steps)
 
     labels, name = np.repeat(np.arange(10), EACH), images.classifier(data)
     return Task(data.train, data.unseen, train, labels, name)
@@ -105,8 +108,9 @@ def signal(num_steps: int, seed: int) -> Task:
     keys = jax.random.split(jax.random.key(seed))
     known, unseen = (np.asarray(diffusion.sinusoids(key, CURVES)) for key in keys)
 
-    def train(key: jax.Array, precondition: Any) -> diffusion.Trained:
-        return diffusion.train(key, known, NETWORK, precondition, num_steps=num_steps)
+    def train(key: jax.Array, parameterisation: Any) -> diffusion.Trained:
+        recipe = diffusion.Recipe(parameterisation=parameterisation, num_steps=num_steps)
+        return diffusion.train(key, known, NETWORK, recipe)
 
     return Task(known, unseen, train)
 
@@ -118,8 +122,8 @@ def measure(task: Task, seed: int) -> list[dict[str, Any]]:
     """Both trainings of one seed, each sampled both ways."""
     key, key_train = jax.random.split(jax.random.key(seed))
     rows, ends = [], (task.known.min(), task.known.max())
-    for training, precondition in TRAININGS.items():
-        trained = task.train(key_train, precondition)
+    for training, parameterisation in TRAININGS.items():
+        trained = task.train(key_train, parameterisation)
         for way, answers in itertools.product(SAMPLINGS, ANSWERS):
             count = 4000 if task.labels is None else len(task.labels)
             size = (count, task.known[0].size)

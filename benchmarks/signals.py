@@ -78,29 +78,26 @@ def train(
     key: jax.Array, curves: jax.Array, training: str, num_steps: int
 ) -> diffusion.Trained:
     """Every step of the chain alike, and what the network predicts."""
-    precondition, weighting, learning_rate = TRAININGS[training]
-    objective = diffusion.Objective(diffusion.beta_levels(BETAS), weighting)
-    return diffusion.train(
-        key,
-        curves,
-        NETWORK,
-        precondition,
-        objective=objective,
+    parameterisation, weighting, learning_rate = TRAININGS[training]
+    recipe = diffusion.Recipe(
+        parameterisation=parameterisation,
+        objective=diffusion.Objective(diffusion.beta_levels(BETAS), weighting),
         num_steps=num_steps,
         learning_rate=learning_rate,
     )
+    return diffusion.train(key, curves, NETWORK, recipe)
 
 
 @functools.partial(jax.jit, static_argnums=4)
 def generate(
     key: jax.Array,
-    denoiser: diffusion.Denoiser,
+    denoiser: diffusion.NetworkDenoiser,
     sampler: de.samplers.Ancestral,
     reach: jax.typing.ArrayLike,
     count: int,
 ) -> de.SamplePath:
     """Down the chain, every step kept; answers are within the reach."""
-    denoise = diffusion.clipped(denoiser.denoise, -reach, reach)
+    denoise = diffusion.clip_denoised(denoiser.denoise, -reach, reach)
     grid, shape = diffusion.beta_levels(BETAS).grid, (count, *denoiser.shape)
     return de.sample_path(key, denoise, grid, sampler, shape, num_levels=len(BETAS))
 

@@ -2,15 +2,15 @@
 
 A *denoiser* answers where clean points are, a *sampler* moves by its answers, a *grid* says
 at which noise levels. A *strategy* is what evolves; on a *problem*. A population answers by
-a *kernel* and a *shaping*. Whoever writes one of these fills in its Protocol, and
+a *kernel* and a *shaping*. To write one of these, fill in its Protocol;
 :mod:`diffevo_jax.testing` holds it to its promises.
 
 Conventions, said once:
 
 * **Fitness is maximised**, everywhere. To minimise ``f``, let the problem return ``-f``.
 * **Failed fitness**: NaN, ``+inf`` and ``-inf`` all mean that an evaluation failed. The
-  individual gets weight zero and is never the best; the others do not feel which of the
-  three it was. If all fail, the population keeps its bits and the generation advances.
+  individual gets weight zero and is never the best; the others have the same bits for
+  any of the three. If all fail, the population keeps its bits and the generation advances.
 * **Unit scale**: ``population`` and ``candidates`` are ``(N, D)`` arrays in units of the
   prior's standard deviation. A problem's ``space`` translates them into solutions.
 * **Randomness**: typed keys (``jax.random.key``) are arguments, never state. Generation
@@ -43,7 +43,7 @@ class Estimate:
         num_weightless: () int32, evaluated individuals of this generation that count
             nothing.
         num_diverged: () int32, how often learning or answering diverged, and was undone.
-        sound: () bool, whether the answer may be used; else nobody moves.
+        sound: () bool, whether the answer may be used; if not, the population stays.
     """
 
     clean: jax.Array
@@ -113,8 +113,8 @@ class Info:
     mean_fitness: jax.Array
     #: () noise level sigma at which the generation was evaluated, in unit deviations.
     sigma: jax.Array
-    #: () effective number of individuals that answer for one, its mean over the population,
-    #: in [1, N]. Near 1 a single one does: oneself if ``self_weight`` is near 1, else the
+    #: () effective sample size of an estimate, its mean over the population, in [1, N].
+    #: Near 1 one individual has all weight: itself if ``self_weight`` is near 1, else the
     #: best, which is greedy selection.
     effective_sample_size: jax.Array
     #: () weight that an individual has in its own estimate, its mean over the population,
@@ -126,7 +126,7 @@ class Info:
     #: the shaping (fitness <= 0 under ``Identity`` and ``Power``).
     num_weightless: jax.Array
     #: () int32, steps of the strategy that were undone because what it learns or computes
-    #: for them diverged: then nobody moves. 0 or 1 a generation.
+    #: for them diverged: then the population stays. 0 or 1 a generation.
     num_diverged: jax.Array
     #: () int32, numbers of the strategy that were out of their range, and were clipped;
     #: where they are not traced, they raise instead.
@@ -213,7 +213,10 @@ class Strategy(Protocol[StateT]):
 
 
 class Problem(Protocol):
-    """Something to evaluate solutions on. Write your own class with these three members."""
+    """Something to evaluate solutions on. Write your own class with these three members.
+
+    What else a problem may offer: :class:`HasEnvironment`.
+    """
 
     @property
     def space(self) -> Any:
@@ -252,7 +255,7 @@ class Kernel(Protocol):
         ...
 
     def factor(self, kernel_state: PyTree, dim: int) -> Number:
-        """Kappa, on the squared distance: 1 is exact, 0 makes everyone a neighbour."""
+        """Kappa, on the squared distance: 1 is exact; at 0 all are neighbours."""
         ...
 
 
@@ -355,8 +358,8 @@ class RowKernel(Protocol):
     def row_precision(self, half_squares: jax.Array, mask: jax.Array) -> jax.Array:
         """Inverse variances ``(B,)``, in place of ``factor / sigma^2``.
 
-        From half the squared distances ``(B, M)``, up to a constant a row, and who counts
-        ``(M,)``.
+        From half the squared distances ``(B, M)``, up to a constant a row, and which
+        points count ``(M,)``.
         """
         ...
 
@@ -407,6 +410,18 @@ class ChecksGrid(Protocol):
 
     def check_grid(self, sigmas: np.ndarray) -> None:
         """Warn of noise levels ``(T,)``, concrete, that are too far apart."""
+        ...
+
+
+@runtime_checkable
+class HasEnvironment(Protocol):
+    """A problem whose environment has parameters of its own.
+
+    See :class:`diffevo_jax.problems.Control`.
+    """
+
+    def with_env_params(self) -> Problem:
+        """The same problem, with these parameters among its fields."""
         ...
 
 

@@ -87,8 +87,7 @@ trained = diffusion.train(
     jax.random.key(2),
     curves,
     diffusion.MLP((256, 256, 256)),
-    num_steps=600 if FAST else 6000,
-    learning_rate=1e-3,
+    diffusion.Recipe(num_steps=600 if FAST else 6000, learning_rate=1e-3),
 )
 relative = np.asarray(trained.losses / trained.baselines)
 print(f"{len(relative)} steps in {time.perf_counter() - begin:.0f} s")
@@ -195,7 +194,7 @@ learner = diffusion.train(
     jax.random.key(8),
     population,
     diffusion.MLP((64, 64)),
-    num_steps=500 if FAST else 4000,
+    diffusion.Recipe(num_steps=500 if FAST else 4000),
     sample_weight=jnp.exp(log_weight),
 )
 
@@ -221,5 +220,5 @@ display(figure)
 # %% [markdown]
 # ## Where to go on
 #
-# Parameterisations, losses, likelihoods, conditions and images:
+# Parameterisations, losses, likelihoods, guidance and images:
 # [docs/diffusion.md](https://github.com/diffevo-jax/diffevo_jax/blob/main/docs/diffusion.md).

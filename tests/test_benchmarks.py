@@ -2,8 +2,10 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
+import time
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -209,6 +211,85 @@ def test_the_peer_plays_the_same_policies_as_long(env_name):
     assert len(set(theirs.tolist())) > 1
     assert problem.observation == "space"  # what the peer's weights take in
     assert game.episode_length == problem.episode_limit
+
+
+def test_a_case_that_fails_or_would_take_too_long_is_noted_and_the_rest_measured():
+    import accelerator
+    from accelerator_cases import Case
+
+    def fail() -> dict[str, Any]:
+        raise MemoryError("no room")
+
+    row = lambda: {"seconds": 2.0, "first": 2.0}
+    cases = [
+        Case("small", row),
+        Case("fails", fail),
+        Case("large", row, "small", 100.0),
+        Case("after a failure", row, "fails"),
+        Case("as small", row, "small"),
+    ]
+    part: dict[str, Any] = {"rows": [], "errors": [], "left_out": []}
+    for case in cases:
+        accelerator.measure(part, case, end=time.perf_counter() + 60.0)
+
+    names = {kind: [row["what"] for row in part[kind]] for kind in part}
+    assert names["rows"] == ["small", "as small"]
+    assert names["errors"] == ["fails"]
+    assert names["left_out"] == ["large", "after a failure"]
+    assert "MemoryError: no room" in part["errors"][0]["error"]
+    assert "204.0 s foreseen" in part["left_out"][0]["why"]
+
+
+def test_a_call_that_takes_long_is_not_repeated(monkeypatch):
+    import accelerator_cases
+
+    monkeypatch.setattr(accelerator_cases, "seconds", lambda call: call())
+
+    assert accelerator_cases.repeated(lambda: 3.0, 5)["repeats"] == 0
+    assert accelerator_cases.repeated(lambda: 0.1, 5)["repeats"] == 5
+    assert accelerator_cases.repeated(lambda: 0.9, 5)["repeats"] == 2
+
+
+def test_the_posterior_mean_in_float64_is_that_of_the_estimator():
+    import accelerator_estimator
+
+    row = accelerator_estimator.estimate(300, 3, 0, block_size=64)
+
+    assert row["checked"] == accelerator_estimator.CHECKED
+    assert row["error"] < 1e-5
+
+
+@pytest.mark.slow
+def test_every_part_of_an_accelerator_runs_on_a_cpu_from_a_source_tree(tmp_path):
+    stored = {path: path.read_text() for path in (BENCHMARKS / "results").iterdir()}
+    out = tmp_path / "out.json"
+    hide = (
+        "import importlib.metadata as m, runpy, sys; real = m.distribution\n"
+        "def found(name):\n"
+        "    if name == 'diffevo-jax': raise m.PackageNotFoundError(name)\n"
+        "    return real(name)\n"
+        "m.distribution, sys.argv = found, sys.argv[1:]\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    script = str(BENCHMARKS / "accelerator.py")
+
+    run = subprocess.run(
+        [sys.executable, "-c", hide, script, "--quick", "--out", str(out)],
+        env=os.environ | {"PYTHONPATH": f"{BENCHMARKS.parent}:{BENCHMARKS}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert run.returncode == 0, run.stderr
+    record = json.loads(out.read_text())
+    assert record["provenance"]["diffevo_jax"] == "0+unknown"
+    assert all(p["rows"] and not p["errors"] for p in record["parts"].values()), run.stdout
+    usual, changed = (record["parts"]["ladder"]["rows"][i] for i in (0, 2))
+    assert usual["ladder"] != changed["ladder"]
+    assert usual["living_steps"] == changed["living_steps"]  # lanes are what they were
+    assert any("ratio" in row for row in record["parts"]["evosax"]["rows"])
+    assert {p: p.read_text() for p in (BENCHMARKS / "results").iterdir()} == stored
 
 
 def test_the_cheapest_benchmark_runs_from_end_to_end():

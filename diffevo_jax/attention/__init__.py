@@ -1,17 +1,31 @@
-"""The estimator is attention: queries are noisy points, keys and values evaluated ones.
+"""Attention: how the posterior mean is computed, in linear memory.
 
-:func:`attend` is the one to use. :func:`attend_by_rows` is for kernels and shapings that
-need a whole row of the kernel at once. Densities and neighbours are made of the same sums.
+Queries are noisy points, keys and values evaluated ones, and log-weights a bias. ``attend``
+is the one to use, and the one to replace by a kernel of an accelerator
+(``denoisers.Population(attention=)``); ``attend_by_rows`` is for kernels and shapings that
+need a whole row of the kernel at once. Density estimates are made of the same sums.
 """
+# isort: skip_file
 
-from diffevo_jax.attention.blocked import BLOCK_SIZE as BLOCK_SIZE
-from diffevo_jax.attention.blocked import Attention as Attention
-from diffevo_jax.attention.blocked import Division as Division
-from diffevo_jax.attention.blocked import attend as attend
-from diffevo_jax.attention.blocked import matmul as matmul
-from diffevo_jax.attention.blocked import or_uniform as or_uniform
-from diffevo_jax.attention.blocked import whitened as whitened
-from diffevo_jax.attention.density import log_density as log_density
-from diffevo_jax.attention.density import neighbour_distance as neighbour_distance
-from diffevo_jax.attention.density import standard_scores as standard_scores
-from diffevo_jax.attention.row_wise import attend_by_rows as attend_by_rows
+# The estimator.
+from diffevo_jax.attention.blocked import attend as attend  # the one to use
+from diffevo_jax.attention.row_wise import attend_by_rows as attend_by_rows  # a row at once
+from diffevo_jax.attention.blocked import Attention as Attention  # the contract of the two
+from diffevo_jax.attention.blocked import Division as Division  # over devices
+from diffevo_jax.attention.blocked import BLOCK_SIZE as BLOCK_SIZE  # decides the bits
+
+# Densities at the points of a population.
+from diffevo_jax.attention.density import log_density as log_density  # a kernel's estimate
+from diffevo_jax.attention.density import (
+    neighbour_distance as neighbour_distance,  # for novelty
+)
+from diffevo_jax.attention.density import (
+    standardized_distances as standardized_distances,  # in their own deviations
+)
+
+# What an attention, a kernel or a denoiser of your own needs.
+from diffevo_jax.attention.numerics import matmul as matmul  # at full precision
+from diffevo_jax.attention.numerics import einsum as einsum  # at full precision
+from diffevo_jax.attention.numerics import or_uniform as or_uniform  # if none has weight
+from diffevo_jax.attention.numerics import whitened as whitened  # to a kernel of variance 1
+from diffevo_jax.attention.numerics import bisect as bisect  # a bandwidth, a temperature

@@ -15,14 +15,14 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 
+from diffevo_jax.attention.numerics import matmul
 from diffevo_jax.base import Estimate, PyTree
-from diffevo_jax.pytree import Number
 
 #: Queries, and keys, in a block. The bits of a result depend on it, and on nothing else.
 BLOCK_SIZE = 1024
 
 
-#: What computes the attention; a kernel of one's own must do as :func:`attend` does.
+#: What computes the attention; another one must do as :func:`attend` does.
 Attention = Callable[..., Estimate]
 
 
@@ -40,30 +40,6 @@ class Division(Protocol):
         ...
 
 
-def matmul(first: jax.Array, second: jax.Array) -> jax.Array:
-    """A matrix product at full precision: accelerators else round to half of it."""
-    return jnp.matmul(first, second, precision=jax.lax.Precision.HIGHEST)
-
-
-def or_uniform(log_weight: jax.Array) -> jax.Array:
-    """Log-weights; zeros if all are ``-inf``, so that all count the same."""
-    return jnp.where(jnp.any(log_weight > -jnp.inf), log_weight, 0.0)
-
-
-def whitened(
-    queries: jax.Array, keys: jax.Array, precision: Number
-) -> tuple[jax.Array, jax.Array]:
-    """Queries (N, d) and keys (M, d) for a kernel of variance 1, about the keys' centre.
-
-    Args:
-        queries: (N, d).
-        keys: (M, d).
-        precision: () of the kernel, its inverse variance.
-    """
-    centre, scale = jnp.mean(keys, axis=0), jnp.sqrt(jnp.asarray(precision))
-    return scale * (queries - centre), scale * (keys - centre)
-
-
 def attend(
     queries: jax.Array,
     keys: jax.Array,
@@ -74,7 +50,10 @@ def attend(
     floor: float | None = None,
     block_size: int = BLOCK_SIZE,
 ) -> Estimate:
-    """Attend with a Gaussian kernel of variance 1; others can take the place of this.
+    """Attend with a Gaussian kernel of variance 1.
+
+    Another implementation of the same arguments can take its place
+    (``Population(attention=)``).
 
     Extra memory is of the order of ``block_size^2 + N (d + D)``; one block is enough for
     up to ``block_size`` points.
@@ -96,8 +75,8 @@ def attend(
         >>> import jax.numpy as jnp
         >>> from diffevo_jax.attention import attend
         >>> points = jnp.array([[-1.0], [1.0]])
-        >>> origin, nobody = jnp.zeros((1, 1)), jnp.array([2])
-        >>> attend(origin, points, points, jnp.zeros(2), nobody).clean.tolist()
+        >>> origin, none = jnp.zeros((1, 1)), jnp.array([2])
+        >>> attend(origin, points, points, jnp.zeros(2), none).clean.tolist()
         [[0.0]]
     """
     num_queries, dim = len(queries), values.shape[1]

@@ -1,4 +1,4 @@
-"""How crowded it is where an individual is: by its neighbours, and by a density.
+"""Density at the points of a population: by distances to neighbours, and by a kernel.
 
 Squared distances come from a matrix product of centred points, a block of rows at a time:
 neither an N x N nor an N x N x D array is ever made of a large population.
@@ -11,10 +11,8 @@ from diffevo_jax.attention.blocked import (
     BLOCK_SIZE,
     Attention,
     attend,
-    matmul,
-    or_uniform,
-    whitened,
 )
+from diffevo_jax.attention.numerics import matmul, or_uniform, whitened
 from diffevo_jax.pytree import Number
 
 
@@ -26,7 +24,7 @@ def neighbour_distance(
     Args:
         points: (N, d).
         count: in [1, N - 1]. Where fewer others are valid, the mean is over those.
-        valid: (N,) bool, who counts as a neighbour; None for all.
+        valid: (N,) bool, which points count as neighbours; None for all.
 
     Returns:
         (N,) >= 0, without a unit; 0 if all points are equal.
@@ -38,8 +36,7 @@ def neighbour_distance(
         >>> density.neighbour_distance(points, count=2).tolist()  # 0 and 2 deviations
         [1.0, 1.0, 1.0, 1.0]
     """
-    everyone = jnp.ones(len(points), bool)
-    valid = everyone if valid is None else valid
+    valid = jnp.ones(len(points), bool) if valid is None else valid
     points = _standardise(points, valid)
     squares, index = jnp.sum(points**2, axis=1), jnp.arange(len(points))
 
@@ -57,7 +54,7 @@ def neighbour_distance(
     return jax.lax.map(from_one, (points, squares, index), batch_size=size)
 
 
-def standard_scores(distance: jax.Array, valid: jax.Array) -> jax.Array:
+def standardized_distances(distance: jax.Array, valid: jax.Array) -> jax.Array:
     """Distances ``(N,)`` in deviations from their mean over the valid.
 
     Zeros if all are the same, to rounding.
@@ -83,7 +80,7 @@ def log_density(
         points: (N, D), finite.
         bandwidth: > 0; ``h = bandwidth N^(-1 / (D + 4)) s``, with s the root-mean-square
             deviation of a coordinate. Less than 1e-3 counts as that.
-        valid: (N,) bool, who counts; None for all. The others have density 0, in logs.
+        valid: (N,) bool, which points count; None for all. The others get 0.
 
     Returns:
         (N,) in [-log N, 0]: alone to all in one place; 0 for N = 1.
@@ -100,7 +97,7 @@ def log_density(
 
     Notes:
         Silverman's rule has a factor ``(4 / (D + 2))^(1 / (D + 4))`` more, which is between
-        0.92 and 1.06. Shares one deviation among coordinates: unit scale is meant.
+        0.92 and 1.06. All coordinates have one deviation: unit scale is meant.
     """
     dim = points.shape[1]
     valid = jnp.ones(len(points), bool) if valid is None else valid

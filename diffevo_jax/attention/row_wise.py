@@ -1,7 +1,7 @@
-"""The posterior mean where every individual has a neighbourhood of its own.
+"""Attention by whole rows: where each individual has a bandwidth or weights of its own.
 
-What depends on a whole row of the kernel (a reach that is calibrated, a fitness that is
-compared with that of neighbours) needs the row at once. Here a block of rows is made,
+What depends on a whole row of the kernel (a bandwidth that is calibrated, a fitness that
+is compared with that of neighbours) needs the row at once. Here a block of rows is made,
 answered, and forgotten: the memory is that of a block, the time that of all pairs.
 """
 
@@ -11,14 +11,14 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax.attention.blocked import matmul
+from diffevo_jax.attention.numerics import matmul
 from diffevo_jax.base import Estimate
 
 #: Numbers of a block of rows. The bits of a result depend on it, and on nothing else.
 BLOCK_NUMBERS = 2**22
 
-#: From half squared distances (B, M), up to a constant a row, and who counts (M,) to
-#: precisions (B,).
+#: From half squared distances (B, M), up to a constant a row, and which points count
+#: (M,) to precisions (B,).
 RowPrecision = Callable[[jax.Array, jax.Array], jax.Array]
 #: From the log-kernel (B, M) to log-weights (B, M).
 RowLogWeight = Callable[[jax.Array], jax.Array]
@@ -36,7 +36,7 @@ def attend_by_rows(
     floor: float | None = None,
     block_numbers: int = BLOCK_NUMBERS,
 ) -> Estimate:
-    """Attend with a kernel whose reach, and weights that, depend on the row.
+    """Attend with a bandwidth, and with log-weights, that depend on the row.
 
         w_ij = softmax_j( log g_j + log g_ij - p_i |q_i - k_j|^2 / 2 )
 

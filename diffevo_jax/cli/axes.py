@@ -19,11 +19,12 @@ import numpy as np
 import tyro
 
 from diffevo_jax import pytree
-from diffevo_jax.base import Problem, Strategy
+from diffevo_jax.base import Problem, PyTree, Strategy
 from diffevo_jax.cli import parts
-from diffevo_jax.cli.errors import UsageError, closest
+from diffevo_jax.cli.errors import UsageError, hint_at
 from diffevo_jax.pytree import paths
-from diffevo_jax.sweeps.settings import Axes, Whole, full_path, written_out
+from diffevo_jax.sweeps.fields import Whole, full_path, with_environment
+from diffevo_jax.sweeps.settings import Axes
 
 _SPACES: dict[str, Callable[..., Any]] = {
     "linspace": np.linspace,
@@ -48,8 +49,8 @@ def parse(
         texts: ``FIELDS=VALUES`` each.
 
     Raises:
-        UsageError: a value is none of its field, or fields are given twice.
-        ValueError: there is no such field.
+        UsageError: there is no such field, a value is none of it, or fields are given
+            twice.
 
     Example:
         >>> import diffevo_jax as de
@@ -62,7 +63,10 @@ def parse(
     """
     words = [_halves(text) for text in texts]
     names = [name for fields, _ in words for name in fields]
-    whole = Whole(strategy, written_out(problem, names), population_size)
+    try:
+        whole = with_environment(Whole(strategy, problem, population_size), names)
+    except ValueError as error:
+        raise UsageError(f"--axis: {error}") from None
     found: dict[str | tuple[str, ...], list[Any]] = {}
     for fields, values in words:
         rows = [
@@ -93,7 +97,7 @@ def _rows(fields: tuple[str, ...], values: str) -> Iterator[tuple[str, ...]]:
     """Words of every row, one for each field; ranges are written out."""
     for item in _split(values, ","):
         columns = _split(item, ":") if len(fields) > 1 else [item]
-        lists = [_written_out(word) for word in columns]
+        lists = [_values_of_range(word) for word in columns]
         if len(lists) != len(fields) or len(set(map(len, lists))) != 1:
             want = f"want {':'.join(fields)}, equally many of each"
             raise UsageError(f"--axis {','.join(fields)}: got {item!r}, {want}")
@@ -112,7 +116,7 @@ def _split(text: str, mark: str) -> list[str]:
     return [part.strip() for part in found]
 
 
-def _written_out(word: str) -> list[str]:
+def _values_of_range(word: str) -> list[str]:
     """The values of a range as words; other words as they are."""
     is_range = _RANGE.fullmatch(word)
     if is_range is None:
@@ -130,14 +134,17 @@ def _written_out(word: str) -> list[str]:
     return [repr(value) for value in values.tolist()]
 
 
-def _value(whole: Whole, field: str, word: str) -> Any:
-    path, _, name = full_path(whole, field).rpartition(".")
+def _value(whole: Whole, field: str, word: str) -> PyTree:
+    try:
+        path, _, name = full_path(whole, field).rpartition(".")
+    except ValueError as error:
+        raise UsageError(f"--axis: {error}") from None
     return _filled(paths.get(whole, path) if path else whole, name, word, field)
 
 
-def _filled(owner: Any, name: str, word: str, field: str) -> Any:
+def _filled(owner: PyTree, name: str, word: str, field: str) -> PyTree:
     """What a word makes of a field of an owner; ``field`` is its name for a user."""
-    if pytree.is_component(getattr(owner, name)) and parts.family(owner, name):
+    if pytree.is_component(vars(owner)[name]) and parts.family(owner, name):
         return _part(owner, name, word, field)
     hint = parts.hint_of(owner, name)
     if hint is None:
@@ -156,7 +163,7 @@ def _filled(owner: Any, name: str, word: str, field: str) -> Any:
         raise UsageError(f"--axis {field}: got {word!r}, want {want}") from None
 
 
-def _plain(kind: type, word: str) -> Any:
+def _plain(kind: type, word: str) -> PyTree:
     if kind is bool:
         return _TRUTH[word.lower()]
     if kind is int and word.endswith(".0"):  # of a range
@@ -164,25 +171,26 @@ def _plain(kind: type, word: str) -> Any:
     return kind(word)
 
 
-def _part(owner: Any, name: str, word: str, field: str) -> Any:
+def _part(owner: PyTree, name: str, word: str, field: str) -> PyTree:
     """A part of the class that a word names, with the numbers that it says."""
     known, said = parts.family(owner, name), _PART.fullmatch(word)
-    if said is None or said[1] not in known:
-        hint = closest(word, known) or f", want one of {', '.join(sorted(known))}"
+    cls = said and parts.class_named(owner, name, said[1])
+    if said is None or cls is None:
+        hint = hint_at(word, known) or f", want one of {', '.join(sorted(known))}"
         raise UsageError(f"--axis {field}: got {word!r}{hint}")
-    cls, part = known[said[1]], getattr(owner, name)
+    part = vars(owner)[name]
     if cls is not type(part):
-        part = parts.with_defaults(cls)
+        part = parts.with_defaults(cls, owner, name)
     names = [each.name for each in dataclasses.fields(cls)]
     for each in _split(said[2], ",") if said[2] else ():
         key, mark, value = (half.strip() for half in each.partition("="))
         key = key.replace("-", "_")
         if not mark or key not in names:
-            hint = closest(key, names) or f", want {', '.join(names)}"
+            hint = hint_at(key, names) or f", want {', '.join(names)}"
             raise UsageError(f"--axis {field}: {said[1]}: got {each!r}{hint}")
         filled = _filled(part, key, value, f"{field}: {said[1]}: {key}")
         part = pytree.replace(part, **{key: filled})
-    absent = [f"{key}=..." for key in names if getattr(part, key) is tyro.MISSING]
+    absent = [f"{key}=..." for key in names if vars(part)[key] is tyro.MISSING]
     if absent:
         want = f"{said[1]}({', '.join(absent)})"
         raise UsageError(f"--axis {field}: got {word!r}, want {want}")

@@ -2,10 +2,10 @@
 
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 
-from diffevo_jax.cli import evolve, names, sweep
+from diffevo_jax.cli import evolve, experiments, sweep
 from diffevo_jax.cli.errors import UsageError
+from diffevo_jax.pytree.plain import version_of
 
 USAGE = """\
 usage: diffevo evolve NAME [flags]    evolve, and show how it went
@@ -17,8 +17,10 @@ usage: diffevo evolve NAME [flags]    evolve, and show how it went
 
 NAME is a gymnax environment, such as cartpole, or a landscape, such as himmelblau.
 Capitals, dashes and the version may be left out. Without flags it runs as published.
+A flag is a field's path, or any ending of it that is unambiguous.
 
   diffevo evolve cartpole --seeds 8 --kernel tempered --kernel.dimension 3 --json out.json
+  diffevo evolve himmelblau --strategy monoflow --rate 3 --plot curve.png
   diffevo sweep cartpole --seeds 8 --axis "sampler.eta=linspace(0,1,5)" --out out.nc
 """
 _COMMANDS = {"evolve": evolve.evolve, "sweep": sweep.sweep}
@@ -56,9 +58,9 @@ def _command(argv: list[str]) -> int:
     if is_help and argv[:-1] in ([], ["evolve"], ["sweep"], ["list"]):
         sys.stdout.write(USAGE)
     elif argv == ["--version"]:
-        sys.stdout.write(f"diffevo {metadata.version('diffevo-jax')}\n")
+        sys.stdout.write(f"diffevo {version_of('diffevo-jax')}\n")
     elif argv == ["list"]:
-        sys.stdout.write("\n".join(names.everything()) + "\n")
+        sys.stdout.write("\n".join(experiments.known_names()) + "\n")
     elif argv and argv[0] in _COMMANDS:
         return _COMMANDS[argv[0]](argv[1:])
     else:

@@ -8,12 +8,12 @@ class UsageError(ValueError):
     """The command line asks for what cannot be."""
 
 
-def closest(given: str, known: Iterable[str]) -> str:
+def hint_at(given: str, known: Iterable[str]) -> str:
     """A hint at the known word that is most like the given one; empty if none is.
 
     Example:
         >>> from diffevo_jax.cli import errors
-        >>> errors.closest("sede", ["seed", "mode"])
+        >>> errors.hint_at("sede", ["seed", "mode"])
         '; closest: seed'
     """
     close = difflib.get_close_matches(given, list(known), 1)

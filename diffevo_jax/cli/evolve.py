@@ -1,25 +1,25 @@
 """``diffevo evolve``: one setting, some seeds, and how it went."""
 
-from diffevo_jax.cli import flags, names, report
+from diffevo_jax.cli import experiments, flags, report
 from diffevo_jax.cli.errors import UsageError
-from diffevo_jax.running import placement
+from diffevo_jax.running import device_mesh
 
 
 def evolve(args: list[str]) -> int:
     """Run the command; the exit code."""
     if not args or args[0].startswith("-"):
         raise UsageError("evolve: want a NAME before the flags; see 'diffevo list'")
-    placement.use_all_cores()
+    device_mesh.use_all_cores()
     try:
-        name, protocol = names.protocol_of(args[0])
-        options = report.Options(protocol.population_size)
-        settings = flags.parse(options, protocol, args[1:], f"diffevo evolve {args[0]}")
+        name, experiment = experiments.experiment_of(args[0])
+        options = report.EvolveOptions(experiment.population_size)
+        settings = flags.parse(options, experiment, args[1:], f"diffevo evolve {args[0]}")
         keys = report.check(settings)
     except SystemExit:  # the help is printed
         return 0
     except (ImportError, TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
-    outcome = report.follow(name, settings, keys)
-    report.show(outcome)
-    report.save(outcome, settings.options)
-    return 130 if outcome.interrupted else 0
+    told = report.follow(name, settings, keys)
+    report.show(told)
+    report.save(told, settings.options)
+    return 130 if told.interrupted else 0

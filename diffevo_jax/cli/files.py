@@ -4,15 +4,22 @@ The file becomes flags, and those of the command line come after them. ``name`` 
 options stand above the tables ``[strategy]``, ``[problem]`` and ``[axes]``.
 """
 
+import contextlib
 import dataclasses
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from diffevo_jax import pytree
 from diffevo_jax.cli import axes, flags, parts
-from diffevo_jax.cli.errors import UsageError, closest
-from diffevo_jax.running.published import Protocol
+from diffevo_jax.cli.errors import UsageError, hint_at
+from diffevo_jax.pytree import paths
+from diffevo_jax.running.published import Experiment
+from diffevo_jax.sweeps.fields import Whole
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 _TABLES = ("strategy", "problem", "axes")
 
@@ -37,7 +44,11 @@ def load(path: str) -> dict[str, Any]:
 
 
 def arguments(
-    path: str, content: dict[str, Any], options: Any, protocol: Protocol, args: list[str]
+    path: str,
+    content: dict[str, Any],
+    options: "DataclassInstance",
+    experiment: Experiment,
+    args: list[str],
 ) -> list[str]:
     """The flags of a file and of the command line, which counts where both say something.
 
@@ -48,7 +59,7 @@ def arguments(
         path: of the file, for errors.
         content: of :func:`load`.
         options: a dataclass of other flags.
-        protocol: of the name.
+        experiment: of the name.
         args: flags of the command line.
 
     Raises:
@@ -56,20 +67,12 @@ def arguments(
     """
     known = [each.name for each in dataclasses.fields(options) if each.name != "axis"]
     plain = {key: content[key] for key in content if key not in ("name", *_TABLES)}
-    found = _flags(path, "", _flat(plain), ["name", *_TABLES, *known])
-    words = flags.values(args)
-    problem: Any = protocol.problem
-    if hasattr(problem, "with_env_params"):
-        problem = problem.with_env_params()
-    for table, component in (("strategy", protocol.strategy), ("problem", problem)):
-        flat = {
-            key: value
-            for key, value in _flat(content[table]).items()
-            if f"--{key.partition('.')[0]}" not in words
-        }
-        chosen = {f"--{key}": str(value) for key, value in flat.items()}
-        names = flags.names(parts.choose(component, words | chosen))
-        found += _flags(path, f"[{table}] ", flat, list(names))
+    for key in _flat(plain):
+        if key not in known:
+            hint = hint_at(key, ["name", *_TABLES, *known])
+            raise UsageError(f"{path}: got {key!r}{hint}")
+    found = [word for key, value in _flat(plain).items() for word in _flag(key, value)]
+    found += _parts(path, content, experiment, flags.values(args))
     given = [axes.fields_of(text) for text in _axis_flags(args)]
     for key, value in _flat(content["axes"]).items():
         text = f"{key}={_axis(value, ':' if ',' in key else ' ')}"
@@ -78,8 +81,50 @@ def arguments(
     return [*found, *args]
 
 
+def _parts(
+    path: str, content: dict[str, Any], experiment: Experiment, words: dict[str, str]
+) -> Iterator[str]:
+    """The flags of the strategy's and the problem's tables, without what words replace."""
+    start = flags.start(experiment)
+    said = {
+        (table, key): value
+        for table in ("strategy", "problem")
+        for key, value in _flat(content[table]).items()
+    }
+    name_of = lambda table, key: table if key == "class" else f"{table}.{key}"
+    ours = {name_of(*where): str(value) for where, value in said.items()}
+    known = flags.flags_of(flags.choose(start, ours))
+    replaced = _replaced(start, words)
+    for (table, key), value in said.items():
+        try:
+            flag = flags.meant(known, name_of(table, key))
+        except ValueError as error:
+            raise UsageError(f"{path}: [{table}] {error}") from None
+        if flag is None:
+            names = [name for name, full in known.items() if full.startswith(f"{table}.")]
+            raise UsageError(f"{path}: [{table}] got {key!r}{hint_at(key, names)}")
+        if not replaced(known[flag]):
+            yield from _flag(flag, value)
+
+
+def _replaced(start: Whole, words: dict[str, str]) -> Callable[[str], bool]:
+    """Whether a path is of a part whose class the command line names."""
+    whole = flags.choose(start, words)
+    known, named, kept = flags.flags_of(whole), [], []
+    for word in words:
+        with contextlib.suppress(ValueError):  # which is said when they are parsed
+            part = known.get(flags.meant(known, word) or "", "")
+            if part and pytree.is_component(paths.get(whole, part)):
+                named.append(part)
+                needed = parts.required(type(paths.get(whole, part)))
+                kept += [f"{part}.{name}" for name in needed]
+    return lambda path: (
+        path not in kept and any(f"{path}.".startswith(f"{part}.") for part in named)
+    )
+
+
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as dotted names; a part's ``class`` is its own name."""
+    """Nested tables as dotted names; the ``class`` of a part is its own name."""
     found: dict[str, Any] = {}
     for key, value in table.items():
         name = prefix.removesuffix(".") if prefix and key == "class" else prefix + key
@@ -90,14 +135,7 @@ def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _flags(path: str, where: str, flat: dict[str, Any], known: Sequence[str]) -> list[str]:
-    for key in flat:
-        if key not in known:
-            raise UsageError(f"{path}: {where}got {key!r}{closest(key, known)}")
-    return [word for key, value in flat.items() for word in _flag(key, value)]
-
-
-def _flag(key: str, value: Any) -> Iterator[str]:
+def _flag(key: str, value: object) -> Iterator[str]:
     path, dot, name = key.replace("_", "-").rpartition(".")
     if isinstance(value, bool):
         yield f"--{path}{dot}{'' if value else 'no-'}{name}"
@@ -116,7 +154,7 @@ def _axis_flags(args: Sequence[str]) -> Iterator[str]:
             yield word.removeprefix("--axis=")
 
 
-def _axis(value: Any, mark: str) -> str:
+def _axis(value: object, mark: str) -> str:
     """The values of an axis as words; ``mark`` joins what belongs to one of them."""
     rows = value if isinstance(value, list) else [value]
     return ",".join(

@@ -6,27 +6,65 @@ import io
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Literal
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    NamedTuple,
+    TypeVar,
+)
 
 import tyro
-from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec
+from tyro.constructors import (
+    ConstructorRegistry,
+    StructConstructorSpec,
+    StructFieldSpec,
+    StructTypeInfo,
+)
 
 from diffevo_jax import pytree
+from diffevo_jax.base import Problem, PyTree, Strategy
 from diffevo_jax.cli import parts
 from diffevo_jax.cli.errors import UsageError
 from diffevo_jax.problems import Control, control
-from diffevo_jax.running import published
+from diffevo_jax.pytree import paths
+from diffevo_jax.running.published import Experiment
+from diffevo_jax.sweeps import fields
+from diffevo_jax.sweeps.fields import Whole
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 #: Fields whose own fields are flags without a prefix.
-_FLAT = ("policy",)
+_FLAT = ("denoiser", "policy")
+
+OptionsT = TypeVar("OptionsT", bound="DataclassInstance")
 
 
-def parse(options: Any, protocol: published.Protocol, args: list[str], prog: str) -> Any:
-    """The ``options``, ``strategy`` and ``problem`` that the flags ask for.
+class Settings(NamedTuple, Generic[OptionsT]):
+    """What a command line asks for.
+
+    Attributes:
+        options: those of the command.
+        strategy: what evolves.
+        problem: what is maximised.
+    """
+
+    options: OptionsT
+    strategy: Strategy
+    problem: Problem
+
+
+def parse(
+    options: OptionsT, experiment: Experiment, args: list[str], prog: str
+) -> "Settings[OptionsT]":
+    """What the flags ask for.
 
     Args:
         options: a dataclass of other flags, with defaults.
-        protocol: the strategy and the problem without flags.
+        experiment: the strategy and the problem without flags.
         args: the flags.
         prog: the command, for its help.
 
@@ -34,56 +72,159 @@ def parse(options: Any, protocol: published.Protocol, args: list[str], prog: str
         UsageError: a flag is unknown, or has no such value.
         SystemExit: the help is printed.
     """
-    problem, env_params = protocol.problem, None
-    if isinstance(problem, Control):
-        env_params = control.environment(problem.env_name)[1]
-        problem = pytree.replace(problem, env_params=env_params)
-    words = values(args)
-    groups: dict[str, Any] = {
-        "options": options,
-        "strategy": parts.choose(protocol.strategy, words),
-        "problem": parts.choose(problem, words),
-    }
-    bare = tyro.conf.arg(name="")
-    fields = [(name, Annotated[type(group), bare], group) for name, group in groups.items()]
-    form = dataclasses.make_dataclass("Settings", fields)
+    before = start(experiment)
+    whole = choose(before, values(args))
+    args = spelled(args, options, whole)
+    groups = {"options": options, "strategy": whole.strategy, "problem": whole.problem}
+    known = [(name, _named(type(group), ""), group) for name, group in groups.items()]
+    about = "what evolves; it has flags of its own, and keeps the number of generations"
+    kind = _class_flag(whole, "strategy", about=about)
+    chosen = ("chosen", kind, parts.kebab(whole.strategy))
+    form = dataclasses.make_dataclass("Settings", [*known, chosen])
     registry = ConstructorRegistry()
     registry.struct_rule(lambda info: _rule(info, type(options)))
-    about = f"{parts.docs(type(problem))['']} Defaults are as published."
-    settings = _ask(form, args=args, prog=prog, description=about, registry=registry)
-    if env_params is not None and pytree.equal(settings.problem.env_params, env_params):
-        # As constants of the program they are faster.
-        settings.problem = pytree.replace(settings.problem, env_params=None)
-    return settings
+    about = f"{parts.docs(type(whole.problem))['']} Defaults are as published."
+    filled = _ask(form, args=args, prog=prog, description=about, registry=registry)
+    problem = filled.problem
+    if isinstance(problem, Control) and pytree.equal(
+        problem.env_params, paths.get(before.problem, "env_params")
+    ):  # as constants of the program they are faster
+        problem = pytree.replace(problem, env_params=None)
+    return Settings(filled.options, filled.strategy, problem)
+
+
+def start(experiment: Experiment) -> Whole:
+    """Where the paths of flags start: with the parameters of an environment."""
+    problem: Problem = experiment.problem
+    if isinstance(problem, Control):
+        params = control.environment(problem.env_name)[1]
+        problem = pytree.replace(problem, env_params=params)
+    return Whole(experiment.strategy, problem, experiment.population_size)
 
 
 def values(args: Sequence[str]) -> dict[str, str]:
-    """What follows each word; for a flag, its value."""
-    return dict(itertools.pairwise(word for arg in args for word in arg.split("=", 1)))
+    """What follows each flag."""
+    words = itertools.pairwise(word for arg in args for word in arg.split("=", 1))
+    return {flag.removeprefix("--"): word for flag, word in words if flag[:2] == "--"}
 
 
-def names(component: Any, prefix: str = "") -> Iterator[str]:
-    """Names of all flags of a component, with underscores, parts before their own flags.
+def flags_of(whole: Whole) -> dict[str, str]:
+    """All flags of a strategy and a problem, with underscores, and the paths they mean.
 
     Example:
         >>> import diffevo_jax as de
         >>> from diffevo_jax.cli import flags
-        >>> list(flags.names(de.problems.MLP()))
-        ['hidden', 'activation']
+        >>> whole = flags.start(de.published.landscape("beale"))
+        >>> flags.flags_of(whole)["kernel.kappa"]
+        'strategy.denoiser.kernel.kappa'
     """
+    found = {"strategy": "strategy"}
+    for part, component in (("strategy", whole.strategy), ("problem", whole.problem)):
+        found |= _flags_below(component, "", f"{part}.")
+    return found
+
+
+def _flags_below(component: PyTree, prefix: str, path: str) -> dict[str, str]:
+    """Flags of a component, parts before their own flags."""
+    found = {}
     for name, value, hint in parts.fields(component):
         if hint or pytree.is_component(value):
-            yield prefix + name
+            found[prefix + name] = path + name
         if not hint:
-            yield from names(value, prefix if name in _FLAT else f"{prefix}{name}.")
+            below = prefix if name in _FLAT else f"{prefix}{name}."
+            found |= _flags_below(value, below, f"{path}{name}.")
+    return found
 
 
-def _ask(form: Any, **options: Any) -> Any:
+def meant(flags: dict[str, str], word: str) -> str | None:
+    """The flag that a word means: its name, or any ending of its path; None if none.
+
+    Raises:
+        ValueError: it could mean several.
+    """
+    name = word.replace("-", "_")
+    if name in flags:
+        return name
+    path = fields.meant(flags.values(), name)
+    return next((flag for flag in flags if flags[flag] == path), None)
+
+
+def choose(whole: Whole, words: dict[str, str]) -> Whole:
+    """Give parts the classes that flags name, with their own defaults; the first counts.
+
+    A part is chosen before those that it has itself.
+    """
+    done: set[str] = set()
+    while True:
+        flags, asked = flags_of(whole), dict[str, str]()
+        for word, value in words.items():
+            with contextlib.suppress(ValueError):  # it may mean one when others are chosen
+                path = flags.get(meant(flags, word) or "", "")
+                if path not in (*done, *asked) and _is_part(whole, path):
+                    asked[path] = value
+        if not asked:
+            return whole
+        path = min(asked, key=lambda path: path.count("."))
+        done.add(path)
+        owner, name = _owner(whole, path)
+        cls, part = parts.class_named(owner, name, asked[path]), paths.get(whole, path)
+        if cls is not None and cls is not type(part):
+            whole = paths.put(whole, path, parts.with_defaults(cls, owner, name))
+
+
+def spelled(args: Sequence[str], options: "DataclassInstance", whole: Whole) -> list[str]:
+    """Flags in full, and names of classes, as tyro knows them; others as they are."""
+    own, flags = {field.name for field in dataclasses.fields(options)}, flags_of(whole)
+    found, path = [], ""
+    for arg in args:
+        word, mark, value = arg.partition("=")
+        if not arg.startswith("--") or word[2:].replace("-", "_") in own:
+            found.append(_class(whole, path, arg))
+            path = ""
+            continue
+        flag = _flag(flags, word[2:])
+        path = flags.get(flag, "")
+        found.append(f"--{flag}".replace("_", "-") + mark + _class(whole, path, value))
+        path = "" if mark else path
+    return found
+
+
+def _flag(flags: dict[str, str], word: str) -> str:
+    """A flag in full, also one that says no."""
+    try:
+        flag, (head, dot, last) = meant(flags, word), word.rpartition(".")
+        if flag is None and last.startswith("no-"):
+            whole = meant(flags, head + dot + last.removeprefix("no-"))
+            if whole is not None:
+                head, dot, last = whole.rpartition(".")
+                return f"{head}{dot}no-{last}"
+    except ValueError as error:
+        raise UsageError(f"--{word}: {error}") from None
+    return flag or word
+
+
+def _class(whole: Whole, path: str, word: str) -> str:
+    if not word or not _is_part(whole, path):
+        return word
+    cls = parts.class_named(*_owner(whole, path), word)
+    return word if cls is None else parts.kebab(cls)
+
+
+def _owner(whole: Whole, path: str) -> tuple[Any, str]:
+    above, _, name = path.rpartition(".")
+    return (paths.get(whole, above) if above else whole), name
+
+
+def _is_part(whole: Whole, path: str) -> bool:
+    return bool(path) and pytree.is_component(paths.get(whole, path))
+
+
+def _ask(form: type, prog: str, **options: Any) -> PyTree:
     """Ask tyro, and turn its boxes into one line."""
     printed = io.StringIO()
     try:
         with contextlib.redirect_stderr(printed):
-            return tyro.cli(form, **options)
+            return tyro.cli(form, prog=prog, **options)
     except SystemExit as end:
         if not end.code:
             raise
@@ -93,11 +234,11 @@ def _ask(form: Any, **options: Any) -> Any:
     text = itertools.dropwhile(is_rule, lines)
     message = " ".join(itertools.takewhile(lambda line: not is_rule(line), text))
     close = re.findall(r"^[│ ]+(--[a-z][\w.-]*)", box.partition("meant:")[2], re.M)
-    hint = f"closest: {', '.join(close)}" if close else f"see '{options['prog']} --help'"
+    hint = f"closest: {', '.join(close)}" if close else f"see '{prog} --help'"
     raise UsageError(f"{message.rstrip('.')}; {hint}")
 
 
-def _rule(info: Any, options: type) -> Any:
+def _rule(info: StructTypeInfo, options: type) -> StructConstructorSpec | None:
     """How tyro makes a component: what has a flag is replaced, the rest is kept."""
     component = info.default
     if not dataclasses.is_dataclass(component) or isinstance(component, options):
@@ -109,17 +250,24 @@ def _rule(info: Any, options: type) -> Any:
     return StructConstructorSpec(fill, tuple(_flags(component)))
 
 
-def _flags(component: Any) -> Iterator[Any]:
+def _flags(component: PyTree) -> Iterator[StructFieldSpec]:
     """A flag for every number; for every part one for its class, and a group of its own."""
     docs = parts.docs(type(component))
     for name, value, hint in parts.fields(component):
         text = docs.get(name)
         if pytree.is_component(value):
-            classes: Any = Literal[tuple(parts.family(component, name))]
-            classes = Annotated[classes, tyro.conf.arg(name=name)]
             chosen = parts.kebab(value)
-            yield StructFieldSpec(f"{name}:", classes, chosen, text)
+            yield StructFieldSpec(f"{name}:", _class_flag(component, name), chosen, text)
             text = f"{chosen}: {parts.docs(type(value))['']}"
-        kind: Any = hint or type(value)
-        kind = Annotated[kind, tyro.conf.arg(name="" if name in _FLAT else None)]
+        kind = _named(hint or type(value), "" if name in _FLAT else None)
         yield StructFieldSpec(name, kind, value, text)
+
+
+def _class_flag(owner: PyTree, name: str, about: str | None = None) -> PyTree:
+    """The type of a flag that names the class of a part."""
+    return _named(Literal[tuple(parts.family(owner, name))], name, about)
+
+
+def _named(kind: object, name: str | None, about: str | None = None) -> PyTree:
+    """A type of flags of another name, with a help of its own."""
+    return Annotated[kind, tyro.conf.arg(name=name, help=about)]

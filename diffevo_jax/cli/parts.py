@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import tyro
 
-from diffevo_jax import pytree
+from diffevo_jax.base import PyTree
 
 #: Fields that follow from NAME, so that they are no flags.
 _DECIDED = ("env_name", "name", "num_outputs")
@@ -27,72 +27,89 @@ class Field(NamedTuple):
     """
 
     name: str
-    value: Any
-    hint: Any
+    value: PyTree
+    hint: object
 
 
-def fields(owner: Any) -> Iterator[Field]:
+def fields(owner: PyTree) -> Iterator[Field]:
     """All fields of a component that have a flag, or are parts that have."""
     for field in dataclasses.fields(owner):
-        value, hint = getattr(owner, field.name), hint_of(owner, field.name)
+        value, hint = vars(owner)[field.name], hint_of(owner, field.name)
         if field.name not in _DECIDED and (hint or dataclasses.is_dataclass(value)):
             yield Field(field.name, value, hint)
 
 
-def hint_of(owner: Any, name: str) -> Any:
+def hint_of(owner: PyTree, name: str) -> object:
     """The type of a field that takes plain values; None for others, such as functions."""
-    value = getattr(owner, name)
-    field = next(field for field in dataclasses.fields(owner) if field.name == name)
+    field, value = _field(owner, name), vars(owner)[name]
     if dataclasses.is_dataclass(value):
         return None
     if field.metadata.get("static"):
-        hint = typing.get_type_hints(type(owner))[name]
-        return hint if _PLAIN.issuperset(typing.get_args(hint) or (hint,)) else None
+        kinds = typing.get_args(field.type) or (field.type,)
+        return field.type if _PLAIN.issuperset(kinds) else None
     if "number" in field.metadata or isinstance(value, float):
         return float
     return int if type(value) is int else None  # of an environment
 
 
-def family(owner: Any, name: str) -> dict[str, Any]:
+def family(owner: PyTree, name: str) -> dict[str, type]:
     """Classes that a part can have: those beside its own that keep the field's contract.
 
     Without those that need what no flag can say, as a function.
     """
-    package = ".".join(type(getattr(owner, name)).__module__.split(".")[:2])
-    contract = vars(typing.get_type_hints(type(owner))[name])
-    promises = [promise for promise in contract if not promise.startswith("_")]
+    package = ".".join(type(vars(owner)[name]).__module__.split(".")[:2])
+    beside: list[Any] = list(filter(inspect.isclass, vars(sys.modules[package]).values()))
+    contract = _field(owner, name).type
+    promises = {promise for promise in vars(contract) if not promise.startswith("_")}
     return {
         kebab(cls): cls
-        for cls in vars(sys.modules[package]).values()
-        if getattr(cls, "__module__", "").startswith(package)
-        and hasattr(cls, "__is_component__")
-        and all(hasattr(cls, promise) for promise in promises)
-        and all(map(_has_flag, dataclasses.fields(cls)))
+        for cls in beside
+        if cls.__module__.startswith(package)
+        and "__is_component__" in vars(cls)
+        and promises.issubset({*dir(cls), *(each.name for each in dataclasses.fields(cls))})
+        and all(_can_be_said(each, contract) for each in dataclasses.fields(cls))
     }
 
 
-def _has_flag(field: Any) -> bool:
-    has_default = field.default is not field.default_factory
-    return has_default or "number" in field.metadata or field.type is int
+def class_named(owner: PyTree, name: str, word: str) -> type | None:
+    """The class that a word names; capitals and dashes do not matter."""
+    known = {_letters(key): cls for key, cls in family(owner, name).items()}
+    return known.get(_letters(word))
 
 
-def with_defaults(cls: type) -> Any:
-    """A part of a class; what has no default is ``tyro.MISSING``."""
+def required(cls: type) -> list[str]:
+    """Fields without a default."""
     # Both are dataclasses.MISSING where there is no default.
     known = dataclasses.fields(cls)
-    wanted = [field.name for field in known if field.default is field.default_factory]
-    return cls(**dict.fromkeys(wanted, tyro.MISSING))
+    return [field.name for field in known if field.default is field.default_factory]
 
 
-def choose(owner: Any, words: dict[str, str]) -> Any:
-    """Give parts the classes that the command line names, with their own defaults."""
-    changes = {}
-    for name, part in vars(owner).items():
-        if pytree.is_component(part):
-            cls = family(owner, name).get(words.get(f"--{name}", ""), type(part))
-            if cls is not type(part):
-                changes[name] = with_defaults(cls)
-    return pytree.replace(owner, **changes)
+def with_defaults(cls: type, owner: PyTree, name: str) -> PyTree:
+    """A part of a class for a field of an owner, with defaults of its own.
+
+    What has no default is that of the part that is there, or ``tyro.MISSING``; and a part
+    around a part of its kind is put around the one that is there.
+    """
+    before, contract = vars(owner)[name], _field(owner, name).type
+    types = {field.name: field.type for field in dataclasses.fields(cls)}
+    known = {key: before for key in types if types[key] is contract}
+    known = vars(before) | known
+    return cls(**{key: known.get(key, tyro.MISSING) for key in required(cls)})
+
+
+def _field(owner: PyTree, name: str) -> dataclasses.Field:
+    return next(field for field in dataclasses.fields(owner) if field.name == name)
+
+
+def _can_be_said(field: dataclasses.Field, contract: object) -> bool:
+    """Whether a field of a part that keeps a contract has a default, or words fill it."""
+    has_default = field.default is not field.default_factory
+    is_number = "number" in field.metadata or field.type is int
+    return has_default or is_number or field.type is contract
+
+
+def _letters(word: str) -> str:
+    return re.sub(r"[-_]", "", word.lower())
 
 
 def docs(cls: type) -> dict[str, str]:
@@ -102,7 +119,7 @@ def docs(cls: type) -> dict[str, str]:
     return {"": text.partition("\n")[0]} | {key: " ".join(v.split()) for key, v in found}
 
 
-def kebab(part: Any) -> str:
+def kebab(part: object) -> str:
     """The name of a class, or of that of an object, as on the command line.
 
     Example:

@@ -7,19 +7,22 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import numpy.typing as npt
 
+from diffevo_jax.base import Problem, PyTree
+from diffevo_jax.cli import flags
 from diffevo_jax.compilation import use_cache
+from diffevo_jax.problems import Control
 from diffevo_jax.pytree import validation
-from diffevo_jax.pytree.plain import plain
-from diffevo_jax.running import placement
-from diffevo_jax.running.bars import show_progress
-from diffevo_jax.running.checks import check_run
+from diffevo_jax.pytree.plain import plain, version_of
+from diffevo_jax.running import device_mesh
+from diffevo_jax.running.arguments import check_run
+from diffevo_jax.running.bars import show_generations
 from diffevo_jax.running.evolution import Result
 from diffevo_jax.running.host_loop import iterate
 
@@ -29,7 +32,7 @@ _SUCCESS_ENDS = {"CartPole-v1": False} | dict.fromkeys(_ENDS, True)
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class EvolveOptions:
     """How to run, and what to keep.
 
     Args:
@@ -56,7 +59,7 @@ class Options:
     cache: Path | None = None
 
 
-class Outcome(NamedTuple):
+class Report(NamedTuple):
     """Runs of one setting.
 
     Attributes:
@@ -72,7 +75,7 @@ class Outcome(NamedTuple):
     interrupted: bool
 
 
-def check(settings: Any) -> jax.Array:
+def check(settings: flags.Settings[EvolveOptions]) -> jax.Array:
     """Find what is wrong before anything is compiled; return the keys of the runs.
 
     Raises:
@@ -88,7 +91,7 @@ def check(settings: Any) -> jax.Array:
     )
     if not 0 <= options.seed < 2**32:
         raise ValueError(f"seed: got {options.seed}, want an int in [0, 2^32)")
-    placement.share(options.seeds, options.devices)
+    device_mesh.share(options.seeds, options.devices)
     if options.cache is not None:
         use_cache(options.cache)
     keys = jax.random.split(jax.random.key(options.seed), options.seeds)
@@ -97,7 +100,7 @@ def check(settings: Any) -> jax.Array:
     return keys
 
 
-def _check_files(options: Options) -> None:
+def _check_files(options: EvolveOptions) -> None:
     for name, path in (("json", options.json), ("plot", options.plot)):
         if path is not None:
             target = str(path) if path.is_file() else f"{path.parent}/"
@@ -114,7 +117,7 @@ def _check_files(options: Options) -> None:
         raise ValueError(f"--plot: got {options.plot}, want one of {', '.join(kinds)}")
 
 
-def follow(name: str, settings: Any, keys: jax.Array) -> Outcome:
+def follow(name: str, settings: flags.Settings[EvolveOptions], keys: jax.Array) -> Report:
     """Evolve until the end, or until Ctrl-C, which keeps the chunks that are there."""
     options, generations = settings.options, settings.strategy.num_generations
     results = iterate(
@@ -123,10 +126,10 @@ def follow(name: str, settings: Any, keys: jax.Array) -> Outcome:
         settings.problem,
         population_size=options.population_size,
         chunk_size=options.chunk_size or math.ceil(generations / 10),
-        devices=placement.share(options.seeds, options.devices),
+        devices=device_mesh.share(options.seeds, options.devices),
     )
     if options.progress and sys.stdout.isatty():
-        results = show_progress(results, generations)
+        results = show_generations(results, generations)
     begin, last, seconds = time.perf_counter(), None, list[float]()
     try:
         for result in results:
@@ -137,48 +140,49 @@ def follow(name: str, settings: Any, keys: jax.Array) -> Outcome:
             raise
     assert last is not None
     config = {"name": name, "strategy": settings.strategy, "problem": settings.problem}
-    config |= {key: getattr(options, key) for key in ("population_size", "seeds", "seed")}
-    return Outcome(config, last, seconds, not np.all(last.history.done[:, -1]))
+    config |= {key: vars(options)[key] for key in ("population_size", "seeds", "seed")}
+    return Report(config, last, seconds, not np.all(last.history.done[:, -1]))
 
 
-def summarise(outcome: Outcome) -> dict[str, Any]:
+def summarise(report: Report) -> dict[str, Any]:
     """The last generation in a few numbers, as in the JSON file."""
-    config, result = outcome.config, outcome.result
+    config, result = report.config, report.result
     generations = result.history.done.shape[1]
     share = success(config["problem"], result.measures)
     return {
         "generations": generations,
-        "interrupted": outcome.interrupted,
+        "interrupted": report.interrupted,
         "mean_fitness": _over_runs(result.history.mean_fitness[:, -1]),
         "success": None if share is None else _over_runs(share),
         "best_fitness": _over_runs(result.best_fitness),
         "evaluations_per_run": config["population_size"] * generations,
         "num_failed": int(np.sum(result.history.num_failed)),
-        "seconds_first_chunk": outcome.seconds[0],
-        "seconds_later_chunks": outcome.seconds[-1] - outcome.seconds[0],
+        "seconds_first_chunk": report.seconds[0],
+        "seconds_later_chunks": report.seconds[-1] - report.seconds[0],
     }
 
 
-def success(problem: Any, measures: Any) -> np.ndarray | None:
+def success(problem: Problem, measures: PyTree) -> np.ndarray | None:
     """Share of the final population's episodes that succeed, (R,); None if undefined."""
-    ends = _SUCCESS_ENDS.get(getattr(problem, "env_name", ""))
+    name = problem.env_name if isinstance(problem, Control) else ""
+    ends = _SUCCESS_ENDS.get(name)
     if ends is None:
         return None
     return np.mean(np.asarray(measures.terminated) == ends, axis=(1, 2))
 
 
-def show(outcome: Outcome) -> None:
+def show(report: Report) -> None:
     """Print the generations as a table, and the summary."""
     from rich.console import Console
     from rich.table import Table
 
-    history = jax.tree.map(np.asarray, outcome.result.history)
+    history = jax.tree.map(np.asarray, report.result.history)
     runs, total = history.done.shape
     rows = np.unique(np.linspace(0, total - 1, 20).round().astype(int))
     caption = f"means of {runs} runs ± standard deviation" if runs > 1 else "one run"
     if len(rows) < total:
         caption += f"; {len(rows)} of {total} generations"
-    table = Table(title=outcome.config["name"], caption=caption)
+    table = Table(title=report.config["name"], caption=caption)
     for header in ("generation", "sigma", "best", "mean fitness", "effective size"):
         table.add_column(header, justify="right")
     for row in rows:
@@ -190,11 +194,11 @@ def show(outcome: Outcome) -> None:
             _spread(info.mean_fitness),
             f"{info.effective_sample_size['mean']:.3g}",
         )
-    Console().print(table, *_lines(outcome), sep="\n", highlight=False)
+    Console().print(table, *_lines(report), sep="\n", highlight=False)
 
 
-def _lines(outcome: Outcome) -> Iterator[str]:
-    summary = summarise(outcome)
+def _lines(report: Report) -> Iterator[str]:
+    summary = summarise(report)
     yield f"final mean   {_spread(summary['mean_fitness'])}"
     if summary["success"]:
         yield f"success      {_spread(summary['success'], 100)} %"
@@ -204,32 +208,32 @@ def _lines(outcome: Outcome) -> Iterator[str]:
         yield f"failed       {summary['num_failed']:,} evaluations in all runs"
     first, rest = summary["seconds_first_chunk"], summary["seconds_later_chunks"]
     yield f"wall time    {first:.2f} s for compiling and the first chunk, then {rest:.2f} s"
-    if outcome.interrupted:
-        total = outcome.config["strategy"].num_generations
+    if report.interrupted:
+        total = report.config["strategy"].num_generations
         yield f"interrupted  after {summary['generations']} of {total} generations"
 
 
-def save(outcome: Outcome, options: Options) -> None:
+def save(report: Report, options: EvolveOptions) -> None:
     """Write the files that the options ask for."""
     packages = ("diffevo-jax", "jax", "jaxlib", "gymnax", "numpy")
     if options.json is not None:
         record = {
-            "config": outcome.config,
+            "config": report.config,
             "versions": {"python": sys.version.split()[0]}
-            | {name: metadata.version(name) for name in packages},
+            | {name: version_of(name) for name in packages},
             "device": f"{jax.default_backend()}: {jax.devices()[0].device_kind}",
-            "summary": summarise(outcome),
-            "history": vars(outcome.result.history),
+            "summary": summarise(report),
+            "history": vars(report.result.history),
         }
         options.json.write_text(json.dumps(plain(record), allow_nan=False) + "\n")
     if options.plot is not None:
         from diffevo_jax.plots import figures
 
-        title = outcome.config["name"]
-        figures.learning_curve(outcome.result.history, title=title).savefig(options.plot)
+        title = report.config["name"]
+        figures.learning_curve(report.result.history, title=title).savefig(options.plot)
 
 
-def _over_runs(values: Any) -> dict[str, Any]:
+def _over_runs(values: npt.ArrayLike) -> dict[str, Any]:
     values = np.asarray(values, dtype=float)
     with np.errstate(invalid="ignore"):  # -inf where all evaluations of a run failed
         sd = np.std(values, ddof=1) if len(values) > 1 else math.nan

@@ -3,30 +3,36 @@
 import json
 import re
 from collections.abc import Iterator
-from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
-from diffevo_jax.pytree.plain import plain
+from diffevo_jax.pytree.plain import plain, version_of
 from diffevo_jax.sweeps import tables
 from diffevo_jax.sweeps.folder import Folder
 from diffevo_jax.sweeps.plan import Plan
 
+if TYPE_CHECKING:
+    import xarray
 
-def about(name: str, settings: Any) -> dict[str, str]:
+    from diffevo_jax.cli import flags
+    from diffevo_jax.cli.sweep import SweepOptions
+
+
+def about(name: str, settings: "flags.Settings[SweepOptions]") -> dict[str, str]:
     """Attributes of the table: what was swept, without axes, and with which versions."""
     config = {"strategy": settings.strategy, "problem": settings.problem}
     names = ("population_size", "seeds", "seed", "mode")
-    config |= {key: getattr(settings.options, key) for key in names}
+    config |= {key: vars(settings.options)[key] for key in names}
     # Without addresses of functions, which differ from process to process.
     text = re.sub(r" at 0x[0-9a-f]+", "", json.dumps(plain(config)))
     packages = ("diffevo-jax", "jax", "jaxlib", "gymnax", "numpy")
-    versions = {package: metadata.version(package) for package in packages}
-    return {"name": name, "config": text, "versions": json.dumps(versions)}
+    found = {package: version_of(package) for package in packages}
+    return {"name": name, "config": text, "versions": json.dumps(found)}
 
 
-def show(dataset: Any, top: int, notes: dict[str, str]) -> None:
+def show(dataset: "xarray.Dataset", top: int, notes: dict[str, str]) -> None:
     """Print the best settings of a sweep as a table, and the summary."""
     from rich.console import Console
     from rich.table import Table
@@ -36,7 +42,8 @@ def show(dataset: Any, top: int, notes: dict[str, str]) -> None:
         seeds = dataset.sizes["seed"]
         caption = f"means of {seeds} seeds ± 95 % interval" if seeds > 1 else "one seed"
         table = Table(title=dataset.attrs["name"], caption=caption)
-        axes = [name for name, values in dataset.coords.items() if _is_axis(name, values)]
+        coords = {str(name): values for name, values in dataset.coords.items()}
+        axes = [name for name, values in coords.items() if _is_axis(name, values)]
         for header in ("setting", *axes, "final mean", "best"):
             table.add_column(header, justify="right", overflow="fold")
         for number in ranked:
@@ -50,11 +57,11 @@ def show(dataset: Any, top: int, notes: dict[str, str]) -> None:
     console.print(*text, sep="\n", highlight=False, markup=False, soft_wrap=True)
 
 
-def _is_axis(name: str, values: Any) -> bool:
+def _is_axis(name: str, values: "xarray.DataArray") -> bool:
     return name != "setting" and values.dims == ("setting",)
 
 
-def _score(values: Any) -> str:
+def _score(values: npt.ArrayLike) -> str:
     """Mean over seeds, with half the width of its 95 % interval if there are two."""
     values = np.asarray(values, float)
     if len(values) == 1:
@@ -67,7 +74,7 @@ def _within(mean: float, high: float) -> str:
     return f"{mean:.4g} ± {high - mean:.2g}"
 
 
-def _lines(dataset: Any) -> Iterator[tuple[str, str]]:
+def _lines(dataset: "xarray.Dataset") -> Iterator[tuple[str, str]]:
     settings, seeds = dataset.sizes["setting"], dataset.sizes["seed"]
     yield "runs", f"{settings * seeds:,} (settings: {settings:,}, seeds: {seeds:,})"
     yield "evaluations", f"{int(dataset.evaluations.sum()) * seeds:,}"
@@ -82,11 +89,11 @@ def _lines(dataset: Any) -> Iterator[tuple[str, str]]:
         yield "confirmed", f"setting {best['best_setting']}: {score} on {fresh}"
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def show_missing(plan: Plan, store: Folder, shard: str) -> None:
+def show_missing(plan: Plan, store: Folder, shard: str | None) -> None:
     """Print what a shard has left to others, and how to make one table of all."""
     from rich.console import Console
 

@@ -6,24 +6,25 @@ import re
 import sys
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import tyro
 
-from diffevo_jax.cli import axes, files, flags, names, summary
+from diffevo_jax.cli import axes, experiments, files, flags, summary
 from diffevo_jax.cli.errors import UsageError
 from diffevo_jax.compilation import use_cache
 from diffevo_jax.pytree import validation
-from diffevo_jax.running import placement
+from diffevo_jax.running import device_mesh
 from diffevo_jax.sweeps import tables
+from diffevo_jax.sweeps.batches import Execution
+from diffevo_jax.sweeps.execution import execute
 from diffevo_jax.sweeps.folder import Folder, FolderError
 from diffevo_jax.sweeps.plan import Plan, check_confirm, check_shard, make_plan
-from diffevo_jax.sweeps.running import run
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class SweepOptions:
     """What to sweep, how to run it, and what to keep.
 
     Args:
@@ -68,7 +69,7 @@ def sweep(args: list[str]) -> int:
         raise UsageError(
             "sweep: want a NAME or a FILE.toml before the flags; see 'diffevo list'"
         )
-    placement.use_all_cores()
+    device_mesh.use_all_cores()
     try:
         name, settings = _settings(args[0], args[1:])
         shard = check(settings.options)
@@ -88,18 +89,18 @@ def sweep(args: list[str]) -> int:
         raise UsageError(str(error)) from error
 
 
-def _settings(target: str, args: list[str]) -> tuple[str, Any]:
+def _settings(target: str, args: list[str]) -> tuple[str, flags.Settings[SweepOptions]]:
     """The name, and the options, strategy and problem that are asked for."""
     is_file = target.endswith(".toml")
     content = files.load(target) if is_file else {"name": target}
-    name, protocol = names.protocol_of(content["name"])
-    options = Options(protocol.population_size)
+    name, experiment = experiments.experiment_of(content["name"])
+    options = SweepOptions(experiment.population_size)
     if is_file:
-        args = files.arguments(target, content, options, protocol, args)
-    return name, flags.parse(options, protocol, args, f"diffevo sweep {target}")
+        args = files.arguments(target, content, options, experiment, args)
+    return name, flags.parse(options, experiment, args, f"diffevo sweep {target}")
 
 
-def check(options: Options) -> tuple[int, int]:
+def check(options: SweepOptions) -> tuple[int, int]:
     """Find what is wrong with the options; the shard, i of n.
 
     Raises:
@@ -140,7 +141,7 @@ def _check_out(path: Path) -> None:
         raise ValueError(f"--out: got {path}, which cannot be written")
 
 
-def plan_of(settings: Any) -> Plan:
+def plan_of(settings: flags.Settings[SweepOptions]) -> Plan:
     """The sweep that is asked for, checked.
 
     Raises:
@@ -159,22 +160,24 @@ def plan_of(settings: Any) -> Plan:
         axes=axes.parse(*what, options.population_size, options.axis),
         num_seeds=options.seeds,
         population_size=options.population_size,
-        mode=options.mode,
-        batch_size=options.batch_size,
-        devices=None,
-        keep=(),
+        execution=Execution(options.mode, options.batch_size),
         stored=options.folder is not None,
     )
     count = options.devices or min(len(local), plan.num_runs)
-    return plan._replace(devices=local[:count] if count > 1 else None)
+    devices = tuple(local[:count]) if count > 1 else None
+    return plan._replace(execution=plan.execution._replace(devices=devices))
 
 
 def _run(
-    name: str, settings: Any, plan: Plan, store: Folder | None, shard: tuple[int, int]
+    name: str,
+    settings: flags.Settings[SweepOptions],
+    plan: Plan,
+    store: Folder | None,
+    shard: tuple[int, int],
 ) -> int:
     options, begin = settings.options, time.perf_counter()
     stored = 0 if store is None else summary.stored_runs(plan, store)
-    dataset = run(
+    dataset = execute(
         plan,
         store,
         shard=shard,

@@ -1,30 +1,34 @@
 """Denoisers: who answers where the clean points are.
 
-:class:`Population` is Bayes' rule with the evaluated individuals as the prior, and what
-Diffusion Evolution is made of: it keeps several modes where its kernel can.
-:class:`GaussianFit` is the Wiener filter of the same individuals: one mode, linear cost.
-:class:`Fixed` is what was made elsewhere: a trained network, or an exact one of
-:mod:`oracles`. Any of them evolves in :class:`diffevo_jax.DiffusionEvolution` and draws in
+``Population`` is Bayes' rule with the evaluated individuals as the prior, as published: it
+keeps several modes where its kernel can.
+``GaussianFit`` is the Wiener filter of the same individuals: one mode, linear cost.
+``Fixed`` is what was made elsewhere: a trained network, or an exact one of :mod:`oracles`.
+Any of them evolves in :class:`diffevo_jax.DiffusionEvolution` and draws in
 :func:`diffevo_jax.sample`; ``docs/denoisers.md`` shows how to write one.
 """
+# isort: skip_file
 
-from diffevo_jax.denoisers import oracles as oracles  # exact answers, for known densities
-from diffevo_jax.denoisers.evidence import (
-    Archive as Archive,  # generations before answer too
-)
-from diffevo_jax.denoisers.evidence import Evidence as Evidence  # what was evaluated
-from diffevo_jax.denoisers.evidence import Latest as Latest  # a generation for itself
-from diffevo_jax.denoisers.evidence import Memory as Memory  # the contract of the two
-from diffevo_jax.denoisers.fixed import (
-    Fixed as Fixed,  # a model of your own, learns nothing
-)
-from diffevo_jax.denoisers.fixed import bind as bind  # what ``sample`` takes
-from diffevo_jax.denoisers.gaussian_fit import GaussianFit as GaussianFit  # one mode
-from diffevo_jax.denoisers.gaussian_fit import gaussian_mean as gaussian_mean
+# Who answers.
 from diffevo_jax.denoisers.population import Population as Population  # the default
+from diffevo_jax.denoisers.gaussian_fit import GaussianFit as GaussianFit  # one mode, fast
+from diffevo_jax.denoisers.fixed import Fixed as Fixed  # a model of your own learns nothing
+from diffevo_jax.denoisers.fixed import bind as bind  # what ``sample`` takes of the others
+from diffevo_jax.denoisers import oracles as oracles  # exact, where the density is known
+
+# A population's memory: which evaluated points there are.
+from diffevo_jax.denoisers.evidence import Latest as Latest  # the default: one generation
+from diffevo_jax.denoisers.evidence import Archive as Archive  # earlier ones answer too
+from diffevo_jax.denoisers.evidence import Memory as Memory  # the contract of the two
+from diffevo_jax.denoisers.evidence import Evidence as Evidence  # what they keep
+
+# A population's support: which of them answer.
+from diffevo_jax.denoisers.support import Everyone as Everyone  # the default
+from diffevo_jax.denoisers.support import Best as Best  # the M best: cheap, greedy
+from diffevo_jax.denoisers.support import Drawn as Drawn  # M by weight: cheap, noisy
+from diffevo_jax.denoisers.support import Support as Support  # the contract of the three
+
+# The equations: Bayes' rule, its weights to look at, and the Wiener filter.
 from diffevo_jax.denoisers.posterior import posterior_mean as posterior_mean
 from diffevo_jax.denoisers.posterior import posterior_weights as posterior_weights
-from diffevo_jax.denoisers.support import Best as Best  # the few of largest weight answer
-from diffevo_jax.denoisers.support import Drawn as Drawn  # a few answer, drawn by weight
-from diffevo_jax.denoisers.support import Everyone as Everyone  # all answer
-from diffevo_jax.denoisers.support import Support as Support  # the contract of the three
+from diffevo_jax.denoisers.gaussian_fit import gaussian_mean as gaussian_mean

@@ -1,4 +1,4 @@
-"""Evidence: what was evaluated, with which weights it answers, and what of it is kept.
+"""Evidence: the evaluated points, their log-weights, and which of them are remembered.
 
 A generation is evidence for itself, and may be for later ones. What is remembered is a
 choice (:class:`Latest`, :class:`Archive`); conditions are computed when evidence arrives,
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from diffevo_jax import pytree
 from diffevo_jax import shaping as shapings
 from diffevo_jax.attention import density
-from diffevo_jax.base import Evaluated, PyTree, Shaping
+from diffevo_jax.base import Estimate, Evaluated, PyTree, Shaping
 from diffevo_jax.pytree import Number, validation
 from diffevo_jax.shaping import conditions
 
@@ -37,7 +37,7 @@ class Evidence:
 
 
 class Memory(Protocol):
-    """What of the evidence of before answers too."""
+    """Which evaluated points are kept: those of earlier generations may answer too."""
 
     def capacity(self, population_size: int) -> int:
         """M, how many evaluated points answer, static."""
@@ -54,7 +54,7 @@ class Memory(Protocol):
 
 @pytree.dataclass
 class Latest:
-    """A generation answers for itself: nothing is remembered.
+    """Only the latest generation answers: nothing is remembered.
 
     Example:
         >>> import diffevo_jax as de
@@ -67,7 +67,7 @@ class Latest:
         return population_size
 
     def remember(self, now: Evidence, before: Evidence) -> Evidence:
-        """What is new."""
+        """The new points."""
         return now
 
     def log_correction(self, evidence: Evidence) -> float:
@@ -84,8 +84,8 @@ class Archive:
 
     Args:
         generations: how many of those before, static, >= 1.
-        correction: share, in [0, 1], of the mixture's importance weights: 0 counts points
-            by fitness alone.
+        correction: power of the mixture, in [0, 1]: 1 gives importance weights, 0 counts
+            points by fitness alone.
 
     Example:
         >>> import diffevo_jax as de
@@ -109,19 +109,19 @@ class Archive:
         return population_size * (self.generations + 1)
 
     def remember(self, now: Evidence, before: Evidence) -> Evidence:
-        """What is new, then the latest of before."""
+        """The new points, then the latest of the earlier ones."""
         kept = len(before.points) - len(now.points)
         join = lambda new, old: jnp.concatenate([new, old[:kept]])
         evidence: Evidence = jax.tree.map(join, now, before)
         return evidence
 
     def log_correction(self, evidence: Evidence) -> jax.Array:
-        """Minus the share of the log-density of all points together."""
+        """Minus ``correction`` times the log-density of all points together."""
         valid = jnp.isfinite(evidence.fitness)
         return -self.correction * density.log_density(evidence.points, valid=valid)
 
 
-def nothing_yet(capacity: int, population: jax.Array, places: bool) -> Evidence:
+def empty_evidence(capacity: int, population: jax.Array, places: bool) -> Evidence:
     """Evidence before any evaluation: ``capacity`` points of weight zero."""
     points = jnp.zeros((capacity, population.shape[1]), population.dtype)
     fitness = jnp.full(capacity, -jnp.inf, population.dtype)
@@ -129,19 +129,52 @@ def nothing_yet(capacity: int, population: jax.Array, places: bool) -> Evidence:
     return Evidence(points, fitness, condition, points if places else ())
 
 
-def arrived(
-    evaluated: Evaluated, wanted: tuple[conditions.Condition, ...], places: PyTree
-) -> Evidence:
-    """A generation as evidence, its conditions computed."""
+def remembered(
+    memory: Memory,
+    wanted: tuple[conditions.Condition, ...],
+    before: Evidence,
+    evaluated: Evaluated,
+    places: PyTree = (),
+) -> tuple[Evidence, jax.Array]:
+    """The evidence with a generation in it, and what adds to its log-weights.
+
+    Args:
+        memory: which evaluated points are kept.
+        wanted: conditions, computed here, of what has just been evaluated.
+        before: M points.
+        evaluated: a generation of N individuals.
+        places: (N, D) where these are measured; () between noisy and evaluated points.
+
+    Returns:
+        The evidence, and log-weights (M,) of conditions and of the memory's correction.
+    """
     points, fitness, measures = evaluated.points, evaluated.fitness, evaluated.measures
-    return Evidence(
+    now = Evidence(
         points=points,
         fitness=jnp.where(jnp.isfinite(fitness), fitness, -jnp.inf),
         condition=conditions.total(wanted, points, fitness, measures),
         places=places,
     )
+    evidence = memory.remember(now, before)
+    return evidence, evidence.condition + memory.log_correction(evidence)
 
 
 def log_weights(shaping: Shaping, evidence: Evidence, extra: jax.Array) -> jax.Array:
     """(M,) log g of all that is remembered, with ``extra``; ``-inf`` for weight zero."""
     return shapings.log_weight(shaping, evidence.fitness) + extra
+
+
+def accounted(estimate: Estimate, log_weight: jax.Array, size: int) -> Estimate:
+    """An answer of evaluated points, with what the shell must know of their weights.
+
+    Args:
+        estimate: the answer.
+        log_weight: (M,) log g; the first ``size`` are those of this generation.
+        size: N.
+    """
+    weightless = log_weight == -jnp.inf
+    return pytree.replace(
+        estimate,
+        num_weightless=jnp.sum(weightless[:size], dtype=jnp.int32),
+        sound=~jnp.all(weightless),
+    )

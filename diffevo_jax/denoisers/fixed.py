@@ -55,8 +55,8 @@ class Fixed:
         answer = self.model(y, sigma)
         if isinstance(answer, Estimate):
             return answer
-        nobody = jnp.zeros(len(y), y.dtype)
-        return Estimate(clean_points(answer, y), nobody, nobody)
+        zeros = jnp.zeros(len(y), y.dtype)
+        return Estimate(clean_points(answer, y), zeros, zeros)
 
 
 def _as_pytree(model: Any) -> Any:

@@ -19,9 +19,10 @@ from diffevo_jax.denoisers.evidence import (
     Evidence,
     Latest,
     Memory,
-    arrived,
+    accounted,
+    empty_evidence,
     log_weights,
-    nothing_yet,
+    remembered,
 )
 from diffevo_jax.shaping.conditions import Condition, check_conditions
 
@@ -76,14 +77,14 @@ class GaussianFit:
         if pytree.offers(self.shaping, RowShaping):
             raise ValueError(
                 f"GaussianFit.shaping: got {type(self.shaping).__name__}, which compares "
-                "with neighbours, and here are none; want one that compares with everyone"
+                "with neighbours, and here are none; want one that compares with all"
             )
 
     def init(self, key: jax.Array, population: jax.Array) -> GaussianFitState:
         """Nothing is known yet of a population (N, D)."""
         capacity = self.memory.capacity(len(population))
         return GaussianFitState(
-            evidence=nothing_yet(capacity, population, places=False),
+            evidence=empty_evidence(capacity, population, places=False),
             log_weight=jnp.full(capacity, -jnp.inf, population.dtype),
             size=len(population),
         )
@@ -92,9 +93,8 @@ class GaussianFit:
         self, key: jax.Array, state: GaussianFitState, evaluated: Evaluated
     ) -> GaussianFitState:
         """Take in a generation; see :class:`diffevo_jax.Denoiser`."""
-        now = arrived(evaluated, self.conditions, places=())
-        evidence = self.memory.remember(now, state.evidence)
-        extra = evidence.condition + self.memory.log_correction(evidence)
+        before = state.evidence
+        evidence, extra = remembered(self.memory, self.conditions, before, evaluated)
         log_weight = log_weights(self.shaping, evidence, extra)
         return pytree.replace(state, evidence=evidence, log_weight=log_weight)
 
@@ -108,12 +108,7 @@ class GaussianFit:
             own=len(y) == state.size,
             diagonal=self.diagonal,
         )
-        weightless = state.log_weight == -jnp.inf
-        return pytree.replace(
-            estimate,
-            num_weightless=jnp.sum(weightless[: state.size], dtype=jnp.int32),
-            sound=~jnp.all(weightless),
-        )
+        return accounted(estimate, state.log_weight, state.size)
 
 
 def gaussian_mean(
@@ -155,9 +150,9 @@ def gaussian_mean(
         clean = mean + variance / (variance + sigma**2) * (y - mean)
     else:
         _, deviation, axes = jnp.linalg.svd(spread, full_matrices=False)
-        share = deviation**2 / (deviation**2 + sigma**2)
+        gain = deviation**2 / (deviation**2 + sigma**2)
         along = matmul(y - mean, axes.T)
-        clean = mean + matmul(share * along, axes)
+        clean = mean + matmul(gain * along, axes)
     return Estimate(
         clean=clean,
         effective_sample_size=jnp.full(len(y), 1.0 / jnp.sum(weight**2)),

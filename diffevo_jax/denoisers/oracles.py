@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
+from diffevo_jax.attention import einsum, matmul
 from diffevo_jax.pytree import Number, validation
 
-_EXACT = jax.lax.Precision.HIGHEST
 #: Beyond these the square of sigma, and a distance in units of a deviation, leave float32.
 _LARGEST_SIGMA, _SMALLEST_VARIANCE = 1e18, 1e-24
 
@@ -73,7 +73,7 @@ class GaussianMixture:
         joint, rotated, variance = self._joint(y, sigma)
         posterior = jax.nn.softmax(joint, axis=1)
         shrunk = posterior[..., None] * (self.eigenvalues / variance) * rotated
-        return jnp.matmul(posterior, self.means, precision=_EXACT) + self._back(shrunk)
+        return matmul(posterior, self.means) + self._back(shrunk)
 
     def score(self, y: jax.Array, sigma: Number) -> jax.Array:
         """Gradient of :meth:`log_density`, ``(denoise - y) / sigma^2``, at sigma 0 too.
@@ -108,15 +108,15 @@ class GaussianMixture:
 
     def mean(self) -> jax.Array:
         """Mean of the clean points, ``(D,)``."""
-        return jnp.matmul(jnp.exp(self.log_weights), self.means, precision=_EXACT)
+        return matmul(jnp.exp(self.log_weights), self.means)
 
     def covariance(self) -> jax.Array:
         """Covariance of the clean points, ``(D, D)``: within and between components."""
         weights = jnp.exp(self.log_weights)
         scaled = weights[:, None, None] * self.eigenvectors * self.eigenvalues[:, None, :]
-        within = jnp.einsum("kde,kfe->df", scaled, self.eigenvectors, precision=_EXACT)
+        within = einsum("kde,kfe->df", scaled, self.eigenvectors)
         apart = jnp.sqrt(weights)[:, None] * (self.means - self.mean())
-        return within + jnp.matmul(apart.T, apart, precision=_EXACT)
+        return within + matmul(apart.T, apart)
 
     def _joint(self, y: jax.Array, sigma: Number) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Log of p(k, y), (N, K); rotated distances u, (N, K, D); variances v, (K, D)."""
@@ -128,14 +128,14 @@ class GaussianMixture:
         noise = jnp.minimum(sigma, _LARGEST_SIGMA) ** 2
         variance = jnp.maximum(self.eigenvalues + noise, _SMALLEST_VARIANCE)
         apart = y[:, None, :] - self.means
-        rotated = jnp.einsum("nkd,kde->nke", apart, self.eigenvectors, precision=_EXACT)
+        rotated = einsum("nkd,kde->nke", apart, self.eigenvectors)
         distance = jnp.sum((rotated / jnp.sqrt(variance)) ** 2, axis=2)
         volume = jnp.sum(jnp.log(2 * math.pi * variance), axis=1)
         return self.log_weights - 0.5 * (distance + volume), rotated, variance
 
     def _back(self, rotated: jax.Array) -> jax.Array:
         """Sum over components of ``Q_k u_k``, ``(N, K, D)`` to ``(N, D)``."""
-        return jnp.einsum("nke,kde->nd", rotated, self.eigenvectors, precision=_EXACT)
+        return einsum("nke,kde->nd", rotated, self.eigenvectors)
 
 
 def gaussian_mixture(

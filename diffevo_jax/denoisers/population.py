@@ -37,9 +37,10 @@ from diffevo_jax.denoisers.evidence import (
     Evidence,
     Latest,
     Memory,
-    arrived,
+    accounted,
+    empty_evidence,
     log_weights,
-    nothing_yet,
+    remembered,
 )
 from diffevo_jax.denoisers.posterior import posterior_mean
 from diffevo_jax.denoisers.support import Chosen, Everyone, Support, reweighted
@@ -130,10 +131,10 @@ class Population:
         nothing = jnp.full(capacity, -jnp.inf, population.dtype)
         return PopulationState(
             kernel_state=self.kernel.init(key, dim),
-            evidence=nothing_yet(capacity, population, places),
+            evidence=empty_evidence(capacity, population, places),
             extra=jnp.zeros(capacity, population.dtype),
             log_weight=nothing,
-            chosen=self.support.choose(key, nothing),
+            chosen=self.support.choose(jax.random.fold_in(key, 1), nothing),
             size=size,
         )
 
@@ -144,9 +145,9 @@ class Population:
         places: PyTree = ()
         if pytree.offers(self.kernel, Placing):
             places = self.kernel.places(evaluated)
-        now = arrived(evaluated, self.conditions, places)
-        evidence = self.memory.remember(now, state.evidence)
-        extra = evidence.condition + self.memory.log_correction(evidence)
+        evidence, extra = remembered(
+            self.memory, self.conditions, state.evidence, evaluated, places
+        )
         log_weight = log_weights(self.shaping, evidence, extra)
         return PopulationState(
             kernel_state=self.kernel.adapt(state.kernel_state, evidence.points, log_weight),
@@ -181,12 +182,7 @@ class Population:
             chosen=chosen,
             attention=attention,
         )
-        weightless = state.log_weight == -jnp.inf
-        return pytree.replace(
-            estimate,
-            num_weightless=jnp.sum(weightless[: state.size], dtype=jnp.int32),
-            sound=~jnp.all(weightless),
-        )
+        return accounted(estimate, state.log_weight, state.size)
 
     def divided(self, divide: Callable[[Attention], Attention]) -> "Population":
         """The same, its attention divided; see :class:`diffevo_jax.base.Divisible`."""
@@ -201,7 +197,7 @@ class Population:
         if len(y) != state.size:
             raise ValueError(
                 f"{type(self.kernel).__name__}: got {len(y)} points, want the {state.size} "
-                "individuals, whose answers of before it measures between"
+                "individuals, since it measures between their last clean estimates"
             )
         return state.evidence.places[: state.size], state.evidence.places
 

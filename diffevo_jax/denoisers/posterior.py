@@ -96,7 +96,7 @@ def posterior_mean(
         >>> from diffevo_jax import denoisers
         >>> x = jnp.array([[0.0], [1.0]])
         >>> answer = denoisers.posterior_mean(x, x, x, jnp.zeros(2), jnp.array(1e-6))
-        >>> answer.clean.round(3).tolist()  # a flat kernel: everyone is the mean
+        >>> answer.clean.round(3).tolist()  # a flat kernel: the mean of all
         [[0.5], [0.5]]
 
     References:

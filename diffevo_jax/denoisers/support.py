@@ -1,4 +1,4 @@
-"""Support: who of the evaluated points answers an individual.
+"""Support: which of the evaluated points answer an individual.
 
 All of them, or so few that a generation costs O(N M) and not O(N^2): the best, or a sample
 drawn by weight.
@@ -30,7 +30,7 @@ class Chosen:
 
 
 class Support(Protocol):
-    """Who answers: a choice among all that is remembered."""
+    """Which points answer: a choice among all that are remembered."""
 
     def choose(self, key: jax.Array, log_weight: jax.Array) -> Chosen | None:
         """Choose by log-weights ``(L,)``; None for all."""
@@ -39,7 +39,7 @@ class Support(Protocol):
 
 @pytree.dataclass
 class Everyone:
-    """All answer.
+    """All evaluated points answer.
 
     Example:
         >>> import diffevo_jax as de
@@ -145,6 +145,6 @@ def drawn(key: jax.Array, log_weight: jax.Array, count: int) -> Chosen:
 def reweighted(chosen: Chosen, before: jax.Array, after: jax.Array) -> Chosen:
     """Points chosen by some log-weights (L,), to be weighed by others."""
     before, after = before[chosen.index], after[chosen.index]
-    sound = before > -jnp.inf  # nobody is where everyone has failed
+    sound = before > -jnp.inf  # nowhere, if all have failed
     change = jnp.where(sound, after, 0.0) - jnp.where(sound, before, 0.0)
     return pytree.replace(chosen, log_weight=chosen.log_weight + change)

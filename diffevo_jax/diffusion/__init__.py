@@ -4,71 +4,115 @@ Coordinates are canonical, ``y = x_0 + sigma eps``; a trained network is a denoi
 ``denoise(y, sigma) -> x_0``, and goes where a population or an exact one goes: into
 :func:`diffevo_jax.sample`, along any grid of ``de.noise``, by any of ``de.samplers``.
 
-Choices are independent: what the network is (``MLP``, ``UNet``, ``Network``), what it
-predicts (``EDM``, ``Noise``, ``Velocity``, ``Flow``, ``Score``, ``Clean``), and at which
-noise levels it is trained and how much each counts (``Objective``).
+Choices are independent: what the network is (``networks``), what it predicts and how it
+learns (``training``), what of its samples is wanted (``guidance``), and what it says of a
+density (``analysis``). Begin with ``train(key, data, MLP((64, 64)))``.
 
 >>> import jax, diffevo_jax as de
 >>> from diffevo_jax import diffusion
->>> objective = diffusion.Objective(diffusion.GridLevels(de.noise.DDPM(), 1000), "noise")
->>> objective.weighting
-'noise'
+>>> recipe = diffusion.Recipe(num_steps=500, parameterisation=diffusion.Noise())
+>>> recipe.parameterisation
+Noise(sigma_data=1.0)
 """
+# isort: skip_file
 
-from diffevo_jax.diffusion.analysis import Bound as Bound
-from diffevo_jax.diffusion.analysis import ErrorBound as ErrorBound
-from diffevo_jax.diffusion.analysis import Likelihood as Likelihood
-from diffevo_jax.diffusion.analysis import Standing as Standing
-from diffevo_jax.diffusion.analysis import coloured as coloured
-from diffevo_jax.diffusion.analysis import decode as decode
-from diffevo_jax.diffusion.analysis import denoising_errors as denoising_errors
-from diffevo_jax.diffusion.analysis import effective_rank as effective_rank
-from diffevo_jax.diffusion.analysis import encode as encode
-from diffevo_jax.diffusion.analysis import fitted as fitted
-from diffevo_jax.diffusion.analysis import gaussian_kl as gaussian_kl
-from diffevo_jax.diffusion.analysis import kl_bound as kl_bound
-from diffevo_jax.diffusion.analysis import largest_slopes as largest_slopes
-from diffevo_jax.diffusion.analysis import log_likelihood as log_likelihood
-from diffevo_jax.diffusion.analysis import logistic_covariance as logistic_covariance
-from diffevo_jax.diffusion.analysis import normal_entropy as normal_entropy
-from diffevo_jax.diffusion.analysis import standing as standing
-from diffevo_jax.diffusion.analysis import value_entropy as value_entropy
-from diffevo_jax.diffusion.analysis import value_histogram as value_histogram
-from diffevo_jax.diffusion.analysis import variational_bound as variational_bound
-from diffevo_jax.diffusion.analysis import wasserstein_bound as wasserstein_bound
-from diffevo_jax.diffusion.guidance import LinearObservation as LinearObservation
-from diffevo_jax.diffusion.guidance import classifier_guided as classifier_guided
-from diffevo_jax.diffusion.guidance import clipped as clipped
-from diffevo_jax.diffusion.guidance import guided as guided
-from diffevo_jax.diffusion.guidance import known_part as known_part
-from diffevo_jax.diffusion.guidance import linear_posterior as linear_posterior
-from diffevo_jax.diffusion.guidance import posterior as posterior
-from diffevo_jax.diffusion.guidance import replaced as replaced
-from diffevo_jax.diffusion.networks import MLP as MLP
-from diffevo_jax.diffusion.networks import Network as Network
-from diffevo_jax.diffusion.networks import UNet as UNet
-from diffevo_jax.diffusion.training import EDM as EDM
-from diffevo_jax.diffusion.training import SHAPES as SHAPES
-from diffevo_jax.diffusion.training import Clean as Clean
-from diffevo_jax.diffusion.training import Coefficients as Coefficients
-from diffevo_jax.diffusion.training import Denoiser as Denoiser
-from diffevo_jax.diffusion.training import Flow as Flow
-from diffevo_jax.diffusion.training import GridLevels as GridLevels
-from diffevo_jax.diffusion.training import LogNormalLevels as LogNormalLevels
-from diffevo_jax.diffusion.training import Noise as Noise
-from diffevo_jax.diffusion.training import Objective as Objective
-from diffevo_jax.diffusion.training import ProcessLevels as ProcessLevels
-from diffevo_jax.diffusion.training import Recipe as Recipe
-from diffevo_jax.diffusion.training import Score as Score
-from diffevo_jax.diffusion.training import Trained as Trained
-from diffevo_jax.diffusion.training import TrainState as TrainState
-from diffevo_jax.diffusion.training import Velocity as Velocity
-from diffevo_jax.diffusion.training import beta_levels as beta_levels
-from diffevo_jax.diffusion.training import default_optimizer as default_optimizer
-from diffevo_jax.diffusion.training import denoising_loss as denoising_loss
-from diffevo_jax.diffusion.training import drawn_shapes as drawn_shapes
-from diffevo_jax.diffusion.training import fit as fit
-from diffevo_jax.diffusion.training import sample_losses as sample_losses
-from diffevo_jax.diffusion.training import sinusoids as sinusoids
-from diffevo_jax.diffusion.training import start as start
-from diffevo_jax.diffusion.training import train as train
+# To train.
+from diffevo_jax.diffusion.training import (
+    train as train,  # the one to call
+    Recipe as Recipe,  # all its settings
+    Trained as Trained,  # what it returns: the denoiser, the losses, where it stands
+    TrainState as TrainState,  # where it stands: save it to go on later
+    NetworkDenoiser as NetworkDenoiser,  # a trained network, as what samplers ask
+)
+
+# The networks.
+from diffevo_jax.diffusion.networks import (
+    MLP as MLP,  # points, signals, weights of policies: the one to begin with
+    UNet as UNet,  # images of up to 32 x 32 pixels
+    Network as Network,  # your own: flax, equinox, plain JAX
+)
+
+# What the network predicts.
+from diffevo_jax.diffusion.training import (
+    EDM as EDM,  # unit variance in and out at every noise level: the one to begin with
+    Noise as Noise,  # predict the noise: DDPM
+    Velocity as Velocity,  # predict a mixture of both: v-prediction, for distillation
+    Flow as Flow,  # predict the velocity of straight lines: flow matching
+    Score as Score,  # predict sigma times the score, input as it is: score matching (VE)
+    Clean as Clean,  # predict the clean point: near the data it has to copy
+    Coefficients as Coefficients,  # the four numbers of a parameterisation of your own
+)
+
+# At which noise levels it learns.
+from diffevo_jax.diffusion.training import (
+    Objective as Objective,  # levels, and how much each counts
+    LogNormalLevels as LogNormalLevels,  # those of EDM: where there is something to learn
+    ProcessLevels as ProcessLevels,  # those of a process at uniform times: score matching
+    GridLevels as GridLevels,  # those of a grid, all alike: discrete chains
+    beta_levels as beta_levels,  # those of a chain of betas: DDPM
+)
+
+# What of its samples is wanted: guidance.
+from diffevo_jax.diffusion.guidance import (
+    classifier_free_guidance as classifier_free_guidance,  # a denoiser with a label
+    classifier_guidance as classifier_guidance,  # a classifier of noisy points
+    posterior_guidance as posterior_guidance,  # a likelihood of clean points (DPS)
+    LinearObservation as LinearObservation,  # a part, a mean, a projection
+    known_part as known_part,  # some of the numbers: inpainting
+    linear_posterior as linear_posterior,  # exact for Gaussian data
+    inpaint as inpaint,  # known numbers in place: simplest, biased
+    clip_denoised as clip_denoised,  # the range of the data: for chains that explode
+)
+
+# How probable a point is.
+from diffevo_jax.diffusion.analysis import (
+    log_likelihood as log_likelihood,  # how probable a point is to a denoiser
+    Likelihood as Likelihood,  # log-densities and latents of points
+    encode as encode,  # from data to noise, and exactly back
+    decode as decode,  # from noise to data along the probability flow
+    variational_bound as variational_bound,  # of discrete chains: cheap
+    VariationalBound as VariationalBound,  # and the share of each step
+    gaussian_kl as gaussian_kl,  # KL between Gaussians, in nats
+)
+
+# How far samples may be from the data.
+from diffevo_jax.diffusion.analysis import (
+    denoising_errors as denoising_errors,  # beside an exact denoiser
+    largest_slopes as largest_slopes,  # one-sided Lipschitz constants
+    kl_bound as kl_bound,  # in KL: tight
+    wasserstein_bound as wasserstein_bound,  # in W2: loose between modes
+    ErrorBound as ErrorBound,  # a bound, and which part of it is whose
+)
+
+# What noise hides of a signal.
+from diffevo_jax.diffusion.analysis import (
+    fit_gaussian as fit_gaussian,  # of some data: the denoiser to beat
+    coloured_noise as coloured_noise,  # of a given covariance
+    logistic_covariance as logistic_covariance,  # of smooth signals
+    wiener_filter as wiener_filter,  # which directions can be seen at a level
+    WienerFilter as WienerFilter,  # gains, and how many directions that is
+    effective_rank as effective_rank,  # how many directions a signal has
+)
+
+# How values spread through time.
+from diffevo_jax.diffusion.analysis import (
+    value_histogram as value_histogram,  # inside jit
+    value_entropy as value_entropy,  # along a chain, in nats
+    normal_entropy as normal_entropy,  # the largest there is
+)
+
+# For a training loop of your own.
+from diffevo_jax.diffusion.training import (
+    init_training as init_training,  # the state before the first step, as a pure function
+    train_steps as train_steps,  # some steps as a pure function: many trainings at once
+    denoising_loss as denoising_loss,  # of a batch at random noise
+    sample_losses as sample_losses,  # of each sample at given noise
+    default_optimizer as default_optimizer,  # Adam, clipped, warm-up and cosine
+)
+
+# Data to try things on.
+from diffevo_jax.diffusion.training import (
+    sinusoids as sinusoids,  # curves to try things on
+    drawn_shapes as drawn_shapes,  # labelled images to try things on
+    SHAPES as SHAPES,  # the labels of drawn shapes
+)

@@ -13,14 +13,13 @@ import jax.numpy as jnp
 
 from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
-from diffevo_jax.diffusion.networks.stack import (
-    adam,
-    check_hidden,
-    descend,
-    stack_apply,
-    stack_init,
+from diffevo_jax.diffusion.networks.layers import (
+    check_widths,
+    feed_forward,
+    feed_forward_init,
 )
-from diffevo_jax.flows.kernel_ratios import log_density
+from diffevo_jax.diffusion.training.optimizers import adversarial_optimizer, descend
+from diffevo_jax.flows.kernel_ratios import kernel_log_density
 from diffevo_jax.flows.ratio import Ratio
 from diffevo_jax.kernels import Tempered
 from diffevo_jax.pytree import Number, validation
@@ -119,12 +118,12 @@ class Discriminator:
 
     def check(self) -> None:
         """Raise if there is no such discriminator."""
-        check_hidden("Discriminator", self.hidden)
+        check_widths("Discriminator.hidden", self.hidden)
         validation.check_count("Discriminator.num_steps", self.num_steps)
 
     def init(self, key: jax.Array, population: jax.Array) -> DiscriminatorState:
         """Draw weights for points like these ``(N, D)``; it answers 0 everywhere."""
-        weights = stack_init(key, (population.shape[1], *self.hidden, 1))
+        weights = feed_forward_init(key, (population.shape[1], *self.hidden, 1))
         return DiscriminatorState(
             weights=weights,
             optimizer_state=self._optimizer().init(weights),
@@ -134,7 +133,7 @@ class Discriminator:
 
     def logit(self, state: DiscriminatorState, points: jax.Array) -> jax.Array:
         """The log-ratio at points (N, D), as learned, (N,)."""
-        return stack_apply(state.weights, (points - state.centre) / state.scale)[:, 0]
+        return feed_forward(state.weights, (points - state.centre) / state.scale)[:, 0]
 
     def gradient(
         self, state: DiscriminatorState, points: jax.Array
@@ -200,7 +199,9 @@ class Discriminator:
             loss, gradient = value_and_gradient(
                 state.weights, jax.random.fold_in(key, i), state, real, fake, width
             )
-            weights, memory = descend(self._optimizer(), gradient, state)
+            weights, memory = descend(
+                self._optimizer(), gradient, state.optimizer_state, state.weights
+            )
             return pytree.replace(state, weights=weights, optimizer_state=memory), loss
 
         start = (state, jnp.zeros((), points.dtype))
@@ -222,7 +223,7 @@ class Discriminator:
         """The ratio at the points; see :class:`diffevo_jax.flows.RatioEstimator`."""
         factor = Tempered(self.dimension).factor((), points.shape[1])
         precision = factor / sigma**2
-        density = log_density(points, precision, valid=present)
+        density = kernel_log_density(points, precision, valid=present)
         log_weight = log_weight - density_power * density
         none = jnp.all(log_weight == -jnp.inf)
         share = jax.nn.softmax(jnp.where(none, 0.0, log_weight))
@@ -244,4 +245,6 @@ class Discriminator:
         return ratio, state
 
     def _optimizer(self) -> "optax.GradientTransformation":
-        return adam(self.learning_rate) if self.optimizer is None else self.optimizer
+        if self.optimizer is not None:
+            return self.optimizer
+        return adversarial_optimizer(self.learning_rate)

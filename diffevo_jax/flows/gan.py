@@ -1,7 +1,7 @@
 """A GAN, as a flow of the density ratio in the time of its training."""
 
+import dataclasses
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,21 +19,40 @@ from diffevo_jax.flows.generator import (
 from diffevo_jax.pytree import Number, arrays, validation
 
 LOSSES = ("regression", "adversarial")
-#: Of the two networks, unless they are given.
-_SMALL: dict[str, Any] = {
-    "hidden": (64, 64, 64),
-    "num_steps": 10,
-    "learning_rate": 2e-3,
-}
+
+
+def _small_generator() -> Generator:
+    return Generator((64, 64, 64), num_steps=10, learning_rate=2e-3)
+
+
+def _small_discriminator() -> Discriminator:
+    return Discriminator((64, 64, 64), num_steps=10, learning_rate=2e-3)
 
 
 @pytree.dataclass
 class GANRecipe:
-    """All settings of a GAN's training; :func:`train_gan` says what they are."""
+    """How a GAN is trained.
 
-    generator: Generator
-    discriminator: Discriminator
-    divergence: Divergence
+    Many modes want a rate that falls, as an optimizer with a schedule has it
+    (``benchmarks/flows.py``).
+
+    Args:
+        generator: by default ``Generator((64, 64, 64), num_steps=10, learning_rate=2e-3)``.
+        discriminator: by default a ``Discriminator`` of the same numbers.
+        divergence: h, by default ``ReverseKL()``.
+        step_size: eps, > 0, in squared units of the data. Above twice the squared noise,
+            points may jump over a mode.
+        noise: deviation of the discriminator's instance noise, >= 0, in units of the data:
+            what is finer is not learned.
+        batch_size: points of each kind a step, >= 1; static.
+        loss: ``"regression"`` on the moved points; or ``"adversarial"``, -h(D(g(z))) itself
+            in all of the generator's steps, which is the same for one of them; with more
+            the generator chases a discriminator that does not answer meanwhile; static.
+    """
+
+    generator: Generator = dataclasses.field(default_factory=_small_generator)
+    discriminator: Discriminator = dataclasses.field(default_factory=_small_discriminator)
+    divergence: Divergence = dataclasses.field(default_factory=ReverseKL)
     step_size: Number = pytree.number(default=0.04, above=0.0)
     noise: Number = pytree.number(default=0.2, low=0.0)
     batch_size: int = pytree.static(default=256)
@@ -41,9 +60,9 @@ class GANRecipe:
 
     def check(self) -> None:
         """Raise if a setting is not legal."""
-        validation.check_count("batch_size", self.batch_size)
+        validation.check_count("GANRecipe.batch_size", self.batch_size)
         if self.loss not in LOSSES:
-            raise ValueError(f"loss: got {self.loss!r}, want one of {LOSSES}")
+            raise ValueError(f"GANRecipe.loss: got {self.loss!r}, want one of {LOSSES}")
 
 
 @pytree.dataclass
@@ -84,15 +103,9 @@ class GAN:
 def train_gan(
     key: jax.Array,
     data: jax.typing.ArrayLike,
-    generator: Generator | None = None,
-    discriminator: Discriminator | None = None,
+    recipe: GANRecipe | None = None,
     *,
     num_steps: int,
-    batch_size: int = 256,
-    divergence: Divergence | None = None,
-    step_size: Number = 0.04,
-    noise: Number = 0.2,
-    loss: str = "regression",
     state: GANState | None = None,
 ) -> GAN:
     """Train a generator by the flow that a discriminator gives: one compiled loop.
@@ -101,24 +114,11 @@ def train_gan(
     points move by ``step_size h'(D) grad D``; the generator takes ``generator.num_steps``
     towards where they are now. One of these is a GAN's step, with the loss ``-h(D(g(z)))``.
 
-    Many modes want a rate that falls, as an optimizer with a schedule has it
-    (``benchmarks/flows.py``).
-
     Args:
         key: a typed key.
         data: (N, D).
-        generator: None is ``Generator((64, 64, 64), num_steps=10, learning_rate=2e-3)``.
-        discriminator: None is a ``Discriminator`` of the same numbers.
-        num_steps: of the training, >= 1.
-        batch_size: points of each kind a step, >= 1.
-        divergence: h; None is ``ReverseKL()``.
-        step_size: eps, > 0, in squared units of the data. Above twice the squared noise,
-            points may jump over a mode.
-        noise: deviation of the discriminator's instance noise, >= 0, in units of the data:
-            what is finer is not learned.
-        loss: ``"regression"`` on the moved points; or ``"adversarial"``, -h(D(g(z))) itself
-            in all of the generator's steps, which is the same for one of them; with more
-            the generator chases a discriminator that does not answer meanwhile.
+        recipe: both networks and all settings; None is ``GANRecipe()``.
+        num_steps: to do in this call, >= 1.
         state: where to go on: ``gan.state`` of an earlier call. With the same key it is as
             if there had been one call.
 
@@ -144,20 +144,14 @@ def train_gan(
     """
     arrays.check_key("key", key)
     points = arrays.check_population("data", data)
-    recipe = GANRecipe(
-        generator=Generator(**_SMALL) if generator is None else generator,
-        discriminator=Discriminator(**_SMALL) if discriminator is None else discriminator,
-        divergence=ReverseKL() if divergence is None else divergence,
-        step_size=step_size,
-        noise=noise,
-        batch_size=batch_size,
-        loss=loss,
-    )
+    recipe = GANRecipe() if recipe is None else recipe
+    if not isinstance(recipe, GANRecipe):
+        raise TypeError(f"recipe: got {recipe!r}, want a GANRecipe")
     validation.validate(recipe)
     validation.check_count("num_steps", num_steps)
     recipe = pytree.strong(recipe)
     if state is None:
-        state = start_gan(key, recipe, points)
+        state = init_gan(key, recipe, points)
     state = _train(key, recipe, state, points, jnp.int32(num_steps))
     if int(state.diverged_at) >= 0:
         raise FloatingPointError(
@@ -167,7 +161,7 @@ def train_gan(
     return GAN(recipe.generator, state)
 
 
-def start_gan(key: jax.Array, recipe: GANRecipe, data: jax.Array) -> GANState:
+def init_gan(key: jax.Array, recipe: GANRecipe, data: jax.Array) -> GANState:
     """The state before the first step: a generator of the data's Gaussian."""
     key_generator, key_discriminator = jax.random.split(key)
     return GANState(

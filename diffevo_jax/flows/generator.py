@@ -15,13 +15,12 @@ import jax.numpy as jnp
 
 from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
-from diffevo_jax.diffusion.networks.stack import (
-    adam,
-    check_hidden,
-    descend,
-    stack_apply,
-    stack_init,
+from diffevo_jax.diffusion.networks.layers import (
+    check_widths,
+    feed_forward,
+    feed_forward_init,
 )
+from diffevo_jax.diffusion.training.optimizers import adversarial_optimizer, descend
 from diffevo_jax.flows.divergences import Divergence
 from diffevo_jax.pytree import Number, validation
 
@@ -77,13 +76,13 @@ class Generator:
 
     def check(self) -> None:
         """Raise if there is no such generator."""
-        check_hidden("Generator", self.hidden)
+        check_widths("Generator.hidden", self.hidden)
         validation.check_count("Generator.num_steps", self.num_steps)
 
     def init(self, key: jax.Array, points: jax.Array) -> GeneratorState:
         """Draw weights for points like these ``(N, D)``; it generates their Gaussian."""
         dim = points.shape[1]
-        weights = stack_init(key, (dim, *self.hidden, dim))
+        weights = feed_forward_init(key, (dim, *self.hidden, dim))
         deviation = jnp.std(points, axis=0)
         return GeneratorState(
             weights=weights,
@@ -98,7 +97,7 @@ class Generator:
 
     def generate(self, state: GeneratorState, latent: jax.Array) -> jax.Array:
         """Points (N, D) from normal ones (N, D)."""
-        moved = stack_apply(state.weights, latent)
+        moved = feed_forward(state.weights, latent)
         return state.centre + state.scale * (latent + moved)
 
     def sample(self, key: jax.Array, state: GeneratorState, n: int) -> jax.Array:
@@ -120,13 +119,17 @@ class Generator:
 
         def step(_: int, state: GeneratorState) -> GeneratorState:
             gradient = jax.grad(loss)(state.weights)
-            weights, memory = descend(self._optimizer(), gradient, state)
+            weights, memory = descend(
+                self._optimizer(), gradient, state.optimizer_state, state.weights
+            )
             return pytree.replace(state, weights=weights, optimizer_state=memory)
 
         return jax.lax.fori_loop(0, self.num_steps, step, state)
 
     def _optimizer(self) -> "optax.GradientTransformation":
-        return adam(self.learning_rate) if self.optimizer is None else self.optimizer
+        if self.optimizer is not None:
+            return self.optimizer
+        return adversarial_optimizer(self.learning_rate)
 
 
 def regression_loss(

@@ -116,7 +116,7 @@ def _normalised(log_weight: jax.Array) -> jax.Array:
     return jax.nn.log_softmax(jnp.where(none, 0.0, log_weight))
 
 
-def log_density(
+def kernel_log_density(
     points: jax.Array,
     precision: Number,
     *,

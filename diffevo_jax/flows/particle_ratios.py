@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax import denoisers, pytree
+from diffevo_jax.attention import matmul
 from diffevo_jax.base import PyTree
 from diffevo_jax.denoisers.oracles import GaussianMixture, gaussian_mixture
 from diffevo_jax.flows.discriminator import Discriminator
@@ -49,7 +50,7 @@ class GaussianRatio:
         """Log-ratio, gradient, nothing."""
         mean = jnp.mean(particles, axis=0)
         centred = particles - mean
-        product = jnp.matmul(centred.T, centred, precision=jax.lax.Precision.HIGHEST)
+        product = matmul(centred.T, centred)
         own = gaussian_mixture(mean[None], product[None] / len(particles))
         densities = [one.log_density(particles, 0.0) for one in (self.target, own)]
         gradient = self.target.score(particles, 0.0) - own.score(particles, 0.0)

@@ -4,16 +4,17 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
+from diffevo_jax.attention import matmul
 from diffevo_jax.base import PyTree
 from diffevo_jax.denoisers.oracles import GaussianMixture
 from diffevo_jax.flows.divergences import Divergence, ReverseKL
-from diffevo_jax.flows.exact import ExactRatio
+from diffevo_jax.flows.exact_ratio import ExactRatio
 from diffevo_jax.flows.particle_ratios import FlowRatio
 from diffevo_jax.pytree import Number, validation
 
 
 @pytree.dataclass
-class Flowed:
+class FlowResult:
     """Where particles went.
 
     Attributes:
@@ -35,7 +36,7 @@ def particle_flow(
     num_steps: int,
     step_size: Number,
     divergence: Divergence | None = None,
-) -> Flowed:
+) -> FlowResult:
     """Let particles flow to a density, by Euler's method.
 
     Args:
@@ -82,7 +83,7 @@ def particle_flow(
 
     start = (particles, ratio.init(key, particles))
     (particles, state), path = jax.lax.scan(step, start, jnp.arange(num_steps))
-    return Flowed(particles, path, state)
+    return FlowResult(particles, path, state)
 
 
 def smoothed_kl(
@@ -112,7 +113,7 @@ def smoothed_kl(
     y = particles[which] + width * jax.random.normal(key_noise, shape, particles.dtype)
     centre = jnp.mean(particles, axis=0)
     near, y_near = (particles - centre) / width, (y - centre) / width
-    product = jnp.matmul(y_near, near.T, precision=jax.lax.Precision.HIGHEST)
+    product = matmul(y_near, near.T)
     squares = jnp.sum(y_near**2, axis=1)[:, None] + jnp.sum(near**2, axis=1)
     volume = 0.5 * dim * jnp.log(2 * jnp.pi * width**2) + jnp.log(float(size))
     own = jax.nn.logsumexp(product - 0.5 * squares, axis=1) - volume

@@ -5,15 +5,24 @@ finds by itself how many steps that takes, for example where modes are narrow.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 
+from diffevo_jax.base import PyTree
+
+if TYPE_CHECKING:
+    import diffrax
+
 
 def adaptive(
-    *, rtol: float = 1e-5, atol: float = 1e-5, solver: Any = None, max_steps: int = 4096
-) -> Callable[[Callable, Any, jax.Array], Any]:
+    *,
+    rtol: float = 1e-5,
+    atol: float = 1e-5,
+    solver: "diffrax.AbstractSolver | None" = None,
+    max_steps: int = 4096,
+) -> Callable[[Callable, PyTree, jax.Array], PyTree]:
     """A ``method`` for ``encode``, ``decode`` and ``log_likelihood``: steps of its own.
 
     Of the grid only the ends count. All points take the same steps, those of the most
@@ -52,7 +61,7 @@ def adaptive(
     solver = diffrax.Dopri5() if solver is None else solver
     controller = diffrax.PIDController(rtol=rtol, atol=atol)
 
-    def integrate(slope: Callable, start: Any, sigmas: jax.Array) -> Any:
+    def integrate(slope: Callable, start: PyTree, sigmas: jax.Array) -> PyTree:
         ends = jnp.log(sigmas)
         found = diffrax.diffeqsolve(
             diffrax.ODETerm(lambda time, state, _: slope(state, jnp.exp(time))),

@@ -4,7 +4,7 @@ Needs the extra ``optuna``. For the problem, see :class:`diffevo_jax.sweeps.Tuni
 """
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -13,9 +13,17 @@ from diffevo_jax import pytree
 from diffevo_jax.pytree import arrays, validation
 from diffevo_jax.sweeps.tuning import Tuning
 
+if TYPE_CHECKING:
+    import optuna
+
 
 def optimize(
-    study: Any, key: jax.Array, tuning: Tuning, *, num_batches: int, batch_size: int
+    study: "optuna.Study",
+    key: jax.Array,
+    tuning: Tuning,
+    *,
+    num_batches: int,
+    batch_size: int,
 ) -> None:
     """Let a study search over settings, a batch of trials at a time.
 

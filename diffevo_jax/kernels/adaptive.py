@@ -1,12 +1,12 @@
-"""Kernels that learn from every generation: its axes, or how far its neighbours are."""
+"""Kernels that learn from every generation: principal axes, or a bandwidth for each row."""
 
 import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
-from diffevo_jax.attention import matmul, or_uniform
+from diffevo_jax.attention import bisect, matmul, or_uniform
 from diffevo_jax.base import PyTree
-from diffevo_jax.kernels.parts import projected
+from diffevo_jax.kernels.parts import linear_features
 from diffevo_jax.pytree import Number, validation
 
 
@@ -42,7 +42,7 @@ class PrincipalComponents:
         """The principal axes of weighted points."""
         return principal_axes(points, log_weight, self.dim)
 
-    features = projected
+    features = linear_features
 
     def factor(self, kernel_state: jax.Array, dim: int) -> Number:
         """1: distances count as they are along the axes."""
@@ -55,17 +55,17 @@ class PrincipalComponents:
 
 @pytree.dataclass
 class Perplexity:
-    """Everybody has the same number of neighbours, however far away they are.
+    """Every individual has the same number of neighbours: a bandwidth of its own.
 
-    The reach of every individual is set, by bisection, so that the perplexity of its
-    kernel is the number asked for. Distances then have no unit: the noise level only says
-    how far to step. Prefer it above ten dimensions to select and yet keep several modes:
+    The bandwidth of each is found by bisection, so that the perplexity of its kernel is the
+    number asked for. Distances then have no unit: the noise level only says how far to
+    step. Prefer it above ten dimensions to select and yet keep several modes:
     with two components up to some thirty dimensions, and beyond in a
     :class:`SelfConditioned`.
 
     Args:
         neighbours: effective number of neighbours, >= 1; at or above the number of
-            individuals, everyone is a neighbour.
+            individuals, all are neighbours.
         components: measure distances along so many principal axes of the weighted
             population, as :class:`PrincipalComponents` does, static, at most D; None
             measures them in the whole space. Where the better individuals differ most is
@@ -101,7 +101,7 @@ class Perplexity:
         """The points ``(N, D)``, or their coordinates ``(N, components)``."""
         if self.components is None:
             return points
-        return projected(self, kernel_state, points)
+        return linear_features(self, kernel_state, points)
 
     def check(self) -> None:
         """Raise ValueError if ``components`` is not None or a positive int."""
@@ -157,7 +157,7 @@ def perplexity_precision(
 
     Args:
         half_squares: (B, M) half the squared distances, up to a constant a row.
-        mask: (M,) bool, who counts; if nobody does, everybody.
+        mask: (M,) bool, which points count; if none does, all.
         neighbours: effective number, >= 1.
 
     Returns:
@@ -169,16 +169,13 @@ def perplexity_precision(
     scale = jnp.sum(excess, axis=1) / jnp.sum(mask)
     excess /= jnp.where(scale > 0, scale, 1.0)[:, None]
 
-    def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        low, high = bounds
-        middle = 0.5 * (low + high)
+    def is_wide(middle: jax.Array) -> jax.Array:
         exponent = -jnp.exp(middle)[:, None] * excess
         weight = jnp.where(mask, jnp.exp(exponent), 0.0)
         total = jnp.sum(weight, axis=1)
         entropy = jnp.log(total) - jnp.sum(weight * exponent, axis=1) / total
-        wide = entropy > jnp.log(jnp.maximum(neighbours, 1.0))
-        return jnp.where(wide, middle, low), jnp.where(wide, high, middle)
+        return entropy > jnp.log(jnp.maximum(neighbours, 1.0))
 
     ends = jnp.full(len(excess), -20.0), jnp.full(len(excess), 20.0)
-    low, high = jax.lax.fori_loop(0, _HALVINGS, halve, ends)
-    return jnp.exp(0.5 * (low + high)) / jnp.where(scale > 0, scale, 1.0)
+    log_precision = bisect(is_wide, *ends, _HALVINGS)
+    return jnp.exp(log_precision) / jnp.where(scale > 0, scale, 1.0)

@@ -4,7 +4,12 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
-from diffevo_jax.kernels.parts import nothing_drawn, nothing_learnt, projected, the_points
+from diffevo_jax.kernels.parts import (
+    identity_features,
+    linear_features,
+    no_state,
+    not_adapted,
+)
 from diffevo_jax.pytree import Number, validation
 
 
@@ -15,8 +20,8 @@ class Gaussian:
     Prefer it in two or three dimensions, where it keeps several modes apart.
 
     Args:
-        kappa: factor on the squared distance, in [0, 1e6]; 1 is exact, 0 makes everyone a
-            neighbour.
+        kappa: factor on the squared distance, in [0, 1e6]; 1 is exact; at 0 all
+            individuals are neighbours.
         floor: added to the kernel, > 0, static: 1e-9 for parity with the published code,
             whose behaviour it decides above some 40 dimensions; None adds nothing.
 
@@ -32,16 +37,16 @@ class Gaussian:
     kappa: Number = pytree.number(default=1.0, low=0.0, high=1e6)
     floor: float | None = pytree.static(default=None)
 
-    init = nothing_drawn
-    adapt = nothing_learnt
-    features = the_points
+    init = no_state
+    adapt = not_adapted
+    features = identity_features
 
     def factor(self, kernel_state: tuple[()], dim: int) -> Number:
         """Kappa."""
         return self.kappa
 
     def check(self) -> None:
-        """Raise ValueError if the floor is none."""
+        """Raise ValueError if ``floor`` is neither None nor above 0."""
         validation.check_floor("Gaussian.floor", self.floor)
 
 
@@ -50,8 +55,9 @@ class Tempered:
     """The Gaussian kernel with its distances shrunk to those of a few dimensions.
 
     Squared distances grow in proportion to D; ``kappa = min(1, dimension / D)`` takes that
-    growth out, without a random draw. The default kernel, and the better one on CartPole's
-    58 weights; in ``dimension`` dimensions or fewer it is exact.
+    growth out, without a random draw. With a dimension of 1 it is the default of
+    :class:`diffevo_jax.denoisers.Population`; in ``dimension`` dimensions or fewer it is
+    exact.
 
     Args:
         dimension: as how many dimensions the distances count, > 0.
@@ -64,9 +70,9 @@ class Tempered:
 
     dimension: Number = pytree.number(default=2.0, above=0.0)
 
-    init = nothing_drawn
-    adapt = nothing_learnt
-    features = the_points
+    init = no_state
+    adapt = not_adapted
+    features = identity_features
 
     def factor(self, kernel_state: tuple[()], dim: int) -> Number:
         """Kappa, ``min(1, dimension / dim)``."""
@@ -75,14 +81,15 @@ class Tempered:
 
 @pytree.dataclass
 class RandomProjection:
-    """Distances in a random low-dimensional shadow: the latent form of the paper.
+    """Distances in a random low-dimensional projection: the latent form of the paper.
 
     ``phi(x) = E x`` with E of shape ``(dim, D)``, its entries normal and its rows scaled to
-    length 1, so that every coordinate of the shadow of N(0, I) is N(0, 1). Drawn once a
-    run. Nothing is ever decoded: the estimate is a mean of solutions.
+    length 1, so that every coordinate of the projection of N(0, I) is N(0, 1). Drawn
+    once a run. Nothing is ever decoded: the estimate is a mean of solutions.
 
     Args:
-        dim: dimension of the shadow, static. 2 in the paper; selection fades from about 8.
+        dim: dimension of the projection, static. 2 in the paper; selection fades from
+            about 8.
 
     Example:
         >>> import jax, diffevo_jax as de
@@ -105,11 +112,11 @@ class RandomProjection:
         matrix = jax.random.normal(key, (self.dim, dim))
         return matrix / jnp.linalg.norm(matrix, axis=1, keepdims=True)
 
-    adapt = nothing_learnt
-    features = projected
+    adapt = not_adapted
+    features = linear_features
 
     def factor(self, kernel_state: jax.Array, dim: int) -> Number:
-        """1: distances count as they are in the shadow."""
+        """1: distances count as they are in the projection."""
         return 1.0
 
     def check(self) -> None:

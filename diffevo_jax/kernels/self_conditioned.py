@@ -26,7 +26,7 @@ class SelfConditioned:
 
     References:
         Chen, Zhang, Hinton, 2023, arXiv:2208.04202, section 3.2: a network that is given
-        its own answer of before.
+        its own previous answer.
 
     Notes:
         A place belongs to an individual, so that only the individuals can be asked about:

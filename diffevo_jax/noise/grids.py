@@ -1,14 +1,19 @@
-"""The grids published with Diffusion Evolution.
+"""Grids that are levels and nothing else: those of Diffusion Evolution, and lists.
 
 A grid is an object with ``sigmas(num_levels)``, from the noisiest level to the cleanest;
-with one level, the noisiest.
+with one level, the noisiest. A discrete chain of a generative model becomes a list of
+levels by ``from_alpha_bars``, ``from_alphas`` or ``from_betas``.
 """
+
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
 
 from diffevo_jax import pytree
-from diffevo_jax.noise.conversions import sigma_from_rates
+from diffevo_jax.noise.conversions import SIGMA_MAX, SIGMA_MIN, sigma_from_rates
 from diffevo_jax.pytree import Number
 
 
@@ -115,6 +120,112 @@ class DDPM:
         return jax.lax.cummin(sigmas)  # the quadratic turns where epsilon is large
 
 
+@pytree.dataclass
+class Levels:
+    """A grid that is a list of noise levels.
+
+    Args:
+        values: (T,) noise levels from noisy to clean, > 0, never rising. T must be what the
+            sampler asks for, one level a generation for most.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> de.noise.Levels([8.0, 2.0, 0.5]).sigmas(3).tolist()
+        [8.0, 2.0, 0.5]
+    """
+
+    values: ArrayLike | Sequence[float] = pytree.numbers()
+
+    def sigmas(self, num_levels: int) -> jax.Array:
+        """The levels, ``(num_levels,)``; raise ValueError if there are not so many."""
+        values = jnp.asarray(self.values, dtype=float)
+        if values.shape != (num_levels,):
+            raise ValueError(
+                f"Levels.values: got {_count(values)}, but {num_levels} are asked for"
+            )
+        return jax.lax.cummin(jnp.clip(values, SIGMA_MIN, SIGMA_MAX))
+
+    def check(self) -> None:
+        """Raise ValueError if the levels are not positive, finite and falling."""
+        values = jnp.asarray(self.values, dtype=float)
+        if values.ndim != 1 or not values.size:
+            raise ValueError(f"Levels.values: got {_count(values)}, want shape (T,)")
+        known = pytree.concrete(values)
+        if known is None:
+            return
+        if not (np.isfinite(known) & (known > 0)).all():
+            raise ValueError(f"Levels.values: got {known}, want positive finite numbers")
+        if (np.diff(known) > 0).any():
+            raise ValueError(f"Levels.values: got {known}, want them from noisy to clean")
+
+
+def from_alpha_bars(alpha_bars: ArrayLike | Sequence[float]) -> Levels:
+    """The grid of cumulative signal rates, the ``alpha`` of the evolution paper.
+
+    Args:
+        alpha_bars: (T,) in [0, 1], in forward time: falling, from clean to noisy.
+
+    Returns:
+        Levels from noisy to clean, clipped to [1e-6, 1e6]. Where alpha_bar is close to 1,
+        :func:`from_betas` keeps more digits.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> levels = de.noise.from_alpha_bars([0.8, 0.5, 0.2])
+        >>> [f"{sigma:.3g}" for sigma in levels.sigmas(3)]
+        ['2', '1', '0.5']
+    """
+    signal = jnp.asarray(alpha_bars, dtype=float)[::-1]
+    return Levels(sigma_from_rates(jnp.maximum(signal, SIGMA_MAX**-2), 1.0 - signal))
+
+
+def from_alphas(alphas: ArrayLike | Sequence[float]) -> Levels:
+    """The grid of a discrete chain, from the fraction of signal that each step keeps.
+
+    Args:
+        alphas: (T,) ``1 - beta`` of each step, in [0, 1], in forward time.
+
+    Returns:
+        Levels from noisy to clean, ``sqrt(1 / prod alpha - 1)``.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> [f"{sigma:.3g}" for sigma in de.noise.from_alphas([0.5, 0.4]).sigmas(2)]
+        ['2', '1']
+    """
+    return _from_log_alphas(jnp.log(jnp.asarray(alphas, dtype=float)))
+
+
+def from_betas(betas: ArrayLike | Sequence[float]) -> Levels:
+    """The grid of a discrete chain, from the variance that each step adds.
+
+    Args:
+        betas: (T,) in [0, 1], in forward time; of DDPM 1e-4 to 0.02 in 1000 steps.
+
+    Returns:
+        Levels from noisy to clean, exact to rounding however small the betas.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> levels = de.noise.from_betas(jnp.linspace(1e-4, 0.02, 1000))
+        >>> [f"{sigma:.3g}" for sigma in levels.sigmas(1000)[jnp.array([0, 999])]]
+        ['157', '0.01']
+
+    References:
+        Ho, Jain, Abbeel, 2020, arXiv:2006.11239, section 4.
+    """
+    return _from_log_alphas(jnp.log1p(-jnp.asarray(betas, dtype=float)))
+
+
 def _noisy_to_clean(num_levels: int) -> jax.Array:
     """Times from 1 (noisy) to 0 (clean); a single level is the noisy end."""
     return jnp.linspace(1.0, 0.0, num_levels) if num_levels > 1 else jnp.ones((1,))
+
+
+def _count(values: jax.Array) -> str:
+    return f"{len(values)} levels" if values.ndim == 1 else f"shape {values.shape}"
+
+
+def _from_log_alphas(log_alphas: jax.Array) -> Levels:
+    sigmas = jnp.sqrt(jnp.expm1(-jnp.cumsum(log_alphas)))
+    return Levels(jnp.clip(sigmas[::-1], SIGMA_MIN, SIGMA_MAX))

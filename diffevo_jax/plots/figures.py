@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 
 from diffevo_jax.base import Info, Problem
 from diffevo_jax.noise import canonical_scale
@@ -98,11 +99,11 @@ def landscape(
 
 def population(
     problem: Problem,
-    population: Any,
-    fitness: Any = None,
+    population: npt.ArrayLike,
+    fitness: npt.ArrayLike | None = None,
     *,
     ax: Axes | None = None,
-    color: Any = BLUE,
+    color: npt.ArrayLike = BLUE,
     size: float = 9.0,
 ) -> Figure:
     """Draw a population, coloured by fitness.
@@ -117,7 +118,9 @@ def population(
     """
     ax = ax or landscape(problem).axes[0]
     x, y = _decode(problem, population).T
-    colors = {"c": color} if fitness is None else {"c": fitness, "cmap": "plasma"}
+    colors: dict[str, Any] = (
+        {"c": color} if fitness is None else {"c": fitness, "cmap": "plasma"}
+    )
     ax.scatter(x, y, size, lw=0, alpha=0.85, zorder=2, **colors)
     return cast("Figure", ax.figure)
 
@@ -238,7 +241,7 @@ def _evenly(generations: Sequence[int], count: int, total: int) -> list[int]:
     return list(generations) or np.unique(np.linspace(1, total, count, dtype=int)).tolist()
 
 
-def _decode(problem: Problem, points: Any) -> np.ndarray:
+def _decode(problem: Problem, points: npt.ArrayLike) -> np.ndarray:
     """Points (N, 2) in unit scale, in the units of the solutions."""
     return np.asarray(jax.tree.leaves(problem.space.decode(jnp.asarray(points)))[0])
 

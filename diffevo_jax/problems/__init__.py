@@ -1,10 +1,25 @@
-"""Problems: where solutions live, and what they are worth."""
+"""Problems: where solutions live, and what they are worth.
 
-from diffevo_jax.problems import landscapes as landscapes
-from diffevo_jax.problems.control import MLP as MLP
-from diffevo_jax.problems.control import Control as Control
-from diffevo_jax.problems.control import Episode as Episode
-from diffevo_jax.problems.control import Policy as Policy
-from diffevo_jax.problems.function import Function as Function
-from diffevo_jax.problems.landscapes import Landscape as Landscape
-from diffevo_jax.problems.space import Space as Space
+A problem is anything with ``space``, ``init`` and ``evaluate``, see
+:class:`diffevo_jax.base.Problem`. Take :class:`Function` for a function of your own,
+:class:`Control` for a policy in a simulated environment, and :class:`Landscape` to compare
+with the paper.
+"""
+# isort: skip_file
+
+# What is evolved on.
+from diffevo_jax.problems.function import Function as Function  # one solution in
+from diffevo_jax.problems.control import Control as Control  # policies in gymnax and brax
+from diffevo_jax.problems.landscapes import Landscape as Landscape  # two dimensions, peaks
+
+# What a solution is.
+from diffevo_jax.problems.space import Space as Space  # pytrees, integers, boxes
+
+# Who acts in Control, and what it measures.
+from diffevo_jax.problems.control import MLP as MLP  # a small network
+from diffevo_jax.problems.control import FunctionPolicy as FunctionPolicy  # two functions
+from diffevo_jax.problems.control import Episode as Episode  # reward, length, how it ended
+
+# Rooms of their own.
+from diffevo_jax.problems import control as control  # environments, to change their rules
+from diffevo_jax.problems import landscapes as landscapes  # plain functions and constants

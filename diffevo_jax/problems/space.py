@@ -1,6 +1,7 @@
 """Spaces: between the optimiser's (N, D) arrays and the user's solutions."""
 
-from typing import Any
+import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,10 +9,51 @@ import numpy as np
 
 from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
-from diffevo_jax.problems.layout import Layout, layout_of
 from diffevo_jax.pytree import Number, validation
 
 BOUNDARIES = ("reflect", "clip", "tanh")
+#: What has a shape and a dtype.
+_ARRAYS = np.generic | np.ndarray | jax.Array | jax.ShapeDtypeStruct
+
+
+class Layout(NamedTuple):
+    """Structure, shapes and dtypes of a solution: hashable, so it can be static."""
+
+    treedef: jax.tree_util.PyTreeDef
+    shapes: tuple[tuple[int, ...], ...]
+    dtypes: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        """How many numbers a solution has."""
+        return sum(math.prod(shape) for shape in self.shapes)
+
+    def unravel(self, values: jax.Array) -> PyTree:
+        """Turn ``(N, size)`` into leaves with leading axis N; integers are rounded."""
+        leaves, start = [], 0
+        for shape, dtype in zip(self.shapes, self.dtypes, strict=True):
+            stop = start + math.prod(shape)
+            leaf = values[:, start:stop].reshape(len(values), *shape)
+            whole = jnp.issubdtype(dtype, jnp.integer)
+            leaves.append((jnp.round(leaf) if whole else leaf).astype(dtype))
+            start = stop
+        return jax.tree.unflatten(self.treedef, leaves)
+
+    def ravel(self, solutions: PyTree) -> jax.Array:
+        """Turn leaves with leading axis N into ``(N, size)`` floats.
+
+        Raises:
+            ValueError: the solutions do not have this layout.
+        """
+        leaves, treedef = jax.tree.flatten(solutions)
+        shapes = tuple(jnp.shape(leaf)[1:] for leaf in leaves)
+        if treedef != self.treedef or shapes != self.shapes:
+            raise ValueError(
+                f"solutions: got {treedef} with shapes {shapes} after the leading axis, "
+                f"want {self.treedef} with {self.shapes}"
+            )
+        flat = [jnp.reshape(leaf, (len(leaf), -1)).astype(float) for leaf in leaves]
+        return jnp.concatenate(flat, axis=1)
 
 
 @pytree.dataclass
@@ -72,7 +114,7 @@ class Space:
         layout: Layout | None = None,
     ) -> None:
         values = {
-            "layout": layout_of(example) if layout is None else layout,
+            "layout": _layout_of(example) if layout is None else layout,
             "scale": scale,
             "lower": lower,
             "upper": upper,
@@ -152,21 +194,21 @@ class Space:
         if not self.bounded:
             return values / self.scale
         middle, half = self._middle_and_half()
-        share = (values - middle) / half
+        fraction = (values - middle) / half
         if self.boundary == "tanh":
-            inside = 1.0 - jnp.finfo(share.dtype).eps
-            return self.bound_scale * jnp.arctanh(jnp.clip(share, -inside, inside))
-        return self.repair(self.bound_scale * share)
+            inside = 1.0 - jnp.finfo(fraction.dtype).eps
+            return self.bound_scale * jnp.arctanh(jnp.clip(fraction, -inside, inside))
+        return self.repair(self.bound_scale * fraction)
 
     def _to_values(self, x: jax.Array) -> jax.Array:
         if not self.bounded:
             return self.scale * x
         middle, half = self._middle_and_half()
-        share = self.repair(x) / self.bound_scale
+        fraction = self.repair(x) / self.bound_scale
         if self.boundary == "tanh":
-            share = jnp.tanh(share)
+            fraction = jnp.tanh(fraction)
         lower, upper = self._flat("lower"), self._flat("upper")
-        return jnp.clip(middle + half * share, lower, upper)  # rounding, in float32
+        return jnp.clip(middle + half * fraction, lower, upper)  # rounding, in float32
 
     def _middle_and_half(self) -> tuple[jax.Array, jax.Array]:
         lower, upper = self._flat("lower"), self._flat("upper")
@@ -174,9 +216,10 @@ class Space:
 
     def _flat(self, name: str) -> jax.Array:
         """A bound as one vector ``(D,)``; of integers, the last one inside the box."""
-        bound, shapes, dtypes = getattr(self, name), self.layout.shapes, self.layout.dtypes
-        treedef: Any = jax.tree.structure(bound)
-        if treedef == jax.tree.structure(0.0) and not jnp.ndim(bound):
+        bound = self.lower if name == "lower" else self.upper
+        shapes, dtypes = self.layout.shapes, self.layout.dtypes
+        treedef = jax.tree.structure(bound)
+        if jax.tree_util.treedef_is_leaf(treedef) and not jnp.ndim(bound):
             leaves = [bound] * len(shapes)
         elif treedef == self.layout.treedef:
             leaves = jax.tree.leaves(bound)
@@ -196,6 +239,32 @@ class Space:
                 part = jnp.ceil(part) if name == "lower" else jnp.floor(part)
             parts.append(part)
         return jnp.concatenate(parts)
+
+
+def _layout_of(example: PyTree) -> Layout:
+    """Structure, shapes and dtypes of an example solution.
+
+    Raises:
+        TypeError: a leaf is not an array of floats or integers.
+        ValueError: there is nothing to optimise.
+    """
+    leaves, treedef = jax.tree_util.tree_flatten_with_path(example)
+    shapes, dtypes = [], []
+    for path, leaf in leaves:
+        name = f"example{jax.tree_util.keystr(path)}"
+        if isinstance(leaf, _ARRAYS):
+            shape, dtype = leaf.shape, leaf.dtype
+        elif isinstance(leaf, int | float) and not isinstance(leaf, bool):
+            shape, dtype = (), jnp.result_type(leaf)
+        else:
+            raise TypeError(f"{name}: got {leaf!r}, want an array")
+        if not any(jnp.issubdtype(dtype, kind) for kind in (jnp.floating, jnp.integer)):
+            raise TypeError(f"{name}: got dtype {dtype}, want floats or integers")
+        shapes.append(shape)
+        dtypes.append(str(jax.dtypes.canonicalize_dtype(dtype)))
+    if sum(math.prod(shape) for shape in shapes) == 0:
+        raise ValueError("example: got no numbers, want at least one")
+    return Layout(treedef, tuple(shapes), tuple(dtypes))
 
 
 def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:

@@ -8,6 +8,7 @@ compiled program, and changing it compiles a new one. Every other field holds a 
 import dataclasses
 import functools
 import math
+import re
 from collections.abc import Callable
 from typing import Any, TypeGuard, TypeVar, dataclass_transform
 
@@ -15,9 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from diffevo_jax.pytree import paths
+
 T = TypeVar("T")
 P = TypeVar("P")
 
+#: Arrays of more numbers than that are printed as their dtype and shape.
+_PRINTED = 4
 #: What a number field accepts: a Python or NumPy number, or a JAX array (traced or not).
 Number = float | jax.Array
 
@@ -72,7 +77,8 @@ def dataclass(cls: type[T]) -> type[T]:
     """Make a class a frozen dataclass and register it as a JAX pytree.
 
     Equality is identity (``==`` on arrays would raise); compare with :func:`equal`.
-    A class that defines its own ``__init__`` keeps it.
+    Printed, arrays are numbers where they are few, and otherwise dtype and shape.
+    A class that defines its own ``__init__`` or ``__repr__`` keeps it.
 
     Example:
         >>> import jax
@@ -83,9 +89,15 @@ def dataclass(cls: type[T]) -> type[T]:
         ...     steps: int = pytree.static(default=3)
         >>> jax.tree.leaves(Cooling())
         [0.5]
+        >>> Cooling(rate=jax.numpy.ones((256, 58)))
+        Cooling(rate=f32[256,58], steps=3)
     """
-    own_init = "__init__" in cls.__dict__
-    made: Any = dataclasses.dataclass(frozen=True, eq=False, init=not own_init)(cls)
+    own_init, own_repr = (name in cls.__dict__ for name in ("__init__", "__repr__"))
+    made: Any = dataclasses.dataclass(frozen=True, eq=False, init=not own_init, repr=False)(
+        cls
+    )
+    if not own_repr:
+        made.__repr__ = _repr
     data: list[str] = []
     meta: list[str] = []
     for field in dataclasses.fields(made):
@@ -114,6 +126,57 @@ def _register(cls: type[Any], data: list[str], meta: list[str]) -> None:
     )
 
 
+def _repr(component: Any) -> str:
+    """``Name(field=value, ...)``, its leaves short; static fields as they print."""
+    parts = []
+    for field in dataclasses.fields(component):
+        value = getattr(component, field.name)
+        text = repr(value) if field.metadata.get("static") else _short(value)
+        parts.append(f"{field.name}={text}")
+    return f"{type(component).__qualname__}({', '.join(parts)})"
+
+
+def _short(value: Any) -> str:
+    """What a pytree is, in a line: few numbers as they are, many as how many there are."""
+    if isinstance(value, np.generic | np.ndarray | jax.Array):
+        return _short_array(value)
+    if is_component(value) or not isinstance(value, dict | list | tuple):
+        return repr(value)
+    leaves = jax.tree.leaves(value, is_leaf=is_component)
+    if len(leaves) > _PRINTED and all(_is_numeric(leaf) for leaf in leaves):
+        return f"<{sum(np.size(leaf) for leaf in leaves):,} numbers>"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key!r}: {_short(part)}' for key, part in value.items())}}}"
+    parts = [_short(part) for part in value]
+    if isinstance(value, list):
+        return f"[{', '.join(parts)}]"
+    fields: tuple[str, ...] | None = getattr(value, "_fields", None)  # of a named tuple
+    if fields is not None:
+        names = zip(fields, parts, strict=True)
+        return f"{type(value).__name__}({', '.join(f'{n}={part}' for n, part in names)})"
+    return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
+
+
+def _is_numeric(leaf: Any) -> bool:
+    return isinstance(leaf, float | int | np.generic | np.ndarray | jax.Array)
+
+
+def _short_array(array: Any) -> str:
+    """Up to four numbers; of more, and of what is traced, dtype and shape: ``f32[5,2]``."""
+    here = not isinstance(array, jax.Array) or (
+        not isinstance(array, jax.core.Tracer)
+        and array.is_fully_addressable
+        and not array.is_deleted()
+    )
+    extended = jnp.issubdtype(array.dtype, jax.dtypes.extended)  # keys are no numbers
+    few = array.ndim < 2 and 0 < array.size <= _PRINTED
+    if here and few and not extended:
+        known = np.asarray(array)
+        return f"[{', '.join(map(str, known))}]" if known.ndim else str(known)
+    kind = re.sub(r"^(b?)(f|u|i|c)(loat|int|nt|omplex)(?=\d)", r"\1\2", str(array.dtype))
+    return f"{kind}[{','.join(map(str, array.shape))}]"
+
+
 def is_component(value: Any) -> bool:
     """Whether ``value`` is an instance of one of this library's dataclasses."""
     return hasattr(type(value), "__is_component__")
@@ -140,13 +203,29 @@ def offers(part: Any, protocol: type[P]) -> TypeGuard[P]:
 def replace(component: T, **changes: Any) -> T:
     """Return a copy of ``component`` with some fields changed.
 
+    Args:
+        component: one of the library's dataclasses.
+        **changes: new values by name: of its own fields, or of those of its parts by any
+            ending of their path that means one.
+
+    Raises:
+        ValueError: there is no such field, or there are several.
+
     Example:
         >>> import diffevo_jax as de
         >>> de.replace(de.shaping.Boltzmann(), temperature=2.0)
-        Boltzmann(temperature=2.0)
+        Boltzmann(temperature=2.0, floor=None)
+        >>> strategy = de.replace(de.DiffusionEvolution(5), temperature=0.5, eta=0.0)
+        >>> strategy.denoiser.shaping, strategy.sampler
+        (Standardized(temperature=0.5), DDIM(eta=0.0))
     """
-    original: Any = component
-    return dataclasses.replace(original, **changes)
+    changed: Any = component
+    own = {field.name for field in dataclasses.fields(changed)}
+    for path in changes.keys() - own:
+        changed = paths.put(changed, path, changes[path])
+    return dataclasses.replace(
+        changed, **{name: value for name, value in changes.items() if name in own}
+    )
 
 
 def equal(first: Any, second: Any) -> bool:

@@ -1,12 +1,13 @@
 """Numbers and parts of a component by name: ``"shaping.temperature"``, ``"kernel"``.
 
 A path is field names joined by dots. It goes through the library's components and through
-other dataclasses, such as the parameters of an environment.
+other dataclasses, such as the parameters of an environment. Any ending of whole words that
+belongs to one path stands for it.
 """
 
 import dataclasses
 import difflib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, TypeVar
 
 import jax.numpy as jnp
@@ -31,15 +32,50 @@ def resolve(component: Any, path: str) -> str:
         >>> paths.resolve(de.DiffusionEvolution(5), "shaping.temperature")
         'denoiser.shaping.temperature'
     """
-    known = list(names(component))
+    found = meant(list(names(component)), path)
+    if found is None:
+        raise ValueError(_unknown(component, path))
+    return found
+
+
+def meant(known: Collection[str], path: str) -> str | None:
+    """The one of the known paths that a path is, or is the ending of; None if none is.
+
+    Raises:
+        ValueError: it is the ending of several.
+
+    Example:
+        >>> from diffevo_jax.pytree import paths
+        >>> paths.meant(["denoiser.kernel", "denoiser.kernel.kappa"], "kernel.kappa")
+        'denoiser.kernel.kappa'
+    """
     if path in known:
         return path
     found = [name for name in known if name.endswith(f".{path}")]
     if len(found) > 1:
         raise ValueError(f"{path!r} is ambiguous, want one of: {', '.join(found)}")
-    if not found:
-        raise ValueError(_unknown(component, path))
-    return found[0]
+    return found[0] if found else None
+
+
+def shortest(component: Any, path: str) -> str:
+    """The shortest ending that means a path: of a part its name, else with its part's.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax.pytree import paths
+        >>> strategy = de.DiffusionEvolution(5)
+        >>> paths.shortest(strategy, "denoiser.shaping.temperature")
+        'shaping.temperature'
+        >>> paths.shortest(strategy, "denoiser.shaping")
+        'shaping'
+    """
+    known, words = list(names(component)), resolve(component, path).split(".")
+    first = 1 if _fields(get(component, path)) else 2
+    for count in range(first, len(words)):
+        ending = ".".join(words[-count:])
+        if sum(name == ending or name.endswith(f".{ending}") for name in known) == 1:
+            return ending
+    return ".".join(words)
 
 
 def get(component: Any, path: str) -> Any:
@@ -163,25 +199,30 @@ def _fields(value: Any) -> tuple[str, ...]:
 
 def _unknown(component: Any, path: str) -> str:
     close = closest(component, path)
-    hint = f"; closest: {close}" if close else ""
+    hint = f"; closest: {shortest(component, close)}" if close else ""
     return f"{type(component).__name__} has no field {path!r}{hint}"
 
 
 def closest(component: Any, path: str) -> str | None:
-    """The path that is most like one that does not exist; None if none is.
+    """The path with an ending that is most like one that does not exist; None if none is.
 
     One that ends in the same word is, wherever it is.
 
     Example:
         >>> import diffevo_jax as de
         >>> from diffevo_jax.pytree import paths
-        >>> paths.closest(de.DiffusionEvolution(5), "eta")
+        >>> paths.closest(de.DiffusionEvolution(5), "shaping.eta")
         'sampler.eta'
     """
-    known = list(names(component))
-    ends = {name.rpartition(".")[2]: name for name in reversed(known)}
+    known = list(names(component))[::-1]  # of several the first counts
+    last = {name.rpartition(".")[2]: name for name in known}
     end = path.rpartition(".")[2]
-    if end in ends:
-        return ends[end]
-    alike = [ends[name] for name in difflib.get_close_matches(end, ends, 1)]
-    return next(iter(difflib.get_close_matches(path, known, 1) or alike), None)
+    if end in last:
+        return last[end]
+    words = path.count(".") + 1
+    endings = {".".join(name.split(".")[-words:]): name for name in known}
+    for given, choices in ((path, endings), (end, last)):
+        close = difflib.get_close_matches(given, choices, 1)
+        if close:
+            return choices[close[0]]
+    return None

@@ -1,7 +1,8 @@
-"""Components and arrays as what strict JSON has."""
+"""What a record of a run holds: components and arrays as strict JSON, and versions."""
 
 import dataclasses
 import math
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ def plain(value: Any) -> Any:
         >>> import diffevo_jax as de
         >>> from diffevo_jax.pytree.plain import plain
         >>> plain({"kernel": de.kernels.Gaussian(), "best": float("-inf")})
-        {'kernel': {'class': 'Gaussian', 'kappa': 1.0}, 'best': None}
+        {'kernel': {'class': 'Gaussian', 'kappa': 1.0, 'floor': None}, 'best': None}
     """
     if dataclasses.is_dataclass(value):
         return {"class": type(value).__name__} | plain(vars(value))
@@ -28,3 +29,21 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if isinstance(value, int | str | None) else repr(value)
+
+
+#: A version of what is not installed: below every other one.
+UNKNOWN = "0+unknown"
+
+
+def version_of(package: str) -> str:
+    """The version of an installed package, or ``UNKNOWN``.
+
+    Example:
+        >>> from diffevo_jax.pytree.plain import version_of
+        >>> version_of("a-package-that-nobody-has")
+        '0+unknown'
+    """
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return UNKNOWN

@@ -1,20 +1,34 @@
 """Running: one evolution, from ``ask`` and ``tell`` to a population on many devices.
 
-``evolve`` is one compiled program and pure; ``run`` and ``iterate`` are the host's loop,
-with progress and a chance to stop; ``evolve_on`` divides a population over devices, and
-``spread`` independent runs. ``published`` has the settings of published experiments.
+Take ``evolve``: one compiled program and pure, so that ``jax.vmap`` makes many runs of it.
+``run`` and ``iterate`` give the same in chunks, with progress and a chance to stop. For
+many runs on several devices there is ``spread``, for one large population ``evolve_on``,
+and for a loop of your own ``init``, ``ask`` and ``tell``. For many settings see
+:mod:`diffevo_jax.sweeps`.
 """
+# isort: skip_file
 
+# A whole run.
+from diffevo_jax.running.evolution import evolve as evolve  # one program; the first choice
+from diffevo_jax.running.host_loop import run as run  # a bar, and an early stop
+from diffevo_jax.running.host_loop import iterate as iterate  # the result so far, in a loop
+from diffevo_jax.running.evolution import Result as Result  # what they all return
+
+# A loop of your own.
+from diffevo_jax.running.ask_tell import init as init  # from a population
+from diffevo_jax.running.ask_tell import ask as ask  # what to evaluate
+from diffevo_jax.running.ask_tell import tell as tell  # how fit it was
+from diffevo_jax.running.ask_tell import setup_keys as setup_keys  # the keys of evolve,
+from diffevo_jax.running.ask_tell import (
+    generation_keys as generation_keys,  # so that such a loop has the same draws
+)
+
+# Several devices.
+from diffevo_jax.running.device_mesh import spread as spread  # independent runs over them
+from diffevo_jax.running.divided_population import (
+    evolve_on as evolve_on,  # one large population over them
+)
+from diffevo_jax.running.device_mesh import make_mesh as make_mesh  # which, for evolve_on
+
+# Settings that others have published results for.
 from diffevo_jax.running import published as published
-from diffevo_jax.running.ask_tell import ask as ask
-from diffevo_jax.running.ask_tell import generation_keys as generation_keys
-from diffevo_jax.running.ask_tell import init as init
-from diffevo_jax.running.ask_tell import setup_keys as setup_keys
-from diffevo_jax.running.ask_tell import tell as tell
-from diffevo_jax.running.divided import evolve_on as evolve_on
-from diffevo_jax.running.evolution import Result as Result
-from diffevo_jax.running.evolution import evolve as evolve
-from diffevo_jax.running.host_loop import iterate as iterate
-from diffevo_jax.running.host_loop import run as run
-from diffevo_jax.running.placement import make_mesh as make_mesh
-from diffevo_jax.running.placement import spread as spread

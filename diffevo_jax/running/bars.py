@@ -1,6 +1,8 @@
-"""A progress bar for the host loop."""
+"""Progress bars on the host: over the generations of a run, over the runs of a sweep."""
 
-from collections.abc import Iterator
+import contextlib
+import math
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
@@ -8,7 +10,7 @@ import numpy as np
 from diffevo_jax.running.evolution import Result
 
 
-def show_progress(results: Iterator[Result], num_generations: int) -> Iterator[Result]:
+def show_generations(results: Iterator[Result], num_generations: int) -> Iterator[Result]:
     """Pass results through, showing a bar with best and mean fitness over the runs."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -29,3 +31,41 @@ def show_progress(results: Iterator[Result], num_generations: int) -> Iterator[R
                 fitness=f"best {best:.4g}  mean {mean:.4g}",
             )
             yield result
+
+
+@contextlib.contextmanager
+def show_runs(total: int, done: int, visible: bool) -> Iterator[Callable[[int], None]]:
+    """Show a bar with the time left while a sweep runs, if it is wanted.
+
+    Args:
+        total: runs.
+        done: of which so many need not run again.
+        visible: False shows nothing.
+
+    Yields:
+        A function that advances the bar by so many runs.
+    """
+    if not visible:
+        yield lambda count: None
+        return
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("run"),
+        MofNCompleteColumn(),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    # By default rich forgets what took longer than half a minute, as a batch may.
+    with Progress(*columns, speed_estimate_period=math.inf) as bar:
+        task = bar.add_task("", total=total, completed=done)
+        yield lambda count: bar.advance(task, count)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from diffevo_jax import pytree
 from diffevo_jax.base import Info, Problem, PyTree, Strategy
 from diffevo_jax.pytree import arrays
-from diffevo_jax.running import ask_tell, checks
+from diffevo_jax.running import arguments, ask_tell
 
 
 @pytree.dataclass
@@ -41,7 +41,7 @@ class Result:
 
 
 @pytree.dataclass
-class Progress:
+class RunState:
     """What is carried from generation to generation.
 
     Attributes:
@@ -102,7 +102,7 @@ def evolve(
         >>> result.history.mean_fitness.shape
         (25,)
     """
-    checks.check_run(key, strategy, problem, population_size, population, record)
+    arguments.check_run(key, strategy, problem, population_size, population, record)
     strategy, problem = pytree.strong(strategy), pytree.strong(problem)
     return _evolve(
         key,
@@ -124,14 +124,14 @@ def _evolve(
     population_size: int | None,
     record: tuple[str, ...],
 ) -> Result:
-    def body(progress: Progress, index: jax.Array) -> tuple[Progress, Any]:
-        return generation(key, strategy, problem, progress, index, record)
+    def body(run_state: RunState, index: jax.Array) -> tuple[RunState, Any]:
+        return generation(key, strategy, problem, run_state, index, record)
 
-    progress = start(key, strategy, problem, population_size, population)
+    run_state = start(key, strategy, problem, population_size, population)
     generations = jnp.arange(strategy.num_generations, dtype=jnp.uint32)
-    progress, (history, recorded) = jax.lax.scan(body, progress, generations)
-    best = best_solution(problem, progress.state.best_solution)
-    return result_of(progress, best, history, recorded)
+    run_state, (history, recorded) = jax.lax.scan(body, run_state, generations)
+    best = best_solution(problem, run_state.state.best_solution)
+    return result_of(run_state, best, history, recorded)
 
 
 def start(
@@ -140,7 +140,7 @@ def start(
     problem: Problem,
     population_size: int | None,
     population: jax.Array | None,
-) -> Progress:
+) -> RunState:
     """Set up a run: the problem's state, the population, the strategy's state."""
     key_problem, key_population, key_strategy = ask_tell.setup_keys(key)
     if population is None:
@@ -154,7 +154,7 @@ def start(
         return problem.evaluate(key, problem_state, solutions)[0].measures
 
     measures = jax.eval_shape(evaluate, key)
-    return Progress(
+    return RunState(
         state=strategy.init(key_strategy, population),
         problem_state=problem_state,
         population=population,
@@ -167,28 +167,28 @@ def generation(
     key: jax.Array,
     strategy: Strategy,
     problem: Problem,
-    progress: Progress,
+    run_state: RunState,
     index: jax.Array,
     record: tuple[str, ...] = (),
-) -> tuple[Progress, tuple[Info, dict[str, PyTree]]]:
+) -> tuple[RunState, tuple[Info, dict[str, PyTree]]]:
     """One generation: ask, repair, evaluate, tell.
 
     Args:
         key: key of the run.
         strategy: the strategy.
         problem: the problem.
-        progress: what the previous generation left.
+        run_state: what the previous generation left.
         index: () number of the generation, from 0.
         record: names of what to return besides the scalars.
 
     Returns:
-        The progress, and ``(info, recorded)`` of this generation.
+        The next one, and ``(info, recorded)`` of this generation.
     """
     key_ask, key_evaluate, key_tell = ask_tell.generation_keys(key, index)
-    candidates, state = strategy.ask(key_ask, progress.state)
+    candidates, state = strategy.ask(key_ask, run_state.state)
     candidates = problem.space.repair(candidates)
     evaluation, problem_state = problem.evaluate(
-        key_evaluate, progress.problem_state, problem.space.decode(candidates)
+        key_evaluate, run_state.problem_state, problem.space.decode(candidates)
     )
     fitness = arrays.check_fitness(evaluation.fitness, len(candidates))
     violation = evaluation.violation
@@ -197,28 +197,28 @@ def generation(
     state, info = strategy.tell(
         key_tell, state, candidates, fitness, evaluation.measures, violation
     )
-    progress = Progress(state, problem_state, candidates, fitness, evaluation.measures)
+    run_state = RunState(state, problem_state, candidates, fitness, evaluation.measures)
     recorded = {
-        name: getattr(progress if name in checks.RECORDABLE else state, name)
+        name: vars(run_state if name in arguments.RECORDABLE else state)[name]
         for name in record
     }
-    return progress, (info, recorded)
+    return run_state, (info, recorded)
 
 
 def result_of(
-    progress: Progress, best: PyTree, history: Info, recorded: dict[str, PyTree]
+    run_state: RunState, best: PyTree, history: Info, recorded: dict[str, PyTree]
 ) -> Result:
-    """A run's result, from its progress, its decoded best solution, and what it left."""
+    """A run's result, from its last state, its decoded best solution, and what it left."""
     return Result(
-        population=progress.population,
-        fitness=progress.fitness,
-        measures=progress.measures,
+        population=run_state.population,
+        fitness=run_state.fitness,
+        measures=run_state.measures,
         best_solution=best,
-        best_fitness=progress.state.best_fitness,
+        best_fitness=run_state.state.best_fitness,
         history=history,
         recorded=recorded,
-        state=progress.state,
-        problem_state=progress.problem_state,
+        state=run_state.state,
+        problem_state=run_state.problem_state,
     )
 
 

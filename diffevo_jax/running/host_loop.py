@@ -10,8 +10,8 @@ import numpy as np
 from diffevo_jax import pytree
 from diffevo_jax.base import Problem, Strategy
 from diffevo_jax.pytree import validation
-from diffevo_jax.running.bars import show_progress
-from diffevo_jax.running.checks import check_run
+from diffevo_jax.running.arguments import check_run
+from diffevo_jax.running.bars import show_generations
 from diffevo_jax.running.evolution import Result, result_of
 from diffevo_jax.running.programs import Programs, decode, programs
 
@@ -60,7 +60,7 @@ def iterate(
         >>> len(result.history.done) < 100
         True
     """
-    runs = getattr(key, "ndim", 0)
+    runs = jnp.ndim(key)
     if runs > 1 or (runs and not len(key)):
         raise ValueError(f"key: got shape {key.shape}, want () or (R,) with R >= 1")
     first = key[0] if runs else key
@@ -87,17 +87,17 @@ def _iterate(
 ) -> Iterator[Result]:
     """The loop of :func:`iterate`, which has checked its arguments at once."""
     runs, total = key.ndim, strategy.num_generations
-    progress = compiled.prepare(key, strategy, problem, population)
+    run_state = compiled.prepare(key, strategy, problem, population)
     chunks = []
     for done in range(0, total, length):
         count = min(length, total - done)
-        progress, rows = compiled.advance(
-            key, strategy, problem, progress, jnp.uint32(done), jnp.uint32(count)
+        run_state, rows = compiled.advance(
+            key, strategy, problem, run_state, jnp.uint32(done), jnp.uint32(count)
         )
         chunks.append(jax.tree.map(functools.partial(_first, count, runs), rows))
         history, recorded = jax.tree.map(functools.partial(_join, runs), *chunks)
-        best = decode(problem, progress.state.best_solution)
-        yield result_of(progress, best, history, recorded)
+        best = decode(problem, run_state.state.best_solution)
+        yield result_of(run_state, best, history, recorded)
 
 
 def run(
@@ -154,7 +154,7 @@ def run(
         devices=devices,
     )
     if progress:
-        results = show_progress(results, strategy.num_generations)
+        results = show_generations(results, strategy.num_generations)
     for result in results:
         if stop is not None and bool(stop(result)):
             break

@@ -11,17 +11,17 @@ from jax.sharding import Mesh
 
 from diffevo_jax.base import Info, Problem, PyTree, Strategy
 from diffevo_jax.compilation import compiler_options
-from diffevo_jax.running import placement
-from diffevo_jax.running.evolution import Progress, best_solution, generation, start
+from diffevo_jax.running import device_mesh
+from diffevo_jax.running.evolution import RunState, best_solution, generation, start
 
 
 class Programs(NamedTuple):
     """The programs for a run, or for many at once.
 
     Attributes:
-        begin: ``begin(key, strategy, problem, population) -> progress``.
-        advance: ``advance(key, strategy, problem, progress, begin, count)``, ``count``
-            generations from the one with the number ``begin`` on, to the progress and to
+        begin: ``begin(key, strategy, problem, population) -> run_state``.
+        advance: ``advance(key, strategy, problem, run_state, begin, count)``, ``count``
+            generations from the one with the number ``begin`` on, to the run state and to
             what they leave: ``(info, recorded)``.
     """
 
@@ -34,20 +34,20 @@ class Programs(NamedTuple):
         strategy: Strategy,
         problem: Problem,
         population: jax.Array | None,
-    ) -> Progress:
+    ) -> RunState:
         """Begin, while another thread compiles the program of the chunks."""
         arguments = (key, strategy, problem, population)
         shapes = self.begin.func.eval_shape(*arguments, **self.begin.keywords)
-        shapes = placement.as_placed(shapes, self.begin.keywords["mesh"])
+        shapes = device_mesh.as_placed(shapes, self.begin.keywords["mesh"])
         number = jnp.uint32(0)
         chunk = self.advance.func.lower(
             key, strategy, problem, shapes, number, number, **self.advance.keywords
         )
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             compiling = pool.submit(chunk.compile)  # into the cache that advance looks in
-            progress: Progress = self.begin(*arguments)
+            run_state: RunState = self.begin(*arguments)
             compiling.result()
-        return progress
+        return run_state
 
 
 def programs(
@@ -64,7 +64,7 @@ def programs(
         record: see :func:`diffevo_jax.evolve`.
         devices: to spread many runs over; None for the default one.
     """
-    mesh = None if devices is None else placement.line(devices)
+    mesh = None if devices is None else device_mesh.line(devices)
     begin, advance = _compiled(jax.default_backend())
     return Programs(
         functools.partial(begin, mesh=mesh, population_size=population_size),
@@ -91,47 +91,47 @@ def _begin(
     *,
     mesh: Mesh | None,
     population_size: int | None,
-) -> Progress:
-    def one(key: jax.Array) -> Progress:
+) -> RunState:
+    def one(key: jax.Array) -> RunState:
         return start(key, strategy, problem, population_size, population)
 
-    return placement.over_runs(one, mesh, key) if key.ndim else one(key)
+    return device_mesh.over_runs(one, mesh, key) if key.ndim else one(key)
 
 
 def _advance(
     key: jax.Array,
     strategy: Strategy,
     problem: Problem,
-    progress: Progress,
+    run_state: RunState,
     begin: jax.Array,
     count: jax.Array,
     *,
     mesh: Mesh | None,
     length: int,
     record: tuple[str, ...],
-) -> tuple[Progress, tuple[Info, dict[str, PyTree]]]:
+) -> tuple[RunState, tuple[Info, dict[str, PyTree]]]:
     """Up to ``length`` generations, of which ``count`` happen.
 
     The number that happens is a traced number, so that the compiler cannot make a special
     case of short chunks, and all chunk sizes give the same bits.
     """
 
-    def one(key: jax.Array, progress: Progress) -> tuple[Progress, Any]:
-        def row(progress: Progress, index: jax.Array) -> tuple[Progress, Any]:
-            return generation(key, strategy, problem, progress, begin + index, record)
+    def one(key: jax.Array, run_state: RunState) -> tuple[RunState, Any]:
+        def row(run_state: RunState, index: jax.Array) -> tuple[RunState, Any]:
+            return generation(key, strategy, problem, run_state, begin + index, record)
 
-        def body(index: jax.Array, loop: tuple[Progress, Any]) -> tuple[Progress, Any]:
-            progress, values = row(loop[0], index)
+        def body(index: jax.Array, loop: tuple[RunState, Any]) -> tuple[RunState, Any]:
+            run_state, values = row(loop[0], index)
             write = lambda rows, value: rows.at[index].set(value)
-            return progress, jax.tree.map(write, loop[1], values)
+            return run_state, jax.tree.map(write, loop[1], values)
 
-        shapes = jax.eval_shape(row, progress, begin)[1]
+        shapes = jax.eval_shape(row, run_state, begin)[1]
         blank = jax.tree.map(lambda s: jnp.zeros((length, *s.shape), s.dtype), shapes)
-        return jax.lax.fori_loop(jnp.uint32(0), count, body, (progress, blank))
+        return jax.lax.fori_loop(jnp.uint32(0), count, body, (run_state, blank))
 
     if not key.ndim:
-        return one(key, progress)
-    return placement.over_runs(one, mesh, key, progress)
+        return one(key, run_state)
+    return device_mesh.over_runs(one, mesh, key, run_state)
 
 
 @jax.jit

@@ -1,6 +1,6 @@
 """Published settings, in one place: what the demo, the command and the benchmarks run.
 
-Each protocol is a strategy, a problem and a population size, as Diffusion Evolution was
+Each experiment is a strategy, a problem and a population size, as Diffusion Evolution was
 published with (Zhang et al., ICLR 2025, arXiv:2410.02543).
 """
 
@@ -25,13 +25,13 @@ FLOOR = 1e-9
 PEAKS = ("two_peaks", "two_peaks_step")
 
 
-class Protocol(NamedTuple):
+class Experiment(NamedTuple):
     """A strategy, a problem and a population size.
 
     Example:
         >>> import diffevo_jax as de
-        >>> protocol = de.published.control("CartPole-v1")
-        >>> protocol.population_size, protocol.problem.space.dim
+        >>> experiment = de.published.control("CartPole-v1")
+        >>> experiment.population_size, experiment.problem.space.dim
         (256, 58)
     """
 
@@ -42,8 +42,8 @@ class Protocol(NamedTuple):
 
 def control(
     env_name: str, *, hidden: tuple[int, ...] = (8,), kernel: Kernel | None = None
-) -> Protocol:
-    """The control protocol: 256 policies, 10 generations, cosine grid, eta 1.
+) -> Experiment:
+    """The control experiment: 256 policies, 10 generations, cosine grid, eta 1.
 
     Args:
         env_name: a gymnax name.
@@ -51,7 +51,7 @@ def control(
         kernel: the latent kernel in two dimensions if None, as published.
     """
     limit = problems.Control(env_name).episode_limit
-    return Protocol(
+    return Experiment(
         strategy=DiffusionEvolution(
             num_generations=10,
             grid=noise.Cosine(),
@@ -71,8 +71,8 @@ def control(
     )
 
 
-def landscape(name: str, *, dim: int = 2, num_generations: int | None = None) -> Protocol:
-    """The two-dimensional protocol: 512 individuals, exact kernel, eta 0.1, floor 1e-9.
+def landscape(name: str, *, dim: int = 2, num_generations: int | None = None) -> Experiment:
+    """The two-dimensional experiment: 512 individuals, exact kernel, eta 0.1, floor 1e-9.
 
     25 cosine generations at scale 4 for the functions; 100 linear ones at scale 1.5 for the
     two peaks.
@@ -83,7 +83,7 @@ def landscape(name: str, *, dim: int = 2, num_generations: int | None = None) ->
         num_generations: None takes the published number.
     """
     peaks = name in PEAKS
-    return Protocol(
+    return Experiment(
         strategy=DiffusionEvolution(
             num_generations=(100 if peaks else 25)
             if num_generations is None

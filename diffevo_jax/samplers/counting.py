@@ -1,17 +1,69 @@
-"""Rounds of evaluation and levels of a grid: which sampler fits which."""
+"""What samplers are wired with: counting answers and levels, and whether a grid suits them.
+
+A function of a sampler, of ``self``, is a method that a class takes by name, as in
+``query = at_the_level``.
+"""
+
+import warnings
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from diffevo_jax import pytree
-from diffevo_jax.base import ChecksGrid, Grid, Sampler
+from diffevo_jax.base import ChecksGrid, Grid, PyTree, Sampler
+
+#: What ``query`` and ``update`` return: points (N, D), their noise level (), the memory.
+Step = tuple[Array, Array, PyTree]
+
+
+def one_round_a_level(sampler: object, num_levels: int) -> int:
+    """One evaluation a level; at the last nothing moves."""
+    return num_levels
+
+
+def no_memory(sampler: object, y: Array) -> tuple[()]:
+    """Nothing is remembered."""
+    return ()
+
+
+def at_the_level(
+    sampler: object, key: Array, y: Array, memory: PyTree, sigmas: Array, k: Array
+) -> Step:
+    """The denoiser is wanted where the point is, at level ``k``."""
+    return y, sigmas[k], memory
+
+
+def step_ends(sigmas: Array, level: Array) -> tuple[Array, Array]:
+    """Noise levels from and to which a step goes; the last level stays."""
+    return sigmas[level], sigmas[jnp.minimum(level + 1, len(sigmas) - 1)]
+
+
+def normal_like(key: Array, y: Array) -> Array:
+    """Standard normal noise for the whole population."""
+    return jax.random.normal(key, y.shape, y.dtype)
 
 
 def num_levels(sampler: Sampler, num_generations: int) -> int:
     """Levels of the grid that a sampler walks down in so many rounds of evaluation.
 
+    Args:
+        sampler: says by ``num_rounds`` how many it needs.
+        num_generations: rounds of evaluation, >= 1.
+
+    Returns:
+        The length of the grid, >= 1.
+
     Raises:
         ValueError: the sampler cannot end after exactly that many rounds.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> de.samplers.num_levels(de.samplers.DDIM(), 9)
+        9
+        >>> de.samplers.num_levels(de.samplers.Heun(), 9)
+        5
     """
     levels = 1
     while sampler.num_rounds(levels + 1) <= num_generations:
@@ -30,9 +82,22 @@ def check_grid(sampler: Sampler, grid: Grid, num_levels: int) -> None:
     Args:
         sampler: may offer :class:`diffevo_jax.base.ChecksGrid`, which warns or raises.
         grid: the noise levels.
-        num_levels: of the grid.
+        num_levels: of the grid, >= 1.
     """
     known = all(pytree.concrete(leaf) is not None for leaf in jax.tree.leaves(grid))
     if known and pytree.offers(sampler, ChecksGrid):
         with jax.ensure_compile_time_eval():
             sampler.check_grid(np.asarray(grid.sigmas(num_levels)))
+
+
+def warn_if_coarse(name: str, sigmas: np.ndarray, largest: float, instead: str) -> None:
+    """Say so where a step of the grid is longer than a sampler can take."""
+    ratios = sigmas[:-1] / sigmas[1:]
+    if np.any(ratios > largest):
+        worst = int(np.argmax(ratios))
+        warnings.warn(
+            f"{name} overshoots where sigma falls by a factor of more than {largest:g} in "
+            f"a step; here it falls by {ratios[worst]:.3g} at step {worst}. Take more "
+            f"levels, or {instead}",
+            stacklevel=2,
+        )

@@ -1,12 +1,34 @@
 """Samplers with steps of Langevin dynamics, which stay at a noise level."""
 
-import jax
 import jax.numpy as jnp
+from jax import Array
 
 from diffevo_jax import pytree
+from diffevo_jax.base import PyTree
 from diffevo_jax.pytree import Number, validation
-from diffevo_jax.samplers.rounds import levels, no_memory, normal_like
-from diffevo_jax.samplers.steps import ddim_step, langevin_step
+from diffevo_jax.samplers.counting import Step, no_memory, normal_like, step_ends
+from diffevo_jax.samplers.ddim import ddim_step
+
+
+def langevin_step(y: Array, clean: Array, sigma: Number, step: Number, eps: Array) -> Array:
+    """A step of Langevin dynamics that stays at its noise level.
+
+        y' = y + step (x0_hat - y) + sqrt(2 step) sigma eps,
+
+    which is ``y + e score + sqrt(2 e) eps`` with ``e = step sigma^2``.
+
+    Args:
+        y: (N, D) noisy points, canonical.
+        clean: (N, D) the denoiser's answers.
+        sigma: noise level, >= 0.
+        step: in units of sigma^2, > 0; up to 1 it does not overshoot.
+        eps: (N, D) standard normal noise.
+
+    References:
+        Song and Ermon, 2019, arXiv:1907.05600, algorithm 1 (step = alpha_i / (2
+        sigma_i^2)); Song et al., 2020, arXiv:2011.13456, algorithms 2 to 5.
+    """
+    return y + step * (clean - y) + jnp.sqrt(2.0 * step) * sigma * eps
 
 
 @pytree.dataclass
@@ -21,7 +43,7 @@ class PredictorCorrector:
         num_corrections: after every step, static, >= 1.
         step: of a correction in units of sigma^2, in (0, 1]. A signal-to-noise ratio of
             0.16, as for images, is ``2 * 0.16**2 = 0.05``.
-        eta: share of fresh noise of the predictor, in [0, 1].
+        eta: fraction of fresh noise of the predictor, in [0, 1].
         frozen: correct without further evaluations, static.
 
     Example:
@@ -59,30 +81,17 @@ class PredictorCorrector:
 
     init = no_memory
 
-    def query(
-        self,
-        key: jax.Array,
-        y: jax.Array,
-        memory: tuple[()],
-        sigmas: jax.Array,
-        k: jax.Array,
-    ) -> tuple[jax.Array, jax.Array, tuple[()]]:
+    def query(self, key: Array, y: Array, memory: PyTree, sigmas: Array, k: Array) -> Step:
         """Where the point is: at the level, or at the next one for corrections."""
-        sigma, sigma_next = levels(sigmas, k // (self.num_corrections + 1))
+        sigma, sigma_next = step_ends(sigmas, k // (self.num_corrections + 1))
         predicts = k % (self.num_corrections + 1) == 0
         return y, jnp.where(predicts, sigma, sigma_next), memory
 
     def update(
-        self,
-        key: jax.Array,
-        y: jax.Array,
-        memory: tuple[()],
-        clean: jax.Array,
-        sigmas: jax.Array,
-        k: jax.Array,
-    ) -> tuple[jax.Array, jax.Array, tuple[()]]:
+        self, key: Array, y: Array, memory: PyTree, clean: Array, sigmas: Array, k: Array
+    ) -> Step:
         """Step to the next level, or correct there."""
-        sigma, sigma_next = levels(sigmas, k // (self.num_corrections + 1))
+        sigma, sigma_next = step_ends(sigmas, k // (self.num_corrections + 1))
         eps = normal_like(key, y)
         predicted = ddim_step(y, clean, sigma, sigma_next, self.eta, eps)
         corrected = langevin_step(y, clean, sigma_next, self.step, eps)
@@ -133,28 +142,15 @@ class AnnealedLangevin:
 
     init = no_memory
 
-    def query(
-        self,
-        key: jax.Array,
-        y: jax.Array,
-        memory: tuple[()],
-        sigmas: jax.Array,
-        k: jax.Array,
-    ) -> tuple[jax.Array, jax.Array, tuple[()]]:
+    def query(self, key: Array, y: Array, memory: PyTree, sigmas: Array, k: Array) -> Step:
         """Where the point is, at its level."""
         return y, sigmas[k // self.num_steps], memory
 
     def update(
-        self,
-        key: jax.Array,
-        y: jax.Array,
-        memory: tuple[()],
-        clean: jax.Array,
-        sigmas: jax.Array,
-        k: jax.Array,
-    ) -> tuple[jax.Array, jax.Array, tuple[()]]:
+        self, key: Array, y: Array, memory: PyTree, clean: Array, sigmas: Array, k: Array
+    ) -> Step:
         """Take a step; after the last of a level the next one begins."""
-        sigma, sigma_next = levels(sigmas, k // self.num_steps)
+        sigma, sigma_next = step_ends(sigmas, k // self.num_steps)
         moved = langevin_step(y, clean, sigma, self.step, normal_like(key, y))
         ends = k % self.num_steps == self.num_steps - 1
         return moved, jnp.where(ends, sigma_next, sigma), memory

@@ -2,13 +2,19 @@
 
 from typing import Any, Protocol, runtime_checkable
 
-import jax
+from jax import Array
 
 from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
 from diffevo_jax.pytree import Number
-from diffevo_jax.samplers.rounds import at_the_level, levels, normal_like, one_round_a_level
-from diffevo_jax.samplers.steps import shares
+from diffevo_jax.samplers.counting import (
+    Step,
+    at_the_level,
+    normal_like,
+    one_round_a_level,
+    step_ends,
+)
+from diffevo_jax.samplers.ddim import kept_and_fresh
 
 
 @runtime_checkable
@@ -35,7 +41,7 @@ class Optax:
 
     Args:
         transformation: of optax, static.
-        eta: share of fresh noise, as of :class:`DDIM`, in [0, 1].
+        eta: fraction of fresh noise, as of :class:`diffevo_jax.samplers.DDIM`, in [0, 1].
 
     Example:
         >>> import optax, diffevo_jax as de
@@ -51,22 +57,16 @@ class Optax:
     num_rounds = one_round_a_level
     query = at_the_level
 
-    def init(self, y: jax.Array) -> PyTree:
+    def init(self, y: Array) -> PyTree:
         """The optimiser's own state."""
         return self.transformation.init(y)
 
     def update(
-        self,
-        key: jax.Array,
-        y: jax.Array,
-        memory: PyTree,
-        clean: jax.Array,
-        sigmas: jax.Array,
-        k: jax.Array,
-    ) -> tuple[jax.Array, jax.Array, PyTree]:
+        self, key: Array, y: Array, memory: PyTree, clean: Array, sigmas: Array, k: Array
+    ) -> Step:
         """Take one step of the optimiser; the noise level falls with the grid."""
-        sigma, sigma_next = levels(sigmas, k)
+        sigma, sigma_next = step_ends(sigmas, k)
         gradient = (y - clean) / sigma**2
         step, memory = self.transformation.update(gradient, memory, y)
-        fresh = shares(sigma, sigma_next, self.eta)[1] * normal_like(key, y)
+        fresh = kept_and_fresh(sigma, sigma_next, self.eta)[1] * normal_like(key, y)
         return y + step + fresh, sigma_next, memory

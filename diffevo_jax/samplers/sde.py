@@ -22,16 +22,16 @@ References:
     Song et al., 2021, arXiv:2011.13456, eqs. 6 and 13.
 """
 
-from collections.abc import Callable
+import functools
 
 import jax
 import jax.numpy as jnp
 
+from diffevo_jax.base import Denoise
+from diffevo_jax.denoisers.fixed import clean_points
 from diffevo_jax.noise import Process
 from diffevo_jax.pytree import Number
-
-#: ``denoise(y, sigma)``: canonical points (N, D) and sigma () to clean points (N, D).
-Denoise = Callable[[jax.Array, jax.Array], jax.Array]
+from diffevo_jax.samplers.integrators import integrate, walk
 
 
 def ode_velocity(process: Process, denoise: Denoise, x: jax.Array, t: Number) -> jax.Array:
@@ -86,12 +86,12 @@ def reverse_terms(
     """
     scale, scale_rate, sigma, sigma_rate = _path(process, t)
     y = x / scale
-    outward = y - denoise(y, sigma)
+    outward = y - clean_points(denoise(y, sigma), y)
     drift = scale_rate * y + scale * (sigma_rate / sigma + beta) * outward
     return drift, scale * sigma * jnp.sqrt(2.0 * jnp.maximum(beta, 0.0))
 
 
-def euler_maruyama_step(
+def reverse_step(
     process: Process,
     denoise: Denoise,
     x: jax.Array,
@@ -100,7 +100,12 @@ def euler_maruyama_step(
     rate: Number,
     eps: jax.Array,
 ) -> jax.Array:
-    """One step of Euler and Maruyama from time t down to ``t_next``.
+    """One step of the reverse SDE, by the method of Euler and Maruyama.
+
+        x' = x - (t - t') drift + sqrt(t - t') diffusion eps
+
+    In canonical coordinates with sigma as the time, as of
+    :class:`diffevo_jax.noise.EDM`, it is :func:`diffevo_jax.samplers.euler_maruyama_step`.
 
     Args:
         process: noise process.
@@ -167,9 +172,10 @@ def euler_maruyama(
     def move(x: jax.Array, t: jax.Array, t_next: jax.Array, noise: tuple) -> jax.Array:
         key, rate = noise
         eps = jax.random.normal(key, x.shape, x.dtype)
-        return euler_maruyama_step(process, denoise, x, t, t_next, rate, eps)
+        return reverse_step(process, denoise, x, t, t_next, rate, eps)
 
-    return _walk(move, x, times, (jax.random.split(key, num_steps), rates), return_path)
+    keys = jax.random.split(key, num_steps)
+    return walk(move, x, times, (keys, rates), return_path)
 
 
 def heun(
@@ -196,14 +202,8 @@ def heun(
     References:
         Karras et al., 2022, arXiv:2206.00364, section 3 and algorithm 1.
     """
-
-    def move(x: jax.Array, t: jax.Array, t_next: jax.Array, _: tuple) -> jax.Array:
-        step = t_next - t
-        here = ode_velocity(process, denoise, x, t)
-        there = ode_velocity(process, denoise, x + step * here, t_next)
-        return (x + 0.5 * step * (here + there)).astype(x.dtype)
-
-    return _walk(move, x, times, (), return_path)
+    slope = functools.partial(ode_velocity, process, denoise)
+    return integrate(slope, x, times, "heun", return_path)
 
 
 def _path(process: Process, t: Number) -> tuple[jax.Array, ...]:
@@ -211,22 +211,3 @@ def _path(process: Process, t: Number) -> tuple[jax.Array, ...]:
     t = jnp.asarray(t, dtype=float)
     one = jnp.ones_like(t)
     return *jax.jvp(process.scale, (t,), (one,)), *jax.jvp(process.sigma, (t,), (one,))
-
-
-def _walk(
-    move: Callable[[jax.Array, jax.Array, jax.Array, tuple], jax.Array],
-    x: jax.Array,
-    times: jax.Array,
-    extras: tuple,
-    return_path: bool,
-) -> jax.Array:
-    """Scan ``move`` over neighbouring times, with what is its own in each step."""
-
-    def body(x: jax.Array, now: tuple) -> tuple[jax.Array, jax.Array | None]:
-        t, t_next, extra = now
-        moved = move(x, t, t_next, extra)
-        return moved, (moved if return_path else None)
-
-    times = jnp.asarray(times, dtype=float)
-    last, path = jax.lax.scan(body, x, (times[:-1], times[1:], extras))
-    return last if path is None else jnp.concatenate([x[None], path])

@@ -1,17 +1,28 @@
-"""Fitness shaping: from fitness to log-weight, how hard the better are preferred.
+"""Shaping: from fitness to log-weight, how hard the better are preferred.
 
 The weight g(f) plays the part of the density of clean points in Bayes' rule, so it matters
-only up to a factor, and only its logarithm is ever computed.
+only up to a factor, and only its logarithm is ever computed. Take ``Standardized`` unless
+fitness has a unit that means something to you (``Boltzmann``), or is a density
+(``Identity``, ``Power``). What is wanted beside fitness is for :mod:`conditions`, whose
+log-weights are added.
 """
+# isort: skip_file
 
-from diffevo_jax.shaping import conditions as conditions
-from diffevo_jax.shaping.failures import log_weight as log_weight
+# Without a unit: any scale of the fitness is alike.
+from diffevo_jax.shaping.relative import Standardized as Standardized  # the default
+from diffevo_jax.shaping.relative import Rank as Rank  # only the order counts; outliers
+from diffevo_jax.shaping.relative import TargetESS as TargetESS  # fixed pressure
+from diffevo_jax.shaping.local import Local as Local  # low peaks as hard as high ones
+
+# In units of fitness, as published; with the published floor, if wanted.
+from diffevo_jax.shaping.pointwise import Boltzmann as Boltzmann  # differences have a unit
+from diffevo_jax.shaping.pointwise import Power as Power  # ratios mean something
+from diffevo_jax.shaping.pointwise import Identity as Identity  # fitness is a density
+
+# What is wanted beside fitness.
+from diffevo_jax.shaping import conditions as conditions  # constraint, target, novelty
+
+# What a denoiser of your own needs.
+from diffevo_jax.shaping.failures import log_weight as log_weight  # failed: weight zero
 from diffevo_jax.shaping.failures import without_failures as without_failures
-from diffevo_jax.shaping.local import Local as Local
-from diffevo_jax.shaping.pointwise import Boltzmann as Boltzmann
-from diffevo_jax.shaping.pointwise import Identity as Identity
-from diffevo_jax.shaping.pointwise import Power as Power
-from diffevo_jax.shaping.relative import Rank as Rank
-from diffevo_jax.shaping.relative import Standardized as Standardized
-from diffevo_jax.shaping.relative import TargetESS as TargetESS
 from diffevo_jax.shaping.relative import standard_scores as standard_scores

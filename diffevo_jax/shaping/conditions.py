@@ -1,4 +1,4 @@
-"""Conditions: evolution of what is wanted, by Bayes' rule.
+"""Conditions: what is wanted beside fitness, by Bayes' rule.
 
 The posterior of a clean point given that a condition holds has one factor more, so the
 log-weight of an individual has one term more:
@@ -46,7 +46,7 @@ class Constraint:
     Args:
         violation: static function of (candidates, measures), -> (N,): how much each
             violates the constraint, <= 0 where it holds; NaN counts as violated.
-        softness: violation that costs one nat, >= 0; 0 excludes whoever violates.
+        softness: violation that costs one nat, >= 0; 0 excludes all violations.
 
     Example:
         >>> import jax.numpy as jnp
@@ -130,8 +130,8 @@ class Novelty:
         strength: >= 0; 0 asks for nothing.
         num_neighbours: k, static, in [1, N - 1].
         measure: static function of (candidates, measures), -> (N,) or (N, d), the space of
-            the distances; None takes the candidates. Whoever's measure is not finite has
-            weight zero and is nobody's neighbour.
+            the distances; None takes the candidates. Where the measure is not finite an
+            individual has weight zero and is no neighbour.
 
     Example:
         >>> import jax.numpy as jnp
@@ -160,7 +160,7 @@ class Novelty:
         points = _measured("Novelty.measure", measure, candidates, measures)
         valid = jnp.all(jnp.isfinite(points), axis=1)
         distance = density.neighbour_distance(points, count, valid)
-        novelty = self.strength * density.standard_scores(distance, valid)
+        novelty = self.strength * density.standardized_distances(distance, valid)
         return jnp.where(valid, novelty, -jnp.inf)
 
     def check(self) -> None:
@@ -172,11 +172,11 @@ class Novelty:
 
 @pytree.dataclass
 class Density:
-    """Take out where the population happens to be: ``-strength log p_hat(x_j)``.
+    """Divide by the density of the population: ``-strength log p_hat(x_j)``.
 
     Points of density p stand for the density g if they are weighted by g / p, an importance
-    weight; without it a crowd counts as often as it has heads. ``p_hat`` is a Gaussian
-    kernel density estimate at the support points themselves.
+    weight; without it a region counts as often as points were drawn there. ``p_hat`` is a
+    Gaussian kernel density estimate at the points themselves.
 
     Args:
         strength: >= 0; 1 is the importance weight, 0 no correction.
@@ -187,9 +187,9 @@ class Density:
     Example:
         >>> import jax.numpy as jnp
         >>> from diffevo_jax.shaping import conditions
-        >>> crowd = jnp.array([[0.0], [0.0], [9.0]])
+        >>> points = jnp.array([[0.0], [0.0], [9.0]])
         >>> density = conditions.Density(bandwidth=0.1)
-        >>> jnp.exp(density.log_weight(crowd, jnp.zeros(3), ())).tolist()
+        >>> jnp.exp(density.log_weight(points, jnp.zeros(3), ())).tolist()
         [1.5, 1.5, 3...]
 
     References:
@@ -208,7 +208,7 @@ class Density:
     def log_weight(
         self, candidates: jax.Array, fitness: jax.Array, measures: PyTree
     ) -> jax.Array:
-        """Highest where the population is thin; in [0, strength log N], ``(N,)``."""
+        """Highest where the density is low; in [0, strength log N], ``(N,)``."""
         return -self.strength * density.log_density(candidates, self.bandwidth)
 
 

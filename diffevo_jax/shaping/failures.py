@@ -31,7 +31,7 @@ def log_weight(shaping: Shaping, fitness: jax.Array) -> jax.Array:
 
 
 def without_failures(fitness: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Fitness ``(N,)`` with the lowest value for whoever failed, and who did not."""
+    """Fitness ``(N,)`` with the lowest value where it failed, and where it did not fail."""
     valid = jnp.isfinite(fitness)
     lowest = jnp.min(jnp.where(valid, fitness, jnp.inf))
     return jnp.where(valid, fitness, jnp.where(jnp.any(valid), lowest, 0.0)), valid

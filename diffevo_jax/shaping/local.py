@@ -1,13 +1,14 @@
-"""Shaping under each individual's own kernel."""
+"""Shaping that compares each individual with its own neighbourhood."""
 
 import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
+from diffevo_jax.attention import matmul
 from diffevo_jax.pytree import Number
-from diffevo_jax.shaping.relative import shares_of_range, standard_scores
+from diffevo_jax.shaping.relative import min_max_scaled, standard_scores
 
-#: Deviations below this share of the whole range of fitness are rounding.
+#: Deviations below this fraction of the range of fitness are rounding.
 _NO_SPREAD = 1e-6
 
 
@@ -25,8 +26,8 @@ class Local:
     Args:
         temperature: in deviations of the neighbourhood, > 0.
         limit: scores are clipped to so many deviations, > 0. Where a kernel isolates an
-            individual its deviation is nearly 0, and without a limit everybody else's
-            score would hand it the global best.
+            individual its deviation is nearly 0, and without a limit the scores of all
+            others would give its whole weight to the global best.
 
     Example:
         >>> import diffevo_jax as de
@@ -53,11 +54,10 @@ class Local:
         Returns:
             (B, M).
         """
-        shares = shares_of_range(fitness)
+        scaled = min_max_scaled(fitness)
         weight = jax.nn.softmax(log_kernel, axis=1)
-        exact = jax.lax.Precision.HIGHEST
-        mean = jnp.matmul(weight, shares, precision=exact)[:, None]
-        difference = shares - mean
+        mean = matmul(weight, scaled)[:, None]
+        difference = scaled - mean
         deviation = jnp.sqrt(jnp.sum(weight * difference**2, axis=1, keepdims=True))
         spread = deviation > _NO_SPREAD
         scores = jnp.where(spread, difference / jnp.where(spread, deviation, 1.0), 0.0)

@@ -16,7 +16,7 @@ def floored(log_weight: jax.Array, floor: float | None) -> jax.Array:
 
 
 def check_its_floor(shaping: Any) -> None:
-    """Raise ValueError if the floor is none."""
+    """Raise ValueError if ``floor`` is neither None nor above 0."""
     validation.check_floor(f"{type(shaping).__name__}.floor", shaping.floor)
 
 

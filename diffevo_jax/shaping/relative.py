@@ -1,4 +1,4 @@
-"""Shapings that compare: without a unit, whatever the scale of the fitness is.
+"""Shapings that compare individuals: without a unit, at any scale of the fitness.
 
 Adding a constant to the fitness, or multiplying it by a positive one, changes nothing but
 rounding; by a power of two, not one bit.
@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
+from diffevo_jax.attention import bisect
 from diffevo_jax.pytree import Number
 
 
@@ -37,15 +38,15 @@ class Standardized:
 
 @pytree.dataclass
 class TargetESS:
-    """Boltzmann's weights at the temperature that counts so many individuals.
+    """Boltzmann's weights at the temperature that gives an effective sample size.
 
     The temperature is found by bisection, so that the effective sample size of the weights,
-    ``(sum g)^2 / sum g^2``, is a share of the population. Prefer it where that share is
-    what you mean: selection then is as hard at the end as at the beginning.
+    ``(sum g)^2 / sum g^2``, is a fraction of the population. Prefer it where that fraction
+    is what you mean: selection then is as hard at the end as at the beginning.
 
     Args:
-        share: effective share of the individuals that did not fail, in (0, 1]. What
-            cannot be reached, for example among equal values, is approached.
+        share: the fraction, of the individuals that did not fail, in (0, 1]. Where it
+            is impossible, for example among equal values, it is approached.
 
     Example:
         >>> import jax, jax.numpy as jnp, diffevo_jax as de
@@ -66,16 +67,14 @@ class TargetESS:
         scores = standard_scores(fitness, valid)
         wanted = self.share * jnp.sum(mask)
 
-        def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
-            low, high = bounds
-            middle = 0.5 * (low + high)
+        def has_few(middle: jax.Array) -> jax.Array:
             weight = jnp.where(mask, jnp.exp(_boltzmann(scores, jnp.exp(middle))), 0.0)
-            few = jnp.sum(weight) ** 2 < wanted * jnp.sum(weight**2)
-            return jnp.where(few, middle, low), jnp.where(few, high, middle)
+            return jnp.sum(weight) ** 2 < wanted * jnp.sum(weight**2)
 
-        ends = jnp.full((), -12.0), jnp.full((), 12.0)
-        low, high = jax.lax.fori_loop(0, _HALVINGS, halve, ends)
-        return _boltzmann(scores, jnp.exp(0.5 * (low + high)))
+        log_temperature = bisect(
+            has_few, jnp.full((), -12.0), jnp.full((), 12.0), _HALVINGS
+        )
+        return _boltzmann(scores, jnp.exp(log_temperature))
 
 
 @pytree.dataclass
@@ -83,7 +82,7 @@ class Rank:
     """Weights ``g = exp(-(1 - rank) / temperature)`` of ranks from 0, worst, to 1, best.
 
     Only the order of fitness values counts: any map that keeps it, and ties, keeps every
-    bit. Values that tie share the mean of their ranks. Prefer it where fitness has
+    bit. Values that tie have the mean of their ranks. Prefer it where fitness has
     outliers, or means nothing but an order.
 
     Args:
@@ -120,29 +119,29 @@ def standard_scores(fitness: jax.Array, valid: jax.Array | None = None) -> jax.A
 
     Args:
         fitness: (N,) finite.
-        valid: (N,) bool, who counts for mean and deviation; None for all.
+        valid: (N,) bool, which values count for mean and deviation; None for all.
 
     Returns:
         (N,), clipped to +-1e4.
     """
     mask = _mask(fitness, valid)
     count = jnp.maximum(jnp.sum(mask), 1)
-    shares = shares_of_range(fitness, valid)
-    centred = shares - jnp.sum(jnp.where(mask, shares, 0.0)) / count
+    scaled = min_max_scaled(fitness, valid)
+    centred = scaled - jnp.sum(jnp.where(mask, scaled, 0.0)) / count
     deviation = jnp.sqrt(jnp.sum(jnp.where(mask, centred**2, 0.0)) / count)
     scores = centred / jnp.where(deviation > 0, deviation, 1.0)
     return jnp.clip(scores, -1e4, 1e4)
 
 
-def shares_of_range(fitness: jax.Array, valid: jax.Array | None = None) -> jax.Array:
-    """Fitness from 0, the lowest, to 1, the highest; 0 where all are equal.
+def min_max_scaled(fitness: jax.Array, valid: jax.Array | None = None) -> jax.Array:
+    """Fitness scaled to 0 for the lowest and 1 for the highest; 0 where all are equal.
 
     Args:
         fitness: (N,) finite, of any size.
-        valid: (N,) bool, who counts for the range; None for all.
+        valid: (N,) bool, which values count for the range; None for all.
 
     Returns:
-        (N,), in [0, 1] for whoever counts. Powers of two as factors change no bit.
+        (N,), in [0, 1] where ``valid``. Powers of two as factors change no bit.
     """
     mask = _mask(fitness, valid)
     limits = jnp.finfo(fitness.dtype)

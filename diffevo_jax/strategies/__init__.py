@@ -1,11 +1,19 @@
-"""Evolution strategies, one algorithm a file."""
+"""Strategies: what evolves, one algorithm a file, on one shell.
+
+Take ``DiffusionEvolution``, and change its denoiser, sampler or grid, before another
+strategy. ``MonoFlow`` moves along the gradient of a density ratio instead of by the answer
+of a denoiser: better on functions of 8 to 64 dimensions, not on policies. A strategy of
+your own fills in the five methods of :class:`diffevo_jax.strategies.shell.Moves`.
+"""
+# isort: skip_file
 
 from diffevo_jax.strategies.diffusion_evolution import (
-    DiffusionEvolution as DiffusionEvolution,
+    DiffusionEvolution as DiffusionEvolution,  # a denoiser, a sampler and a grid
 )
 from diffevo_jax.strategies.diffusion_evolution import (
     DiffusionEvolutionState as DiffusionEvolutionState,
 )
-from diffevo_jax.strategies.monoflow import MonoFlow as MonoFlow
+from diffevo_jax.strategies.monoflow import MonoFlow as MonoFlow  # samples g too
 from diffevo_jax.strategies.monoflow import MonoFlowState as MonoFlowState
-from diffevo_jax.strategies.restart import renoise as renoise
+
+from diffevo_jax.strategies.restart import renoise as renoise  # go on from a noisier level

@@ -3,10 +3,10 @@
 The fitness, shaped to a density g, plays the part of the data. A generation is one step of
 a diffusion sampler whose denoiser is the population itself: evaluate the individuals, ask
 by Bayes' rule where the clean point of each is, step towards it, add fresh noise. Early on
-the kernel is wide and everybody listens to the best of all; later it narrows, and groups
-that have found different optima stop hearing each other.
+the kernel is wide, and all estimates are near the best of the whole population; later its
+bandwidth falls, and individuals around different optima are no longer neighbours.
 
-Here are only the wires: the equation of the answer is in
+This file only wires: the equation of the answer is in
 :mod:`diffevo_jax.denoisers.population`, that of the step in :mod:`diffevo_jax.samplers`.
 
 Reference: Zhang, Hartl, Hazan, Levin, "Diffusion Models are Evolutionary Algorithms",
@@ -176,7 +176,7 @@ class DiffusionEvolution:
     def stay(
         self, state: DiffusionEvolutionState, moved: DiffusionEvolutionState
     ) -> DiffusionEvolutionState:
-        """Nobody moves, and the level falls."""
+        """No individual moves, and the level falls."""
         return pytree.replace(
             moved, population=state.population, clean_estimate=state.clean_estimate
         )
@@ -204,7 +204,7 @@ class DiffusionEvolution:
 
 
 def _together(estimates: list[Estimate]) -> Estimate:
-    """The first of several answers, which is of use if all are."""
+    """The first of several answers; it may be used if all may be."""
     first, *others = estimates
     for other in others:
         first = pytree.replace(

@@ -7,8 +7,8 @@ both: as it is, it is a sample of q; weighted by fitness, it is one of p.
 
     w_j = g(f_j) / q(x_j)^kappa,    dx/dt = h'(log r) grad log r,    r = p / q
 
-Without a power of the density (kappa = 0) that is selection: everyone climbs log g, and
-gathers at its peaks. With all of it (kappa = 1) the weights are importance weights, p is
+Without a power of the density (kappa = 0) that is selection: all particles climb log g,
+and gather at its peaks. With all of it (kappa = 1) the weights are importance weights, p is
 g itself, and the flow goes down KL(q | g): at its end the population is a sample of g.
 
 Reference: Yi, Zhu, Liu, "MonoFlow: Rethinking Divergence GANs via the Perspective of
@@ -162,7 +162,7 @@ class MonoFlow:
         if pytree.offers(self.shaping, RowShaping):
             raise ValueError(
                 f"MonoFlow.shaping: got {type(self.shaping).__name__}, want one that "
-                "compares with everyone"
+                "compares with the whole population"
             )
         if self.optimizer is not None and not pytree.offers(self.optimizer, Transformation):
             raise TypeError(
@@ -258,7 +258,7 @@ class MonoFlow:
         )
 
     def stay(self, state: MonoFlowState, moved: MonoFlowState) -> MonoFlowState:
-        """Nobody moves, nothing was learnt, and the width falls."""
+        """No individual moves, nothing was learnt, and the width falls."""
         return pytree.replace(state, sigma=moved.sigma)
 
     def rest(self, state: MonoFlowState, moved: MonoFlowState) -> MonoFlowState:

@@ -1,10 +1,10 @@
-"""The shell of a strategy: all that is the same whoever answers, and however one moves.
+"""The shell of a strategy: all that is the same for any denoiser and any way to move.
 
 A generation is told here: traced numbers are brought into their ranges and counted, broken
-candidates become failed ones, the strategy learns, answers and moves, what is of no use is
-undone, the last generation stays where it was evaluated, and the best feasible individual
-and the failures are accounted for. A strategy names :func:`init`, :func:`ask` and
-:func:`tell` as its methods and fills in the five of :class:`Moves`.
+candidates become failed ones, the strategy learns, answers and moves, a step that may not
+be used is undone, the last generation stays where it was evaluated, and the best feasible
+individual and the failures are accounted for. A strategy names :func:`init`, :func:`ask`
+and :func:`tell` as its methods and fills in the five of :class:`Moves`.
 """
 
 from typing import Protocol, TypeVar
@@ -68,7 +68,7 @@ class Moves(Protocol[StateT]):
         ...
 
     def stay(self, state: StateT, moved: StateT) -> StateT:
-        """The state if the answer was of no use: nobody moves, and time goes on."""
+        """The state if the answer may not be used: no individual moves, the level falls."""
         ...
 
     def rest(self, state: StateT, moved: StateT) -> StateT:
@@ -143,7 +143,7 @@ def tell(
 def repaired(
     candidates: jax.Array, fitness: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Put broken numbers (NaN, infinite) at 0: who had one has failed, and is not there."""
+    """Put broken numbers (NaN, infinite) at 0: such candidates failed and are not there."""
     finite = jnp.isfinite(candidates)
     present = jnp.all(finite, axis=1)
     fitness = jnp.where(present, fitness, jnp.nan)

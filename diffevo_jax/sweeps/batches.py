@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +12,8 @@ import numpy as np
 from diffevo_jax import pytree
 from diffevo_jax.base import Info, PyTree
 from diffevo_jax.compilation import compiler_options
-from diffevo_jax.running import placement
+from diffevo_jax.pytree import validation
+from diffevo_jax.running import device_mesh
 from diffevo_jax.running.evolution import Result, evolve
 from diffevo_jax.sweeps.settings import Group, assemble
 
@@ -30,8 +31,34 @@ _MOST = {"cpu": 64}
 _MOST_ELSEWHERE = 4096
 
 
+class Execution(NamedTuple):
+    """How runs are run; what they come to depends on it to rounding.
+
+    Attributes:
+        mode: ``"vmap"`` or ``"map"``.
+        batch_size: runs of a batch; None takes what fits into memory.
+        devices: to spread a batch over; None for the default one.
+        keep: what to keep beside scalars.
+    """
+
+    mode: str = "vmap"
+    batch_size: int | None = None
+    devices: tuple[jax.Device, ...] | None = None
+    keep: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Raise ValueError or TypeError if a value is none."""
+        if self.batch_size is not None:
+            validation.check_count("batch_size", self.batch_size)
+        if self.mode not in MODES:
+            raise ValueError(f"mode: got {self.mode!r}, want one of {MODES}")
+        if isinstance(self.keep, str) or not set(self.keep) <= set(KEEPABLE):
+            want = f"want names among {tuple(KEEPABLE)}"
+            raise ValueError(f"keep: got {self.keep!r}, {want}")
+
+
 @pytree.dataclass
-class Outcome:
+class KeptRuns:
     """What is kept of runs, with a leading axis of runs.
 
     Attributes:
@@ -49,40 +76,31 @@ class Program(NamedTuple):
     """A compiled program that runs any ``batch_size`` runs of a group.
 
     Attributes:
-        call: ``call(setting (B,), seed (B,), count) -> Outcome``, on the device.
+        call: ``call(setting (B,), seed (B,), count) -> KeptRuns``, on the device.
         batch_size: B.
     """
 
-    call: Callable[[np.ndarray, np.ndarray, int], Outcome]
+    call: Callable[[np.ndarray, np.ndarray, int], KeptRuns]
     batch_size: int
 
 
-def program(
-    key: jax.Array,
-    group: Group,
-    runs: int,
-    *,
-    mode: str,
-    batch_size: int | None,
-    devices: Sequence[jax.Device] | None,
-    keep: tuple[str, ...],
-) -> Program:
+def program(key: jax.Array, group: Group, runs: int, execution: Execution) -> Program:
     """Compile for a group; a batch size that is not given is found by memory."""
-    share = len(devices) if devices else 1
-    size = batch_size or min(
+    share = len(execution.devices or (None,))
+    size = execution.batch_size or min(
         runs, share * _MOST.get(jax.default_backend(), _MOST_ELSEWHERE)
     )
     size += -size % share
-    compiled = _compile(key, group, size, mode, devices, keep)
+    compiled = _compile(key, group, size, execution)
     free = _free_memory()
-    if batch_size is None and free is not None:
+    if execution.batch_size is None and free is not None:
         needed = _needed_memory(compiled)
         while needed > _SHARE * free and size > share:
             size = max(share, size // 2 // share * share)
-            compiled = _compile(key, group, size, mode, devices, keep)
+            compiled = _compile(key, group, size, execution)
             needed = _needed_memory(compiled)
 
-    def call(setting: np.ndarray, seed: np.ndarray, count: int) -> Outcome:
+    def call(setting: np.ndarray, seed: np.ndarray, count: int) -> KeptRuns:
         # The rest of a last batch repeats its first run.
         fill = lambda array: np.concatenate(
             [array, np.repeat(array[:1], size - len(array))]
@@ -101,49 +119,39 @@ def program(
 
 
 def _compile(
-    key: jax.Array,
-    group: Group,
-    size: int,
-    mode: str,
-    devices: Sequence[jax.Device] | None,
-    keep: tuple[str, ...],
-) -> Any:
+    key: jax.Array, group: Group, size: int, execution: Execution
+) -> jax.stages.Compiled:
     index = jax.ShapeDtypeStruct((size,), jnp.int32)
     seed = jax.ShapeDtypeStruct((size,), jnp.uint32)
-    counts = jax.ShapeDtypeStruct((len(devices) if devices else 1,), jnp.int32)
-    among = None if devices is None else tuple(devices)
-    jitted = _jitted(group.structure, group.population_size, mode, among, keep)
+    counts = jax.ShapeDtypeStruct((len(execution.devices or (None,)),), jnp.int32)
+    # A program of another size is another shape, not another function.
+    execution = execution._replace(batch_size=None)
+    jitted = _jitted(group.structure, group.population_size, execution)
     return jitted.lower(key, group.varying, group.fixed, index, seed, counts).compile()
 
 
 @functools.lru_cache(maxsize=8)  # the same function again is not compiled again
 def _jitted(
-    structure: Any,
-    population_size: int,
-    mode: str,
-    devices: tuple[jax.Device, ...] | None,
-    keep: tuple[str, ...],
-) -> Any:
-    runs = functools.partial(_runs, structure, population_size, mode, devices, keep)
+    structure: jax.tree_util.PyTreeDef, population_size: int, execution: Execution
+) -> jax.stages.Wrapped:
+    runs = functools.partial(_runs, structure, population_size, execution)
     return jax.jit(runs, compiler_options=compiler_options() or None)
 
 
 def _runs(
-    structure: Any,
+    structure: jax.tree_util.PyTreeDef,
     population_size: int,
-    mode: str,
-    devices: tuple[jax.Device, ...] | None,
-    keep: tuple[str, ...],
+    execution: Execution,
     key: jax.Array,
     varying: tuple[Any, ...],
     fixed: tuple[Any, ...],
     setting: jax.Array,
     seed: jax.Array,
     counts: jax.Array,
-) -> Outcome:
+) -> KeptRuns:
     """Runs number ``setting`` (B,) of the group with the seeds (B,)."""
 
-    def one(setting: jax.Array, seed: jax.Array) -> Outcome:
+    def one(setting: jax.Array, seed: jax.Array) -> KeptRuns:
         leaves = [
             constant if column is None else column[setting]
             for column, constant in zip(varying, fixed, strict=True)
@@ -155,20 +163,20 @@ def _runs(
             problem,
             population_size=population_size,
         )
-        return _outcome(result, keep)
+        return _kept(result, execution.keep)
 
-    mesh = placement.line(devices) if devices else None
-    if mode == "vmap":
-        return placement.over_runs(one, mesh, setting, seed)
+    mesh = device_mesh.line(execution.devices) if execution.devices else None
+    if execution.mode == "vmap":
+        return device_mesh.over_runs(one, mesh, setting, seed)
     in_turn = functools.partial(_in_turn, one)
     if mesh is None:
         return in_turn(counts, setting, seed)
-    return placement.in_parts(in_turn, mesh, counts, setting, seed)
+    return device_mesh.in_parts(in_turn, mesh, counts, setting, seed)
 
 
 def _in_turn(
-    one: Callable[..., Outcome], count: jax.Array, *arguments: jax.Array
-) -> Outcome:
+    one: Callable[..., KeptRuns], count: jax.Array, *arguments: jax.Array
+) -> KeptRuns:
     """One run after the other; bits that do not depend on how many there are.
 
     How many happen is traced, so that the compiler cannot make a special case of few.
@@ -177,21 +185,24 @@ def _in_turn(
     size = len(arguments[0])
     blank = jax.tree.map(lambda s: jnp.zeros((size, *s.shape), s.dtype), shapes)
 
-    def body(index: jax.Array, rows: Outcome) -> Outcome:
+    def body(index: jax.Array, rows: KeptRuns) -> KeptRuns:
         row = one(*(argument[index] for argument in arguments))
         return jax.tree.map(lambda rows, value: rows.at[index].set(value), rows, row)
 
     return jax.lax.fori_loop(0, count[0], body, blank)
 
 
-def _outcome(result: Result, keep: tuple[str, ...]) -> Outcome:
-    kept = {name: getattr(result, name) for name in keep if name != "best_solution"}
-    if "best_solution" in keep:
-        kept["best_solution"] = result.state.best_solution
-    return Outcome(history=result.history, best=result.best_fitness, kept=kept)
+def _kept(result: Result, keep: tuple[str, ...]) -> KeptRuns:
+    known = {
+        "best_solution": result.state.best_solution,
+        "population": result.population,
+        "fitness": result.fitness,
+    }
+    kept = {name: known[name] for name in keep}
+    return KeptRuns(history=result.history, best=result.best_fitness, kept=kept)
 
 
-def _needed_memory(compiled: Any) -> int:
+def _needed_memory(compiled: jax.stages.Compiled) -> int:
     """Bytes of one call, on one device; 0 where the backend does not say."""
     analysis = compiled.memory_analysis()
     names = ("temp_size_in_bytes", "output_size_in_bytes", "argument_size_in_bytes")

@@ -5,14 +5,14 @@ import json
 import os
 import re
 import tempfile
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from diffevo_jax.pytree.plain import plain
+from diffevo_jax.pytree.plain import plain, version_of
+from diffevo_jax.sweeps.plan import Plan
 
 _MANIFEST = "sweep.json"
 #: What a process that is killed while it writes leaves behind; nobody reads it.
@@ -34,7 +34,7 @@ class Folder:
         FolderError: the folder holds another sweep.
     """
 
-    def __init__(self, path: str | Path, plan: Any) -> None:
+    def __init__(self, path: str | Path, plan: Plan) -> None:
         self.path = Path(path)
         self.path.mkdir(parents=True, exist_ok=True)
         wanted = _manifest(plan)
@@ -56,12 +56,11 @@ class Folder:
         """Which of the first ``count`` batches are not stored."""
         return [number for number in range(count) if not self.has(number)]
 
-    def write(self, number: int, outcome: dict[str, np.ndarray]) -> None:
+    def write(self, number: int, arrays: dict[str, np.ndarray]) -> None:
         """Store a batch."""
         with tempfile.TemporaryDirectory(dir=self.path, prefix=_UNFINISHED) as folder:
             written = Path(folder) / "batch.npz"
-            arrays: Any = outcome
-            np.savez(written, **arrays)
+            np.savez(written, allow_pickle=False, **arrays)
             os.replace(written, self._file(number))
 
     def read(self, number: int) -> dict[str, np.ndarray]:
@@ -88,7 +87,7 @@ class Folder:
             os.replace(written, path)
 
 
-def _manifest(plan: Any) -> dict[str, Any]:
+def _manifest(plan: Plan) -> dict[str, Any]:
     """What decides the results of a sweep, by name."""
     settings = hashlib.sha256()
     for group in plan.groups:
@@ -103,9 +102,9 @@ def _manifest(plan: Any) -> dict[str, Any]:
         "num_settings": len(plan.settings),
         "num_seeds": plan.num_seeds,
         "key": plain(jax.random.key_data(plan.key)),
-        "mode": plan.mode,
-        "batch_size": plan.batch_size,
-        "keep": list(plan.keep),
-        "versions": {name: metadata.version(name) for name in ("diffevo-jax", "jax")},
+        "mode": plan.execution.mode,
+        "batch_size": plan.execution.batch_size,
+        "keep": list(plan.execution.keep),
+        "versions": {name: version_of(name) for name in ("diffevo-jax", "jax")},
         "backend": jax.default_backend(),
     }

@@ -1,6 +1,5 @@
 """A sweep before it runs: what is wrong is found here, before anything is compiled."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -8,7 +7,7 @@ import jax
 from diffevo_jax.base import Problem, Strategy
 from diffevo_jax.pytree import validation
 from diffevo_jax.sweeps import tables
-from diffevo_jax.sweeps.batches import KEEPABLE, MODES
+from diffevo_jax.sweeps.batches import Execution
 from diffevo_jax.sweeps.settings import (
     Axes,
     Group,
@@ -49,20 +48,14 @@ class Plan(NamedTuple):
         settings: all of them.
         groups: those that one program can run.
         num_seeds: runs of each setting.
-        mode: ``"vmap"`` or ``"map"``.
-        batch_size: runs of a batch; None makes one of each group.
-        devices: to spread a batch over; None for the default one.
-        keep: what to keep beside scalars.
+        execution: how they run; without a batch size all of a group are one batch.
     """
 
     key: jax.Array
     settings: list[Setting]
     groups: list[Group]
     num_seeds: int
-    mode: str
-    batch_size: int | None
-    devices: Sequence[jax.Device] | None
-    keep: tuple[str, ...]
+    execution: Execution
 
     @property
     def num_runs(self) -> int:
@@ -74,7 +67,7 @@ class Plan(NamedTuple):
         found = []
         for number, group in enumerate(self.groups):
             runs = len(group.numbers) * self.num_seeds
-            size = self.batch_size or runs
+            size = self.execution.batch_size or runs
             starts = range(0, runs, size)
             found += [Batch(number, at, min(at + size, runs)) for at in starts]
         return found
@@ -88,10 +81,7 @@ def make_plan(
     axes: Axes | None,
     num_seeds: int,
     population_size: int | None,
-    mode: str,
-    batch_size: int | None,
-    devices: Sequence[jax.Device] | None,
-    keep: tuple[str, ...],
+    execution: Execution,
     stored: bool,
 ) -> Plan:
     """Check the arguments of :func:`diffevo_jax.sweep`, and plan it.
@@ -101,21 +91,14 @@ def make_plan(
         TypeError: a value has the wrong type.
         ImportError: xarray is not installed.
     """
-    tables.xarray()
+    tables.check_xarray()
     validation.check_count("num_seeds", num_seeds)
-    if batch_size is not None:
-        validation.check_count("batch_size", batch_size)
-    if mode not in MODES:
-        raise ValueError(f"mode: got {mode!r}, want one of {MODES}")
-    if isinstance(keep, str) or not set(keep) <= set(KEEPABLE):
-        raise ValueError(f"keep: got {keep!r}, want names among {tuple(KEEPABLE)}")
-    if stored and batch_size is None:
-        batch_size = STORED_BATCH
+    execution.check()
+    if stored and execution.batch_size is None:
+        execution = execution._replace(batch_size=STORED_BATCH)
     settings = settings_of(strategy, problem, population_size, axes)
     check_settings(key, settings)
-    return Plan(
-        key, settings, grouped(settings), num_seeds, mode, batch_size, devices, keep
-    )
+    return Plan(key, settings, grouped(settings), num_seeds, execution)
 
 
 def check_shard(shard: tuple[int, int]) -> None:

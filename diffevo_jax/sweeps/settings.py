@@ -1,9 +1,9 @@
 """What a sweep runs: settings, and groups of them that one program can run."""
 
-import dataclasses
+import inspect
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple, TypeGuard
 
 import jax
 import numpy as np
@@ -11,7 +11,8 @@ import numpy as np
 from diffevo_jax import pytree
 from diffevo_jax.base import Problem, PyTree, Strategy
 from diffevo_jax.pytree import paths, validation
-from diffevo_jax.running.checks import check_run
+from diffevo_jax.running.arguments import check_run
+from diffevo_jax.sweeps.fields import Whole, full_path, label, with_environment
 
 #: An axis: values, or labels and values; of several fields together, tuples of values.
 Axes = Mapping[str | tuple[str, ...], Sequence[Any] | Mapping[str, Any]]
@@ -21,7 +22,8 @@ class Setting(NamedTuple):
     """One point of a sweep.
 
     Attributes:
-        values: what is swept, by name: a number, or a label.
+        values: what is swept, as :func:`diffevo_jax.sweeps.fields.label` names it: a
+            number, or what stands for a value.
         strategy: with the values in place.
         problem: with the values in place.
         population_size: N.
@@ -49,7 +51,7 @@ class Group(NamedTuple):
     numbers: list[int]
     varying: tuple[np.ndarray | None, ...]
     fixed: tuple[Any, ...]
-    structure: Any
+    structure: jax.tree_util.PyTreeDef
     population_size: int
     num_generations: int
 
@@ -65,64 +67,48 @@ def settings_of(
     Raises:
         ValueError: an axis names no field, is empty, or lengths do not match.
     """
-    whole = Whole(strategy, written_out(problem, axes or {}), population_size)
-    rows: list[list[dict[str, Any]]] = [_zipped(whole)]
-    for name, values in (axes or {}).items():
-        rows.append(_axis(whole, name, values))
-    swept = [path for row in rows for path in row[0]]
-    for path in swept:
-        if swept.count(path) > 1:
-            raise ValueError(f"axes: {_short(path)!r} is swept twice")
-    # A part before its own fields, or it would undo them.
-    swept.sort(key=lambda path: path.count("."))
-    return [_setting(whole, swept, parts) for parts in itertools.product(*rows)]
+    names = [name for given in axes or {} for name in _names(given)]
+    try:
+        whole = with_environment(Whole(strategy, problem, population_size), names)
+        rows = [_axis(whole, given, values) for given, values in (axes or {}).items()]
+        rows = [_zipped(whole), *rows]
+        labels = {path: label(whole, path) for row in rows for path in row[0]}
+        swept = [path for row in rows for path in row[0]]
+        for path in swept:
+            if swept.count(path) > 1:
+                raise ValueError(f"{labels[path]!r} is swept twice")
+        # A part before its own fields, or it would undo them.
+        ordered = {path: labels[path] for path in sorted(swept, key=_depth)}
+        return [_setting(whole, ordered, parts) for parts in itertools.product(*rows)]
+    except ValueError as error:
+        raise ValueError(f"axes: {error}") from None
 
 
 def _setting(
-    whole: "Whole", swept: Sequence[str], parts: Sequence[dict[str, Any]]
+    whole: Whole, labels: Mapping[str, str], parts: Sequence[dict[str, Any]]
 ) -> Setting:
     values = {path: value for part in parts for path, value in part.items()}
     changed = whole
-    for path in swept:
-        try:
-            changed = paths.put(changed, path, values[path][1])
-        except ValueError as error:  # a part of another class has no such field
-            raise ValueError(f"axes: {error}") from None
-    labels = {path: label for path, (label, _) in values.items()}
-    return Setting(labels, *vars(changed).values())
+    for path in labels:
+        changed = paths.put(changed, path, values[path][1])
+    named = {labels[path]: name for path, (name, _) in values.items()}
+    return Setting(named, *vars(changed).values())
 
 
-@dataclasses.dataclass(frozen=True)
-class Whole:
-    """What paths start from; a path without a first word means the strategy."""
-
-    strategy: Strategy
-    problem: Problem
-    population_size: int | None
+def _names(given: str | tuple[str, ...]) -> tuple[str, ...]:
+    return given if isinstance(given, tuple) else (given,)
 
 
-def full_path(whole: Whole, path: str) -> str:
-    """A path from the whole.
-
-    Raises:
-        ValueError: there is no such field; the message has the closest one.
-    """
-    full = path if path.partition(".")[0] in vars(whole) else f"strategy.{path}"
-    if full in paths.names(whole):
-        return full
-    problem = written_out(whole.problem, ("problem.env_params.",))
-    whole = dataclasses.replace(whole, problem=problem)
-    close = paths.closest(whole, path)
-    hint = f"; closest: {_short(close)}" if close else ""
-    raise ValueError(f"axes: got {path!r}, want a field{hint}")
+def _depth(path: str) -> int:
+    return path.count(".")
 
 
 def _zipped(whole: Whole) -> list[dict[str, Any]]:
     """Rows of the leaves that have an axis of their own, which go together."""
     found = paths.swept(whole)
     if len(set(found.values())) > 1 or 0 in found.values():
-        lengths = ", ".join(f"{_short(name)} {count}" for name, count in found.items())
-        raise ValueError(f"swept fields: got lengths {lengths}, want equal ones, not 0")
+        lengths = ", ".join(f"{label(whole, name)} {n}" for name, n in found.items())
+        raise ValueError(f"got lengths {lengths}, want equal ones, not 0")
     count = next(iter(found.values()), 1)
     columns = {name: np.asarray(paths.get(whole, name)) for name in found}
     rows = []
@@ -130,64 +116,51 @@ def _zipped(whole: Whole) -> list[dict[str, Any]]:
         row = {}
         for name, column in columns.items():
             # A leaf with axes of its own has no one number that could be its label.
-            label = float(column[number]) if column.ndim == 1 else number
-            row[name] = (label, column[number])
+            shown = float(column[number]) if column.ndim == 1 else number
+            row[name] = (shown, column[number])
         rows.append(row)
     return rows
 
 
-def _axis(whole: Whole, name: str | tuple[str, ...], values: Any) -> list[dict[str, Any]]:
-    fields = name if isinstance(name, tuple) else (name,)
-    full = [full_path(whole, field) for field in fields]
-    if isinstance(values, str) or not hasattr(values, "__len__") or not len(values):
-        raise ValueError(f"axes: {name!r}: got {values!r}, want a sequence of values")
-    labels = list(values) if isinstance(values, Mapping) else [None] * len(values)
+def _axis(
+    whole: Whole, given: str | tuple[str, ...], values: Collection[Any]
+) -> list[dict[str, Any]]:
+    full = [full_path(whole, name) for name in _names(given)]
+    if isinstance(values, str) or not isinstance(values, Collection) or not len(values):
+        raise ValueError(f"{given!r}: got {values!r}, want a sequence of values")
+    shown = list(values) if isinstance(values, Mapping) else [None] * len(values)
     items = values.values() if isinstance(values, Mapping) else values
     rows = []
-    for label, item in zip(labels, items, strict=True):
-        parts = item if isinstance(name, tuple) else (item,)
+    for name, item in zip(shown, items, strict=True):
+        parts = item if isinstance(given, tuple) else (item,)
         if not isinstance(parts, Sequence) or len(parts) != len(full):
             raise ValueError(
-                f"axes: {name!r}: got {item!r}, want {len(full)} values, one for each field"
+                f"{given!r}: got {item!r}, want {len(full)} values, one for each field"
             )
         rows.append(
             {
-                path: (_label(part) if label is None else label, part)
+                path: (_shown(part) if name is None else name, part)
                 for path, part in zip(full, parts, strict=True)
             }
         )
     return rows
 
 
-def _label(value: Any) -> Any:
+def _shown(value: object) -> str | float:
     """How a value stands in the table."""
     if isinstance(value, bool | str) or value is None:
         return str(value)
     if isinstance(value, int | np.integer):
         return int(value)
-    if isinstance(value, float | np.floating) or (np.ndim(value) == 0 and _is_array(value)):
+    if isinstance(value, float | np.floating) or (_is_array(value) and value.ndim == 0):
         return float(value)
-    return getattr(value, "__name__", None) or repr(value)
+    if inspect.isfunction(value) or inspect.isclass(value):
+        return str(value.__name__)
+    return repr(value)
 
 
-def _is_array(value: Any) -> bool:
+def _is_array(value: object) -> TypeGuard[np.ndarray | jax.Array]:
     return isinstance(value, np.ndarray | jax.Array)
-
-
-def _short(path: str) -> str:
-    """A path as a user writes it."""
-    return path.removeprefix("strategy.")
-
-
-def written_out(problem: Any, axes: Iterable[str | tuple[str, ...]]) -> Any:
-    """A problem whose environment has its parameters, if one of them is swept."""
-    flat = [
-        path for name in axes for path in (name if isinstance(name, tuple) else (name,))
-    ]
-    wanted = any(path.startswith("problem.env_params.") for path in flat)
-    if wanted and hasattr(problem, "with_env_params"):
-        return problem.with_env_params()
-    return problem
 
 
 def check_settings(key: jax.Array, settings: Sequence[Setting]) -> None:
@@ -212,7 +185,7 @@ def check_settings(key: jax.Array, settings: Sequence[Setting]) -> None:
             for part in filter(pytree.is_component, (strategy, problem)):
                 validation.validate(part, shapes=False)
         except (TypeError, ValueError) as error:
-            named = ", ".join(f"{_short(name)}={value}" for name, value in values.items())
+            named = ", ".join(f"{name}={value}" for name, value in values.items())
             where = f"setting {number} ({named}): " if named else ""
             raise type(error)(f"{where}{error}") from error
 
@@ -241,7 +214,9 @@ def grouped(settings: Sequence[Setting]) -> list[Group]:
     return found
 
 
-def assemble(structure: Any, leaves: Sequence[Any]) -> tuple[Strategy, Problem]:
+def assemble(
+    structure: jax.tree_util.PyTreeDef, leaves: Sequence[Any]
+) -> tuple[Strategy, Problem]:
     """The pair of strategy and problem, of strong numbers."""
     pair: PyTree = jax.tree.unflatten(structure, leaves)
     strategy, problem = pair

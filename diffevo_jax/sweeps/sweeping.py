@@ -2,15 +2,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import jax
 
 from diffevo_jax.base import Problem, Strategy
+from diffevo_jax.sweeps.batches import Execution
+from diffevo_jax.sweeps.execution import execute
 from diffevo_jax.sweeps.folder import Folder
 from diffevo_jax.sweeps.plan import check_confirm, check_shard, make_plan
-from diffevo_jax.sweeps.running import run
 from diffevo_jax.sweeps.settings import Axes
+
+if TYPE_CHECKING:
+    import xarray
 
 
 def sweep(
@@ -21,21 +25,28 @@ def sweep(
     axes: Axes | None = None,
     num_seeds: int = 1,
     population_size: int | None = None,
+    keep: tuple[str, ...] = (),
+    confirm: int = 0,
     mode: str = "vmap",
     batch_size: int | None = None,
     devices: Sequence[jax.Device] | None = None,
-    keep: tuple[str, ...] = (),
-    confirm: int = 0,
     folder: str | Path | None = None,
     shard: tuple[int, int] = (0, 1),
     progress: bool = False,
-) -> Any:
+) -> "xarray.Dataset":
     """Run many settings with many seeds, in one compiled program for each structure.
 
     A number field with one axis more than it declares is swept; several such fields go
-    together. ``axes`` multiplies: every entry is one more axis, by the name of a field, of
-    any field of ``strategy``, of ``"problem.…"``, or ``"population_size"``. Axes over
-    structure (counts, classes, environments) compile once for each structure.
+    together. ``axes`` multiplies: every entry is one more axis, by the name of a field: its
+    path, or any ending of it that is unambiguous. ``"shaping.temperature"`` is
+    ``"strategy.denoiser.shaping.temperature"``; what the strategy has not is looked for in
+    the problem, ``"problem.scale"`` is the problem's, and ``"population_size"`` is swept
+    too. Axes over structure (counts, classes, environments) compile once for each
+    structure.
+
+    The other arguments are what to keep (``keep``, ``confirm``), how to run it (``mode``,
+    ``batch_size``, ``devices``), and where to store it (``folder``, ``shard``): each is of
+    use without the others, and none is needed.
 
     Every setting sees the same seeds; a run is a function of ``key``, its setting and its
     seed number. Numbers beyond their range raise; runs that fail are flagged, not fatal.
@@ -48,17 +59,17 @@ def sweep(
             tuple of names takes tuples of values, for fields that go together.
         num_seeds: runs of each setting, >= 1.
         population_size: N, if it is no axis.
-        mode: ``"vmap"`` is fastest; with ``"map"`` a run has the same bits whatever else
-            is in the sweep.
-        batch_size: runs at a time, >= 1; None takes what fits into half of the memory, or
-            64 with a ``folder``, so that all jobs have the same.
-        devices: spread a batch over these; None stays on the default one.
         keep: also ``"best_solution"``, ``"population"`` or ``"fitness"`` of every run, in
             unit scale.
         confirm: run the best setting on so many fresh seeds, and give the mean of
             ``final_mean`` with its 95 % interval in the attributes ``confirmed_mean``,
             ``confirmed_low`` and ``confirmed_high``; 0 for not, else >= 2. Not done while
             runs are missing, or if every setting has failed ones.
+        mode: ``"vmap"`` is fastest; with ``"map"`` a run has the same bits whatever else
+            is in the sweep.
+        batch_size: runs at a time, >= 1; None takes what fits into half of the memory, or
+            64 with a ``folder``, so that all jobs have the same.
+        devices: spread a batch over these; None stays on the default one.
         folder: store every batch there; a sweep that was stopped, or killed, goes on from
             it.
         shard: ``(i, n)``: run only every n-th batch from the i-th on, counted from 0, for
@@ -97,11 +108,10 @@ def sweep(
         axes=axes,
         num_seeds=num_seeds,
         population_size=population_size,
-        mode=mode,
-        batch_size=batch_size,
-        devices=devices,
-        keep=keep,
+        execution=Execution(
+            mode, batch_size, None if devices is None else tuple(devices), keep
+        ),
         stored=folder is not None,
     )
     store = None if folder is None else Folder(folder, plan)
-    return run(plan, store, shard=shard, confirm=confirm, progress=progress)
+    return execute(plan, store, shard=shard, confirm=confirm, progress=progress)

@@ -7,23 +7,27 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from diffevo_jax.base import Info
-from diffevo_jax.sweeps.batches import KEEPABLE
+from diffevo_jax.sweeps.batches import KEEPABLE, KeptRuns
+
+if TYPE_CHECKING:
+    import pandas
+    import xarray
 
 _MISSING = "install diffevo-jax[sweep]"
 
 
-def xarray() -> Any:
-    """The package, which is imported when a sweep is made and not before."""
+def check_xarray() -> None:
+    """Raise ImportError if the package is not installed; it is not imported before."""
     try:
-        import xarray
+        import xarray  # noqa: F401
     except ImportError as error:
         raise ImportError(f"sweeps need xarray: {_MISSING}") from error
-    return xarray
 
 
 class Rows:
@@ -48,19 +52,19 @@ class Rows:
         self.kept: dict[str, np.ndarray] = {}
 
     def put(
-        self, setting: np.ndarray, seed: np.ndarray, outcome: Mapping[str, np.ndarray]
+        self, setting: np.ndarray, seed: np.ndarray, arrays: Mapping[str, np.ndarray]
     ) -> None:
         """Store runs: flat arrays with a leading axis of runs, as :func:`flat` makes."""
         count = len(setting)
-        for name, values in outcome.items():
+        for name, values in arrays.items():
             kind, _, rest = name.partition("/")
             values = values[:count]
             if kind == "history":
                 self.history[rest][setting, seed, : values.shape[1]] = values
             elif kind == "kept":
                 self._keep(rest, setting, seed, values)
-        self.best[setting, seed] = outcome["best"][:count]
-        self.final[setting, seed] = outcome["history/mean_fitness"][:count, -1]
+        self.best[setting, seed] = arrays["best"][:count]
+        self.final[setting, seed] = arrays["history/mean_fitness"][:count, -1]
         self.known[setting, seed] = True
 
     def _keep(
@@ -75,7 +79,7 @@ class Rows:
             )
         rows[setting, seed] = values
 
-    def dataset(self, values: Sequence[dict[str, Any]]) -> Any:
+    def dataset(self, values: Sequence[dict[str, Any]]) -> "xarray.Dataset":
         """An ``xarray.Dataset`` with the dimensions setting, seed and generation.
 
         Args:
@@ -103,8 +107,10 @@ class Rows:
         }
         for name in dict.fromkeys(name for row in values for name in row):
             column = [row.get(name) for row in values]
-            coordinates[name.removeprefix("strategy.")] = ("setting", _column(column))
-        dataset = xarray().Dataset(variables, coordinates)
+            coordinates[name] = ("setting", _column(column))
+        import xarray
+
+        dataset = xarray.Dataset(variables, coordinates)
         for name, text in _ABOUT.items():
             dataset[name].attrs["long_name"] = text
         return dataset
@@ -127,7 +133,7 @@ def _column(values: Sequence[Any]) -> np.ndarray:
     return np.array([str(value) for value in values], dtype=object)
 
 
-def save(dataset: Any, path: str | Path) -> None:
+def save(dataset: "xarray.Dataset", path: str | Path) -> None:
     """Save a sweep: NetCDF (``.nc``), Zarr (``.zarr``), or a tidy Parquet or CSV table.
 
     NetCDF and Zarr hold everything; ``xarray.open_dataset`` reads them. The tidy table has
@@ -168,7 +174,7 @@ def check_ending(path: str | Path) -> Path:
     return path
 
 
-def tidy(dataset: Any, *, generations: bool = True) -> Any:
+def tidy(dataset: "xarray.Dataset", *, generations: bool = True) -> "pandas.DataFrame":
     """A pandas table with a row for each setting, seed and generation.
 
     Args:
@@ -205,7 +211,7 @@ _FORMATS = {
 }
 
 
-def ranking(dataset: Any, by: str = "final_mean") -> np.ndarray:
+def ranking(dataset: "xarray.Dataset", by: str = "final_mean") -> np.ndarray:
     """Numbers of the settings, the one with the best mean over seeds first.
 
     Settings with a failed or a missing run are left out.
@@ -219,7 +225,7 @@ def ranking(dataset: Any, by: str = "final_mean") -> np.ndarray:
     return np.flatnonzero(~broken)[np.argsort(-means, kind="stable")]
 
 
-def best_setting(dataset: Any, by: str = "final_mean") -> int:
+def best_setting(dataset: "xarray.Dataset", by: str = "final_mean") -> int:
     """Number of the setting with the best mean over seeds; see :func:`ranking`.
 
     Raises:
@@ -231,7 +237,7 @@ def best_setting(dataset: Any, by: str = "final_mean") -> int:
     return int(ranked[0])
 
 
-def interval(values: Any, level: float = 0.95) -> tuple[float, float, float]:
+def interval(values: npt.ArrayLike, level: float = 0.95) -> tuple[float, float, float]:
     """Mean and confidence interval of the mean, by Student's t; (R,) with R >= 2."""
     from scipy.stats import t
 
@@ -242,8 +248,8 @@ def interval(values: Any, level: float = 0.95) -> tuple[float, float, float]:
     return mean, mean - half, mean + half
 
 
-def flat(outcome: Any) -> dict[str, np.ndarray]:
-    """An outcome as named arrays on the host."""
-    arrays = {f"history/{name}": value for name, value in vars(outcome.history).items()}
-    arrays |= {f"kept/{name}": value for name, value in outcome.kept.items()}
-    return {name: np.asarray(v) for name, v in (arrays | {"best": outcome.best}).items()}
+def flat(runs: KeptRuns) -> dict[str, np.ndarray]:
+    """What is kept of runs, as named arrays on the host."""
+    arrays = {f"history/{name}": value for name, value in vars(runs.history).items()}
+    arrays |= {f"kept/{name}": value for name, value in runs.kept.items()}
+    return {name: np.asarray(v) for name, v in (arrays | {"best": runs.best}).items()}

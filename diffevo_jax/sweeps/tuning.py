@@ -10,6 +10,7 @@ from diffevo_jax import pytree
 from diffevo_jax.base import Evaluation, Problem, PyTree, Strategy
 from diffevo_jax.pytree import paths, validation
 from diffevo_jax.running.evolution import evolve
+from diffevo_jax.sweeps.fields import Whole, full_path, with_environment
 from diffevo_jax.sweeps.ranges import SCALES, Range, Ranges
 
 #: What a run is worth: the mean of its last population, or the best of all evaluated.
@@ -33,10 +34,10 @@ class Tuning:
     Args:
         strategy: the inner strategy; its other numbers stay as they are.
         problem: the inner problem.
-        fields: what to search, by name: a number of ``strategy``, or of ``"problem.…"``, as
-            in ``"sampler.eta"``; with ``(low, high)``, ``(low, high, "log")``, or a
-            :class:`Range`. Structure, such as counts and kinds of kernels, is for the
-            ``axes`` of a sweep.
+        fields: what to search, by names as of the ``axes`` of a sweep: a number of the
+            strategy, as in ``"sampler.eta"``, or of the problem; with ``(low, high)``,
+            ``(low, high, "log")``, or a :class:`Range`. Structure, such as counts and kinds
+            of kernels, is for the ``axes`` of a sweep.
         num_seeds: inner runs of a setting, static, >= 1.
         population_size: N of an inner run, static.
         score: of a run: ``"mean"``, the mean fitness of the last population, or ``"best"``,
@@ -111,7 +112,7 @@ class Tuning:
             raise ValueError(f"Tuning.fields: got {self.fields!r}, want names and ranges")
         seen: dict[str, str] = {}
         for name, ends in self.fields.items():
-            full = ".".join(_place(name))
+            full = self._path(name)
             if full in seen:
                 raise ValueError(f"Tuning.fields: {seen[full]!r} and {name!r} are the same")
             seen[full] = name
@@ -177,30 +178,30 @@ class Tuning:
 
     def _with(self, solution: Mapping[str, Any]) -> "Tuning":
         """With the numbers of a solution in place."""
-        tuned = self._written_out()
+        whole = self._whole()
+        tuned = pytree.replace(self, problem=whole.problem)
         for name in self.fields:
-            tuned = paths.put(tuned, ".".join(_place(name)), solution[name])
+            tuned = paths.put(tuned, full_path(whole, name), solution[name])
         return tuned
 
-    def _written_out(self) -> "Tuning":
-        """With the parameters of an environment, if one of them is searched."""
-        problem: Any = self.problem
-        wanted = any(name.startswith("problem.env_params.") for name in self.fields)
-        if wanted and hasattr(problem, "with_env_params"):
-            return pytree.replace(self, problem=problem.with_env_params())
-        return self
+    def _whole(self) -> Whole:
+        """Where the names of fields start; with an environment's parameters if needed."""
+        return with_environment(Whole(self.strategy, self.problem, None), self.fields)
 
-    def _check_field(self, name: str, ends: Any) -> None:
-        if not isinstance(ends, Range):
-            raise TypeError(f"Tuning.fields: {name!r}: got {ends!r}, want a range")
-        part, path = _place(name)
-        owner = getattr(self._written_out(), part)
+    def _path(self, name: str) -> str:
         try:
-            value = paths.get(owner, path)
+            return full_path(self._whole(), name)
         except ValueError as error:
             raise ValueError(f"Tuning.fields: {error}") from None
-        limits = paths.limits(owner, path)
-        if path not in _leaf_names(owner) or not (limits or _is_float(value)):
+
+    def _check_field(self, name: str, ends: object) -> None:
+        if not isinstance(ends, Range):
+            raise TypeError(f"Tuning.fields: {name!r}: got {ends!r}, want a range")
+        whole, path = self._whole(), self._path(name)
+        value = paths.get(whole, path)
+        limits = paths.limits(whole, path)
+        pair = {"strategy": whole.strategy, "problem": whole.problem}
+        if path not in _leaf_names(pair) or not (limits or _is_float(value)):
             raise ValueError(
                 f"Tuning.fields: {name!r}: got {value!r}, which is structure, want a "
                 "number; sweep it with axes of de.sweep"
@@ -212,7 +213,7 @@ class Tuning:
         _check_ends(f"Tuning.fields: {name!r}", ends, limits)
 
 
-def _range(name: str, value: Any) -> Any:
+def _range(name: str, value: object) -> object:
     if not isinstance(value, tuple | list):
         return value
     if len(value) not in (2, 3):
@@ -222,18 +223,12 @@ def _range(name: str, value: Any) -> Any:
     return Range(*value)
 
 
-def _place(name: str) -> tuple[str, str]:
-    """Whose field it is, and its path there; without a first word the strategy's."""
-    head, _, rest = name.partition(".")
-    return (head, rest) if rest and head in ("strategy", "problem") else ("strategy", name)
-
-
-def _leaf_names(component: Any) -> set[str]:
-    leaves = jax.tree_util.tree_flatten_with_path(component)[0]
+def _leaf_names(tree: PyTree) -> set[str]:
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
     return {jax.tree_util.keystr(p, simple=True, separator=".") for p, _ in leaves}
 
 
-def _is_float(value: Any) -> bool:
+def _is_float(value: PyTree) -> bool:
     return bool(jnp.issubdtype(jnp.result_type(value), jnp.floating))
 
 

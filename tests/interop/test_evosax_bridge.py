@@ -199,7 +199,10 @@ def test_parameters_change_under_both_names():
     assert params.replace(std_m=0.25).strategy.sampler.eta == 0.25
     assert params.replace(**{"sampler.eta": 0.25}).std_m == 0.25
     assert params.replace(scale_factor=3.0).scale == 3.0
-    with pytest.raises(ValueError, match=r"closest: strategy\.sampler\.eta"):
+    changed = params.replace(**{"shaping.temperature": 0.7, "dimension": 3.0}).strategy
+    assert changed.denoiser.shaping.temperature == 0.7
+    assert changed.denoiser.kernel.dimension == 3.0
+    with pytest.raises(ValueError, match=r"closest: sampler\.eta"):
         params.replace(**{"sampler.etta": 0.25})
 
 
@@ -207,7 +210,7 @@ def test_its_fitness_mapping_is_a_shaping():
     mapping = evosax.algorithms.population_based.diffusion_evolution.fitness_mapping_energy
     shaping = bridge.DiffusionEvolution(
         N, jnp.zeros(D), 5, fitness_mapping=mapping
-    ).default_params.strategy.shaping
+    ).default_params.strategy.denoiser.shaping
     fitness = jnp.array([0.0, 1.0, 3.0])
     weights = shaping.log_weight(fitness)
     np.testing.assert_allclose(weights - weights[-1], fitness - 3.0, atol=1e-5)

@@ -11,23 +11,23 @@ probable a signal is as such noise (``log_density``), and is a diffusion model o
 (``denoise``), whose samples have the covariance and nothing else of the data.
 
 References:
-    Karras et al., 2022, arXiv:2206.00364, appendix B.3; Wiener, 1949, for the shares.
+    Karras et al., 2022, arXiv:2206.00364, appendix B.3; Wiener, 1949.
 """
 
 import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
+from diffevo_jax.attention import matmul
 from diffevo_jax.denoisers.oracles import GaussianMixture
 from diffevo_jax.pytree import Number, validation
 from diffevo_jax.pytree.arrays import check_population
 
-_EXACT = jax.lax.Precision.HIGHEST
 #: A covariance may have eigenvalues this far below 0, of its largest: rounding.
 _ROUNDING = 1e-5
 
 
-def coloured(
+def coloured_noise(
     covariance: jax.typing.ArrayLike, mean: jax.typing.ArrayLike = 0.0
 ) -> GaussianMixture:
     """The Gaussian with a prescribed covariance, by its singular value decomposition.
@@ -46,7 +46,7 @@ def coloured(
     Example:
         >>> import jax, diffevo_jax as de
         >>> from diffevo_jax import diffusion
-        >>> noise = diffusion.coloured([[2.0, 1.9], [1.9, 2.0]])
+        >>> noise = diffusion.coloured_noise([[2.0, 1.9], [1.9, 2.0]])
         >>> draws = noise.sample(jax.random.key(0), 10_000)
         >>> f"{jax.numpy.corrcoef(draws.T)[0, 1]:.2f}"
         '0.95'
@@ -79,7 +79,7 @@ def coloured(
     return _gaussian(jnp.broadcast_to(mean, variances.shape), variances, axes)
 
 
-def fitted(
+def fit_gaussian(
     points: jax.typing.ArrayLike, log_weight: jax.typing.ArrayLike | None = None
 ) -> GaussianMixture:
     """The Gaussian with the mean and the covariance of some points.
@@ -100,7 +100,7 @@ def fitted(
         >>> import jax, jax.numpy as jnp, diffevo_jax as de
         >>> from diffevo_jax import diffusion
         >>> data = jnp.array([[-1.0, 0.0], [1.0, 0.0], [0.0, 0.5], [0.0, -0.5]])
-        >>> model = diffusion.fitted(data)
+        >>> model = diffusion.fit_gaussian(data)
         >>> samples = de.sample(jax.random.key(0), model.denoise, de.noise.EDM(),
         ...     de.samplers.Heun(), (10_000, 2), num_levels=30)
         >>> [f"{ratio:.1f}" for ratio in samples.std(axis=0) / data.std(axis=0)]
@@ -116,7 +116,7 @@ def fitted(
     if known is not None and not (known < jnp.inf).all():
         raise ValueError("log_weight: got NaN or infinity, want numbers, or -inf")
     weight = jax.nn.softmax(jnp.where((log_weight > -jnp.inf).any(), log_weight, 0.0))
-    mean = jnp.matmul(weight, points, precision=_EXACT)
+    mean = matmul(weight, points)
     spread = jnp.sqrt(weight)[:, None] * (points - mean)
     _, deviations, axes = jnp.linalg.svd(spread, full_matrices=True)
     missing = points.shape[1] - len(deviations)
@@ -158,39 +158,44 @@ def logistic_covariance(places: jax.typing.ArrayLike, scale: Number = 1.0) -> ja
 
 
 @pytree.dataclass
-class Standing:
-    """What of a signal stands above white noise, at L levels.
+class WienerFilter:
+    """What the best linear denoiser keeps of a signal, at L noise levels.
 
     Attributes:
-        shares: (L, D) of each direction, what the best linear denoiser keeps,
-            ``l / (l + sigma^2)`` in [0, 1]; above 1/2 where the signal is above the noise.
-        above: (L,) int32, directions whose variance is above that of the noise.
-        freedom: (L,) sum of the shares: directions that can be seen, in [0, D].
+        gains: (L, D) of each direction, ``l / (l + sigma^2)`` in [0, 1]; above 1/2 where
+            the signal is above the noise.
+        num_above: (L,) int32, directions whose variance is above that of the noise.
+        degrees_of_freedom: (L,) sum of the gains: directions that can be seen, in [0, D].
     """
 
-    shares: jax.Array
-    above: jax.Array
-    freedom: jax.Array
+    gains: jax.Array
+    num_above: jax.Array
+    degrees_of_freedom: jax.Array
 
 
-def standing(variances: jax.Array, sigmas: jax.Array) -> Standing:
-    """Which directions of a signal stand above the noise, level by level.
+def wiener_filter(variances: jax.Array, sigmas: jax.Array) -> WienerFilter:
+    """Which directions of a signal stand above white noise, level by level.
 
     Args:
-        variances: (D,) of the signal along its axes, >= 0.
+        variances: (D,) l, of the signal along its axes, >= 0.
         sigmas: (L,) noise levels, > 0, for example of a grid.
 
     Example:
         >>> import jax.numpy as jnp
         >>> from diffevo_jax import diffusion
-        >>> seen = diffusion.standing(jnp.array([9.0, 1.0]), jnp.array([3.0, 2.0, 0.5]))
-        >>> print(seen.above, *(f"{number:.2f}" for number in seen.freedom))
+        >>> sigmas = jnp.array([3.0, 2.0, 0.5])
+        >>> kept = diffusion.wiener_filter(jnp.array([9.0, 1.0]), sigmas)
+        >>> print(kept.num_above, *(f"{d:.2f}" for d in kept.degrees_of_freedom))
         [0 1 2] 0.60 0.89 1.77
+
+    References:
+        Wiener, 1949, for the gains; Hastie, Tibshirani, Friedman, "The elements of
+        statistical learning", 2009, eq. 3.50, for their sum.
     """
     noise = jnp.asarray(sigmas)[:, None] ** 2
-    shares = variances / (variances + noise)
-    above = jnp.sum(variances > noise, axis=1, dtype=jnp.int32)
-    return Standing(shares, above, jnp.sum(shares, axis=1))
+    gains = variances / (variances + noise)
+    num_above = jnp.sum(variances > noise, axis=1, dtype=jnp.int32)
+    return WienerFilter(gains, num_above, jnp.sum(gains, axis=1))
 
 
 def effective_rank(variances: jax.Array) -> jax.Array:

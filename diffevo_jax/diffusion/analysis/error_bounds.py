@@ -31,9 +31,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffevo_jax import pytree
+from diffevo_jax.base import Denoise
+from diffevo_jax.denoisers.fixed import clean_points
 from diffevo_jax.pytree import Number
 from diffevo_jax.pytree.arrays import check_key, check_population
-from diffevo_jax.samplers.sde import Denoise
 
 
 @pytree.dataclass
@@ -91,7 +92,7 @@ def denoising_errors(
 
     def error(sigma: jax.Array) -> jax.Array:
         y = points + sigma * eps
-        wrong = denoise(y, sigma) - exact(y, sigma)
+        wrong = clean_points(denoise(y, sigma), y) - clean_points(exact(y, sigma), y)
         return jnp.mean(jnp.sum(wrong**2, axis=1))
 
     return jax.lax.map(error, jnp.asarray(sigmas, dtype=float))
@@ -119,7 +120,7 @@ def largest_slopes(denoise: Denoise, points: jax.Array, sigma: jax.Array) -> jax
         >>> [f"{slope:.2f}" for slope in diffusion.largest_slopes(two.denoise, y, 1.0)]
         ['1.50', '0.50']
     """
-    _, slope = jax.linearize(lambda y: denoise(y, sigma), points)
+    _, slope = jax.linearize(lambda y: clean_points(denoise(y, sigma), y), points)
     basis = jnp.eye(points.shape[1], dtype=points.dtype)
     columns = jax.vmap(lambda axis: slope(jnp.broadcast_to(axis, points.shape)))(basis)
     matrices = jnp.moveaxis(columns, 0, 2)

@@ -25,21 +25,15 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
-from diffevo_jax.base import Grid
+from diffevo_jax.base import Denoise, Grid
+from diffevo_jax.denoisers.fixed import clean_points
 from diffevo_jax.pytree import Number, validation
 from diffevo_jax.pytree.arrays import check_key
+from diffevo_jax.samplers.integrators import integrate
 
-#: ``denoise(y, sigma)``: canonical points (N, D) and sigma () to clean points (N, D).
-Denoise = Callable[[jax.Array, jax.Array], jax.Array]
 #: A Runge-Kutta method by name, or ``integrate(slope, start, sigmas)``, which follows
 #: ``slope(state, sigma)`` over log sigma from the first level to the last.
 Method = str | Callable[[Callable, Any, jax.Array], Any]
-
-#: Runge-Kutta methods: how far to go with each answer for the next, and all their shares.
-_TABLES: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
-    "heun": ((1.0,), (1 / 2, 1 / 2)),
-    "rk4": ((1 / 2, 1 / 2, 1.0), (1 / 6, 1 / 3, 1 / 3, 1 / 6)),
-}
 
 
 @pytree.dataclass
@@ -181,7 +175,9 @@ def log_likelihood(
         scale = 1.0 / num_probes
 
     def growth(carry: Any, sigma: jax.Array) -> tuple[jax.Array, jax.Array]:
-        clean, derivative = jax.linearize(lambda y: denoise(y, sigma), carry[0])
+        clean, derivative = jax.linearize(
+            lambda y: clean_points(denoise(y, sigma), y), carry[0]
+        )
         traces = jax.vmap(lambda probe: jnp.sum(probe * derivative(probe), axis=1))(probes)
         return carry[0] - clean, dim - scale * jnp.sum(traces, axis=0)
 
@@ -194,7 +190,7 @@ def log_likelihood(
 
 
 def _flow(denoise: Denoise) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    return lambda y, sigma: y - denoise(y, sigma)
+    return lambda y, sigma: y - clean_points(denoise(y, sigma), y)
 
 
 def _levels(grid: Grid, num_levels: int, points: jax.Array) -> jax.Array:
@@ -211,23 +207,5 @@ def _follow(slope: Callable, start: Any, sigmas: jax.Array, method: Method) -> A
     """Integrate ``slope(state, sigma)`` over log sigma along the levels."""
     if callable(method):
         return method(slope, start, sigmas)
-    if method not in _TABLES:
-        raise ValueError(f"method: got {method!r}, want one of {tuple(_TABLES)}")
-    nodes, shares = _TABLES[method]
-    logs = jnp.log(sigmas)
-
-    def step(state: Any, ends: tuple[jax.Array, jax.Array]) -> tuple[Any, None]:
-        length = ends[1] - ends[0]
-        change = slope(state, jnp.exp(ends[0]))
-        total = _add(state, shares[0] * length, change)
-        for node, share in zip(nodes, shares[1:], strict=True):
-            far = node * length
-            change = slope(_add(state, far, change), jnp.exp(ends[0] + far))
-            total = _add(total, share * length, change)
-        return total, None
-
-    return jax.lax.scan(step, start, (logs[:-1], logs[1:]))[0]
-
-
-def _add(state: Any, factor: jax.Array, change: Any) -> Any:
-    return jax.tree.map(lambda a, b: a + factor * b, state, change)
+    in_logs = lambda state, log_sigma: slope(state, jnp.exp(log_sigma))
+    return integrate(in_logs, start, jnp.log(sigmas), method)

@@ -20,15 +20,15 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
-from diffevo_jax.base import Grid
-from diffevo_jax.diffusion.analysis.likelihood import Denoise
+from diffevo_jax.base import Denoise, Grid
+from diffevo_jax.denoisers.fixed import clean_points
 from diffevo_jax.diffusion.training.objectives import snr_falls
 from diffevo_jax.pytree import Number, validation
 from diffevo_jax.pytree.arrays import check_key, check_population
 
 
 @pytree.dataclass
-class Bound:
+class VariationalBound:
     """An upper bound of ``-log p(x_0)``, in nats per number of a sample.
 
     Attributes:
@@ -71,7 +71,7 @@ def variational_bound(
     *,
     num_levels: int,
     prior_deviation: Number = 1.0,
-) -> Bound:
+) -> VariationalBound:
     """Bound the mean negative log-likelihood of points under the chain of a denoiser.
 
     The chain is ``de.samplers.DDIM(eta=1)`` from N(0, prior_deviation^2 + sigma_max^2).
@@ -107,14 +107,15 @@ def variational_bound(
 
     def error(_: None, now: tuple[jax.Array, jax.Array]) -> tuple[None, jax.Array]:
         eps = jax.random.normal(now[0], points.shape, points.dtype)
-        clean = denoise(points + now[1] * eps, now[1])
+        y = points + now[1] * eps
+        clean = clean_points(denoise(y, now[1]), y)
         return None, jnp.mean((points - clean) ** 2)
 
     keys = jax.random.split(key, num_levels)
     _, errors = jax.lax.scan(error, None, (keys, sigmas))
     shares = 0.5 * snr_falls(sigmas) * errors
     noise, start = sigmas[0] ** 2, sigmas[0] ** 2 + prior_deviation**2
-    return Bound(
+    return VariationalBound(
         prior=jnp.mean(gaussian_kl(points, noise, 0.0, start)),
         steps=shares[:-1],
         decoder=shares[-1] + 0.5 * jnp.log(2 * math.pi * sigmas[-1] ** 2),

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffevo_jax import pytree
-from diffevo_jax.samplers.sde import Denoise
+from diffevo_jax.base import Denoise
+from diffevo_jax.denoisers.fixed import clean_points
 
 
-def clipped(
+def clip_denoised(
     denoise: Denoise, low: jax.typing.ArrayLike, high: jax.typing.ArrayLike
 ) -> Denoise:
     """Answers moved into the range of the data, number by number.
@@ -20,10 +21,10 @@ def clipped(
     noise: its error is multiplied by sigma in the answer, and where a point is farther out
     than those of its training, the answer is too, so that a chain takes it farther still.
     DDPM's published code clips its answers. Clip last: a clipped number has slope 0, and
-    conditions look at slopes.
+    guidance looks at slopes.
 
     Args:
-        denoise: the denoiser, learned, conditioned or guided.
+        denoise: the denoiser, learned, guided or exact.
         low: smallest value of clean points, () or (D,); -inf for none.
         high: largest, likewise, nowhere below ``low``.
 
@@ -35,7 +36,7 @@ def clipped(
         >>> import jax, jax.numpy as jnp, diffevo_jax as de
         >>> from diffevo_jax import diffusion
         >>> far_out = lambda y, sigma: 1.5 * y  # a chain of such answers explodes
-        >>> denoise = diffusion.clipped(far_out, -1.0, 1.0)
+        >>> denoise = diffusion.clip_denoised(far_out, -1.0, 1.0)
         >>> denoise(jnp.array([[0.5, -30.0]]), 1.0).tolist()
         [[0.75, -1.0]]
 
@@ -44,10 +45,10 @@ def clipped(
     """
     ends = [pytree.concrete(end) for end in (low, high)]
     if ends[0] is not None and ends[1] is not None and not np.all(ends[0] <= ends[1]):
-        raise ValueError(f"clipped: got low {low} and high {high}, want low <= high")
+        raise ValueError(f"clip_denoised: got low {low} and high {high}, want low <= high")
 
-    def within(y: jax.Array, sigma: jax.Array) -> jax.Array:
-        answer = denoise(y, sigma)
+    def clipped(y: jax.Array, sigma: jax.Array) -> jax.Array:
+        answer = clean_points(denoise(y, sigma), y)
         return jnp.clip(answer, *(jnp.asarray(end, answer.dtype) for end in (low, high)))
 
-    return within
+    return clipped

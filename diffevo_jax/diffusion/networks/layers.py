@@ -1,42 +1,57 @@
 """The few layers that the networks are made of: functions of weights and arrays."""
 
+import itertools
 import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax.pytree import Number
+from diffevo_jax.pytree import Number, validation
+
+Layer = dict[str, jax.Array]
 
 #: Cycles per unit of ``c_noise`` that the embedding sees. All published forms of it move by
 #: 0.3 to 2.3 where sigma changes by a factor of ten.
 _SLOWEST, _FASTEST = 1 / 16, 4.0
 
 
-def dense_init(
-    key: jax.Array, inputs: int, outputs: int, gain: Number = 1.0
-) -> dict[str, jax.Array]:
+def dense_init(key: jax.Array, inputs: int, outputs: int, gain: Number = 1.0) -> Layer:
     """Weights of a dense layer that keeps the variance; gain 0 makes it answer 0."""
     scale = gain / math.sqrt(inputs)
     weight = scale * jax.random.normal(key, (inputs, outputs))
     return {"bias": jnp.zeros(outputs), "weight": weight}
 
 
-def dense(layer: dict[str, jax.Array], signal: jax.Array) -> jax.Array:
+def dense(layer: Layer, signal: jax.Array) -> jax.Array:
     """``signal @ weight + bias``, (..., inputs) to (..., outputs)."""
     return signal @ layer["weight"] + layer["bias"]
 
 
+def feed_forward_init(key: jax.Array, widths: tuple[int, ...]) -> list[Layer]:
+    """Weights of dense layers of these widths, input first; the last answers 0."""
+    keys, pairs = jax.random.split(key, len(widths) - 1), list(itertools.pairwise(widths))
+    gains = [1.0] * (len(pairs) - 1) + [0.0]
+    return [dense_init(k, *pair, g) for k, pair, g in zip(keys, pairs, gains, strict=True)]
+
+
+def feed_forward(layers: list[Layer], signal: jax.Array) -> jax.Array:
+    """Dense layers with SiLU between them, (N, inputs) to (N, outputs)."""
+    for layer in layers[:-1]:
+        signal = jax.nn.silu(dense(layer, signal))
+    return dense(layers[-1], signal)
+
+
 def conv_init(
     key: jax.Array, inputs: int, outputs: int, size: int = 3, gain: Number = 1.0
-) -> dict[str, jax.Array]:
+) -> Layer:
     """Weights of a square convolution that keeps the variance; gain 0 answers 0."""
     scale = gain / math.sqrt(size * size * inputs)
     weight = scale * jax.random.normal(key, (size, size, inputs, outputs))
     return {"bias": jnp.zeros(outputs), "weight": weight}
 
 
-def conv(layer: dict[str, jax.Array], image: jax.Array) -> jax.Array:
+def conv(layer: Layer, image: jax.Array) -> jax.Array:
     """Convolve (B, H, W, inputs) to (B, H, W, outputs), zeros around the image.
 
     As one matrix product of shifted images: on a CPU a training step of a small U-Net then
@@ -53,12 +68,12 @@ def conv(layer: dict[str, jax.Array], image: jax.Array) -> jax.Array:
     return jnp.concatenate(shifted, axis=-1) @ matrix + layer["bias"]
 
 
-def norm_init(channels: int) -> dict[str, jax.Array]:
+def norm_init(channels: int) -> Layer:
     """Weights of a group norm that only normalises."""
     return {"scale": jnp.ones(channels), "shift": jnp.zeros(channels)}
 
 
-def group_norm(layer: dict[str, jax.Array], image: jax.Array) -> jax.Array:
+def group_norm(layer: Layer, image: jax.Array) -> jax.Array:
     """Normalise each image over its pixels and over groups of its channels."""
     channels = image.shape[-1]
     groups = math.gcd(8, channels)
@@ -124,3 +139,19 @@ def embed(
     if label is not None:
         signal = signal + weights["label"][label]
     return jax.nn.silu(dense(weights["second"], jax.nn.silu(signal)))
+
+
+def check_widths(name: str, widths: object) -> None:
+    """Raise unless the widths of layers are a tuple of positive ints."""
+    if not isinstance(widths, tuple) or not widths:
+        raise TypeError(f"{name}: got {widths!r}, want a tuple of ints")
+    for width in widths:
+        validation.check_count(name, width)
+
+
+def check_embedding(name: str, width: int, num_classes: int) -> None:
+    """Raise unless the embedding has an even width, and the number of labels is legal."""
+    validation.check_count(f"{name}.num_classes", num_classes, low=0)
+    validation.check_count(f"{name}.embedding", width, low=2)
+    if width % 2:
+        raise ValueError(f"{name}.embedding: got {width}, want an even int")

@@ -6,9 +6,11 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
-from diffevo_jax.diffusion.networks.dense import check_embedding, labels
+from diffevo_jax.base import PyTree
 from diffevo_jax.diffusion.networks.layers import (
     attention_init,
+    check_embedding,
+    check_widths,
     conv,
     conv_init,
     dense,
@@ -19,7 +21,7 @@ from diffevo_jax.diffusion.networks.layers import (
     norm_init,
     self_attention,
 )
-from diffevo_jax.pytree import validation
+from diffevo_jax.diffusion.networks.network import labels_or_null
 
 
 @pytree.dataclass
@@ -32,8 +34,8 @@ class UNet:
     Args:
         channels: width at each resolution, from the finest; each next one has half the
             height and width, which must be divisible as often.
-        num_classes: labels 0 to ``num_classes - 1`` may be its condition, and
-            ``num_classes`` says nothing; 0 for no condition.
+        num_classes: labels are 0 to ``num_classes - 1``, and ``num_classes`` says nothing;
+            0 for a network without labels.
         embedding: width of the embedding of noise level and label, even.
 
     Example:
@@ -56,16 +58,13 @@ class UNet:
     embedding: int = pytree.static(default=64)
 
     @property
-    def null(self) -> int | None:
+    def null_label(self) -> int | None:
         """The label that says nothing."""
         return self.num_classes or None
 
     def check(self) -> None:
         """Raise if there is no such network."""
-        if not isinstance(self.channels, tuple) or not self.channels:
-            raise TypeError(f"UNet.channels: got {self.channels!r}, want a tuple of ints")
-        for width in self.channels:
-            validation.check_count("UNet.channels", width)
+        check_widths("UNet.channels", self.channels)
         check_embedding("UNet", self.embedding, self.num_classes)
 
     def init(self, key: jax.Array, shape: tuple[int, ...]) -> dict[str, Any]:
@@ -94,13 +93,12 @@ class UNet:
         }
 
     def apply(
-        self, weights: Any, y: jax.Array, c_noise: jax.Array, condition: Any = None
+        self, weights: PyTree, y: jax.Array, c_noise: jax.Array, label: PyTree = None
     ) -> jax.Array:
-        """Answer for y ``(B, H, W, C)`` at ``c_noise`` ``(B,)``, labels ``(B,)``."""
+        """Output for y ``(B, H, W, C)`` at ``c_noise`` ``(B,)``, labels ``(B,)``."""
         self._check_image(y.shape[1:])
-        level = embed(
-            weights["embedding"], c_noise, labels(self.num_classes, condition, len(y))
-        )
+        labels = labels_or_null(self.num_classes, label, len(y))
+        level = embed(weights["embedding"], c_noise, labels)
         signal = conv(weights["into"], y)
         shortcuts: list[jax.Array] = []
         for block in weights["down"]:

@@ -1,32 +1,36 @@
 """A network as a denoiser: what a sampler cannot tell from a population."""
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
-from diffevo_jax.diffusion.networks.dense import NetworkLike, check_labels
-from diffevo_jax.diffusion.training.losses import answer, spread_out
-from diffevo_jax.diffusion.training.parameterisation import Parameterisation
+from diffevo_jax.diffusion.networks.network import (
+    ClassConditional,
+    NetworkLike,
+    check_labels,
+    null_labels,
+)
+from diffevo_jax.diffusion.training.losses import append_axes, network_output
+from diffevo_jax.diffusion.training.parameterisations import Parameterisation
 from diffevo_jax.pytree import Number
 
 
 @pytree.dataclass
-class Denoiser:
-    """A network, what it predicts, its weights, and the shape of a sample.
+class NetworkDenoiser:
+    """A trained network: its weights, what it predicts, and the shape of a sample.
 
     Attributes:
-        network: computes the answers.
-        precondition: says what they are.
+        network: computes the outputs.
+        parameterisation: says what they are.
         weights: of the network.
         shape: of one sample.
     """
 
     network: NetworkLike
-    precondition: Parameterisation
+    parameterisation: Parameterisation
     weights: PyTree
     shape: tuple[int, ...] = pytree.static()
 
@@ -34,7 +38,7 @@ class Denoiser:
         self,
         y: jax.Array,
         sigma: Number,
-        condition: Any = None,
+        label: PyTree = None,
         guidance: Number | None = None,
     ) -> jax.Array:
         """Mean of the clean points given noisy ones, ``E[x_0 | y]``, as learned.
@@ -43,11 +47,11 @@ class Denoiser:
             y: (N, ...) noisy samples, canonical, in their own shape; or flat, (N, D), as
                 the samplers have them.
             sigma: () noise level, > 0, or (N,) one for each.
-            condition: of each sample, with leading axis N, or one for all; None for none.
+            label: of each sample, with leading axis N, or one for all; None for none.
                 Labels that are traced by ``jit`` cannot be checked.
-            guidance: how far to go from the answer without a condition to that with it:
-                ``D(none) + guidance (D(condition) - D(none))``. 0 ignores the condition, 1
-                is the condition alone (as is None, which asks once and not twice), and more
+            guidance: how far to go from the answer without a label to that with it:
+                ``D(none) + guidance (D(label) - D(none))``. 0 ignores the label, 1 is the
+                label alone (as is None, which asks once and not twice), and more
                 exaggerates it.
 
         Returns:
@@ -72,39 +76,29 @@ class Denoiser:
             raise ValueError(f"sigma: got {sigma}, want > 0")
         samples = y.reshape(len(y), *self.shape)
         sigma = jnp.broadcast_to(jnp.asarray(sigma, dtype=y.dtype), (len(y),))
-        condition = self._given(condition, len(y))
-        clean = self._clean(samples, sigma, condition)
+        labels = self._labels(label, len(y))
+        clean = self._clean(samples, sigma, labels)
         if guidance is not None:
-            if condition is None or self.network.null is None:
+            if labels is None or self.network.null_label is None:
                 raise ValueError(
-                    "guidance: wants a condition, and a network that knows what none is"
+                    "guidance: wants a label, and a network that knows what none is"
                 )
-            nothing = without_condition(self.network, condition)
-            without = self._clean(samples, sigma, nothing)
+            without = self._clean(samples, sigma, null_labels(self.network, labels))
             clean = without + guidance * (clean - without)
         return clean.reshape(y.shape)
 
-    def _given(self, condition: Any, count: int) -> Any:
-        """A condition for each of so many samples: one for all, if it is a scalar."""
-        num_classes: int = getattr(self.network, "num_classes", 0)
-        if condition is not None and num_classes:
-            check_labels(num_classes, condition)
-            condition = jnp.asarray(condition)
+    def _labels(self, label: PyTree, count: int) -> PyTree:
+        """A label for each of so many samples: one for all, if it is a scalar."""
+        if label is not None and isinstance(self.network, ClassConditional):
+            if self.network.num_classes:
+                check_labels(self.network.num_classes, label)
+            label = jnp.asarray(label)
         each = lambda leaf: jnp.broadcast_to(leaf, (count,)) if not leaf.ndim else leaf
-        return jax.tree.map(lambda leaf: each(jnp.asarray(leaf)), condition)
+        return jax.tree.map(lambda leaf: each(jnp.asarray(leaf)), label)
 
-    def _clean(self, samples: jax.Array, sigma: jax.Array, condition: Any) -> jax.Array:
-        skip, out = self.precondition.coefficients(sigma)[:2]
-        got = answer(
-            self.network, self.precondition, self.weights, samples, sigma, condition
+    def _clean(self, samples: jax.Array, sigma: jax.Array, labels: PyTree) -> jax.Array:
+        skip, out = self.parameterisation.coefficients(sigma)[:2]
+        output = network_output(
+            self.network, self.parameterisation, self.weights, samples, sigma, labels
         )
-        return spread_out(skip, samples) * samples + spread_out(out, samples) * got
-
-
-def without_condition(network: NetworkLike, condition: Any) -> Any:
-    """A batch of conditions that say nothing, like these."""
-    return jax.tree.map(
-        lambda null, leaf: jnp.broadcast_to(jnp.asarray(null, leaf.dtype), leaf.shape),
-        network.null,
-        condition,
-    )
+        return append_axes(skip, samples) * samples + append_axes(out, samples) * output

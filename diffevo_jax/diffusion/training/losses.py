@@ -1,42 +1,40 @@
 """Denoising losses: pure functions of the weights of a network."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from diffevo_jax.base import PyTree
-from diffevo_jax.diffusion.networks.dense import NetworkLike
+from diffevo_jax.diffusion.networks.network import NetworkLike
 from diffevo_jax.diffusion.training.objectives import Objective
-from diffevo_jax.diffusion.training.parameterisation import Parameterisation
+from diffevo_jax.diffusion.training.parameterisations import Parameterisation
 from diffevo_jax.pytree import Number
 
 
-def spread_out(values: jax.Array, like: jax.Array) -> jax.Array:
+def append_axes(values: jax.Array, like: jax.Array) -> jax.Array:
     """One number a sample, ``(B,)``, with axes of length 1 up to those of ``like``."""
     return values.reshape(values.shape + (1,) * (like.ndim - values.ndim))
 
 
-def answer(
+def network_output(
     network: NetworkLike,
-    precondition: Parameterisation,
+    parameterisation: Parameterisation,
     weights: PyTree,
     y: jax.Array,
     sigma: jax.Array,
-    condition: Any = None,
+    label: PyTree = None,
 ) -> jax.Array:
-    """The network's own answer for noisy samples: ``F(c_in y, c_noise)``.
+    """The network's own output for noisy samples: ``F(c_in y, c_noise)``.
 
     Args:
         network: computes it.
-        precondition: says what it predicts.
+        parameterisation: says what it predicts.
         weights: of the network.
         y: (B, ...) noisy samples, canonical.
         sigma: (B,) their noise levels.
-        condition: with leading axis B, or None.
+        label: with leading axis B, or None.
     """
-    scale, level = precondition.coefficients(sigma)[2:]
-    return network.apply(weights, spread_out(scale, y) * y, level, condition)
+    scale, level = parameterisation.coefficients(sigma)[2:]
+    return network.apply(weights, append_axes(scale, y) * y, level, label)
 
 
 def sample_losses(
@@ -46,22 +44,22 @@ def sample_losses(
     sigma: jax.Array,
     *,
     network: NetworkLike,
-    precondition: Parameterisation,
-    condition: Any = None,
+    parameterisation: Parameterisation,
+    label: PyTree = None,
     teacher: PyTree | None = None,
     trust: Number = 0.0,
 ) -> jax.Array:
-    """Squared error of the network's answer for each sample, mean over its numbers.
+    """Squared error of the network's output for each sample, mean over its numbers.
 
     Args:
         weights: of the network.
         clean: (B, ...) clean samples.
         eps: (B, ...) standard normal noise.
         sigma: (B,) noise levels.
-        network: see :func:`answer`.
-        precondition: see :func:`answer`.
-        condition: see :func:`answer`.
-        teacher: weights, as averaged along the training, whose answer replaces a share of
+        network: see :func:`network_output`.
+        parameterisation: see :func:`network_output`.
+        label: see :func:`network_output`.
+        teacher: weights, as averaged along the training, whose output replaces a share of
             the target; None for none. It has less noise, and the same minimum: where both
             agree, they are the posterior mean.
         trust: that share, in [0, 1).
@@ -69,11 +67,11 @@ def sample_losses(
     Returns:
         (B,) errors.
     """
-    y = clean + spread_out(sigma, clean) * eps
-    got = answer(network, precondition, weights, y, sigma, condition)
-    want = precondition.target(clean, eps, spread_out(sigma, clean))
+    y = clean + append_axes(sigma, clean) * eps
+    got = network_output(network, parameterisation, weights, y, sigma, label)
+    want = parameterisation.target(clean, eps, append_axes(sigma, clean))
     if teacher is not None:
-        taught = answer(network, precondition, teacher, y, sigma, condition)
+        taught = network_output(network, parameterisation, teacher, y, sigma, label)
         want = (1 - trust) * want + trust * jax.lax.stop_gradient(taught)
     return jnp.mean(jnp.square(got - want).reshape(len(clean), -1), axis=1)
 
@@ -84,10 +82,10 @@ def denoising_loss(
     clean: jax.Array,
     *,
     network: NetworkLike,
-    precondition: Parameterisation,
+    parameterisation: Parameterisation,
     objective: Objective,
     sample_weight: jax.Array | None = None,
-    condition: Any = None,
+    label: PyTree = None,
     teacher: PyTree | None = None,
     trust: Number = 0.0,
 ) -> jax.Array:
@@ -97,11 +95,11 @@ def denoising_loss(
         weights: of the network.
         key: a typed key; draws noise and noise levels.
         clean: (B, ...) clean samples.
-        network: see :func:`answer`.
-        precondition: see :func:`answer`.
+        network: see :func:`network_output`.
+        parameterisation: see :func:`network_output`.
         objective: noise levels, and the weight of each.
         sample_weight: (B,) >= 0, how much each sample counts, 1 on average; None: all 1.
-        condition: see :func:`answer`.
+        label: see :func:`network_output`.
         teacher: see :func:`sample_losses`.
         trust: see :func:`sample_losses`.
 
@@ -113,10 +111,10 @@ def denoising_loss(
         >>> import jax, jax.numpy as jnp
         >>> from diffevo_jax import diffusion
         >>> linear = diffusion.Network(init=lambda key, shape: jnp.zeros(shape * 2),
-        ...     apply=lambda weights, y, c_noise, condition: y @ weights)
+        ...     apply=lambda weights, y, c_noise, label: y @ weights)
         >>> edm = diffusion.EDM()
         >>> loss = lambda weights, key, batch: diffusion.denoising_loss(weights, key, batch,
-        ...     network=linear, precondition=edm, objective=edm.objective())
+        ...     network=linear, parameterisation=edm, objective=edm.objective())
         >>> gradient = jax.jit(jax.grad(loss))(
         ...     jnp.zeros((2, 2)), jax.random.key(0), jnp.ones((8, 2)))
         >>> gradient.shape
@@ -135,10 +133,10 @@ def denoising_loss(
         eps,
         sigma,
         network=network,
-        precondition=precondition,
-        condition=condition,
+        parameterisation=parameterisation,
+        label=label,
         teacher=teacher,
         trust=trust,
     )
-    errors *= objective.weight(sigma, rate, precondition.coefficients(sigma).out)
+    errors *= objective.weight(sigma, rate, parameterisation.coefficients(sigma).out)
     return jnp.mean(errors if sample_weight is None else errors * sample_weight)

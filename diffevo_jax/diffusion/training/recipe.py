@@ -1,107 +1,111 @@
-"""What a training is made of, and where one stands."""
+"""All settings of a training: declared, documented and checked here."""
 
-import math
+import dataclasses
 from typing import TYPE_CHECKING
 
-import jax
-import jax.numpy as jnp
-
 from diffevo_jax import pytree
-from diffevo_jax.base import PyTree
-from diffevo_jax.diffusion.networks.dense import NetworkLike
 from diffevo_jax.diffusion.training.objectives import Objective
-from diffevo_jax.diffusion.training.parameterisation import Parameterisation
+from diffevo_jax.diffusion.training.optimizers import default_optimizer
+from diffevo_jax.diffusion.training.parameterisations import EDM, Parameterisation
 from diffevo_jax.pytree import Number, validation
 
 if TYPE_CHECKING:  # it takes a seventh of a second to import
     import optax
 
+#: Largest learning rate of the default optimizer, if none is given.
+LEARNING_RATE = 2e-3
+
 
 @pytree.dataclass
 class Recipe:
-    """All settings of a training; :func:`diffevo_jax.diffusion.train` says what they are.
+    """How a network is trained; the defaults are EDM's parameterisation and noise levels.
 
     Args:
-        network: what is trained.
-        precondition: what it predicts.
-        objective: noise levels and their weights.
-        num_steps: length of the schedule of the learning rate, >= 1.
-        learning_rate: largest one of the default optimizer, > 0.
-        ema: decay of the averaged weights a step, in [0, 1).
-        condition_dropout: share of conditions that are hidden, in [0, 1].
-        trust: share of the target that is the answer of the averaged weights, in [0, 1);
-            None for none.
-        optimizer: of optax; None is :func:`default_optimizer`.
-        batch_size: samples a step, >= 1.
+        parameterisation: what the network predicts.
+        objective: noise levels and their weights; None is that of the parameterisation.
+        num_steps: of the whole training, and so the length of the schedule of the learning
+            rate, a whole number >= 1.
+        batch_size: samples a step, drawn with replacement, >= 1; static.
+        learning_rate: largest one of the default optimizer, > 0; None is 0.002.
+        optimizer: of optax; None is :func:`diffevo_jax.diffusion.default_optimizer`: Adam
+            with clipped gradients (global norm 1), a warm-up of a twentieth of the steps,
+            and a cosine to 0; static.
+        ema: decay of the averaged weights a step, in [0, 1); at step t it is at most
+            (1 + t) / (10 + t), so that early ones are forgotten.
+        label_dropout: share of labels that are hidden, in [0, 1], if the network knows what
+            none is; what guidance compares with.
+        trust: share of the target that is the output of the averaged weights, in [0, 1);
+            None for none. It takes noise out of the gradient, and has the same minimum.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import diffusion
+        >>> recipe = diffusion.Recipe(num_steps=500, batch_size=64)
+        >>> ddpm = de.replace(recipe, parameterisation=diffusion.Noise())
+
+    References:
+        Karras et al., 2022, arXiv:2206.00364, section 5; Ho and Salimans, 2022,
+        arXiv:2207.12598, algorithm 1.
     """
 
-    network: NetworkLike
-    precondition: Parameterisation
-    objective: Objective
-    num_steps: Number = pytree.number(low=1.0)
-    learning_rate: Number = pytree.number(default=2e-3, above=0.0)
-    ema: Number = pytree.number(default=0.999, low=0.0, high=1.0 - 1e-6)
-    condition_dropout: Number = pytree.number(default=0.1, low=0.0, high=1.0)
-    trust: Number | None = pytree.numbers(default=None)
-    optimizer: "optax.GradientTransformation | None" = pytree.static(default=None)
+    parameterisation: Parameterisation = dataclasses.field(default_factory=EDM)
+    objective: Objective | None = None
+    num_steps: Number = pytree.number(default=2000, low=1.0)
     batch_size: int = pytree.static(default=256)
+    learning_rate: Number | None = pytree.numbers(default=None)
+    optimizer: "optax.GradientTransformation | None" = pytree.static(default=None)
+    ema: Number = pytree.number(default=0.999, low=0.0, high=1.0 - 1e-6)
+    label_dropout: Number = pytree.number(default=0.1, low=0.0, high=1.0)
+    trust: Number | None = pytree.numbers(default=None)
 
     def check(self) -> None:
-        """Raise if a setting is out of its range."""
-        validation.check_count("batch_size", self.batch_size)
+        """Raise if a part is none, a setting out of its range, or without a use."""
+        members = ("coefficients", "target", "objective", "sigma_data")
+        _check_part("parameterisation", self.parameterisation, members, "EDM() or Noise()")
+        if self.objective is not None:
+            _check_part("objective", self.objective, ("draw", "weight"), "Objective(...)")
+        steps = pytree.concrete(self.num_steps)
+        if steps is not None and not (steps == steps.round()).all():
+            raise ValueError(f"Recipe.num_steps: got {self.num_steps}, want a whole number")
+        validation.check_count("Recipe.batch_size", self.batch_size)
+        if self.optimizer is not None:
+            update, example = ("init", "update"), "optax.adam(1e-3)"
+            validation.check_part("Recipe.optimizer", self.optimizer, update, example)
+        if self.learning_rate is not None:
+            validation.check_positive("Recipe.learning_rate", self.learning_rate)
+            if self.optimizer is not None:
+                raise ValueError(
+                    "Recipe.learning_rate: got one and an optimizer, want one of the two"
+                )
         known = pytree.concrete(0.0 if self.trust is None else self.trust)
         if known is not None and not 0 <= known < 1:
-            raise ValueError(f"trust: got {self.trust}, want a number >= 0 and < 1")
+            raise ValueError(f"Recipe.trust: got {self.trust}, want a number >= 0 and < 1")
+
+    def used_objective(self) -> Objective:
+        """The objective, or else that of the parameterisation."""
+        if self.objective is not None:
+            return self.objective
+        return self.parameterisation.objective()
+
+    def used_optimizer(self) -> "optax.GradientTransformation":
+        """The optimizer, or else the default one at the learning rate."""
+        if self.optimizer is not None:
+            return self.optimizer
+        rate = LEARNING_RATE if self.learning_rate is None else self.learning_rate
+        return default_optimizer(rate, self.num_steps)
+
+    def completed(self) -> "Recipe":
+        """The same recipe, with what was left open filled in."""
+        rate = self.learning_rate
+        if rate is None and self.optimizer is None:
+            rate = LEARNING_RATE
+        return pytree.replace(self, objective=self.used_objective(), learning_rate=rate)
 
 
-@pytree.dataclass
-class TrainState:
-    """Where a training stands: all that the rest of it depends on, save key and data.
-
-    Attributes:
-        step: () int32, steps done.
-        weights: of the network.
-        average: the weights, averaged, in float32 or better.
-        optimizer_state: of the optimizer.
-        first: (2,) loss of the first step, and that of the answer 0.
-        last: (2,) sums of both over the last tenth of the whole training.
-        diverged_at: () int32, the step whose loss or gradient was not finite, after which
-            nothing changes; -1 if there was none.
-    """
-
-    step: jax.Array
-    weights: PyTree
-    average: PyTree
-    optimizer_state: PyTree
-    first: jax.Array
-    last: jax.Array
-    diverged_at: jax.Array
-
-
-def default_optimizer(
-    learning_rate: Number, num_steps: Number
-) -> "optax.GradientTransformation":
-    """Adam with clipped gradients, a warm-up, and a cosine down to 0.
-
-    Args:
-        learning_rate: the largest one.
-        num_steps: until 0 is reached; the first twentieth is the warm-up.
-    """
-    import optax
-
-    def schedule(count: jax.Array) -> jax.Array:
-        done = jnp.minimum(count / num_steps, 1.0)
-        return learning_rate * jnp.minimum(
-            (count + 1) / jnp.maximum(0.05 * num_steps, 1.0),
-            0.5 * (1 + jnp.cos(math.pi * done)),
+def _check_part(name: str, part: object, members: tuple[str, ...], examples: str) -> None:
+    validation.check_part(f"Recipe.{name}", part, members, examples)
+    if not pytree.is_component(part):
+        raise TypeError(
+            f"Recipe.{name}: got {part!r}, want a pytree: make its class one with "
+            "@diffevo_jax.pytree.dataclass"
         )
-
-    # On one long vector: a network has many arrays, and each would be its own kernels.
-    return optax.flatten(optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule)))
-
-
-def optimizer_of(recipe: Recipe) -> "optax.GradientTransformation":
-    """The optimizer of a recipe."""
-    if recipe.optimizer is not None:
-        return recipe.optimizer
-    return default_optimizer(recipe.learning_rate, recipe.num_steps)

@@ -2,32 +2,37 @@
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from diffevo_jax import pytree
+from diffevo_jax.base import PyTree
 from diffevo_jax.compilation import compiler_options
-from diffevo_jax.diffusion.networks.dense import NetworkLike
-from diffevo_jax.diffusion.training import data_checks
-from diffevo_jax.diffusion.training.denoiser import Denoiser
-from diffevo_jax.diffusion.training.fitting import fit, start
-from diffevo_jax.diffusion.training.objectives import Objective
-from diffevo_jax.diffusion.training.parameterisation import Parameterisation
-from diffevo_jax.diffusion.training.precondition import EDM
-from diffevo_jax.diffusion.training.recipe import Recipe, TrainState
+from diffevo_jax.diffusion.networks.mlp import MLP
+from diffevo_jax.diffusion.networks.network import (
+    ClassConditional,
+    Network,
+    NetworkLike,
+    labels_or_null,
+)
+from diffevo_jax.diffusion.training.denoiser import NetworkDenoiser
+from diffevo_jax.diffusion.training.loop import TrainState, init_training, train_steps
+from diffevo_jax.diffusion.training.parameterisations import Parameterisation
+from diffevo_jax.diffusion.training.recipe import Recipe
 from diffevo_jax.pytree import Number, validation
 from diffevo_jax.pytree.arrays import check_key
-
-if TYPE_CHECKING:
-    import optax
 
 #: Steps between looks of the host.
 CHUNK = 250
 #: A training has failed if its loss ends so many times above that of the answer 0.
 DIVERGED = 2.0
+#: The data's deviation may differ from ``sigma_data`` by this factor.
+TOLERANCE = 1.25
+#: The data's mean may be so many ``sigma_data`` away from 0.
+FARTHEST_MEAN = 2.0
 
 
 @pytree.dataclass
@@ -42,7 +47,7 @@ class Trained:
             have in common is not the network's.
     """
 
-    denoiser: Denoiser
+    denoiser: NetworkDenoiser
     state: TrainState
     losses: jax.Array
     baselines: jax.Array
@@ -51,29 +56,21 @@ class Trained:
         self,
         y: jax.Array,
         sigma: Number,
-        condition: Any = None,
+        label: PyTree = None,
         guidance: Number | None = None,
     ) -> jax.Array:
-        """Mean of the clean points given noisy ones: see :meth:`Denoiser.denoise`."""
-        return self.denoiser.denoise(y, sigma, condition, guidance)
+        """Mean of the clean points given noisy ones; see :class:`NetworkDenoiser`."""
+        return self.denoiser.denoise(y, sigma, label, guidance)
 
 
 def train(
     key: jax.Array,
     data: jax.typing.ArrayLike,
-    network: NetworkLike,
-    precondition: Parameterisation | None = None,
+    network: NetworkLike | None = None,
+    recipe: Recipe | None = None,
     *,
-    num_steps: int,
-    batch_size: int = 256,
-    objective: Objective | None = None,
+    labels: PyTree = None,
     sample_weight: jax.typing.ArrayLike | None = None,
-    condition: Any = None,
-    condition_dropout: Number = 0.1,
-    trust: Number | None = None,
-    optimizer: "optax.GradientTransformation | None" = None,
-    learning_rate: Number | None = None,
-    ema: Number = 0.999,
     stop_at: int | None = None,
     state: TrainState | None = None,
     callback: Callable[[int, float], None] | None = None,
@@ -81,32 +78,19 @@ def train(
     """Train a network to denoise; the result goes into :func:`diffevo_jax.sample`.
 
     A training that is stopped at a step and resumed, by the same call with its ``state``,
-    ends with the same bits as one that was not. Not traceable; :func:`fit` is.
+    ends with the same bits as one that was not. Not traceable; :func:`train_steps` is.
 
     Args:
         key: a typed key; the same one to resume.
-        data: (N, ...) clean samples with the standard deviation that ``precondition``
-            expects, within a factor of 1.25, and a mean within 2 of them.
-        network: ``MLP``, ``UNet``, or one's own ``Network``.
-        precondition: what the network predicts; None is ``EDM(sigma_data=1)``.
-        num_steps: steps of the whole training, and so the length of the schedule of the
-            learning rate, >= 1.
-        batch_size: samples a step, drawn with replacement, >= 1.
-        objective: noise levels and their weights; None is that of ``precondition``.
+        data: (N, ...) clean samples with the standard deviation that the recipe's
+            ``parameterisation`` expects, 1 unless it says so, within a factor of 1.25, and
+            a mean within 2 of them.
+        network: ``MLP``, ``UNet``, or one's own ``Network``; None is ``MLP()``.
+        recipe: all settings of the training; None is ``Recipe()``.
+        labels: of each sample, with leading axis N: (N,) for this library's networks.
         sample_weight: (N,) >= 0, not all 0, of any sum: how much each sample counts, for
             example by its fitness. It is drawn so often; None: all alike.
-        condition: of each sample, with leading axis N: labels (N,) for this library's
-            networks.
-        condition_dropout: share of conditions that are hidden, in [0, 1], if the network
-            knows what none is; what guidance compares with.
-        trust: share of the target that is the answer of the averaged weights, in [0, 1);
-            None for none. It takes noise out of the gradient, and has the same minimum.
-        optimizer: of optax; None is Adam with clipped gradients (global norm 1), a warm-up
-            of a twentieth of the steps, and a cosine to 0.
-        learning_rate: largest one of the default optimizer, > 0; None is 0.002.
-        ema: decay of the averaged weights a step, in [0, 1); at step t it is at most
-            (1 + t) / (10 + t), so that early ones are forgotten.
-        stop_at: stop after this step, to go on later; None is ``num_steps``.
+        stop_at: stop after this step, to go on later; None is the recipe's ``num_steps``.
         state: where to go on, of an earlier ``Trained``.
         callback: called with the step and the mean loss since the last call.
 
@@ -123,60 +107,51 @@ def train(
         >>> import jax, diffevo_jax as de
         >>> from diffevo_jax import diffusion
         >>> data = jax.random.normal(jax.random.key(0), (1000, 2))
+        >>> recipe = diffusion.Recipe(num_steps=50, batch_size=64)
         >>> trained = diffusion.train(
-        ...     jax.random.key(1), data, diffusion.MLP((16,)), num_steps=50, batch_size=64)
+        ...     jax.random.key(1), data, diffusion.MLP((16,)), recipe)
         >>> draw = lambda key: de.sample(key, trained.denoise, de.noise.EDM(),
         ...     de.samplers.Heun(), (100, 2), num_levels=20)
         >>> jax.jit(draw)(jax.random.key(2)).shape
         (100, 2)
-
-    References:
-        Karras et al., 2022, arXiv:2206.00364, section 5; Ho and Salimans, 2022,
-        arXiv:2207.12598, algorithm 1.
     """
-    precondition = EDM() if precondition is None else precondition
     check_key("key", key)
-    network, objective = data_checks.check_parts(network, precondition, objective)
-    validation.check_count("num_steps", num_steps)
-    if optimizer is not None and not hasattr(optimizer, "update"):
-        raise TypeError(f"optimizer: got {optimizer!r}, want one of optax")
-    if optimizer is not None and learning_rate is not None:
-        raise ValueError("learning_rate: got one and an optimizer, want one of the two")
-    recipe = Recipe(
-        network=network,
-        precondition=precondition,
-        objective=objective,
-        num_steps=num_steps,
-        learning_rate=2e-3 if learning_rate is None else learning_rate,
-        ema=ema,
-        condition_dropout=condition_dropout,
-        trust=trust,
-        optimizer=optimizer,
-        batch_size=batch_size,
-    )
+    network = MLP() if network is None else network
+    recipe = Recipe() if recipe is None else recipe
+    members = ("init", "apply", "null_label")
+    validation.check_part("network", network, members, "MLP() or UNet()")
+    if not pytree.is_component(network):
+        network = Network(network.init, network.apply, network.null_label)
+    if not isinstance(recipe, Recipe):
+        raise TypeError(f"recipe: got {recipe!r}, want a Recipe")
+    recipe.check()  # what is no part at all is told so in better words than those below
     validation.validate(recipe)
-    samples, weight = data_checks.check_data(data, sample_weight, precondition)
-    condition = data_checks.check_condition(condition, len(samples), network)
-    data_checks.check_answer(network, samples, condition)
-    recipe = pytree.strong(recipe)
+    samples, weight = _check_data(data, sample_weight, recipe.parameterisation)
+    labels = _check_labels(labels, len(samples), network)
+    _check_output(network, samples, labels)
+    network, recipe = pytree.strong((network, recipe.completed()))
+    shape = samples.shape[1:]
     if state is None:
-        state = _programs()[0](key, recipe, samples.shape[1:])
+        state = _programs()[0](key, network, recipe, shape)
     else:
-        _check_state(state, jax.eval_shape(lambda: start(key, recipe, samples.shape[1:])))
-    last = num_steps if stop_at is None else stop_at
+        start = lambda: init_training(key, network, recipe, shape)
+        _check_state(state, jax.eval_shape(start))
+    last = int(recipe.num_steps) if stop_at is None else stop_at
     validation.check_count("stop_at", last, low=0)
-    return _run(key, recipe, state, (samples, weight, condition), last, callback)
+    return _run(key, network, recipe, state, (samples, weight, labels), last, callback)
 
 
 def _run(
     key: jax.Array,
+    network: NetworkLike,
     recipe: Recipe,
     state: TrainState,
-    given: tuple[jax.Array, jax.Array | None, Any],
+    given: tuple[jax.Array, jax.Array | None, PyTree],
     last: int,
     callback: Callable[[int, float], None] | None,
 ) -> Trained:
     """Chunk after chunk up to a step."""
+    samples, sample_weight, labels = given
     first, rows = int(state.step), []
     if not first < last <= recipe.num_steps:
         raise ValueError(
@@ -185,7 +160,17 @@ def _run(
         )
     for done in range(first, last, CHUNK):
         count = min(CHUNK, last - done)
-        state, *both = _programs()[1](key, recipe, state, *given, jnp.int32(count), CHUNK)
+        state, *both = _programs()[1](
+            key,
+            network,
+            recipe,
+            state,
+            samples,
+            jnp.int32(count),
+            length=CHUNK,
+            sample_weight=sample_weight,
+            labels=labels,
+        )
         rows.append(np.asarray(both)[:, :count])
         if int(state.diverged_at) >= 0:
             raise FloatingPointError(
@@ -197,23 +182,110 @@ def _run(
     losses, baselines = np.concatenate(rows, axis=1)
     if last == recipe.num_steps:
         _check_end(*np.asarray([state.first, state.last], np.float64))
-    denoiser = Denoiser(
-        recipe.network, recipe.precondition, state.average, given[0].shape[1:]
-    )
+    shape = samples.shape[1:]
+    denoiser = NetworkDenoiser(network, recipe.parameterisation, state.average, shape)
     return Trained(denoiser, state, jnp.asarray(losses), jnp.asarray(baselines))
 
 
-def _check_state(state: Any, want: TrainState) -> None:
+def _check_data(
+    data: jax.typing.ArrayLike,
+    sample_weight: jax.typing.ArrayLike | None,
+    parameterisation: Parameterisation,
+) -> tuple[jax.Array, jax.Array | None]:
+    """Return data and weights as floats; raise unless they are legal.
+
+    Args:
+        data: (N, ...), finite, with the standard deviation ``sigma_data``.
+        sample_weight: (N,) >= 0, or None; scaled to 1 on average.
+        parameterisation: which says ``sigma_data``.
+    """
+    given = jnp.asarray(data)
+    if not any(jnp.issubdtype(given.dtype, kind) for kind in (jnp.floating, jnp.integer)):
+        raise TypeError(f"data: got {given.dtype}, want real numbers")
+    array = given.astype(float)
+    if array.ndim < 2 or 0 in array.shape:
+        raise ValueError(f"data: got shape {array.shape}, want (N, ...) with N >= 1")
+    weight = _weight(sample_weight, len(array))
+    values = np.asarray(array, np.float64).reshape(len(array), -1)
+    if not np.isfinite(values).all():
+        raise ValueError("data: got NaN or infinity, want finite numbers")
+    share = weight / weight.sum()
+    mean = (share @ values).mean()
+    deviation = np.sqrt((share @ (values - mean) ** 2).mean())
+    want = float(parameterisation.sigma_data)
+    if not want / TOLERANCE <= deviation <= want * TOLERANCE:
+        raise ValueError(
+            f"data: got a standard deviation of {deviation:.3g}, want sigma_data = "
+            f"{want:.3g} within a factor of {TOLERANCE}: scale the data, or say sigma_data"
+        )
+    if abs(mean) > FARTHEST_MEAN * want:
+        raise ValueError(
+            f"data: got a mean of {mean:.3g}, want one within {FARTHEST_MEAN:g} "
+            f"sigma_data = {FARTHEST_MEAN * want:.3g} of 0: subtract it"
+        )
+    return array, None if sample_weight is None else jnp.asarray(weight, dtype=float)
+
+
+def _weight(sample_weight: jax.typing.ArrayLike | None, count: int) -> np.ndarray:
+    """Return weights (N,) with a mean of 1; raise unless they are legal."""
+    if sample_weight is None:
+        return np.ones(count)
+    weight = np.asarray(sample_weight, np.float64)
+    if weight.shape != (count,):
+        raise ValueError(f"sample_weight: got shape {weight.shape}, want ({count},)")
+    if not (np.isfinite(weight) & (weight >= 0)).all() or not weight.any():
+        raise ValueError("sample_weight: want finite numbers >= 0, not all 0")
+    return weight / weight.mean()
+
+
+def _check_labels(labels: PyTree, count: int, network: NetworkLike) -> PyTree:
+    """Return labels as arrays; raise unless there is one for each sample."""
+    if labels is not None and isinstance(network, ClassConditional):
+        labels = np.asarray(labels)
+        labels_or_null(network.num_classes, labels, count)
+    arrays = jax.tree.map(jnp.asarray, labels)
+    for leaf in jax.tree.leaves(arrays):
+        if leaf.shape[:1] != (count,):
+            raise ValueError(
+                f"labels: got shape {leaf.shape}, want one for each of {count} samples"
+            )
+    return arrays
+
+
+def _check_output(network: NetworkLike, data: jax.Array, labels: PyTree) -> None:
+    """Raise unless a network takes a batch of the data, and its output has that shape."""
+
+    def one(key: jax.Array, batch: jax.Array, label: PyTree) -> tuple[PyTree, jax.Array]:
+        weights = network.init(key, batch.shape[1:])
+        return weights, network.apply(weights, batch, jnp.zeros(len(batch)), label)
+
+    first = jax.tree.map(lambda leaf: leaf[:1], (data, labels))
+    weights, output = jax.eval_shape(one, jax.random.key(0), *first)
+    if output.shape != first[0].shape:
+        raise ValueError(
+            f"network: got outputs of shape {output.shape[1:]}, want {data.shape[1:]} as "
+            "the data"
+        )
+    if not jax.tree.leaves(weights):
+        raise ValueError("network: got one without weights, want something to train")
+    for leaf in jax.tree.leaves(weights):
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise TypeError(f"network: got weights of {leaf.dtype}, want real floats")
+
+
+def _check_state(state: TrainState, want: TrainState) -> None:
     """Raise unless it is that of a training with these parts."""
     if not isinstance(state, TrainState):
         raise TypeError(f"state: got {type(state).__name__}, want the state of a Trained")
-    for name in ("weights", "optimizer_state"):
-        both = (getattr(each, name) for each in (state, want))
-        got, known = (
-            (jax.tree.structure(each), [(x.shape, x.dtype) for x in jax.tree.leaves(each)])
-            for each in both
-        )
-        if got != known:
+    described = lambda tree: (
+        jax.tree.structure(tree),
+        [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(tree)],
+    )
+    for name, got, known in (
+        ("weights", state.weights, want.weights),
+        ("optimizer_state", state.optimizer_state, want.optimizer_state),
+    ):
+        if described(got) != described(known):
             raise ValueError(
                 f"state: its {name} are not those of this network and optimizer; want the "
                 "arguments that the training was begun with"
@@ -239,6 +311,6 @@ def _programs() -> tuple[Callable[..., Any], Callable[..., Any]]:
     """
     options = compiler_options(quick=True)
     return (
-        jax.jit(start, static_argnums=2, compiler_options=options),
-        jax.jit(fit, static_argnums=7, compiler_options=options),
+        jax.jit(init_training, static_argnums=3, compiler_options=options),
+        jax.jit(train_steps, static_argnames="length", compiler_options=options),
     )

@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +12,7 @@ from flax import struct
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Info, PyTree, Strategy
-from diffevo_jax.pytree import Number, paths, validation
+from diffevo_jax.pytree import Number, validation
 
 
 @pytree.dataclass
@@ -36,13 +35,9 @@ class Params:
     strategy: Strategy
     scale: Number = pytree.number(default=1.0, above=0.0)
 
-    def replace(self, **changes: Any) -> "Params":
-        """Change the scale, the strategy, or a number of the strategy by its path."""
-        params = self
-        for name, value in changes.items():
-            own = name in ("strategy", "scale")
-            params = paths.put(params, name if own else f"strategy.{name}", value)
-        return params
+    def replace(self, **changes: PyTree) -> "Params":
+        """Change the scale, the strategy, or a number of it, by any ending of its path."""
+        return pytree.replace(self, **changes)
 
 
 @struct.dataclass

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from evosax.algorithms.population_based.base import metrics_fn as evosax_metrics
 from evosax.core.fitness_shaping import identity_fitness_shaping_fn
 
-from diffevo_jax import kernels, noise, pytree, strategies
+from diffevo_jax import denoisers, kernels, noise, pytree, strategies
 from diffevo_jax.base import PyTree, Strategy
 from diffevo_jax.interop.evosax.algorithms import Algorithm, Params
 
@@ -34,7 +34,7 @@ class FitnessMapping:
 class DiffusionEvolutionParams(Params):
     """Parameters with evosax's names beside our own: ``std_m`` and ``scale_factor``."""
 
-    def replace(self, **changes: Any) -> "DiffusionEvolutionParams":
+    def replace(self, **changes: PyTree) -> "DiffusionEvolutionParams":
         """As :meth:`Params.replace`; ``std_m`` is ``sampler.eta``."""
         names = {"std_m": "sampler.eta", "scale_factor": "scale"}
         renamed = {names.get(name, name): value for name, value in changes.items()}
@@ -88,15 +88,18 @@ class DiffusionEvolution(Algorithm):
         fitness_shaping_fn: Callable = identity_fitness_shaping_fn,
         metrics_fn: Callable = evosax_metrics,
     ) -> None:
-        parts: dict[str, Any] = {}
+        answering: dict[str, Any] = {}
+        others: dict[str, Any] = {}
         if fitness_mapping is not None:
-            parts["shaping"] = FitnessMapping(fitness_mapping)
+            answering["shaping"] = FitnessMapping(fitness_mapping)
+        if num_latent_dims is not None:
+            answering["kernel"] = kernels.RandomProjection(num_latent_dims)
         if alpha_schedule is not None:
             alphas = alpha_schedule(num_step=num_generations)
-            parts["grid"] = noise.from_alpha_bars(jnp.clip(alphas, 0.0, 1.0))
-        if num_latent_dims is not None:
-            parts["kernel"] = kernels.RandomProjection(num_latent_dims)
-        strategy = strategies.DiffusionEvolution(num_generations, **parts)
+            others["grid"] = noise.from_alpha_bars(jnp.clip(alphas, 0.0, 1.0))
+        strategy = strategies.DiffusionEvolution(
+            num_generations, denoisers.Population(**answering), **others
+        )
         super().__init__(
             population_size, solution, strategy, fitness_shaping_fn, metrics_fn
         )

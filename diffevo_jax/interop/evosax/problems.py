@@ -1,6 +1,7 @@
 """evosax's problems as problems of this library."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,16 @@ from diffevo_jax import pytree
 from diffevo_jax.base import Evaluation, PyTree
 from diffevo_jax.problems.space import Space
 from diffevo_jax.pytree import Number
+
+
+@runtime_checkable
+class HasRange(Protocol):
+    """A problem of evosax that says where its solutions are."""
+
+    @property
+    def x_range(self) -> Sequence[float]:
+        """Lowest and highest value."""
+        ...
 
 
 def from_problem(
@@ -37,9 +48,9 @@ def from_problem(
         >>> bool(result.best_fitness > -0.01)
         True
     """
-    if bounds is None and hasattr(problem, "x_range"):
-        low, high = problem.x_range
-        bounds = (float(low), float(high))
+    if bounds is None and pytree.offers(problem, HasRange):
+        lowest, highest = problem.x_range
+        bounds = (float(lowest), float(highest))
     low, high = bounds or (None, None)
     with jax.ensure_compile_time_eval():
         example = jax.eval_shape(problem.sample, jax.random.key(0))

@@ -1,6 +1,6 @@
 """An evosax algorithm as a strategy of this library."""
 
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from evosax.algorithms.population_based.base import PopulationBasedAlgorithm
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Info, PyTree
-from diffevo_jax.pytree import validation
+from diffevo_jax.pytree import offers, validation
 from diffevo_jax.strategies.shell import best_so_far, describe_fitness
 
 
@@ -41,6 +41,16 @@ def from_algorithm(
     """
     params = algorithm.default_params if params is None else params
     return EvosaxStrategy(num_generations, algorithm, pytree.strong(params))
+
+
+@runtime_checkable
+class HasStd(Protocol):
+    """The state of an algorithm that has a step size."""
+
+    @property
+    def std(self) -> jax.Array:
+        """Deviation of its samples."""
+        ...
 
 
 @pytree.dataclass
@@ -199,7 +209,9 @@ class EvosaxStrategy:
 
     def _check_shape(self, population: jax.Array) -> None:
         algorithm = self.algorithm
-        size = getattr(algorithm, "total_population_size", algorithm.population_size)
+        size = algorithm.population_size
+        if isinstance(algorithm, SV_ES):
+            size = algorithm.total_population_size
         if population.shape != (size, algorithm.num_dims):
             raise ValueError(
                 f"population: got shape {population.shape}, want "
@@ -221,7 +233,8 @@ def _like(tree: PyTree, other: PyTree) -> PyTree:
 
 def _describe(fitness: jax.Array, state: EvosaxState, done: jax.Array) -> Info:
     none = jnp.full((), jnp.nan, fitness.dtype)
-    sigma = jnp.asarray(getattr(state.inner, "std", none), fitness.dtype)
+    inner = state.inner
+    sigma = jnp.asarray(inner.std, fitness.dtype) if offers(inner, HasStd) else none
     return Info(
         **describe_fitness(fitness),
         sigma=jnp.mean(sigma),

@@ -22,7 +22,7 @@ PREFIX = "brax:"
 MAX_STEPS = 1000
 
 
-class Environment:
+class BraxEnvironment:
     """A brax environment with the members of a gymnax one that rollouts need.
 
     Args:
@@ -62,7 +62,7 @@ class Environment:
         return self._actions
 
 
-def make(env_name: str) -> tuple[Environment, Any]:
+def make(env_name: str) -> tuple[BraxEnvironment, Any]:
     """Build an environment and its parameters, of which there is only the time limit.
 
     Args:
@@ -88,4 +88,4 @@ def make(env_name: str) -> tuple[Environment, Any]:
         raise ValueError(
             f"env_name: got {env_name!r}, want a name that brax has"
         ) from error
-    return Environment(inner), base.EnvParams(max_steps_in_episode=MAX_STEPS)
+    return BraxEnvironment(inner), base.EnvParams(max_steps_in_episode=MAX_STEPS)

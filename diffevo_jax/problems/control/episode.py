@@ -3,19 +3,18 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Policy, PyTree
 from diffevo_jax.problems.control import statistics
-from diffevo_jax.problems.control.once import keep, once
+from diffevo_jax.problems.control.rewriting import compute_once, compute_trigonometry_once
+from diffevo_jax.problems.control.spaces import UNROLLED, Environment
 from diffevo_jax.problems.control.statistics import Moments
-
-#: Observations of at most so many numbers are checked one number at a time.
-_UNROLLED = 32
 
 
 @pytree.dataclass
@@ -33,36 +32,60 @@ class Episode:
     terminated: jax.Array
 
 
-#: The policy, the parameters of the environment (None for its defaults), and the moments
-#: of the observations so far (None if nobody wants them).
-Shared = tuple[Policy, PyTree, Moments | None]
+class Rollout(NamedTuple):
+    """An episode, and what was seen in it.
+
+    Attributes:
+        episode: what it came to.
+        moments: of its observations; None if nobody wants them.
+    """
+
+    episode: Episode
+    moments: Moments | None
+
+
+class Context(NamedTuple):
+    """What the episodes of a population have in common.
+
+    Attributes:
+        policy: who acts.
+        env_params: parameters of the environment; None for its defaults.
+        moments: of the observations of earlier generations; None if nobody wants them.
+    """
+
+    policy: Policy
+    env_params: PyTree
+    moments: Moments | None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Game:
+class EpisodeSpec:
     """The rules of an episode; nothing in it is traced, and only itself is equal to it.
 
     Attributes:
         environment: a gymnax environment; its ``step_env`` never resets by itself.
         defaults: its default parameters, constants of the program.
-        act: ``act(shared, policy_params, observation, carry) -> (action, carry)``.
+        act: ``act(context, policy_params, observation, carry) -> (action, carry)``.
         max_steps: longest episode; a time limit of the environment's parameters also holds.
         floats: ``floats(env_params, observation)``, the observation as moments are taken.
         observe: ``observe(env_state, env_params) -> observation`` if the state has all of
             it, so that it need not be kept; else None.
+        once: whether actions, sines and cosines are computed once, as pays on a CPU.
     """
 
-    environment: Any
+    environment: Environment
     defaults: PyTree
-    act: Callable[[Shared, PyTree, PyTree, PyTree], tuple[jax.Array, PyTree]]
+    act: Callable[[Context, PyTree, PyTree, PyTree], tuple[jax.Array, PyTree]]
     max_steps: int
     floats: Callable[[PyTree, PyTree], PyTree] = lambda env_params, observation: observation
     observe: Callable[[PyTree, PyTree], PyTree] | None = None
+    once: bool = False
 
-    def resolve(self, shared: Shared) -> Shared:
-        """Parameters that are not None."""
-        policy, env_params, moments = shared
-        return policy, self.defaults if env_params is None else env_params, moments
+    def resolve(self, context: Context) -> Context:
+        """The context with parameters that are not None."""
+        if context.env_params is not None:
+            return context
+        return context._replace(env_params=self.defaults)
 
 
 @pytree.dataclass
@@ -73,56 +96,60 @@ class Lane:
         observation: what the policy sees next; () if the state has it.
         env_state: state of the environment.
         carry: what the policy remembers.
-        action: the last one taken.
+        action: the last one taken, a number at hand, if ``spec.once``; else None.
         episode: what it has come to so far.
-        over: () bool; from then on nothing else changes.
+        done: () bool; from then on nothing else changes.
         moments: of the observations that the policy has seen; None if nobody wants them.
     """
 
     observation: PyTree
     env_state: PyTree
     carry: PyTree
-    action: jax.Array
+    action: PyTree
     episode: Episode
-    over: jax.Array
+    done: jax.Array
     moments: Moments | None
 
 
-def begin(game: Game, shared: Shared, policy_params: PyTree, keys: jax.Array) -> Lane:
+def begin(
+    spec: EpisodeSpec, context: Context, policy_params: PyTree, keys: jax.Array
+) -> Lane:
     """Reset the environment; ``keys`` (2,) are for the reset and for the steps."""
-    policy, env_params, moments = game.resolve(shared)
-    observation, env_state = game.environment.reset_env(keys[0], env_params)
-    carry = policy.initial_carry()
-    rules = (policy, env_params, moments)
-    action, _ = jax.eval_shape(game.act, rules, policy_params, observation, carry)
+    resolved = spec.resolve(context)
+    policy, env_params, moments = resolved
+    observation, env_state = spec.environment.reset_env(keys[0], env_params)
+    carry, action = policy.initial_carry(), None
+    if spec.once:
+        like, _ = jax.eval_shape(spec.act, resolved, policy_params, observation, carry)
+        action = jnp.zeros(like.shape, like.dtype)
     if moments is not None:
-        moments = statistics.nothing(game.floats(env_params, observation))
+        moments = statistics.nothing(spec.floats(env_params, observation))
     lane = Lane(
-        observation=observation if game.observe is None else (),
+        observation=observation if spec.observe is None else (),
         env_state=env_state,
         carry=carry,
-        action=jnp.zeros(action.shape, action.dtype),
+        action=action,
         episode=Episode(
             jnp.zeros((), float), jnp.zeros((), jnp.int32), jnp.zeros((), bool)
         ),
-        over=jnp.zeros((), bool),
+        done=jnp.zeros((), bool),
         moments=moments,
     )
     # Numbers of a type of their own, as steps return them: one trace of step serves all.
     lane = jax.tree.map(_strong, lane)
     after = jax.eval_shape(
-        functools.partial(step, game), shared, policy_params, keys[1], lane
+        functools.partial(step, spec), context, policy_params, keys[1], lane
     )
     if jax.tree.leaves(jax.eval_shape(lambda: lane)) != jax.tree.leaves(after):
         # Resets and steps of some environments disagree about dtypes, also of actions.
-        follow = functools.partial(_next, game, shared, policy_params, keys[1])
+        follow = functools.partial(_next, spec, context, policy_params, keys[1])
         cast = lambda leaf, like: jnp.asarray(leaf, like.dtype)
         lane = jax.tree.map(cast, lane, jax.eval_shape(follow, lane))
         lane = jax.tree.map(cast, lane, jax.eval_shape(follow, lane))
     return lane
 
 
-def _strong(leaf: Any) -> jax.Array:
+def _strong(leaf: ArrayLike) -> jax.Array:
     """With a dtype of its own, where a Python number takes that of its company."""
     leaf = jnp.asarray(leaf)
     if jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
@@ -132,94 +159,98 @@ def _strong(leaf: Any) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnums=0)  # traced once for any number of lanes
 def step(
-    game: Game, shared: Shared, policy_params: PyTree, key: jax.Array, lane: Lane
+    spec: EpisodeSpec, context: Context, policy_params: PyTree, key: jax.Array, lane: Lane
 ) -> Lane:
-    """Take one step of an episode; one that is over stays as it is.
+    """Take one step of an episode; one that is done stays as it is.
 
     Args:
-        game: the rules.
-        shared: policy, parameters of the environment, moments of the observations.
+        spec: the rules.
+        context: policy, parameters of the environment, moments of the observations.
         policy_params: weights of the policy.
         key: () of all steps; each folds in its number.
         lane: the episode under way.
     """
-    after = _next(game, shared, policy_params, key, lane)
-    return pytree.replace(pytree.select(lane.over, lane, after), action=after.action)
+    after = _next(spec, context, policy_params, key, lane)
+    return pytree.replace(pytree.select(lane.done, lane, after), action=after.action)
 
 
 def _next(
-    game: Game, shared: Shared, policy_params: PyTree, key: jax.Array, lane: Lane
+    spec: EpisodeSpec, context: Context, policy_params: PyTree, key: jax.Array, lane: Lane
 ) -> Lane:
-    policy, env_params, moments = game.resolve(shared)
-    seen = _observation(game, shared, lane)
-    action, carry = game.act((policy, env_params, moments), policy_params, seen, lane.carry)
-    action = keep(action, lane.action)
+    resolved = spec.resolve(context)
+    _, env_params, moments = resolved
+    seen = _observation(spec, context, lane)
+    action, carry = spec.act(resolved, policy_params, seen, lane.carry)
+    move = lambda key, env_state, action: spec.environment.step_env(
+        key, env_state, action, env_params
+    )
+    if spec.once:
+        action, move = compute_once(action, lane.action), compute_trigonometry_once(move)
     key = jax.random.fold_in(key, lane.episode.length)
-    move = lambda *state: game.environment.step_env(*state, env_params)
-    observation, env_state, reward, terminated, _ = once(move)(key, lane.env_state, action)
+    observation, env_state, reward, terminated, _ = move(key, lane.env_state, action)
     episode = Episode(
         # A simulation that breaks down never ends in most environments: it has failed.
-        lane.episode.total_reward + jnp.where(_sound(seen), reward, jnp.nan),
+        lane.episode.total_reward + jnp.where(_all_finite(seen), reward, jnp.nan),
         lane.episode.length + 1,
         jnp.asarray(terminated, bool),
     )
-    over = episode.terminated | game.environment.is_truncated(env_state, env_params)
+    done = episode.terminated | spec.environment.is_truncated(env_state, env_params)
     if lane.moments is not None:
-        moments = statistics.add(lane.moments, game.floats(env_params, seen))
+        moments = statistics.add(lane.moments, spec.floats(env_params, seen))
     return Lane(
-        observation=observation if game.observe is None else (),
+        observation=observation if spec.observe is None else (),
         env_state=env_state,
         carry=carry,
-        action=action,
+        action=action if spec.once else None,
         episode=episode,
-        over=over | (episode.length >= game.max_steps),
+        done=done | (episode.length >= spec.max_steps),
         moments=moments,
     )
 
 
-def end(game: Game, shared: Shared, lane: Lane) -> tuple[Episode, Moments | None]:
+def end(spec: EpisodeSpec, context: Context, lane: Lane) -> Rollout:
     """What the episode came to, which also depends on the last observation."""
-    sound = _sound(_observation(game, shared, lane))
-    total_reward = jnp.where(sound, lane.episode.total_reward, jnp.nan)
-    return pytree.replace(lane.episode, total_reward=total_reward), lane.moments
+    finite = _all_finite(_observation(spec, context, lane))
+    total_reward = jnp.where(finite, lane.episode.total_reward, jnp.nan)
+    return Rollout(pytree.replace(lane.episode, total_reward=total_reward), lane.moments)
 
 
 def play(
-    game: Game, shared: Shared, policy_params: PyTree, keys: jax.Array
-) -> tuple[Episode, Moments | None]:
+    spec: EpisodeSpec, context: Context, policy_params: PyTree, keys: jax.Array
+) -> Rollout:
     """Play one episode: the definition.
 
     Rewards after the end do not exist: the loop stops there, and under ``vmap`` a lane that
     has ended keeps what it had, even if its pole swings back up.
 
     Args:
-        game: the rules.
-        shared: policy, parameters of the environment, moments of earlier observations.
+        spec: the rules.
+        context: policy, parameters of the environment, moments of earlier observations.
         policy_params: weights of the policy.
         keys: (2,) typed keys, for the reset and for the steps.
 
     Returns:
-        The episode, and the moments of its own observations, None if ``shared`` has none.
+        The episode, and the moments of its own observations, None if ``context`` has none.
     """
     lane = jax.lax.while_loop(
-        lambda lane: ~lane.over,
-        lambda lane: step(game, shared, policy_params, keys[1], lane),
-        begin(game, shared, policy_params, keys),
+        lambda lane: ~lane.done,
+        lambda lane: step(spec, context, policy_params, keys[1], lane),
+        begin(spec, context, policy_params, keys),
     )
-    return end(game, shared, lane)
+    return end(spec, context, lane)
 
 
-def _observation(game: Game, shared: Shared, lane: Lane) -> PyTree:
-    if game.observe is None:
+def _observation(spec: EpisodeSpec, context: Context, lane: Lane) -> PyTree:
+    if spec.observe is None:
         return lane.observation
-    return game.observe(lane.env_state, game.resolve(shared)[1])
+    return spec.observe(lane.env_state, spec.resolve(context)[1])
 
 
-def _sound(observation: PyTree) -> jax.Array:
+def _all_finite(observation: PyTree) -> jax.Array:
     """Whether all numbers are finite."""
-    sound = []
+    finite = []
     for leaf in map(jnp.ravel, jax.tree.leaves(observation)):
-        small = len(leaf) <= _UNROLLED  # small reductions do not fuse with what follows
+        small = len(leaf) <= UNROLLED  # small reductions do not fuse with what follows
         numbers = [leaf[i] for i in range(len(leaf))] if small else [leaf]
-        sound += [jnp.all(jnp.isfinite(number)) for number in numbers]
-    return functools.reduce(jnp.logical_and, sound)
+        finite += [jnp.all(jnp.isfinite(number)) for number in numbers]
+    return functools.reduce(jnp.logical_and, finite)

@@ -2,12 +2,12 @@
 
 import itertools
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
+from diffevo_jax.attention import matmul
 from diffevo_jax.base import PyTree
 from diffevo_jax.pytree import validation
 
@@ -16,13 +16,13 @@ _ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "tanh": jnp.tanh,
 }
 
-#: Layers with at most so many weights are written out as sums of products.
-UNROLLED = 64
+#: Layers with at most so many weights are sums of products, one number at a time.
+UNROLLED_WEIGHTS = 64
 
 
 @pytree.dataclass
-class Policy:
-    """A policy of your own, from two functions.
+class FunctionPolicy:
+    """A policy of your own, from two functions; :class:`diffevo_jax.base.Policy` by hand.
 
     Args:
         init: ``init(key, observation) -> policy_params``: a pytree of arrays, of which only
@@ -35,7 +35,7 @@ class Policy:
 
     Example:
         >>> import jax.numpy as jnp, diffevo_jax as de
-        >>> linear = de.problems.Policy(
+        >>> linear = de.problems.FunctionPolicy(
         ...     init=lambda key, observation: jnp.zeros((2, observation.size)),
         ...     apply=lambda weights, observation, carry: (weights @ observation, carry))
         >>> de.problems.Control("CartPole-v1", policy=linear).space.dim
@@ -50,6 +50,8 @@ class Policy:
 @pytree.dataclass
 class MLP:
     """A feed-forward network on flattened observations.
+
+    Its namesake :class:`diffevo_jax.diffusion.MLP` is a denoiser: it hears a noise level.
 
     Args:
         hidden: widths of the hidden layers; ``()`` is a linear policy. The paper: ``(8,)``
@@ -97,25 +99,30 @@ class MLP:
         return ()
 
     def apply(
-        self, policy_params: Any, observation: PyTree, carry: tuple[()]
+        self,
+        policy_params: list[dict[str, jax.Array]],
+        observation: PyTree,
+        carry: tuple[()],
     ) -> tuple[jax.Array, tuple[()]]:
         """Return the output ``(num_outputs,)`` and the empty carry."""
-        signal: Any = flatten(observation)
+        signal: jax.Array | list[jax.Array] = flatten(observation)
         for layer in policy_params[:-1]:
             signal = jax.tree.map(_ACTIVATIONS[self.activation], _affine(layer, signal))
         return jnp.asarray(_affine(policy_params[-1], signal)), carry
 
 
-def _affine(layer: dict[str, jax.Array], signal: Any) -> Any:
+def _affine(
+    layer: dict[str, jax.Array], signal: jax.Array | list[jax.Array]
+) -> jax.Array | list[jax.Array]:
     """A layer, on a vector or on a list of single numbers.
 
-    A small one is written out and gives a list: tiny matrix products, and vectors that are
-    put together of single numbers, do not fuse with the rest.
+    A small one is computed number by number and gives a list: tiny matrix products, and
+    vectors that are put together of single numbers, do not fuse with the rest.
     """
     weight, bias = layer["weight"], layer["bias"]
-    if weight.size > UNROLLED:
+    if weight.size > UNROLLED_WEIGHTS:
         signal = jnp.asarray(signal)
-        return jnp.matmul(signal, weight, precision=jax.lax.Precision.HIGHEST) + bias
+        return matmul(signal, weight) + bias
     return [
         sum((signal[i] * weight[i, j] for i in range(len(signal))), start=bias[j])
         for j in range(len(bias))

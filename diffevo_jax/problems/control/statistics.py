@@ -65,7 +65,7 @@ def merge(moments: Moments) -> Moments:
     finite = [jnp.all(jnp.isfinite(flat(leaf)), axis=1) for leaf in leaves]
     counts = jnp.where(jnp.all(jnp.stack(finite), axis=0), moments.count, 0.0)
     total = jnp.sum(counts)
-    shares = counts / jnp.maximum(total, 1.0)
+    fractions = counts / jnp.maximum(total, 1.0)
     longest = jnp.argmax(counts)
 
     def average(leaf: jax.Array, weights: jax.Array) -> jax.Array:
@@ -75,7 +75,7 @@ def merge(moments: Moments) -> Moments:
     # Around one of the means, so that what is constant stays so, far from the origin too.
     def centre(m: jax.Array) -> jax.Array:
         reference = jnp.where(total > 0, m[longest], 0.0)
-        return reference + average(m - reference, shares)
+        return reference + average(m - reference, fractions)
 
     mean = jax.tree.map(centre, moments.mean)
     squares = jax.tree.map(
@@ -98,7 +98,7 @@ def standardise(moments: Moments, observation: PyTree) -> PyTree:
 
     def one(o: jax.Array, mean: jax.Array, squares: jax.Array) -> jax.Array:
         deviation = jnp.sqrt(squares / jnp.maximum(moments.count, 1.0))
-        share = (o - mean) / jnp.maximum(deviation, _SMALLEST)
-        return jnp.where(known, jnp.clip(share, -_CLIP, _CLIP), o)
+        deviations = (o - mean) / jnp.maximum(deviation, _SMALLEST)
+        return jnp.where(known, jnp.clip(deviations, -_CLIP, _CLIP), o)
 
     return jax.tree.map(one, observation, moments.mean, moments.squares)

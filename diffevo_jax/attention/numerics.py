@@ -1,0 +1,75 @@
+"""Numerics that the estimator, kernels, shapings and denoisers share."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from diffevo_jax.pytree import Number
+
+#: Accelerators else round the factors of a product to half of their digits.
+_EXACT = jax.lax.Precision.HIGHEST
+
+
+def matmul(first: jax.Array, second: jax.Array) -> jax.Array:
+    """A matrix product at full precision."""
+    return jnp.matmul(first, second, precision=_EXACT)
+
+
+def einsum(subscripts: str, *arrays: jax.Array) -> jax.Array:
+    """A sum of products at full precision, as :func:`jax.numpy.einsum`."""
+    return jnp.einsum(subscripts, *arrays, precision=_EXACT)
+
+
+def or_uniform(log_weight: jax.Array) -> jax.Array:
+    """Log-weights; zeros if all are ``-inf``, so that all count the same."""
+    return jnp.where(jnp.any(log_weight > -jnp.inf), log_weight, 0.0)
+
+
+def whitened(
+    queries: jax.Array, keys: jax.Array, precision: Number
+) -> tuple[jax.Array, jax.Array]:
+    """Queries (N, d) and keys (M, d) for a kernel of variance 1, about the keys' centre.
+
+    Args:
+        queries: (N, d).
+        keys: (M, d).
+        precision: () of the kernel, its inverse variance.
+    """
+    centre, scale = jnp.mean(keys, axis=0), jnp.sqrt(jnp.asarray(precision))
+    return scale * (queries - centre), scale * (keys - centre)
+
+
+def bisect(
+    is_below: Callable[[jax.Array], jax.Array],
+    low: jax.Array,
+    high: jax.Array,
+    halvings: int,
+) -> jax.Array:
+    """Where a condition that holds below a point, and not above it, stops to hold.
+
+    Args:
+        is_below: ``is_below(values) -> bool``, of the shape of the ends.
+        low: lower ends of the intervals, any shape.
+        high: upper ends.
+        halvings: how often an interval is halved, static.
+
+    Returns:
+        The middles of what is left of the intervals.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.attention import bisect
+        >>> root = bisect(lambda x: x**2 < 2.0, jnp.array(0.0), jnp.array(2.0), 22)
+        >>> round(float(root), 5)
+        1.41421
+    """
+
+    def halve(_: int, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        low, high = ends
+        middle = 0.5 * (low + high)
+        below = is_below(middle)
+        return jnp.where(below, middle, low), jnp.where(below, high, middle)
+
+    low, high = jax.lax.fori_loop(0, halvings, halve, (low, high))
+    return 0.5 * (low + high)

@@ -1,0 +1,183 @@
+"""What an environment shows and takes: its members, its spaces, and a policy's numbers.
+
+Observations are scaled by the bounds of their space (:func:`normalise`), and the outputs of
+a policy become actions of another (:func:`to_action`).
+"""
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from diffevo_jax.base import PyTree
+
+#: Bounds beyond this count as +-1 when observations are normalised, as in the paper.
+_UNBOUNDED = 1e3
+#: Arrays of at most so many numbers are computed one number at a time, so that XLA joins
+#: what makes the numbers and what uses them into one kernel.
+UNROLLED = 32
+
+
+@runtime_checkable
+class Discrete(Protocol):
+    """The numbers 0 to ``n - 1``."""
+
+    n: int
+    dtype: type[np.integer] | np.dtype
+
+    def sample(self, key: jax.Array, /) -> jax.Array:
+        """Draw one."""
+        ...
+
+
+@runtime_checkable
+class Box(Protocol):
+    """Arrays of one shape, between bounds that broadcast to it."""
+
+    low: ArrayLike
+    high: ArrayLike
+    shape: tuple[int, ...]
+
+    def sample(self, key: jax.Array, /) -> jax.Array:
+        """Draw one."""
+        ...
+
+
+@runtime_checkable
+class Compound(Protocol):
+    """A dictionary or a tuple of spaces."""
+
+    spaces: "Mapping[str, EnvSpace] | Sequence[EnvSpace]"
+
+    def sample(self, key: jax.Array, /) -> PyTree:
+        """Draw one."""
+        ...
+
+
+#: The spaces of gymnax, by what they have.
+EnvSpace = Discrete | Box | Compound
+
+
+class Environment(Protocol):
+    """The members of a gymnax environment that rollouts need; it never resets by itself."""
+
+    def reset_env(self, key: jax.Array, env_params: PyTree, /) -> tuple[PyTree, PyTree]:
+        """The first observation, and the state."""
+        ...
+
+    def step_env(
+        self, key: jax.Array, env_state: PyTree, action: PyTree, env_params: PyTree, /
+    ) -> tuple[PyTree, PyTree, jax.Array, jax.Array, dict[str, Any]]:
+        """Observation, state, reward, whether it is terminated, and what else there is."""
+        ...
+
+    def is_truncated(self, env_state: PyTree, env_params: PyTree, /) -> jax.Array:
+        """Whether the time limit of the parameters is reached."""
+        ...
+
+    def observation_space(self, env_params: PyTree, /) -> EnvSpace:
+        """The space of observations."""
+        ...
+
+    def action_space(self, env_params: PyTree, /) -> EnvSpace:
+        """The space of actions."""
+        ...
+
+
+def normalise(observation: PyTree, space: EnvSpace) -> PyTree:
+    """Scale observations by the bounds of their space to zero mean and unit variance.
+
+    A uniform variable on the bounds gets unit variance. Bounds beyond 1000 count as +-1;
+    where the bounds are equal the result is 0. Discrete observations become one-hot.
+
+    Args:
+        observation: as the environment gives it.
+        space: its gymnax space: Box, Discrete, or Dict and Tuple of them.
+
+    Returns:
+        A pytree of float arrays.
+    """
+    return _map_boxes(_by_bounds, observation, space)
+
+
+def as_floats(observation: PyTree, space: EnvSpace) -> PyTree:
+    """Observations as float arrays, discrete ones one-hot; see :func:`normalise`."""
+    return _map_boxes(lambda box, _: jnp.asarray(box, dtype=float), observation, space)
+
+
+def _map_boxes(
+    function: Callable[[jax.Array, Box], jax.Array], observation: PyTree, space: EnvSpace
+) -> PyTree:
+    if isinstance(space, Compound):
+        children = space.spaces
+        each = functools.partial(_map_boxes, function)
+        if isinstance(children, Mapping):
+            return {name: each(observation[name], children[name]) for name in children}
+        return tuple(map(each, observation, children))
+    if isinstance(space, Discrete):
+        return jax.nn.one_hot(observation, space.n, dtype=float)
+    return function(observation, space)
+
+
+def _by_bounds(box: jax.Array, space: Box) -> jax.Array:
+    low, high = (jnp.asarray(bound, dtype=float) for bound in (space.low, space.high))
+    low = jnp.where(low < -_UNBOUNDED, -1.0, low)
+    high = jnp.where(high > _UNBOUNDED, 1.0, high)
+    low, high = jnp.broadcast_to(low, box.shape), jnp.broadcast_to(high, box.shape)
+
+    def scale(number: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
+        width = jnp.where(high > low, high - low, 1.0)
+        scaled = 2 * (number - low) / width - 1
+        return jnp.where(high > low, math.sqrt(3) * scaled, 0.0)
+
+    return _unrolled(scale, jnp.asarray(box, dtype=float), low, high)
+
+
+def _unrolled(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
+    """Apply an elementwise function, to each number by itself where there are few."""
+    if not 0 < arrays[0].size <= UNROLLED:
+        return function(*arrays)
+    numbers = zip(*(jnp.ravel(array) for array in arrays), strict=True)
+    return jnp.stack([function(*each) for each in numbers]).reshape(arrays[0].shape)
+
+
+def output_shape(space: EnvSpace) -> tuple[int, ...]:
+    """What a policy must put out for actions of this space."""
+    if isinstance(space, Discrete):
+        return (int(space.n),)
+    return tuple(_box(space).shape)
+
+
+def to_action(output: jax.Array, space: EnvSpace) -> jax.Array:
+    """Turn a policy's output into an action of the space."""
+    if isinstance(space, Discrete):
+        return _argmax(jnp.ravel(output)).astype(space.dtype)
+    box = _box(space)
+    output = jnp.reshape(output, box.shape)
+    low, high = (jnp.asarray(bound, dtype=float) for bound in (box.low, box.high))
+    bounded = (low > -_UNBOUNDED) & (high < _UNBOUNDED)
+    stretched = 0.5 * (low + high) + 0.5 * (high - low) * jnp.tanh(output)
+    return jnp.where(bounded, stretched, output)
+
+
+def _box(space: EnvSpace) -> Box:
+    """The space of actions that are not discrete."""
+    if not isinstance(space, Box):
+        raise ValueError(f"env_name: got actions of {space!r}, want a Discrete or a Box")
+    return space
+
+
+def _argmax(output: jax.Array) -> jax.Array:
+    """Index of the first largest number, of a few by comparing one after the other."""
+    if len(output) > UNROLLED:
+        return jnp.argmax(output)
+    index, largest = jnp.zeros((), jnp.int32), output[0]
+    for i in range(1, len(output)):
+        index = jnp.where(output[i] > largest, i, index)
+        largest = jnp.maximum(largest, output[i])
+    return index

@@ -1,0 +1,56 @@
+"""Checks of a whole run, before it: its strategy, problem, population and names."""
+
+import jax
+import jax.numpy as jnp
+
+from diffevo_jax.base import Problem, Strategy
+from diffevo_jax.pytree import validation
+from diffevo_jax.pytree.arrays import check_key, check_population
+
+#: What ``record=`` can keep of every generation, besides fields of the strategy's state.
+RECORDABLE = ("population", "fitness", "measures")
+
+
+def check_run(
+    key: jax.Array,
+    strategy: Strategy,
+    problem: Problem,
+    population_size: int | None,
+    population: jax.Array | None,
+    record: tuple[str, ...],
+) -> None:
+    """Check the arguments of :func:`evolve`; raise ValueError or TypeError."""
+    check_key("key", key)
+    like = "de.DiffusionEvolution(10)"
+    validation.check_part("strategy", strategy, ("init", "ask", "tell"), like)
+    like = 'de.problems.Landscape("beale")'
+    validation.check_part("problem", problem, ("space", "init", "evaluate"), like)
+    if (population_size is None) == (population is None):
+        got = "neither" if population is None else "both"
+        raise ValueError(f"population_size, population: got {got}, want one of them")
+    if population_size is not None:
+        validation.check_count("population_size", population_size)
+    else:
+        dim = check_population("population", population).shape[1]
+        if dim != problem.space.dim:
+            raise ValueError(
+                f"population: got {dim} numbers an individual, "
+                f"want {problem.space.dim} for this problem"
+            )
+    size = population_size if population is None else len(population)
+    _check_record(strategy, (size, problem.space.dim), record)
+
+
+def _check_record(
+    strategy: Strategy, shape: tuple[int | None, int], record: tuple[str, ...]
+) -> None:
+    if isinstance(record, str):
+        raise TypeError(f"record: got {record!r}, want a tuple of names")
+    if not record:
+        return
+    population = jax.ShapeDtypeStruct(shape, jnp.zeros(()).dtype)
+    state = jax.eval_shape(strategy.init, jax.random.key(0), population)
+    names = (*RECORDABLE, *(name for name in vars(state) if name not in RECORDABLE))
+    for name in record:
+        if name not in names:
+            raise ValueError(f"record: got {name!r}, want names among {names}")

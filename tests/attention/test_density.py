@@ -1,0 +1,77 @@
+"""How crowded it is: what the conditions do not show. They have the oracles."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxprs import equations, largest_array
+
+from diffevo_jax.attention import density
+
+DISTANCE = jax.jit(density.neighbour_distance, static_argnums=1)
+FUNCTIONS = {
+    "distance": lambda points: density.neighbour_distance(points, 3),
+    "density": density.log_density,
+}
+each_function = pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
+
+
+@each_function
+def test_no_matrix_of_a_large_population_is_made(function):
+    jaxpr = jax.make_jaxpr(function)(jnp.zeros((5000, 2)))
+
+    assert largest_array(jaxpr) <= 5000 * 1024
+
+
+@each_function
+def test_every_matrix_product_asks_for_full_precision(function):
+    jaxpr = jax.make_jaxpr(function)(jnp.zeros((8, 2)))
+
+    products = [e for e in equations(jaxpr) if e.primitive.name == "dot_general"]
+    asked = {precision for e in products for precision in e.params["precision"]}
+    assert asked == {jax.lax.Precision.HIGHEST}
+
+
+def test_blocks_of_a_large_population_join():
+    points = np.random.default_rng(0).normal(size=(1100, 1)).astype(np.float32)
+
+    got = DISTANCE(points, 50)
+
+    apart = np.abs(points - points.T.astype(np.float64)) / points.std(dtype=np.float64)
+    want = np.sort(apart, axis=1)[:, 1:51].mean(axis=1)  # oneself comes first
+    # Squares of distances are off by 1e-7 of the spread, their roots by up to 3e-4.
+    np.testing.assert_allclose(got, want, atol=1e-3)
+
+
+def test_in_one_dimension_the_nearest_is_next():
+    got = DISTANCE(np.array([[0.0], [1.0], [3.0], [7.0]], np.float32), 1)
+
+    np.testing.assert_allclose(got * np.sqrt(7.1875), [1.0, 1.0, 2.0, 4.0], rtol=1e-5)
+
+
+def test_scores_have_mean_zero_and_deviation_one_over_the_valid():
+    distance, valid = jnp.array([1.0, 2.0, 6.0, 99.0]), jnp.array([1, 1, 1, 0], bool)
+
+    scores = np.asarray(density.standardized_distances(distance, valid))[:3]
+
+    np.testing.assert_allclose([scores.mean(), scores.std()], [0.0, 1.0], atol=1e-6)
+
+
+def test_a_spread_of_rounding_errors_is_none():
+    distance = jnp.array([1.0, 1.0 + 1e-5, 1.0])
+
+    scores = density.standardized_distances(distance, jnp.ones(3, bool))
+
+    assert scores.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_who_does_not_count_is_as_if_not_there():
+    points = np.random.default_rng(1).normal(size=(8, 2)).astype(np.float32)
+    valid = np.array([1, 1, 0, 1, 1, 1, 0, 1], bool)
+    points[~valid] = 1e6
+
+    some = density.log_density(jnp.asarray(points), valid=jnp.asarray(valid))
+
+    alone = density.log_density(jnp.asarray(points[valid]))
+    np.testing.assert_allclose(some[valid], alone, atol=1e-5)
+    assert some[~valid].tolist() == [0.0, 0.0]

@@ -1,0 +1,96 @@
+"""The host loop: chunks, progress, early stop."""
+
+import re
+
+import jax
+import numpy as np
+import pytest
+
+import diffevo_jax as de
+from diffevo_jax.running.bars import show_generations
+
+PROBLEM = de.problems.Landscape("himmelblau")
+STRATEGY = de.DiffusionEvolution(
+    7, denoiser=de.denoisers.Population(shaping=de.shaping.Identity())
+)
+OPTIONS = {"population_size": 16, "record": ("population",)}
+
+
+def test_chunks_of_any_length_give_the_same_bits(key) -> None:
+    whole = de.run(key, STRATEGY, PROBLEM, chunk_size=100, **OPTIONS)
+    for chunk_size in (1, 2, 3, 7):
+        chunked = de.run(key, STRATEGY, PROBLEM, chunk_size=chunk_size, **OPTIONS)
+        assert de.equal(chunked, whole)
+
+
+def test_a_run_agrees_with_evolve(key) -> None:
+    ours = de.run(key, STRATEGY, PROBLEM, **OPTIONS).recorded["population"]
+    whole = de.evolve(key, STRATEGY, PROBLEM, **OPTIONS).recorded["population"]
+    # float32 rounding of one generation; later ones amplify it
+    np.testing.assert_allclose(ours[:2], whole[:2], atol=1e-5)
+
+
+def test_many_keys_are_many_runs(key) -> None:
+    keys = jax.random.split(key, 3)
+    together = de.run(keys, STRATEGY, PROBLEM, chunk_size=2, **OPTIONS)
+    alone = de.run(keys[1], STRATEGY, PROBLEM, chunk_size=2, **OPTIONS)
+    recorded = together.recorded["population"][1, :2]
+    np.testing.assert_allclose(recorded, alone.recorded["population"][:2], atol=1e-5)
+    assert together.best_solution.shape == (3, 2)
+
+
+def test_every_chunk_yields_the_result_so_far(key) -> None:
+    results = list(de.iterate(key, STRATEGY, PROBLEM, chunk_size=3, **OPTIONS))
+    assert [len(result.history.done) for result in results] == [3, 6, 7]
+    assert [bool(result.state.done) for result in results] == [False, False, True]
+    last = results[-1].recorded["population"]
+    np.testing.assert_array_equal(results[0].recorded["population"], last[:3])
+
+
+def test_stopping_early_keeps_what_there_is(key) -> None:
+    seen = []
+
+    def stop(result: de.Result) -> bool:
+        seen.append(len(result.history.done))
+        return len(seen) == 2
+
+    result = de.run(key, STRATEGY, PROBLEM, chunk_size=2, stop=stop, **OPTIONS)
+    assert seen == [2, 4]
+    assert len(result.history.done) == 4
+    assert not bool(result.state.done)
+
+
+def test_one_program_serves_all_chunks(key) -> None:
+    traces = []
+
+    def counted(x: jax.Array) -> jax.Array:
+        traces.append(1)
+        return -(x**2).sum()
+
+    problem = de.problems.Function(counted, dim=2)
+    counts = []
+    for result in de.iterate(key, STRATEGY, problem, chunk_size=2, population_size=4):
+        counts.append(len(traces))
+        assert result.fitness.shape == (4,)
+    assert counts == counts[:1] * 4  # nothing is traced after the first of four chunks
+
+
+def test_progress_passes_results_through_and_shows_fitness(key, capsys) -> None:
+    results = de.iterate(key, STRATEGY, PROBLEM, chunk_size=3, **OPTIONS)
+    shown = list(show_generations(results, STRATEGY.num_generations))
+    assert [len(result.history.done) for result in shown] == [3, 6, 7]
+    out = capsys.readouterr().out
+    assert "7/7" in out
+    assert f"best {float(shown[-1].best_fitness):.4g}" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"chunk_size": 0}, "chunk_size: got 0, want an int >= 1"),
+        ({"population_size": None}, "population_size, population: got neither"),
+    ],
+)
+def test_bad_arguments_are_named(options, message, key) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        de.run(key, STRATEGY, PROBLEM, **{**OPTIONS, **options})
