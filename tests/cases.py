@@ -39,11 +39,11 @@ def first(candidates: jax.Array, measures: Any) -> jax.Array:
     return candidates[:, 0]
 
 
-def network(dim: int = testing.agreement.D) -> diffusion.Denoiser:
+def network(dim: int = testing.agreement.D) -> diffusion.NetworkDenoiser:
     """An untrained network."""
     mlp = diffusion.MLP(hidden=(8,))
     weights = mlp.init(jax.random.key(0), (dim,))
-    return diffusion.Denoiser(mlp, diffusion.EDM(sigma_data=1.0), weights, (dim,))
+    return diffusion.NetworkDenoiser(mlp, diffusion.EDM(sigma_data=1.0), weights, (dim,))
 
 
 #: An exact denoiser, of points about the optimum of the promises' fitness.

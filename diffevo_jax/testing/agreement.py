@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffevo_jax import pytree
+from diffevo_jax.base import PyTree
 
 #: A promise: called with a part, and with the number of dimensions it is tried in; raises
 #: AssertionError if it is broken.
@@ -38,7 +39,7 @@ def sphere(x: jax.Array) -> jax.Array:
 
 
 def hold(
-    part: Any, promises: Iterable[Promise], dim: int, but: Collection[Promise]
+    part: object, promises: Iterable[Promise], dim: int, but: Collection[Promise]
 ) -> None:
     """Hold a part to promises, all but some."""
     for promise in promises:
@@ -46,18 +47,18 @@ def hold(
             promise(part, dim)
 
 
-def expect(kept: Any, promised: str, got: Any) -> None:
+def expect(kept: jax.typing.ArrayLike, promised: str, got: object) -> None:
     """Raise AssertionError, with what was promised and what came, unless it was kept."""
     if not bool(kept):
         raise AssertionError(f"promised: {promised}; got: {got}")
 
 
-def same_bits(first: Any, second: Any, promised: str) -> None:
+def same_bits(first: PyTree, second: PyTree, promised: str) -> None:
     """Two trees are the same, bit for bit."""
     chex.assert_trees_all_equal(first, second, custom_message=f"promised: {promised}")
 
 
-def close(first: Any, second: Any, promised: str) -> None:
+def close(first: PyTree, second: PyTree, promised: str) -> None:
     """Two trees agree to the rounding of one generation."""
     chex.assert_trees_all_close(
         first,
@@ -68,7 +69,7 @@ def close(first: Any, second: Any, promised: str) -> None:
     )
 
 
-def same_types(first: Any, second: Any, promised: str) -> None:
+def same_types(first: PyTree, second: PyTree, promised: str) -> None:
     """Two trees have the same structure, shapes, dtypes, and no weak types."""
     structures: list[Any] = [jax.tree.structure(tree) for tree in (first, second)]
     expect(
@@ -81,7 +82,7 @@ def same_types(first: Any, second: Any, promised: str) -> None:
         expect(not (before.weak_type or after.weak_type), promised, f"a weak {after}")
 
 
-def without_nan(tree: Any, promised: str) -> None:
+def without_nan(tree: PyTree, promised: str) -> None:
     """No leaf of a tree holds a NaN; infinities may."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         broken = np.isnan(np.asarray(leaf, float)).any()
@@ -94,7 +95,7 @@ def finite_or_weightless(log_weight: jax.Array, promised: str) -> None:
     expect(jnp.all(legal), promised, log_weight)
 
 
-def each_number_changed(part: Any) -> Any:
+def each_number_changed(part: PyTree) -> Any:
     """A part in as many settings as it has leaves: in each, one is a tenth smaller.
 
     Returns:
@@ -109,7 +110,7 @@ def each_number_changed(part: Any) -> Any:
     return jax.tree.unflatten(structure, settings)
 
 
-def together_and_alone(one: Callable[[Any], Any], many: Any, promised: str) -> None:
+def together_and_alone(one: Callable[[Any], Any], many: PyTree, promised: str) -> None:
     """What a function gives under ``vmap`` is what it gives for each, to rounding.
 
     Args:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffevo_jax import noise, pytree
-from diffevo_jax.base import Denoiser, Estimate, Evaluated
+from diffevo_jax.base import Denoiser, Estimate, Evaluated, PyTree
 from diffevo_jax.denoisers import bind
 from diffevo_jax.problems import Function
 from diffevo_jax.running import evolve
@@ -37,7 +37,12 @@ OTHERS = N + 3
 
 
 def _learn(
-    denoiser: Any, key: jax.Array, state: Any, x: jax.Array, shift: Any, sigma: Any
+    denoiser: Denoiser,
+    key: jax.Array,
+    state: PyTree,
+    x: jax.Array,
+    shift: jax.typing.ArrayLike,
+    sigma: jax.Array,
 ) -> tuple[Any, Estimate]:
     """State and answer after a generation, evaluated at x with ``sphere + shift``."""
     y, fitness = x * noise.canonical_scale(sigma), sphere(x) + shift
@@ -46,7 +51,7 @@ def _learn(
     return state, denoiser.denoise(state, y, sigma)
 
 
-def _draw(denoiser: Any, key: jax.Array, dim: int) -> tuple[jax.Array, jax.Array]:
+def _draw(denoiser: Denoiser, key: jax.Array, dim: int) -> tuple[jax.Array, jax.Array]:
     """Population of an evolution of two generations, and samples of what it has learnt."""
     strategy, problem = DiffusionEvolution(2, denoiser), Function(sphere, dim)
     result = evolve(key, strategy, problem, population_size=N)
@@ -62,12 +67,16 @@ _answer = jax.jit(lambda denoiser, state, y, sigma: denoiser.denoise(state, y, s
 _drawn = jax.jit(_draw, static_argnames="dim")
 
 
-def _start(denoiser: Any, dim: int) -> Any:
+def _start(denoiser: Denoiser, dim: int) -> Any:
     return _init(pytree.strong(denoiser), key(), population(dim=dim))
 
 
 def _told(
-    denoiser: Any, dim: int, state: Any = None, shift: Any = 0.0, sigma: float = 1.0
+    denoiser: Denoiser,
+    dim: int,
+    state: PyTree = None,
+    shift: jax.typing.ArrayLike = 0.0,
+    sigma: float = 1.0,
 ) -> tuple[Any, ...]:
     """Arguments of a generation, the first where there is no state."""
     state = _start(denoiser, dim) if state is None else state

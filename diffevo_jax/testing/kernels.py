@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
-from diffevo_jax.base import Kernel, RowKernel
+from diffevo_jax.base import Kernel, PyTree, RowKernel
 from diffevo_jax.testing.agreement import (
     D,
     N,
@@ -26,7 +26,7 @@ from diffevo_jax.testing.agreement import (
 
 
 def _know(
-    kernel: Any, key: jax.Array, points: jax.Array, log_weight: jax.Array
+    kernel: Kernel, key: jax.Array, points: jax.Array, log_weight: jax.Array
 ) -> dict[str, Any]:
     """What a kernel draws, learns from a generation, and makes of its points."""
     drawn = kernel.init(key, points.shape[1])
@@ -40,7 +40,7 @@ def _know(
 _known = jax.jit(_know)
 
 
-def _given(kernel: Any, dim: int, shift: Any = 0.0) -> tuple[Any, ...]:
+def _given(kernel: Kernel, dim: int, shift: jax.typing.ArrayLike = 0.0) -> tuple[Any, ...]:
     log_weight = jnp.linspace(-2.0, 0.0, N) + shift
     return pytree.strong(kernel), key(), population(dim=dim), log_weight
 
@@ -77,7 +77,7 @@ def the_weightless_teach_nothing(kernel: Kernel, dim: int = D) -> None:
     close(_projection(here), _projection(moved), "the same whatever weighs nothing")
 
 
-def _projection(state: Any) -> Any:
+def _projection(state: PyTree) -> Any:
     """What is known, but for the signs of axes, which mean nothing."""
     two = lambda leaf: leaf.T @ leaf if jnp.ndim(leaf) == 2 else leaf
     return jax.tree.map(two, state)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffevo_jax import pytree
-from diffevo_jax.base import Evaluation, Problem
+from diffevo_jax.base import Evaluation, Problem, PyTree
 from diffevo_jax.running import evolve
 from diffevo_jax.strategies import DiffusionEvolution
 from diffevo_jax.testing.agreement import (
@@ -26,7 +26,7 @@ from diffevo_jax.testing.agreement import (
 )
 
 
-def _evaluate(problem: Any, key: jax.Array, state: Any) -> tuple[Evaluation, Any]:
+def _evaluate(problem: Problem, key: jax.Array, state: PyTree) -> tuple[Evaluation, Any]:
     """Evaluation and state for N solutions that the space draws."""
     solutions = problem.space.decode(problem.space.sample(key, N))
     evaluation: tuple[Evaluation, Any] = problem.evaluate(key, state, solutions)
@@ -38,7 +38,7 @@ _init = jax.jit(lambda problem, key: problem.init(key))
 _evaluated = jax.jit(_evaluate)
 
 
-def _given(problem: Any) -> tuple[Any, ...]:
+def _given(problem: Problem) -> tuple[Any, ...]:
     strong = pytree.strong(problem)
     return strong, key(), _init(strong, key())
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffevo_jax import noise, pytree
-from diffevo_jax.base import Sampler
+from diffevo_jax.base import PyTree, Sampler
 from diffevo_jax.testing.agreement import (
     D,
     Promise,
@@ -30,7 +30,12 @@ NUM_POINTS = 64
 
 
 def _round(
-    sampler: Any, key: jax.Array, y: jax.Array, memory: Any, clean: Any, k: jax.Array
+    sampler: Sampler,
+    key: jax.Array,
+    y: jax.Array,
+    memory: PyTree,
+    clean: jax.Array,
+    k: jax.Array,
 ) -> tuple[Any, Any]:
     """What ``query`` and ``update`` return for an answer."""
     sigmas = jnp.asarray(SIGMAS, y.dtype)
@@ -42,7 +47,7 @@ def _round(
 _compiled = jax.jit(_round)
 
 
-def _given(sampler: Any, dim: int, k: int = 0) -> tuple[Any, ...]:
+def _given(sampler: Sampler, dim: int, k: int = 0) -> tuple[Any, ...]:
     """Arguments of a round at the first level."""
     sampler, y = pytree.strong(sampler), 2.0 * population(NUM_POINTS, dim)
     clean = jnp.full_like(y, 0.5)

@@ -1,7 +1,6 @@
 """The promises of a shaping; :class:`diffevo_jax.Shaping` is their contract."""
 
 from collections.abc import Collection
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +27,7 @@ from diffevo_jax.testing.agreement import (
 _weighed = jax.jit(shaping.log_weight)
 
 
-def _weigh(part: Any, fitness: jax.Array) -> jax.Array:
+def _weigh(part: Shaping, fitness: jax.Array) -> jax.Array:
     log_weight: jax.Array = _weighed(pytree.strong(part), fitness)
     return log_weight
 

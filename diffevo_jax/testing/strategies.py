@@ -10,7 +10,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from diffevo_jax import pytree
-from diffevo_jax.base import Info, Strategy
+from diffevo_jax.base import Info, PyTree, Strategy
 from diffevo_jax.problems import Function
 from diffevo_jax.running import evolve, generation_keys, setup_keys
 from diffevo_jax.testing.agreement import (
@@ -37,7 +37,7 @@ LOOPS = ("scan", "while")
 
 
 def _generation(
-    strategy: Any, key: jax.Array, state: Any, scale: jax.Array, shift: jax.Array
+    strategy: Strategy, key: jax.Array, state: PyTree, scale: jax.Array, shift: jax.Array
 ) -> tuple[Any, Info, jax.Array]:
     """State, info and candidates of a generation told ``scale sphere + shift``."""
     key_ask, _, key_tell = generation_keys(key, state.generation)
@@ -52,7 +52,7 @@ _compiled = jax.jit(_generation)
 
 
 @functools.partial(jax.jit, static_argnames="dim")
-def _runs(strategy: Any, keys: jax.Array, dim: int) -> dict[str, jax.Array]:
+def _runs(strategy: Strategy, keys: jax.Array, dim: int) -> dict[str, jax.Array]:
     """Populations (R, T, N, D) and fitness (R, T, N) of whole runs."""
     problem, record = Function(sphere, dim), ("population", "fitness")
     run = lambda key: evolve(key, strategy, problem, population_size=N, record=record)
@@ -60,17 +60,17 @@ def _runs(strategy: Any, keys: jax.Array, dim: int) -> dict[str, jax.Array]:
     return recorded
 
 
-def _start(strategy: Any, dim: int, size: int = N) -> Any:
+def _start(strategy: Strategy, dim: int, size: int = N) -> Any:
     return _init(pytree.strong(strategy), key(), population(size, dim))
 
 
 def _step(
-    strategy: Any,
-    state: Any,
+    strategy: Strategy,
+    state: PyTree,
     key: jax.Array | None = None,
     *,
     scale: float = 1.0,
-    shift: Any = 0.0,
+    shift: jax.typing.ArrayLike = 0.0,
 ) -> tuple[Any, Info, jax.Array]:
     """A generation, compiled."""
     given = _told(strategy, state, key, scale, shift)
@@ -79,7 +79,11 @@ def _step(
 
 
 def _told(
-    strategy: Any, state: Any, key_: Any = None, scale: float = 1.0, shift: Any = 0.0
+    strategy: Strategy,
+    state: PyTree,
+    key_: jax.Array | None = None,
+    scale: float = 1.0,
+    shift: jax.typing.ArrayLike = 0.0,
 ) -> tuple[Any, ...]:
     """Arguments of a generation."""
     key_ = key() if key_ is None else key_
@@ -151,7 +155,7 @@ def vmap_over_keys_equals_a_loop(strategy: Strategy, dim: int = D) -> None:
         close(second, alone, "under vmap the second generation of the run alone")
 
 
-def _begun(strategy: Any, key: jax.Array, first: jax.Array) -> Any:
+def _begun(strategy: Strategy, key: jax.Array, first: jax.Array) -> Any:
     return _init(pytree.strong(strategy), setup_keys(key)[-1], first)
 
 
