@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from diffevo_jax import pytree
+from diffevo_jax.pytree.components import concrete, is_component, replace
 
 Component = TypeVar("Component")
 
@@ -69,15 +69,15 @@ def check_number(
 
 
 def _check_leaves(name: str, value: Any) -> None:
-    for leaf in jax.tree.leaves(value, is_leaf=pytree.is_component):
+    for leaf in jax.tree.leaves(value, is_leaf=is_component):
         number_like = hasattr(leaf, "dtype") or isinstance(leaf, int | float)
-        if not pytree.is_component(leaf) and not number_like:
+        if not is_component(leaf) and not number_like:
             raise TypeError(f"{name}: got {leaf!r}, want a component or arrays")
 
 
 def _parts(value: Any) -> Sequence[Any]:
-    leaves = jax.tree.leaves(value, is_leaf=pytree.is_component)
-    return [leaf for leaf in leaves if pytree.is_component(leaf)]
+    leaves = jax.tree.leaves(value, is_leaf=is_component)
+    return [leaf for leaf in leaves if is_component(leaf)]
 
 
 def _check_type(name: str, value: Any) -> None:
@@ -98,7 +98,7 @@ def _check_shape(name: str, value: Any, shape: tuple[int, ...]) -> None:
 
 
 def _check_range(name: str, value: Any, low: float, high: float, above: float) -> None:
-    known = pytree.concrete(value)
+    known = concrete(value)
     if known is None:
         return
     if not _is_legal(known, low, high, above).all():
@@ -144,7 +144,7 @@ def check_part(name: str, part: Any, members: Sequence[str], examples: str) -> N
     """
     if isinstance(part, type) or not all(hasattr(part, member) for member in members):
         raise TypeError(f"{name}: got {part!r}, want an object like {examples}")
-    if pytree.is_component(part):
+    if is_component(part):
         validate(part)
 
 
@@ -177,20 +177,20 @@ def clipped(component: Component) -> tuple[Component, jax.Array]:
             legal, wrong = _clip(value, limits["low"], limits["high"], limits["above"])
             changes[field.name], count = legal, count + wrong
         elif not field.metadata and _parts(value):
-            leaves, structure = jax.tree.flatten(value, is_leaf=pytree.is_component)
+            leaves, structure = jax.tree.flatten(value, is_leaf=is_component)
             for place, leaf in enumerate(leaves):
-                if pytree.is_component(leaf):
+                if is_component(leaf):
                     leaves[place], wrong = clipped(leaf)
                     count += wrong
             changes[field.name] = jax.tree.unflatten(structure, leaves)
     for pair in getattr(component, "ordered", ()):
         low, high = (jnp.asarray(getattr(component, name)) for name in pair)
         count += jnp.sum(low > high, dtype=jnp.int32)
-    return pytree.replace(component, **changes), count
+    return replace(component, **changes), count
 
 
 def _clip(value: Any, low: float, high: float, above: float) -> tuple[Any, Any]:
-    known = pytree.concrete(value)
+    known = concrete(value)
     if known is not None and _is_legal(known, low, high, above).all():
         return value, 0  # nothing to compute
     number = jnp.asarray(value, float)
