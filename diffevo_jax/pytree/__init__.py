@@ -18,6 +18,7 @@ from diffevo_jax.pytree.components import offers as offers
 from diffevo_jax.pytree.components import replace as replace
 from diffevo_jax.pytree.components import select as select
 from diffevo_jax.pytree.components import shapes as shapes
+from diffevo_jax.pytree.components import short as short
 from diffevo_jax.pytree.components import static as static
 from diffevo_jax.pytree.components import strong as strong
 from diffevo_jax.pytree.validation import validate as validate

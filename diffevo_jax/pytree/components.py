@@ -131,12 +131,12 @@ def _repr(component: Any) -> str:
     parts = []
     for field in dataclasses.fields(component):
         value = getattr(component, field.name)
-        text = repr(value) if field.metadata.get("static") else _short(value)
+        text = repr(value) if field.metadata.get("static") else short(value)
         parts.append(f"{field.name}={text}")
     return f"{type(component).__qualname__}({', '.join(parts)})"
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
     """What a pytree is, in a line: few numbers as they are, many as how many there are."""
     if isinstance(value, np.generic | np.ndarray | jax.Array):
         return _short_array(value)
@@ -146,8 +146,8 @@ def _short(value: Any) -> str:
     if len(leaves) > _PRINTED and all(_is_numeric(leaf) for leaf in leaves):
         return f"<{sum(np.size(leaf) for leaf in leaves):,} numbers>"
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{key!r}: {_short(part)}' for key, part in value.items())}}}"
-    parts = [_short(part) for part in value]
+        return f"{{{', '.join(f'{key!r}: {short(part)}' for key, part in value.items())}}}"
+    parts = [short(part) for part in value]
     if isinstance(value, list):
         return f"[{', '.join(parts)}]"
     fields: tuple[str, ...] | None = getattr(value, "_fields", None)  # of a named tuple
@@ -221,7 +221,8 @@ def replace(component: T, **changes: Any) -> T:
     """
     changed: Any = component
     own = {field.name for field in dataclasses.fields(changed)}
-    for path in changes.keys() - own:
+    # Parts before their own fields, or they would undo them.
+    for path in sorted(changes.keys() - own, key=lambda path: path.count(".")):
         changed = paths.put(changed, path, changes[path])
     return dataclasses.replace(
         changed, **{name: value for name, value in changes.items() if name in own}

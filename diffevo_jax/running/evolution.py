@@ -39,6 +39,14 @@ class Result:
     state: PyTree
     problem_state: PyTree
 
+    def __repr__(self) -> str:
+        """The best, and how large the rest is; history and states are in their fields."""
+        told = ("best_fitness", "best_solution", "population", "fitness")
+        parts = [f"{name}={pytree.short(getattr(self, name))}" for name in told]
+        generations = jnp.shape(self.history.done)[-1:]
+        length = f", generations={generations[0]}" if generations else ""
+        return f"Result({', '.join(parts)}{length})"
+
 
 @pytree.dataclass
 class RunState:

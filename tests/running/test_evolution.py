@@ -268,3 +268,14 @@ def test_import_is_light() -> None:
     share, heavy = out.stdout.splitlines()
     assert heavy == "[]"
     assert float(share) < 0.6
+
+
+def test_a_result_prints_in_a_line(key) -> None:
+    result = de.evolve(key, STRATEGY, PROBLEM, population_size=5)
+    text = repr(result)
+    assert text.startswith("Result(best_fitness=")
+    assert text.endswith("population=f32[5,2], fitness=f32[5], generations=5)")
+    assert len(text) < 200
+    many = repr(jax.vmap(lambda _: result)(jnp.arange(3)))
+    assert many.startswith("Result(best_fitness=[")
+    assert "population=f32[3,5,2]" in many
