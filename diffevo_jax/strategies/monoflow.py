@@ -102,7 +102,9 @@ class MonoFlow:
             population's deviation, and end at the precision that is wanted.
         shaping: from fitness to log-weight, log g.
         conditions: what else is wanted, as of :class:`diffevo_jax.denoisers.Population`.
-        ratio: what estimates the density ratio and its gradient, in closed form.
+        ratio: what estimates the density ratio and its gradient:
+            :class:`diffevo_jax.flows.KernelRatio` in closed form, or a trained
+            :class:`diffevo_jax.flows.Discriminator`.
         divergence: h, of :mod:`diffevo_jax.flows`.
         density_power: kappa, in [0, 1]: 0 selects, 1 samples.
         rate: step, in units of the width squared, >= 0.
