@@ -23,7 +23,7 @@ from diffevo_jax.samplers.euler_maruyama import EulerMaruyama as EulerMaruyama  
 # One answer a step, and those before it.
 from diffevo_jax.samplers.dpm_solver import DPMSolver2M as DPMSolver2M  # second order
 from diffevo_jax.samplers.gh_filter import GHFilter as GHFilter  # fitness is noisy
-from diffevo_jax.samplers.optimiser import Optax as Optax  # momentum, Adam and their kin
+from diffevo_jax.samplers.optax import Optax as Optax  # momentum, Adam and their kin
 
 # Several answers a step.
 from diffevo_jax.samplers.heun import Heun as Heun  # second order, on coarse grids too

@@ -38,7 +38,7 @@ from diffevo_jax.flows.generator import Generator
 from diffevo_jax.flows.kernel_ratios import KernelRatio
 from diffevo_jax.flows.ratio import Ratio, RatioEstimator
 from diffevo_jax.pytree import Number, validation
-from diffevo_jax.samplers.optimiser import Transformation
+from diffevo_jax.samplers.optax import Transformation
 from diffevo_jax.shaping.conditions import Condition, check_conditions, total
 from diffevo_jax.strategies import shell
 
