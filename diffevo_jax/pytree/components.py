@@ -7,6 +7,7 @@ compiled program, and changing it compiles a new one. Every other field holds a 
 
 import dataclasses
 import functools
+import inspect
 import math
 import re
 from collections.abc import Callable
@@ -127,11 +128,17 @@ def _register(cls: type[Any], data: list[str], meta: list[str]) -> None:
 
 
 def _repr(component: Any) -> str:
-    """``Name(field=value, ...)``, its leaves short; static fields as they print."""
+    """``Name(field=value, ...)``, its leaves short; static fields as they print.
+
+    Functions are their names: an address is another one in every process.
+    """
     parts = []
     for field in dataclasses.fields(component):
         value = getattr(component, field.name)
-        text = repr(value) if field.metadata.get("static") else short(value)
+        if inspect.isfunction(value):
+            text = value.__name__
+        else:
+            text = repr(value) if field.metadata.get("static") else short(value)
         parts.append(f"{field.name}={text}")
     return f"{type(component).__qualname__}({', '.join(parts)})"
 

@@ -80,7 +80,8 @@ def evolve(
 
     A pure function: ``jax.vmap(lambda key: de.evolve(key, ...))(keys)`` is many independent
     runs in one program. Changing a number of the strategy or the problem does not compile
-    anything anew. For progress on the host, chunks and early stop see :func:`run`.
+    anything anew. For progress on the host, chunks and early stop see
+    :func:`diffevo_jax.run`.
 
     Args:
         key: a typed key; the run is a function of it.
