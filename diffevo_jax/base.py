@@ -88,6 +88,7 @@ class Evaluated:
 Denoise = Callable[[jax.Array, jax.Array], Any]
 
 
+@runtime_checkable
 class Denoiser(Protocol[StateT]):
     """Who answers where the clean points are: a component that learns.
 
@@ -183,6 +184,7 @@ class StrategyState(Protocol):
         ...
 
 
+@runtime_checkable
 class Strategy(Protocol[StateT]):
     """An evolution strategy, which is also its own configuration.
 
@@ -217,6 +219,7 @@ class Strategy(Protocol[StateT]):
         ...
 
 
+@runtime_checkable
 class Problem(Protocol):
     """Something to evaluate solutions on. Write your own class with these three members.
 
@@ -239,6 +242,7 @@ class Problem(Protocol):
         ...
 
 
+@runtime_checkable
 class Kernel(Protocol):
     """Who is a neighbour: a map to features, and a factor on their squared distances.
 
@@ -264,6 +268,7 @@ class Kernel(Protocol):
         ...
 
 
+@runtime_checkable
 class Shaping(Protocol):
     """A map from fitness to log-weight: how hard the better are preferred.
 
@@ -279,6 +284,7 @@ class Shaping(Protocol):
         ...
 
 
+@runtime_checkable
 class Grid(Protocol):
     """A sequence of noise levels."""
 
@@ -287,6 +293,7 @@ class Grid(Protocol):
         ...
 
 
+@runtime_checkable
 class Sampler(Protocol):
     """A diffusion sampler that consumes one denoiser answer at a time.
 

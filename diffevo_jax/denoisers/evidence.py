@@ -5,7 +5,7 @@ choice (:class:`Latest`, :class:`Archive`); conditions are computed when evidenc
 with its measures, and are remembered with it; the shaping is applied to all of it together.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +36,7 @@ class Evidence:
     places: PyTree = ()
 
 
+@runtime_checkable
 class Memory(Protocol):
     """Which evaluated points are kept: those of earlier generations may answer too."""
 

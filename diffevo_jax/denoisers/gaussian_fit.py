@@ -24,6 +24,7 @@ from diffevo_jax.denoisers.evidence import (
     log_weights,
     remembered,
 )
+from diffevo_jax.pytree import validation
 from diffevo_jax.shaping.conditions import Condition, check_conditions
 
 
@@ -73,6 +74,9 @@ class GaussianFit:
 
     def check(self) -> None:
         """Raise ValueError or TypeError if parts do not go together."""
+        check = validation.check_kind
+        check("GaussianFit.shaping", self.shaping, Shaping, "shaping.Standardized()")
+        check("GaussianFit.memory", self.memory, Memory, "denoisers.Latest()")
         check_conditions("GaussianFit.conditions", self.conditions)
         if pytree.offers(self.shaping, RowShaping):
             raise ValueError(

@@ -45,6 +45,7 @@ from diffevo_jax.denoisers.evidence import (
 from diffevo_jax.denoisers.posterior import posterior_mean
 from diffevo_jax.denoisers.support import Chosen, Everyone, Support, reweighted
 from diffevo_jax.kernels import Tempered
+from diffevo_jax.pytree import validation
 from diffevo_jax.shaping.conditions import Condition, check_conditions
 
 
@@ -113,6 +114,11 @@ class Population:
 
     def check(self) -> None:
         """Raise ValueError or TypeError if parts do not go together."""
+        check = validation.check_kind
+        check("Population.kernel", self.kernel, Kernel, "kernels.Tempered()")
+        check("Population.shaping", self.shaping, Shaping, "shaping.Standardized()")
+        check("Population.memory", self.memory, Memory, "denoisers.Latest()")
+        check("Population.support", self.support, Support, "denoisers.Everyone()")
         check_conditions("Population.conditions", self.conditions)
         attention = self.attention
         whole = attention.whole if pytree.offers(attention, Division) else attention

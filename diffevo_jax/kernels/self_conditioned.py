@@ -6,7 +6,7 @@ import jax
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Evaluated, Kernel, Placing, PyTree
-from diffevo_jax.pytree import Number
+from diffevo_jax.pytree import Number, validation
 
 
 @pytree.dataclass
@@ -38,6 +38,8 @@ class SelfConditioned:
 
     def check(self) -> None:
         """Raise ValueError for a kernel that says itself where to measure."""
+        name = "SelfConditioned.kernel"
+        validation.check_kind(name, self.kernel, Kernel, "kernels.Perplexity()")
         if pytree.offers(self.kernel, Placing):
             raise ValueError(
                 f"SelfConditioned.kernel: got {type(self.kernel).__name__}, want a kernel "

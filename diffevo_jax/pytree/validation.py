@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from diffevo_jax.pytree.components import concrete, is_component, replace
+from diffevo_jax.pytree.components import concrete, is_component, offers, replace
 
 Component = TypeVar("Component")
 
@@ -129,21 +129,36 @@ def check_floor(name: str, value: float | None) -> None:
         raise ValueError(f"{name}: got {value}, want None or > 0, finite")
 
 
-def check_part(name: str, part: Any, members: Sequence[str], examples: str) -> None:
-    """Raise unless ``part`` is an object with these members, and legal.
+def check_kind(name: str, part: Any, contract: type, examples: str) -> None:
+    """Raise unless ``part`` is an object with the members of a contract.
 
     Args:
         name: what it is called.
-        part: one of the library's components, which is validated; or one's own.
-        members: attributes that it must have.
+        part: of a component, or anything.
+        contract: a ``runtime_checkable`` Protocol.
         examples: of such parts.
 
     Raises:
         TypeError: it is a class, or lacks a member.
+    """
+    if isinstance(part, type) or not offers(part, contract):
+        raise TypeError(f"{name}: got {part!r}, want an object like {examples}")
+
+
+def check_part(name: str, part: Any, contract: type, examples: str) -> None:
+    """Raise unless ``part`` is an object that keeps a contract, and legal.
+
+    Args:
+        name: what it is called.
+        part: one of the library's components, which is validated; or one's own.
+        contract: a ``runtime_checkable`` Protocol, whose members it must have.
+        examples: of such parts.
+
+    Raises:
+        TypeError: as :func:`check_kind`.
         TypeError, ValueError: as :func:`validate`.
     """
-    if isinstance(part, type) or not all(hasattr(part, member) for member in members):
-        raise TypeError(f"{name}: got {part!r}, want an object like {examples}")
+    check_kind(name, part, contract, examples)
     if is_component(part):
         validate(part)
 

@@ -160,6 +160,11 @@ class MonoFlow:
     def check(self) -> None:
         """Raise ValueError or TypeError if the parts do not go together."""
         validation.check_count("MonoFlow.num_generations", self.num_generations)
+        check = validation.check_kind
+        check("MonoFlow.grid", self.grid, Grid, "noise.VE(0.02, 0.5)")
+        check("MonoFlow.shaping", self.shaping, Shaping, "shaping.Standardized()")
+        check("MonoFlow.ratio", self.ratio, RatioEstimator, "flows.KernelRatio()")
+        check("MonoFlow.divergence", self.divergence, Divergence, "flows.ReverseKL()")
         check_conditions("MonoFlow.conditions", self.conditions)
         if pytree.offers(self.shaping, RowShaping):
             raise ValueError(

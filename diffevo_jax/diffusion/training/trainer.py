@@ -118,8 +118,7 @@ def train(
     check_key("key", key)
     network = MLP() if network is None else network
     recipe = Recipe() if recipe is None else recipe
-    members = ("init", "apply", "null_label")
-    validation.check_part("network", network, members, "MLP() or UNet()")
+    validation.check_part("network", network, NetworkLike, "MLP() or UNet()")
     if not pytree.is_component(network):
         network = Network(network.init, network.apply, network.null_label)
     if not isinstance(recipe, Recipe):
