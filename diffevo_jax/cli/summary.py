@@ -32,7 +32,7 @@ def about(name: str, settings: "flags.Request[SweepOptions]") -> dict[str, str]:
     return {"name": name, "config": text, "versions": json.dumps(found)}
 
 
-def show(dataset: "xarray.Dataset", top: int, notes: dict[str, str]) -> None:
+def show_best(dataset: "xarray.Dataset", top: int, notes: dict[str, str]) -> None:
     """Print the best settings of a sweep as a table, and the summary."""
     from rich.console import Console
     from rich.table import Table
