@@ -19,10 +19,10 @@ from diffevo_jax.denoisers.evidence import (
     Evidence,
     Latest,
     Memory,
-    accounted,
     empty_evidence,
     log_weights,
-    remembered,
+    with_counts,
+    with_generation,
 )
 from diffevo_jax.pytree import validation
 from diffevo_jax.shaping.conditions import Condition, check_conditions
@@ -98,8 +98,8 @@ class GaussianFit:
     ) -> GaussianFitState:
         """Take in a generation; see :class:`diffevo_jax.Denoiser`."""
         before = state.evidence
-        evidence, extra = remembered(self.memory, self.conditions, before, evaluated)
-        log_weight = log_weights(self.shaping, evidence, extra)
+        evidence, added = with_generation(self.memory, self.conditions, before, evaluated)
+        log_weight = log_weights(self.shaping, evidence, added)
         return pytree.replace(state, evidence=evidence, log_weight=log_weight)
 
     def denoise(self, state: GaussianFitState, y: jax.Array, sigma: jax.Array) -> Estimate:
@@ -112,7 +112,7 @@ class GaussianFit:
             own=len(y) == state.size,
             diagonal=self.diagonal,
         )
-        return accounted(estimate, state.log_weight, state.size)
+        return with_counts(estimate, state.log_weight, state.size)
 
 
 def gaussian_mean(
