@@ -24,6 +24,7 @@ from diffevo_jax.denoisers.evidence import (
     log_weights,
     remembered,
 )
+from diffevo_jax.pytree import validation
 from diffevo_jax.shaping.conditions import Condition, check_conditions
 
 
@@ -73,7 +74,10 @@ class GaussianFit:
 
     def check(self) -> None:
         """Raise ValueError or TypeError if parts do not go together."""
+        check = validation.check_contract
+        check("GaussianFit.shaping", self.shaping, Shaping, "shaping.Standardized()")
         check_conditions("GaussianFit.conditions", self.conditions)
+        check("GaussianFit.memory", self.memory, Memory, "denoisers.Latest()")
         if pytree.offers(self.shaping, RowShaping):
             raise ValueError(
                 f"GaussianFit.shaping: got {type(self.shaping).__name__}, which compares "

@@ -45,6 +45,7 @@ from diffevo_jax.denoisers.evidence import (
 from diffevo_jax.denoisers.posterior import posterior_mean
 from diffevo_jax.denoisers.support import Chosen, Everyone, Support, reweighted
 from diffevo_jax.kernels import Tempered
+from diffevo_jax.pytree import validation
 from diffevo_jax.shaping.conditions import Condition, check_conditions
 
 
@@ -113,7 +114,17 @@ class Population:
 
     def check(self) -> None:
         """Raise ValueError or TypeError if parts do not go together."""
+        check = validation.check_contract
+        check("Population.kernel", self.kernel, Kernel, "kernels.Tempered()")
+        check("Population.shaping", self.shaping, Shaping, "shaping.Standardized()")
         check_conditions("Population.conditions", self.conditions)
+        check("Population.memory", self.memory, Memory, "denoisers.Latest()")
+        check("Population.support", self.support, Support, "denoisers.Everyone()")
+        if not callable(self.attention):
+            raise TypeError(
+                f"Population.attention: got {self.attention!r}, want a function like "
+                "attention.attend"
+            )
         attention = self.attention
         whole = attention.whole if pytree.offers(attention, Division) else attention
         if whole is not attend and self._by_rows():

@@ -148,6 +148,35 @@ def check_part(name: str, part: Any, members: Sequence[str], examples: str) -> N
         validate(part)
 
 
+def check_contract(name: str, part: Any, contract: type, example: str) -> None:
+    """Raise unless ``part`` is an object with all that a contract asks for.
+
+    Args:
+        name: what it is called.
+        part: a component, which is not validated here, or one's own object.
+        contract: a Protocol, for example :class:`diffevo_jax.Denoiser`.
+        example: of such a part.
+
+    Raises:
+        TypeError: it is a class, or lacks a member.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax.pytree import validation
+        >>> kernel = de.kernels.Gaussian()
+        >>> validation.check_contract("denoiser", kernel, de.Denoiser, "Population()")
+        Traceback (most recent call last):
+        TypeError: denoiser: got Gaussian(kappa=1.0, floor=None), want a Denoiser, as ...
+    """
+    members = [member for member in vars(contract) if not member.startswith("_")]
+    missing = [member for member in members if not hasattr(part, member)]
+    if missing or isinstance(part, type):
+        lacks = f"; it has no {missing[0]!r}" if missing else ""
+        raise TypeError(
+            f"{name}: got {part!r}, want a {contract.__name__}, as {example}{lacks}"
+        )
+
+
 def check_count(name: str, value: Any, low: int = 1) -> None:
     """Raise unless ``value`` is a Python int of at least ``low``."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):

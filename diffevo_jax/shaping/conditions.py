@@ -216,6 +216,9 @@ def check_conditions(name: str, conditions: Any) -> None:
     """Raise TypeError unless these are a tuple of conditions."""
     if not isinstance(conditions, tuple):
         raise TypeError(f"{name}: got {conditions!r}, want a tuple")
+    for number, condition in enumerate(conditions):
+        place = f"{name}[{number}]"
+        validation.check_contract(place, condition, Condition, "conditions.Novelty()")
 
 
 def total(
