@@ -10,7 +10,9 @@ Conventions, said once:
 * **Fitness is maximised**, everywhere. To minimise ``f``, let the problem return ``-f``.
 * **Failed fitness**: NaN, ``+inf`` and ``-inf`` all mean that an evaluation failed. The
   individual gets weight zero and is never the best; the others have the same bits for
-  any of the three. If all fail, the population keeps its bits and the generation advances.
+  any of the three. If all fail and no earlier ones are remembered
+  (:class:`diffevo_jax.denoisers.Archive`), the population keeps its bits and the
+  generation advances. A model that learns nothing answers all the same.
 * **Unit scale**: ``population`` and ``candidates`` are ``(N, D)`` arrays in units of the
   prior's standard deviation. A problem's ``space`` translates them into solutions.
 * **Canonical**: denoisers and samplers see noisy points as ``y = clean point + sigma eps``.

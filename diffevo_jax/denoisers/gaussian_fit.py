@@ -76,8 +76,8 @@ class GaussianFit:
         """Raise ValueError or TypeError if parts do not go together."""
         check = validation.check_kind
         check("GaussianFit.shaping", self.shaping, Shaping, "shaping.Standardized()")
-        check("GaussianFit.memory", self.memory, Memory, "denoisers.Latest()")
         check_conditions("GaussianFit.conditions", self.conditions)
+        check("GaussianFit.memory", self.memory, Memory, "denoisers.Latest()")
         if pytree.offers(self.shaping, RowShaping):
             raise ValueError(
                 f"GaussianFit.shaping: got {type(self.shaping).__name__}, which compares "

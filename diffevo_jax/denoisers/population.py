@@ -117,9 +117,14 @@ class Population:
         check = validation.check_kind
         check("Population.kernel", self.kernel, Kernel, "kernels.Tempered()")
         check("Population.shaping", self.shaping, Shaping, "shaping.Standardized()")
+        check_conditions("Population.conditions", self.conditions)
         check("Population.memory", self.memory, Memory, "denoisers.Latest()")
         check("Population.support", self.support, Support, "denoisers.Everyone()")
-        check_conditions("Population.conditions", self.conditions)
+        if not callable(self.attention):
+            raise TypeError(
+                f"Population.attention: got {self.attention!r}, want a function like "
+                "attention.attend"
+            )
         attention = self.attention
         whole = attention.whole if pytree.offers(attention, Division) else attention
         if whole is not attend and self._by_rows():

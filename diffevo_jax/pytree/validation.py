@@ -165,22 +165,6 @@ def check_floor(name: str, value: float | None) -> None:
         raise ValueError(f"{name}: got {value}, want None or > 0, finite")
 
 
-def check_kind(name: str, part: Any, contract: type, examples: str) -> None:
-    """Raise unless ``part`` is an object with the members of a contract.
-
-    Args:
-        name: what it is called.
-        part: of a component, or anything.
-        contract: a ``runtime_checkable`` Protocol.
-        examples: of such parts.
-
-    Raises:
-        TypeError: it is a class, or lacks a member.
-    """
-    if isinstance(part, type) or not offers(part, contract):
-        raise TypeError(f"{name}: got {part!r}, want an object like {examples}")
-
-
 def check_part(name: str, part: Any, contract: type, examples: str) -> None:
     """Raise unless ``part`` is an object that keeps a contract, and legal.
 
@@ -197,6 +181,33 @@ def check_part(name: str, part: Any, contract: type, examples: str) -> None:
     check_kind(name, part, contract, examples)
     if is_component(part):
         validate(part)
+
+
+def check_kind(name: str, part: Any, contract: type, examples: str) -> None:
+    """Raise unless ``part`` is an object with all that a contract asks for.
+
+    Args:
+        name: what it is called.
+        part: a component, which is not validated here, or one's own object.
+        contract: a Protocol, for example :class:`diffevo_jax.Denoiser`.
+        examples: of such parts.
+
+    Raises:
+        TypeError: it is a class, or lacks a member.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax.pytree import validation
+        >>> kernel = de.kernels.Gaussian()
+        >>> validation.check_kind("denoiser", kernel, de.Denoiser, "Population()")
+        Traceback (most recent call last):
+        TypeError: denoiser: got Gaussian(kappa=1.0, floor=None), want an object like ...
+    """
+    members = [member for member in vars(contract) if not member.startswith("_")]
+    missing = [member for member in members if not hasattr(part, member)]
+    if missing or isinstance(part, type):
+        lacks = f"; it has no {missing[0]!r}" if missing else ""
+        raise TypeError(f"{name}: got {part!r}, want an object like {examples}{lacks}")
 
 
 def check_count(name: str, value: Any, low: int = 1) -> None:

@@ -1,5 +1,7 @@
 """Checks of a whole run, before it: its strategy, problem, population and names."""
 
+from collections.abc import Collection
+
 import jax
 import jax.numpy as jnp
 
@@ -44,7 +46,7 @@ def check_run(
 def _check_record(
     strategy: Strategy, shape: tuple[int | None, int], record: tuple[str, ...]
 ) -> None:
-    if isinstance(record, str):
+    if isinstance(record, str) or not isinstance(record, Collection):
         raise TypeError(f"record: got {record!r}, want a tuple of names")
     if not record:
         return
