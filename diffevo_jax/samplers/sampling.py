@@ -152,11 +152,6 @@ def _run(
     for count in shape:
         validation.check_count("shape", count)
     validation.check_count("num_levels", num_levels)
-    if not callable(denoise):
-        raise TypeError(
-            f"denoise: got {denoise!r}, want a function of (y, sigma), as that of "
-            "denoisers.bind(denoiser, state)"
-        )
     validation.check_part("grid", grid, Grid, "noise.EDM()")
     validation.check_part("sampler", sampler, Sampler, "samplers.Heun()")
     check_grid(sampler, grid, num_levels)

@@ -585,12 +585,6 @@ def test_a_part_in_the_place_of_another_is_refused(strategy, message, key) -> No
         de.init(strategy, key, X)
 
 
-def test_a_denoiser_is_bound_before_it_draws(key) -> None:
-    grid, unbound = de.noise.Cosine(), de.denoisers.Population()
-    with pytest.raises(TypeError, match=r"denoise: got Population.*denoisers\.bind\("):
-        de.sample(key, unbound, grid, STILL, (4, 2), num_levels=3)
-
-
 def test_a_grid_that_is_too_coarse_for_its_sampler_warns(key) -> None:
     problem = de.problems.Function(lambda x: -jnp.sum(x**2), dim=D)
     strategy = de.DiffusionEvolution(5, sampler=de.samplers.EDM())
