@@ -96,6 +96,7 @@ def default() -> Setting:
     """The library's default, in names of this study."""
     own = de.DiffusionEvolution(1)
     population = own.denoiser
+    assert isinstance(population, de.denoisers.Population)
     parts = vars(own) | vars(population)
     parts |= {
         "archive": 0 if isinstance(population.memory, de.denoisers.Latest) else 1,

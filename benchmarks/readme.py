@@ -57,7 +57,7 @@ SPACE: dict[str, Callable[[Any], str]] = {
 }
 GPU = {f"{name}_gpu": report for name, report in SPEED.items() if stored(f"{name}_gpu")}
 #: Which document has which tables.
-DOCUMENTS = {
+DOCUMENTS: dict[Path, dict[str, Callable[[Any], str]]] = {
     ROOT / "README.md": PUBLISHED | {"main_job": SPEED.pop("main_job")},
     ROOT / "docs" / "performance.md": SPEED | GPU,
     ROOT / "docs" / "design_space.md": SPACE,

@@ -4,6 +4,7 @@
 """
 
 import ast
+import pydoc
 import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
@@ -46,6 +47,11 @@ MOST_ANY = 113
 #: Rooms of the parts, which ask each other by contracts alone.
 PARTS = ("strategies", "denoisers", "kernels", "shaping")
 ASKING = re.compile(r"strategy: Any|hasattr\(|getattr\(")
+REFERENCE = re.compile(r":(?:class|func|meth|mod):`~?([\w.]+)`")
+CLASS = re.compile(r"^class (\w+)", re.MULTILINE)
+#: An import statement of a catalogue, its comments too, and the names that it exports.
+EXPORT = re.compile(r"^from [\w.]+ import (?:\((?s:.*?)^\)|).*", re.MULTILINE)
+EXPORTED = re.compile(r"(\w+) as \1\b")
 
 
 def module(path: Path) -> str:
@@ -161,6 +167,32 @@ def test_parts_ask_each_other_by_contracts() -> None:
                 if ASKING.search(line) and not explained:
                     unexplained.append(f"{path.name}: {line.strip()}")
     assert not unexplained
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_a_docstring_refers_to_exists(name: str) -> None:
+    text = FILES[name].read_text()
+    owners = ["", f"{name}.", *(f"{name}.{one}." for one in CLASS.findall(text))]
+    dangling = [
+        target
+        for target in REFERENCE.findall(text)
+        if not any(pydoc.locate(owner + target) for owner in owners)
+    ]
+    assert not dangling
+
+
+@pytest.mark.parametrize("name", [n for n, p in FILES.items() if p.stem == "__init__"])
+def test_a_catalogue_says_what_each_name_is(name: str) -> None:
+    """By a comment on its lines, or by one above its group."""
+    silent = []
+    for group in FILES[name].read_text().split("\n\n"):
+        lines = group.splitlines()
+        headed = any(line.startswith("# ") and "isort" not in line for line in lines)
+        for statement in EXPORT.findall(group):
+            exported = EXPORTED.findall(statement)
+            said = statement.count("  # ") >= len(exported)
+            silent += [] if headed or said else exported
+    assert not silent
 
 
 def test_annotations_say_what_things_are() -> None:

@@ -93,7 +93,7 @@ def check_number(
     high: float,
     above: float,
 ) -> None:
-    """Check a number against what its field declares; see :func:`pytree.number`.
+    """Check a number against its field's range; see :func:`diffevo_jax.pytree.number`.
 
     Raises:
         TypeError: it is not a number.

@@ -7,6 +7,7 @@ your own fills in the five methods of :class:`diffevo_jax.strategies.shell.Moves
 """
 # isort: skip_file
 
+# What evolves, and what it carries from generation to generation.
 from diffevo_jax.strategies.diffusion_evolution import (
     DiffusionEvolution as DiffusionEvolution,  # a denoiser, a sampler and a grid
 )
@@ -14,7 +15,9 @@ from diffevo_jax.strategies.diffusion_evolution import (
     DiffusionEvolutionState as DiffusionEvolutionState,  # population, memory, denoiser
 )
 from diffevo_jax.strategies.monoflow import MonoFlow as MonoFlow  # climbs a density ratio
-from diffevo_jax.strategies.monoflow import MonoFlowState as MonoFlowState
+from diffevo_jax.strategies.monoflow import (
+    MonoFlowState as MonoFlowState,  # population, denoiser, ratio
+)
 
 # After a run.
 from diffevo_jax.strategies.restart import renoise as renoise  # go on from a noisier level
