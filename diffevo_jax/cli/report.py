@@ -75,7 +75,7 @@ class Report(NamedTuple):
     interrupted: bool
 
 
-def check(settings: flags.Settings[EvolveOptions]) -> jax.Array:
+def check(settings: flags.Request[EvolveOptions]) -> jax.Array:
     """Find what is wrong before anything is compiled; return the keys of the runs.
 
     Raises:
@@ -117,7 +117,7 @@ def _check_files(options: EvolveOptions) -> None:
         raise ValueError(f"--plot: got {options.plot}, want one of {', '.join(kinds)}")
 
 
-def follow(name: str, settings: flags.Settings[EvolveOptions], keys: jax.Array) -> Report:
+def follow(name: str, settings: flags.Request[EvolveOptions], keys: jax.Array) -> Report:
     """Evolve until the end, or until Ctrl-C, which keeps the chunks that are there."""
     options, generations = settings.options, settings.strategy.num_generations
     results = iterate(

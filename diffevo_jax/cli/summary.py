@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from diffevo_jax.cli.sweep import SweepOptions
 
 
-def about(name: str, settings: "flags.Settings[SweepOptions]") -> dict[str, str]:
+def about(name: str, settings: "flags.Request[SweepOptions]") -> dict[str, str]:
     """Attributes of the table: what was swept, without axes, and with which versions."""
     config = {"strategy": settings.strategy, "problem": settings.problem}
     names = ("population_size", "seeds", "seed", "mode")

@@ -51,8 +51,8 @@ class GaussianFit:
 
     Args:
         shaping: from fitness to log-weight.
-        conditions: as of :class:`Population`.
-        memory: as of :class:`Population`.
+        conditions: as of :class:`diffevo_jax.denoisers.Population`.
+        memory: as of :class:`diffevo_jax.denoisers.Population`.
         diagonal: fit a variance for every coordinate, and no axes: O(M D) instead of a
             singular value decomposition; static.
 

@@ -84,8 +84,8 @@ class Population:
         conditions: what else is wanted, a tuple of components of
             :mod:`diffevo_jax.conditions`: constraints, targets, novelty; their log-weights
             are added.
-        memory: which evaluated points there are: :class:`Latest`, :class:`Archive`.
-        support: which of them answer: :class:`Everyone`, :class:`Best`, :class:`Drawn`.
+        memory: which evaluated points there are: ``Latest``, ``Archive``.
+        support: which of them answer: ``Everyone``, ``Best``, ``Drawn``.
         attention: what computes the mean, for example
             ``functools.partial(de.attention.attend, block_size=2048)`` or a kernel for an
             accelerator that does the same; static.

@@ -55,7 +55,9 @@ def _exp(exponent: jax.Array) -> jax.Array:
 
 @pytree.dataclass
 class ReverseKL:
-    """The steepest way down KL(q | p): the same speed everywhere. Also called ``Logit``.
+    """The steepest way down KL(q | p): the same speed everywhere.
+
+    Of a discriminator's output: its logit, which is what GANs call this choice.
 
     Example:
         >>> import jax.numpy as jnp, diffevo_jax as de
@@ -70,10 +72,6 @@ class ReverseKL:
     def slope(self, log_ratio: jax.Array) -> jax.Array:
         """1."""
         return jnp.ones_like(log_ratio)
-
-
-#: The name of ``ReverseKL`` where h is the discriminator's output, its logit.
-Logit = ReverseKL
 
 
 @pytree.dataclass

@@ -127,8 +127,8 @@ def kernel_log_density(
     """Log of a kernel density estimate at its own points, up to a constant.
 
     The mean over j of ``exp(-precision |x_i - x_j|^2 / 2)``.
-    :func:`diffevo_jax.crowding.log_density` chooses a width for itself; here it is that of
-    the flow.
+    :func:`diffevo_jax.attention.log_density` chooses a bandwidth for itself; here it is
+    that of the flow.
 
     Args:
         points: (N, d).
@@ -167,14 +167,14 @@ class KernelRatio:
             over the root of the kernel's factor. The exact kernel's gradient vanishes above
             ten dimensions or so, where nobody has neighbours. With a projection the
             gradient is that of no function: it leads to where the better ones are among
-            those who look alike in the shadow.
+            those that look alike in the projection.
         attention: computes the means, as :func:`diffevo_jax.attention.attend` does; static.
 
     Example:
         >>> import diffevo_jax as de
         >>> exact = de.flows.KernelRatio(de.kernels.Gaussian())
         >>> de.MonoFlow(10, ratio=exact).ratio.kernel
-        Gaussian(kappa=1.0)
+        Gaussian(kappa=1.0, floor=None)
     """
 
     kernel: Kernel = dataclasses.field(default_factory=lambda: Tempered(dimension=2.0))

@@ -14,7 +14,8 @@ class SelfConditioned:
     """Measure neighbourhoods between the clean estimates of the generation before.
 
     They are far less noisy than the points, so that groups show themselves earlier. With
-    :class:`Perplexity` it selects and keeps several modes above ten dimensions.
+    :class:`diffevo_jax.kernels.Perplexity` it selects and keeps several modes above ten
+    dimensions.
 
     Args:
         kernel: how distances between the estimates count.

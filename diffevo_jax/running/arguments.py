@@ -19,7 +19,7 @@ def check_run(
     population: jax.Array | None,
     record: tuple[str, ...],
 ) -> None:
-    """Check the arguments of :func:`evolve`; raise ValueError or TypeError."""
+    """Check the arguments of :func:`diffevo_jax.evolve`; raise ValueError or TypeError."""
     check_key("key", key)
     like = "de.DiffusionEvolution(10)"
     validation.check_part("strategy", strategy, ("init", "ask", "tell"), like)

@@ -39,6 +39,14 @@ class Result:
     state: PyTree
     problem_state: PyTree
 
+    def __repr__(self) -> str:
+        """The best, and how large the rest is; history and states are in their fields."""
+        told = ("best_fitness", "best_solution", "population", "fitness")
+        parts = [f"{name}={pytree.short(getattr(self, name))}" for name in told]
+        generations = jnp.shape(self.history.done)[-1:]
+        length = f", generations={generations[0]}" if generations else ""
+        return f"Result({', '.join(parts)}{length})"
+
 
 @pytree.dataclass
 class RunState:
@@ -72,7 +80,8 @@ def evolve(
 
     A pure function: ``jax.vmap(lambda key: de.evolve(key, ...))(keys)`` is many independent
     runs in one program. Changing a number of the strategy or the problem does not compile
-    anything anew. For progress on the host, chunks and early stop see :func:`run`.
+    anything anew. For progress on the host, chunks and early stop see
+    :func:`diffevo_jax.run`.
 
     Args:
         key: a typed key; the run is a function of it.
