@@ -37,7 +37,7 @@ import jax
 from accelerator_cases import LONG, Case, Cases
 
 import diffevo_jax as de
-from diffevo_jax.pytree.plain import plain, version_of
+from diffevo_jax.pytree.records import plain, version_of
 
 OUT = common.RESULTS / "accelerator.json"
 

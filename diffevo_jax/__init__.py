@@ -95,7 +95,7 @@ from diffevo_jax.pytree import equal as equal  # ``==`` of arrays would raise
 from diffevo_jax.pytree import replace as replace  # any number or part, by its name
 from diffevo_jax.compilation import compiler_options as compiler_options  # faster
 from diffevo_jax.compilation import use_cache as use_cache  # once, for all processes
-from diffevo_jax.pytree.plain import version_of as _version_of
+from diffevo_jax.pytree.records import version_of as _version_of
 
 #: "0+unknown" from a source tree that is not installed.
 __version__ = _version_of("diffevo-jax")

@@ -10,7 +10,9 @@ Conventions, said once:
 * **Fitness is maximised**, everywhere. To minimise ``f``, let the problem return ``-f``.
 * **Failed fitness**: NaN, ``+inf`` and ``-inf`` all mean that an evaluation failed. The
   individual gets weight zero and is never the best; the others have the same bits for
-  any of the three. If all fail, the population keeps its bits and the generation advances.
+  any of the three. If all fail and no earlier ones are remembered
+  (:class:`diffevo_jax.denoisers.Archive`), the population keeps its bits and the
+  generation advances. A model that learns nothing answers all the same.
 * **Unit scale**: ``population`` and ``candidates`` are ``(N, D)`` arrays in units of the
   prior's standard deviation. A problem's ``space`` translates them into solutions.
 * **Canonical**: denoisers and samplers see noisy points as ``y = clean point + sigma eps``.
@@ -88,6 +90,7 @@ class Evaluated:
 Denoise = Callable[[jax.Array, jax.Array], Any]
 
 
+@runtime_checkable
 class Denoiser(Protocol[StateT]):
     """Who answers where the clean points are: a component that learns.
 
@@ -183,6 +186,7 @@ class StrategyState(Protocol):
         ...
 
 
+@runtime_checkable
 class Strategy(Protocol[StateT]):
     """An evolution strategy, which is also its own configuration.
 
@@ -217,6 +221,7 @@ class Strategy(Protocol[StateT]):
         ...
 
 
+@runtime_checkable
 class Problem(Protocol):
     """Something to evaluate solutions on. Write your own class with these three members.
 
@@ -239,6 +244,7 @@ class Problem(Protocol):
         ...
 
 
+@runtime_checkable
 class Kernel(Protocol):
     """Who is a neighbour: a map to features, and a factor on their squared distances.
 
@@ -264,6 +270,7 @@ class Kernel(Protocol):
         ...
 
 
+@runtime_checkable
 class Shaping(Protocol):
     """A map from fitness to log-weight: how hard the better are preferred.
 
@@ -279,6 +286,7 @@ class Shaping(Protocol):
         ...
 
 
+@runtime_checkable
 class Grid(Protocol):
     """A sequence of noise levels."""
 
@@ -287,6 +295,7 @@ class Grid(Protocol):
         ...
 
 
+@runtime_checkable
 class Sampler(Protocol):
     """A diffusion sampler that consumes one denoiser answer at a time.
 

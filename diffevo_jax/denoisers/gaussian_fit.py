@@ -19,11 +19,12 @@ from diffevo_jax.denoisers.evidence import (
     Evidence,
     Latest,
     Memory,
-    accounted,
     empty_evidence,
     log_weights,
-    remembered,
+    with_counts,
+    with_generation,
 )
+from diffevo_jax.pytree import validation
 from diffevo_jax.shaping.conditions import Condition, check_conditions
 
 
@@ -73,7 +74,10 @@ class GaussianFit:
 
     def check(self) -> None:
         """Raise ValueError or TypeError if parts do not go together."""
+        check = validation.check_kind
+        check("GaussianFit.shaping", self.shaping, Shaping, "shaping.Standardized()")
         check_conditions("GaussianFit.conditions", self.conditions)
+        check("GaussianFit.memory", self.memory, Memory, "denoisers.Latest()")
         if pytree.offers(self.shaping, RowShaping):
             raise ValueError(
                 f"GaussianFit.shaping: got {type(self.shaping).__name__}, which compares "
@@ -94,8 +98,8 @@ class GaussianFit:
     ) -> GaussianFitState:
         """Take in a generation; see :class:`diffevo_jax.Denoiser`."""
         before = state.evidence
-        evidence, extra = remembered(self.memory, self.conditions, before, evaluated)
-        log_weight = log_weights(self.shaping, evidence, extra)
+        evidence, added = with_generation(self.memory, self.conditions, before, evaluated)
+        log_weight = log_weights(self.shaping, evidence, added)
         return pytree.replace(state, evidence=evidence, log_weight=log_weight)
 
     def denoise(self, state: GaussianFitState, y: jax.Array, sigma: jax.Array) -> Estimate:
@@ -108,7 +112,7 @@ class GaussianFit:
             own=len(y) == state.size,
             diagonal=self.diagonal,
         )
-        return accounted(estimate, state.log_weight, state.size)
+        return with_counts(estimate, state.log_weight, state.size)
 
 
 def gaussian_mean(

@@ -25,7 +25,7 @@ References: Yi, Zhu, Liu, "MonoFlow: Rethinking Divergence GANs via the Perspect
 Wasserstein Gradient Flows", ICML 2023, arXiv:2302.01075.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +37,7 @@ from diffevo_jax.pytree import Number
 _LARGEST = 40.0
 
 
+@runtime_checkable
 class Divergence(Protocol):
     """An increasing function of the log-ratio, and its derivative."""
 

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
-from diffevo_jax.attention import Attention, attend
+from diffevo_jax.attention import Attention, attend, or_uniform
 from diffevo_jax.attention.density import self_weights
 from diffevo_jax.base import Estimate, Floored, Kernel, Placing, PyTree, RowKernel
 from diffevo_jax.denoisers import posterior_mean
@@ -93,7 +93,8 @@ def _ratio(
     sound = jnp.any(log_weight > -jnp.inf) & jnp.any(base_log_weight > -jnp.inf)
     above = mean(values=points, log_weight=log_weight)
     # Shares of p, and of q, in their mixture: weights of p alone could miss all of q.
-    parts = [_normalised(weight) for weight in (log_weight, base_log_weight)]
+    both = (log_weight, base_log_weight)
+    parts = [jax.nn.log_softmax(or_uniform(weight)) for weight in both]
     mixture = jnp.logaddexp(*parts)
     known = mixture > -jnp.inf
     reference = jnp.where(known, mixture, 0.0)
@@ -108,12 +109,6 @@ def _ratio(
         self_weight=above.self_weight,
         sound=sound,
     )
-
-
-def _normalised(log_weight: jax.Array) -> jax.Array:
-    """Log-weights (M,) whose exponentials sum to 1; all the same if all are -inf."""
-    none = jnp.all(log_weight == -jnp.inf)
-    return jax.nn.log_softmax(jnp.where(none, 0.0, log_weight))
 
 
 def kernel_log_density(

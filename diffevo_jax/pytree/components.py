@@ -213,10 +213,11 @@ def replace(component: T, **changes: Any) -> T:
     Args:
         component: one of the library's dataclasses.
         **changes: new values by name: of its own fields, or of those of its parts by any
-            ending of their path that means one.
+            ending of their path that means one. A part is changed before its own fields,
+            so that they may be those of the new one.
 
     Raises:
-        ValueError: there is no such field, or there are several.
+        ValueError: there is no such field, there are several, or one is named twice.
 
     Example:
         >>> import diffevo_jax as de
@@ -228,12 +229,11 @@ def replace(component: T, **changes: Any) -> T:
     """
     changed: Any = component
     own = {field.name for field in dataclasses.fields(changed)}
-    # Parts before their own fields, or they would undo them.
-    for path in sorted(changes.keys() - own, key=lambda path: path.count(".")):
-        changed = paths.put(changed, path, changes[path])
-    return dataclasses.replace(
+    below = {name: value for name, value in changes.items() if name not in own}
+    changed = dataclasses.replace(
         changed, **{name: value for name, value in changes.items() if name in own}
     )
+    return paths.put_all(changed, below) if below else changed
 
 
 def equal(first: Any, second: Any) -> bool:

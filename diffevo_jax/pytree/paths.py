@@ -7,7 +7,7 @@ belongs to one path stands for it.
 
 import dataclasses
 import difflib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, TypeVar
 
 import jax.numpy as jnp
@@ -109,6 +109,38 @@ def put(component: Component, path: str, value: Any) -> Component:
         DDIM(eta=0.5)
     """
     return _put(component, resolve(component, path).split("."), value)
+
+
+def put_all(component: Component, values: Mapping[str, Any]) -> Component:
+    """A copy with several values, each at a path or at an ending of one.
+
+    A part before its own fields, or it would undo them, in whatever order they are given;
+    the fields may be those of the new part.
+
+    Raises:
+        ValueError: as :func:`resolve`, or two names mean one field.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax.pytree import paths
+        >>> values = {"kappa": 0.5, "kernel": de.kernels.Gaussian()}
+        >>> paths.put_all(de.DiffusionEvolution(5), values).denoiser.kernel
+        Gaussian(kappa=0.5, floor=None)
+    """
+    waiting = dict(values)
+    while waiting:
+        known, found = list(names(component)), dict[str, str]()
+        for name in waiting:
+            path = match_ending(known, name)
+            if path in found:
+                raise ValueError(f"{found[path]!r} and {name!r} are the same field")
+            if path is not None:
+                found[path] = name
+        if not found:
+            raise ValueError(_unknown(component, next(iter(waiting))))
+        first = min(found, key=lambda path: path.count("."))
+        component = _put(component, first.split("."), waiting.pop(found[first]))
+    return component
 
 
 def _put(component: Any, names: list[str], value: Any) -> Any:

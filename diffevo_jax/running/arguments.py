@@ -1,5 +1,7 @@
 """Checks of a whole run, before it: its strategy, problem, population and names."""
 
+from collections.abc import Collection
+
 import jax
 import jax.numpy as jnp
 
@@ -22,9 +24,9 @@ def check_run(
     """Check the arguments of :func:`diffevo_jax.evolve`; raise ValueError or TypeError."""
     check_key("key", key)
     like = "de.DiffusionEvolution(10)"
-    validation.check_part("strategy", strategy, ("init", "ask", "tell"), like)
+    validation.check_part("strategy", strategy, Strategy, like)
     like = 'de.problems.Landscape("beale")'
-    validation.check_part("problem", problem, ("space", "init", "evaluate"), like)
+    validation.check_part("problem", problem, Problem, like)
     if (population_size is None) == (population is None):
         got = "neither" if population is None else "both"
         raise ValueError(f"population_size, population: got {got}, want one of them")
@@ -44,7 +46,7 @@ def check_run(
 def _check_record(
     strategy: Strategy, shape: tuple[int | None, int], record: tuple[str, ...]
 ) -> None:
-    if isinstance(record, str):
+    if isinstance(record, str) or not isinstance(record, Collection):
         raise TypeError(f"record: got {record!r}, want a tuple of names")
     if not record:
         return

@@ -65,7 +65,7 @@ def use_all_cores() -> None:
         jax.config.update("jax_num_cpu_devices", cores)
 
 
-def share(runs: int, count: int | None) -> list[jax.Device] | None:
+def devices_for(runs: int, count: int | None) -> list[jax.Device] | None:
     """Devices that share runs equally.
 
     Args:

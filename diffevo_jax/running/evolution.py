@@ -136,14 +136,14 @@ def _evolve(
     def body(run_state: RunState, index: jax.Array) -> tuple[RunState, Any]:
         return generation(key, strategy, problem, run_state, index, record)
 
-    run_state = start(key, strategy, problem, population_size, population)
+    run_state = begin_run(key, strategy, problem, population_size, population)
     generations = jnp.arange(strategy.num_generations, dtype=jnp.uint32)
     run_state, (history, recorded) = jax.lax.scan(body, run_state, generations)
     best = best_solution(problem, run_state.state.best_solution)
     return result_of(run_state, best, history, recorded)
 
 
-def start(
+def begin_run(
     key: jax.Array,
     strategy: Strategy,
     problem: Problem,

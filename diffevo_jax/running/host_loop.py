@@ -12,8 +12,8 @@ from diffevo_jax.base import Problem, Strategy
 from diffevo_jax.pytree import validation
 from diffevo_jax.running.arguments import check_run
 from diffevo_jax.running.bars import show_generations
+from diffevo_jax.running.chunks import Programs, decode, programs
 from diffevo_jax.running.evolution import Result, result_of
-from diffevo_jax.running.programs import Programs, decode, programs
 
 
 def iterate(

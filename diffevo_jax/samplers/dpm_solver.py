@@ -79,9 +79,9 @@ class DPMSolver2M:
     num_rounds = one_round_a_level
     query = at_the_level
 
-    def init(self, y: Array) -> Array:
-        """(N, D) the answer before."""
-        return jnp.zeros_like(y)
+    def init(self, y: Array) -> tuple[Array, Array]:
+        """The answer before, (N, D), and whether there was one, () bool."""
+        return jnp.zeros_like(y), jnp.zeros((), bool)
 
     def update(
         self, key: Array, y: Array, memory: PyTree, clean: Array, sigmas: Array, k: Array
@@ -89,7 +89,9 @@ class DPMSolver2M:
         """Step to the next level with the extrapolated clean point."""
         sigma, sigma_next = step_ends(sigmas, k)
         before = sigmas[jnp.maximum(k - 1, 0)]
-        ahead = extrapolate(clean, memory, before, sigma, sigma_next, self.trust)
-        ahead = jnp.where(k == 0, clean, ahead)
+        previous, begun = memory
+        ahead = extrapolate(clean, previous, before, sigma, sigma_next, self.trust)
+        ahead = jnp.where(begun, ahead, clean)
         eps = normal_like(key, y)
-        return ddim_step(y, ahead, sigma, sigma_next, self.eta, eps), sigma_next, clean
+        moved = ddim_step(y, ahead, sigma, sigma_next, self.eta, eps)
+        return moved, sigma_next, (clean, jnp.ones_like(begun))

@@ -49,19 +49,19 @@ class GHFilter:
     num_rounds = one_round_a_level
     query = at_the_level
 
-    def init(self, y: Array) -> tuple[Array, Array]:
-        """Estimate and trend, (N, D) each."""
-        return jnp.zeros_like(y), jnp.zeros_like(y)
+    def init(self, y: Array) -> tuple[Array, Array, Array]:
+        """Estimate and trend, (N, D) each, and whether there was an answer, () bool."""
+        return jnp.zeros_like(y), jnp.zeros_like(y), jnp.zeros((), bool)
 
     def update(
         self, key: Array, y: Array, memory: PyTree, clean: Array, sigmas: Array, k: Array
     ) -> Step:
         """Step to the next level with the filtered clean point."""
         sigma, sigma_next = step_ends(sigmas, k)
-        estimate, trend = memory
-        predicted = jnp.where(k == 0, clean, estimate + trend)
+        estimate, trend, begun = memory
+        predicted = jnp.where(begun, estimate + trend, clean)
         residual = clean - predicted
         estimate, trend = predicted + self.g * residual, trend + self.h * residual
         eps = normal_like(key, y)
         moved = ddim_step(y, estimate, sigma, sigma_next, self.eta, eps)
-        return moved, sigma_next, (estimate, trend)
+        return moved, sigma_next, (estimate, trend, jnp.ones_like(begun))

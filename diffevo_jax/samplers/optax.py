@@ -57,6 +57,14 @@ class Optax:
     num_rounds = one_round_a_level
     query = at_the_level
 
+    def check(self) -> None:
+        """Raise TypeError if the transformation is none of optax."""
+        if not pytree.offers(self.transformation, Transformation):
+            raise TypeError(
+                f"Optax.transformation: got {self.transformation!r}, want a transformation "
+                "of optax"
+            )
+
     def init(self, y: Array) -> PyTree:
         """The optimiser's own state."""
         return self.transformation.init(y)

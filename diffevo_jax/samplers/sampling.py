@@ -4,6 +4,7 @@ The generative side of the library. The same samplers and grids are evolution st
 when a population answers: see :class:`diffevo_jax.DiffusionEvolution`.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -15,8 +16,6 @@ from diffevo_jax.denoisers.fixed import clean_points
 from diffevo_jax.pytree import validation
 from diffevo_jax.pytree.arrays import check_key
 from diffevo_jax.samplers.counting import check_grid
-
-_SAMPLER = ("init", "query", "update", "num_rounds", "answers_per_evaluation")
 
 
 @pytree.dataclass
@@ -70,7 +69,7 @@ def sample(
         (N, D) samples, canonical (of clean points: in the units of the data).
 
     Raises:
-        TypeError: ``grid`` or ``sampler`` is none.
+        TypeError: ``denoise``, ``grid`` or ``sampler`` is none.
         ValueError: a setting is out of its range, or ``start`` or an answer of ``denoise``
             is not of that shape.
 
@@ -143,9 +142,23 @@ def _run(
 ) -> tuple[jax.Array, Any, tuple[jax.Array, jax.Array]]:
     """The samples; if recorded, points, answers and levels; the last point and level."""
     check_key("key", key)
+    if not callable(denoise):
+        raise TypeError(
+            f"denoise: got {denoise!r}, want a function of (y, sigma); "
+            "of a denoiser it is made by denoisers.bind"
+        )
+    if not isinstance(shape, Sequence) or len(shape) != 2:
+        raise ValueError(f"shape: got {shape!r}, want (N, D)")
+    for count in shape:
+        validation.check_count("shape", count)
     validation.check_count("num_levels", num_levels)
-    validation.check_part("grid", grid, ("sigmas",), "noise.EDM()")
-    validation.check_part("sampler", sampler, _SAMPLER, "samplers.Heun()")
+    if not callable(denoise):
+        raise TypeError(
+            f"denoise: got {denoise!r}, want a function of (y, sigma), as that of "
+            "denoisers.bind(denoiser, state)"
+        )
+    validation.check_part("grid", grid, Grid, "noise.EDM()")
+    validation.check_part("sampler", sampler, Sampler, "samplers.Heun()")
     check_grid(sampler, grid, num_levels)
     key_start, key_steps = jax.random.split(key)
     sigmas = grid.sigmas(num_levels)

@@ -31,6 +31,7 @@ from diffevo_jax.base import (
     Sampler,
 )
 from diffevo_jax.denoisers import Population
+from diffevo_jax.denoisers.fixed import check_denoiser, clean_points
 from diffevo_jax.pytree import validation
 from diffevo_jax.samplers import DDIM, check_grid, num_levels
 from diffevo_jax.strategies import shell
@@ -113,8 +114,12 @@ class DiffusionEvolution:
 
     def check(self) -> None:
         """Raise ValueError or TypeError if parts do not go together."""
-        name = "DiffusionEvolution.num_generations"
-        validation.check_count(name, self.num_generations)
+        name = "DiffusionEvolution"
+        validation.check_count(f"{name}.num_generations", self.num_generations)
+        check_denoiser(f"{name}.denoiser", self.denoiser)
+        check = validation.check_kind
+        check(f"{name}.sampler", self.sampler, Sampler, "samplers.DDIM()")
+        check(f"{name}.grid", self.grid, Grid, "noise.Cosine()")
         levels = num_levels(self.sampler, self.num_generations)
         check_grid(self.sampler, self.grid, levels)
 
@@ -154,14 +159,18 @@ class DiffusionEvolution:
         learnt = self.denoiser.learn(key_learn, state.denoiser, evaluated)
         y, sigma = state.population * noise.canonical_scale(state.sigma), state.sigma
         memory, sigmas, estimates = state.memory, self.sigmas(), []
+        clean = state.clean_estimate
         for number in range(self.sampler.answers_per_evaluation):
             k = self.first_answer(state) + number
             if number > 0:  # the same evaluations answer for points not evaluated
                 key = jax.random.fold_in(key, number)
                 key_ask = jax.random.fold_in(key, shell.ASKING)
                 y, sigma, memory = self.sampler.query(key_ask, y, memory, sigmas, k)
-            estimates.append(self.denoiser.denoise(learnt, y, sigma))
-            clean = estimates[-1].clean
+            answer = _checked(self.denoiser.denoise(learnt, y, sigma), y)
+            if jax.tree.leaves(memory):
+                answer = _unbroken(answer, clean)
+            estimates.append(answer)
+            clean = answer.clean
             y, sigma, memory = self.sampler.update(key, y, memory, clean, sigmas, k)
         moved = pytree.replace(
             state,
@@ -201,6 +210,31 @@ class DiffusionEvolution:
         """Number of the first answer of a generation."""
         generation = jnp.minimum(state.generation, self.num_generations - 1)
         return generation * self.sampler.answers_per_evaluation
+
+
+def _checked(answer: Any, y: jax.Array) -> Estimate:
+    """A denoiser's answer for y (N, D), in the precision of y.
+
+    Raises:
+        TypeError: it is no estimate.
+        ValueError: it has not one clean point for each of y.
+    """
+    if not isinstance(answer, Estimate):
+        raise TypeError(
+            f"denoiser: got {type(answer).__name__} for an answer, want an Estimate"
+        )
+    return pytree.replace(answer, clean=clean_points(answer, y))
+
+
+def _unbroken(answer: Estimate, before: jax.Array) -> Estimate:
+    """An answer that is not finite may not be used, nor may a sampler remember it."""
+    finite, sound = jnp.all(jnp.isfinite(answer.clean)), jnp.asarray(answer.sound)
+    return pytree.replace(
+        answer,
+        clean=jnp.where(finite, answer.clean, before),
+        num_diverged=answer.num_diverged + jnp.asarray(sound & ~finite, jnp.int32),
+        sound=sound & finite,
+    )
 
 
 def _together(estimates: list[Estimate]) -> Estimate:

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from diffevo_jax.pytree.plain import plain, version_of
+from diffevo_jax.pytree.records import plain, version_of
 from diffevo_jax.sweeps.plan import Plan
 
 _MANIFEST = "sweep.json"

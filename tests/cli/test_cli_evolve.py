@@ -21,7 +21,7 @@ import diffevo_jax as de
 from diffevo_jax import cli
 from diffevo_jax.cli import report
 from diffevo_jax.problems import landscapes
-from diffevo_jax.pytree.plain import plain
+from diffevo_jax.pytree.records import plain
 
 #: Sizes that the tests share, and with them the compiled programs.
 LANDSCAPE = ("himmelblau", "--population-size=8", "--num-generations=24", "--chunk-size=8")

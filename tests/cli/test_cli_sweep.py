@@ -20,8 +20,7 @@ import xarray
 import diffevo_jax as de
 from diffevo_jax import cli
 from diffevo_jax.base import Info
-from diffevo_jax.cli import axes
-from diffevo_jax.cli import sweep as command
+from diffevo_jax.cli import axes, sweep_command
 from diffevo_jax.running.bars import show_runs
 from diffevo_jax.sweeps import execution
 from diffevo_jax.sweeps.batches import KeptRuns, Program
@@ -78,7 +77,7 @@ def read(monkeypatch, capsys):
             seen.append((settings, plan))
             return 0
 
-        monkeypatch.setattr(command, "_run", run)
+        monkeypatch.setattr(sweep_command, "_run", run)
         code = cli.main(["sweep", *map(str, args)])
         assert code == 0, capsys.readouterr().err
         return seen[0]

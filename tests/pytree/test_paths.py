@@ -108,3 +108,29 @@ def test_replace_takes_endings_too():
     changed = de.replace(STRATEGY, temperature=0.7, num_generations=3)
     assert changed.denoiser.shaping.temperature == 0.7
     assert changed.num_generations == 3
+
+
+@pytest.mark.parametrize("first", ["temperature", "shaping"])
+def test_replace_changes_a_part_before_its_own_fields(first):
+    # given a new part and a number of it, in any order
+    changes = {"temperature": 0.7, "shaping": de.shaping.Boltzmann()}
+    ordered = {first: changes[first]} | changes
+    # when / then both are there
+    assert de.replace(STRATEGY, **ordered).denoiser.shaping.temperature == 0.7
+
+
+def test_replace_changes_a_field_of_its_own_before_what_is_below():
+    new = de.denoisers.GaussianFit(diagonal=True)
+    changed = de.replace(STRATEGY, temperature=0.7, denoiser=new).denoiser
+    assert (changed.diagonal, changed.shaping.temperature) == (True, 0.7)
+
+
+def test_replace_may_name_a_field_that_only_the_new_part_has():
+    changed = de.replace(STRATEGY, kappa=0.5, kernel=de.kernels.Gaussian())
+    assert changed.denoiser.kernel.kappa == 0.5
+
+
+def test_replace_refuses_two_names_of_one_field():
+    names = {"temperature": 0.7, "shaping.temperature": 0.2}
+    with pytest.raises(ValueError, match="are the same field"):
+        de.replace(STRATEGY, **names)

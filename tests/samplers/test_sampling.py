@@ -409,3 +409,18 @@ def test_a_sampler_that_overshoots_on_the_grid_says_so(sampler):
 def test_exponential_samplers_have_nothing_to_say_of_a_coarse_grid(sampler):
     # Warnings are errors in these tests.
     traced(sampler, 3)
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        ({"denoise": de.denoisers.Population()}, TypeError, "denoise: got Population"),
+        ({"shape": 4}, ValueError, r"shape: got 4, want \(N, D\)"),
+        ({"shape": (4,)}, ValueError, r"shape: got \(4,\), want \(N, D\)"),
+        ({"shape": (4.0, 2)}, TypeError, "shape: got 4.0"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(changed, error, message):
+    arguments = {"denoise": target().denoise, "shape": (4, 2)} | changed
+    with pytest.raises(error, match=message):
+        de.sample(KEY, grid=GRID, sampler=samplers.DDIM(), num_levels=3, **arguments)

@@ -4,16 +4,19 @@ Every transcription is of one generation, in float64, and agrees to float32 roun
 """
 
 import functools
+import re
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jaxprs import largest_array
 
 import diffevo_jax as de
-from diffevo_jax import denoisers
+from diffevo_jax import denoisers, pytree
 
 N, D, T = 24, 2, 10
 X = np.random.default_rng(0).normal(size=(N, D)).astype(np.float32)
@@ -539,9 +542,158 @@ def test_an_option_that_there_is_not_is_refused(options, error, message, key) ->
         de.init(evolution(**options), key, X)
 
 
+ORACLE = de.oracles.gaussian_mixture([[0.0, 0.0]], 1.0)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "message"),
+    [
+        (
+            de.DiffusionEvolution(T, de.noise.Cosine()),
+            r"DiffusionEvolution\.denoiser: got Cosine.*Population\(\)",
+        ),
+        (
+            de.DiffusionEvolution(T, ORACLE),
+            r"\.denoiser: got Gauss.* like denoisers\.Fixed\(GaussianMixture",
+        ),
+        (
+            de.DiffusionEvolution(T, sampler=de.noise.Cosine()),
+            r"\.sampler: got Cosine.* like samplers\.DDIM\(\)",
+        ),
+        (
+            de.DiffusionEvolution(T, grid=de.samplers.DDIM()),
+            r"\.grid: got DDIM.* like noise\.Cosine\(\)",
+        ),
+        (evolution(kernel=de.shaping.Rank()), r"Population\.kernel: got Rank"),
+        (evolution(shaping=EXACT), r"Population\.shaping: got Gaussian"),
+        (evolution(memory=STILL), r"Population\.memory: got DDIM"),
+        (evolution(support=STILL), r"Population\.support: got DDIM"),
+        (
+            evolution(conditions=(de.shaping.Rank(),)),
+            r"Population\.conditions\[0\]: got Rank",
+        ),
+        (
+            de.DiffusionEvolution(T, de.denoisers.GaussianFit(EXACT)),
+            r"GaussianFit\.shaping: got Gaussian",
+        ),
+        (de.MonoFlow(T, ratio=EXACT), r"MonoFlow\.ratio: got Gaussian"),
+        (de.MonoFlow(T, conditions=(EXACT,)), r"MonoFlow\.conditions\[0\]: got Gau"),
+    ],
+)
+def test_a_part_in_the_place_of_another_is_refused(strategy, message, key) -> None:
+    with pytest.raises(TypeError, match=message):
+        de.init(strategy, key, X)
+
+
+def test_a_denoiser_is_bound_before_it_draws(key) -> None:
+    grid, unbound = de.noise.Cosine(), de.denoisers.Population()
+    with pytest.raises(TypeError, match=r"denoise: got Population.*denoisers\.bind\("):
+        de.sample(key, unbound, grid, STILL, (4, 2), num_levels=3)
+
+
 def test_a_grid_that_is_too_coarse_for_its_sampler_warns(key) -> None:
     problem = de.problems.Function(lambda x: -jnp.sum(x**2), dim=D)
     strategy = de.DiffusionEvolution(5, sampler=de.samplers.EDM())
     evolve = lambda key: de.evolve(key, strategy, problem, population_size=8)
     with pytest.warns(UserWarning, match="EDM overshoots"):
         jax.eval_shape(evolve, key)
+
+
+WRONG_PARTS = {
+    "DiffusionEvolution.denoiser": de.DiffusionEvolution(3, de.kernels.Gaussian()),
+    "DiffusionEvolution.sampler": de.DiffusionEvolution(3, sampler=de.noise.Cosine()),
+    "DiffusionEvolution.grid": de.DiffusionEvolution(3, grid=None),
+    "Population.kernel": evolution(kernel=de.shaping.Rank()),
+    "Population.shaping": evolution(shaping=None),
+    "Population.memory": evolution(memory=de.denoisers.Best(3)),
+    "Population.support": evolution(support=3),
+    "Population.conditions[0]": evolution(conditions=(1.0,)),
+    "Population.attention": evolution(attention=None),
+    "SelfConditioned.kernel": evolution(kernel=de.kernels.SelfConditioned(None)),
+    "GaussianFit.shaping": de.DiffusionEvolution(3, denoisers.GaussianFit(EXACT)),
+    "GaussianFit.memory": de.DiffusionEvolution(3, denoisers.GaussianFit(memory=EXACT)),
+    "MonoFlow.grid": de.MonoFlow(3, grid=None),
+    "MonoFlow.shaping": de.MonoFlow(3, shaping=None),
+    "MonoFlow.ratio": de.MonoFlow(3, ratio=EXACT),
+    "MonoFlow.divergence": de.MonoFlow(3, divergence=None),
+    "MonoFlow.generator": de.MonoFlow(3, generator=3.0),
+    "Optax.transformation": evolution(de.samplers.Optax(None)),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_PARTS)
+def test_a_part_in_the_place_of_another_is_named(name, key) -> None:
+    with pytest.raises(TypeError, match=re.escape(f"{name}: got")):
+        de.init(WRONG_PARTS[name], key, X)
+
+
+@pytree.dataclass
+class Answering:
+    """Answers 3 everywhere, or what a function makes of the points and of their number."""
+
+    answer: Any = pytree.static(default=lambda y, count: jnp.full_like(y, 3.0))
+
+    def init(self, key: Any, population: Any) -> Any:
+        return jnp.zeros((), jnp.int32)
+
+    def learn(self, key: Any, state: Any, evaluated: Any) -> Any:
+        return state + 1
+
+    def denoise(self, state: Any, y: Any, sigma: Any) -> Any:
+        nothing = jnp.zeros(len(y))
+        return de.Estimate(self.answer(y, state), nothing, nothing)
+
+
+@pytest.mark.parametrize("shape", [(1, D), (N, 1), (D,), (N, D, 1)])
+def test_an_answer_of_another_shape_is_refused(shape, key) -> None:
+    strategy = de.DiffusionEvolution(T, Answering(lambda y, count: jnp.zeros(shape)))
+    with pytest.raises(ValueError, match="got an answer of shape"):
+        generations(strategy, 1, key)
+
+
+def test_an_answer_that_is_no_estimate_is_refused(key) -> None:
+    @pytree.dataclass
+    class Bare(Answering):
+        def denoise(self, state: Any, y: Any, sigma: Any) -> Any:
+            return y
+
+    with pytest.raises(TypeError, match="want an Estimate"):
+        generations(de.DiffusionEvolution(T, Bare()), 1, key)
+
+
+REMEMBER = {
+    "GHFilter": de.samplers.GHFilter(0.5, 0.1, eta=0.0),
+    "DPMSolver2M": de.samplers.DPMSolver2M(),
+    "Optax": de.samplers.Optax(optax.adam(0.1)),
+    "Heun": de.samplers.Heun(frozen=True),
+}
+
+
+@pytest.mark.parametrize("sampler", REMEMBER.values(), ids=REMEMBER)
+@pytest.mark.parametrize("broken", [1, 2])
+def test_a_broken_answer_is_undone_and_not_remembered(sampler, broken, key) -> None:
+    # given a denoiser that answers NaN in one generation
+    answer = lambda y, count: jnp.where(count == broken, jnp.nan, jnp.full_like(y, 3.0))
+    strategy = de.DiffusionEvolution(T, Answering(answer), sampler)
+    state, counts = strategy.init(key, jnp.asarray(X)), []
+    for number in range(4):
+        before = state
+        state, info, _ = generation(strategy, jax.random.fold_in(key, number), state)
+        counts.append(int(info.num_diverged > 0))
+        # then nobody moves in that generation, and everybody in the next
+        stays = bool(jnp.all(before.population == state.population))
+        assert stays == (number + 1 == broken)
+    assert counts == [int(number + 1 == broken) for number in range(4)]
+    chex.assert_tree_all_finite(state.memory)
+
+
+@pytest.mark.parametrize("name", ["GHFilter", "DPMSolver2M"])
+def test_a_renoised_state_is_not_drawn_to_where_no_answer_was(name, key) -> None:
+    # given a denoiser whose answers are 3, and a state that goes on from late in the run
+    strategy = de.DiffusionEvolution(T, Answering(), REMEMBER[name])
+    ended = generations(strategy, T, key)[-1][0]
+    state = de.strategies.renoise(strategy, key, ended, T - 2)
+    # when it takes its last step, then it goes to 3, and not to a fraction of it
+    state, _, _ = generation(strategy, key, state)
+    distance = jnp.abs(state.population * jnp.sqrt(1 + state.sigma**2) - 3.0)
+    assert float(distance.max()) < 6 * float(state.sigma) + 1e-3

@@ -72,7 +72,7 @@ def sweep(args: list[str]) -> int:
     device_mesh.use_all_cores()
     try:
         name, settings = _settings(args[0], args[1:])
-        shard = check(settings.options)
+        shard = check_options(settings.options)
         plan = plan_of(settings)
         folder = settings.options.folder
         store = None if folder is None else Folder(folder, plan)
@@ -100,7 +100,7 @@ def _settings(target: str, args: list[str]) -> tuple[str, flags.Request[SweepOpt
     return name, flags.parse(options, experiment, args, f"diffevo sweep {target}")
 
 
-def check(options: SweepOptions) -> tuple[int, int]:
+def check_options(options: SweepOptions) -> tuple[int, int]:
     """Find what is wrong with the options; the shard, i of n.
 
     Raises:
@@ -194,5 +194,5 @@ def _run(
     if options.out is not None:
         tables.save(dataset, options.out)
         notes["saved"] = str(options.out)
-    summary.show(dataset, options.top, notes)
+    summary.show_best(dataset, options.top, notes)
     return 0
