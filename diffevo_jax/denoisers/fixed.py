@@ -17,7 +17,8 @@ class Fixed:
 
     With it a :class:`diffevo_jax.DiffusionEvolution` draws samples of a model, and keeps
     the best that it draws; in :func:`diffevo_jax.sample` it is the model itself. Unit scale
-    is the unit of the model's data.
+    is the unit of the model's data. It answers whatever failed: if all evaluations of a
+    generation fail, individuals move on.
 
     Args:
         model: ``model(y, sigma)`` with y (N, D) canonical and sigma () returns the clean
