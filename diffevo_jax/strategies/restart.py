@@ -30,6 +30,9 @@ def renoise(
         generation: () int, in [0, num_generations - 1], to go on from; with a sampler of
             several rounds a step, the first round of one.
 
+    Raises:
+        TypeError: ``generation`` is no int.
+
     Returns:
         The state from which ``ask`` goes on.
 
@@ -43,6 +46,8 @@ def renoise(
         (5, False)
     """
     strategy, _ = validation.clipped(strategy)
+    if not jnp.issubdtype(jnp.result_type(generation), jnp.integer):
+        raise TypeError(f"generation: got {generation!r}, want an int")
     start = jnp.clip(jnp.asarray(generation), 0, strategy.num_generations - 1)
     state = pytree.replace(state, generation=start.astype(state.generation.dtype))
     memory = strategy.sampler.init(jnp.zeros_like(state.population))
