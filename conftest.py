@@ -20,6 +20,7 @@ import pytest  # noqa: E402
 OPTIMISED = {
     "test_attention",
     "test_compilation",
+    "test_contract_optimised",
     "test_convergence",
     "test_paper",
     "test_same_bits",

@@ -37,7 +37,7 @@ import jax
 from accelerator_cases import LONG, Case, Cases
 
 import diffevo_jax as de
-from diffevo_jax.pytree.plain import plain
+from diffevo_jax.pytree.records import plain, version_of
 
 OUT = common.RESULTS / "accelerator.json"
 
@@ -102,9 +102,7 @@ def provenance() -> dict[str, Any]:
         found |= {"commit": None, "dirty": None}
     found["diffevo_jax"] = de.__version__
     for package in ("jax", "jaxlib", "jax-cuda13-plugin", "jax-cuda12-plugin", "flax"):
-        found["versions"] = found.get("versions", {}) | {
-            package: de.versions.number(package)
-        }
+        found["versions"] = found.get("versions", {}) | {package: version_of(package)}
     query = "name,driver_version,memory.total,clocks.max.sm"
     command = ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader"]
     try:

@@ -131,9 +131,8 @@ def training(quick: bool, num_steps: int, seed: int) -> Row:
             jax.random.key(seed),
             images,
             diffusion.UNet(channels, num_classes=10),
-            num_steps=num_steps,
-            batch_size=batch_size,
-            condition=np.asarray(labels),
+            diffusion.Recipe(num_steps=num_steps, batch_size=batch_size),
+            labels=np.asarray(labels),
         ).losses
     )
     row = warmed(train, 3)

@@ -43,11 +43,11 @@ def strategies(num_generations: int) -> dict[str, de.DiffusionEvolution]:
 
 def measure(strategy: de.DiffusionEvolution, keys: jax.Array) -> dict[str, np.ndarray]:
     """Success and mean return of the last population, in percent, one number a run."""
-    protocol = de.published.control("CartPole-v1")
+    experiment = de.published.control("CartPole-v1")
 
     def one(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         result = de.evolve(
-            key, strategy, protocol.problem, population_size=protocol.population_size
+            key, strategy, experiment.problem, population_size=experiment.population_size
         )
         return (~result.measures.terminated).mean(), result.fitness.mean() / 500
 

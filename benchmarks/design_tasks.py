@@ -129,7 +129,7 @@ def functions(dim: int, *costs: Callable[[jax.Array], jax.Array]) -> Callable:
 
 
 def control(name: str, generations: int, seeds: int, low: float, high: float) -> Task:
-    """A control protocol, scored over its range."""
+    """A control experiment, scored over its range."""
     return Task(
         lambda: de.published.control(name).problem,
         0,

@@ -74,15 +74,15 @@ def measure(
     seed: int,
 ) -> dict[str, Any]:
     """Final population of independent runs, in one program."""
-    protocol = de.published.control(env_name, hidden=hidden, kernel=kernel)
-    strategy = protocol.strategy
+    experiment = de.published.control(env_name, hidden=hidden, kernel=kernel)
+    strategy = experiment.strategy
     if floor is not None:
         floors = {"kernel.floor": floor, "shaping.floor": floor}
         strategy = de.replace(strategy, **floors)
 
     def one(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         result = de.evolve(
-            key, strategy, protocol.problem, population_size=protocol.population_size
+            key, strategy, experiment.problem, population_size=experiment.population_size
         )
         solved = result.measures.terminated
         return result.fitness, ~solved if env_name == "CartPole-v1" else solved
@@ -92,7 +92,7 @@ def measure(
     fitness, success = jax.block_until_ready(jax.jit(jax.vmap(one))(keys))
     fitness, success = np.asarray(fitness, float), np.asarray(success, float)
     return {
-        "weights": protocol.problem.space.dim,
+        "weights": experiment.problem.space.dim,
         "seeds": seeds,
         "mean": fitness.mean(),
         "sd_runs": fitness.mean(axis=1).std(ddof=1),

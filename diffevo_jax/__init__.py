@@ -20,8 +20,8 @@ Where the equations are:
 
 * the population's answer: in :mod:`diffevo_jax.denoisers.population`, where its letters are
   parts, and in :func:`diffevo_jax.denoisers.posterior_mean`, which computes it;
-* the step of a sampler: in the file of its name, of those that :mod:`diffevo_jax.samplers`
-  lists, such as :mod:`diffevo_jax.samplers.ddim`;
+* the step of a sampler: in the file that :mod:`diffevo_jax.samplers` imports it from, such
+  as :mod:`diffevo_jax.samplers.ddim`;
 * noise levels and conversions: :mod:`diffevo_jax.noise`;
 * what every part promises: :mod:`diffevo_jax.base`.
 
@@ -60,11 +60,11 @@ from diffevo_jax.running import Result as Result  # what they return
 from diffevo_jax.running import published as published  # settings of published experiments
 
 # One run by hand.
-from diffevo_jax.running import init as init
-from diffevo_jax.running import ask as ask
-from diffevo_jax.running import tell as tell
+from diffevo_jax.running import init as init  # from a population
+from diffevo_jax.running import ask as ask  # what to evaluate
+from diffevo_jax.running import tell as tell  # how fit it was
 from diffevo_jax.running import setup_keys as setup_keys  # as in evolve
-from diffevo_jax.running import generation_keys as generation_keys
+from diffevo_jax.running import generation_keys as generation_keys  # of one generation
 
 # Many runs, many devices.
 from diffevo_jax.sweeps import sweep as sweep  # settings times seeds, one labelled table
@@ -75,27 +75,27 @@ from diffevo_jax.running import make_mesh as make_mesh  # those devices
 # Draw from a denoiser.
 from diffevo_jax.samplers import sample as sample  # the samples
 from diffevo_jax.samplers import sample_path as sample_path  # and all of the way to them
-from diffevo_jax.samplers import SamplePath as SamplePath
+from diffevo_jax.samplers import SamplePath as SamplePath  # what that returns
 
 # The contracts, and what passes between the parts.
-from diffevo_jax.base import Denoiser as Denoiser
+from diffevo_jax.base import Denoiser as Denoiser  # who answers
 from diffevo_jax.base import Evaluated as Evaluated  # what it learns from
 from diffevo_jax.base import Estimate as Estimate  # what it answers
-from diffevo_jax.base import Sampler as Sampler
-from diffevo_jax.base import Grid as Grid
-from diffevo_jax.base import Kernel as Kernel
-from diffevo_jax.base import Shaping as Shaping
-from diffevo_jax.base import Problem as Problem
+from diffevo_jax.base import Sampler as Sampler  # how a step uses the answer
+from diffevo_jax.base import Grid as Grid  # at which noise levels
+from diffevo_jax.base import Kernel as Kernel  # who is a neighbour
+from diffevo_jax.base import Shaping as Shaping  # from fitness to log-weight
+from diffevo_jax.base import Problem as Problem  # what is worth what
 from diffevo_jax.base import Evaluation as Evaluation  # what it says of a population
-from diffevo_jax.base import Strategy as Strategy
+from diffevo_jax.base import Strategy as Strategy  # what evolves
 from diffevo_jax.base import Info as Info  # what a generation is like
 
 # Components, compared and changed; programs, compiled faster or once.
-from diffevo_jax.pytree import equal as equal
+from diffevo_jax.pytree import equal as equal  # ``==`` of arrays would raise
 from diffevo_jax.pytree import replace as replace  # any number or part, by its name
-from diffevo_jax.compilation import compiler_options as compiler_options
-from diffevo_jax.compilation import use_cache as use_cache
-from diffevo_jax.pytree.plain import version_of as _version_of
+from diffevo_jax.compilation import compiler_options as compiler_options  # faster
+from diffevo_jax.compilation import use_cache as use_cache  # once, for all processes
+from diffevo_jax.pytree.records import version_of as _version_of
 
 #: "0+unknown" from a source tree that is not installed.
 __version__ = _version_of("diffevo-jax")

@@ -15,6 +15,9 @@ Conventions, said once:
   generation advances. A model that learns nothing answers all the same.
 * **Unit scale**: ``population`` and ``candidates`` are ``(N, D)`` arrays in units of the
   prior's standard deviation. A problem's ``space`` translates them into solutions.
+* **Canonical**: denoisers and samplers see noisy points as ``y = clean point + sigma eps``.
+  An individual x at noise level sigma is ``y = sqrt(1 + sigma^2) x``; clean points, and
+  evaluated ones as evidence, are in unit scale as they are.
 * **Randomness**: typed keys (``jax.random.key``) are arguments, never state. Generation
   ``g`` of a run uses ``generation_keys(key, g)``, the set-up ``setup_keys(key)``.
 """
@@ -37,15 +40,17 @@ class Estimate:
     """A denoiser's answer for N noisy points.
 
     Attributes:
-        clean: (N, D) where the clean points are.
-        effective_sample_size: (N,) individuals behind each answer, in [1, M]; 0 where none
+        clean: (N, D) where the clean points are, finite, in unit scale.
+        effective_sample_size: (N,) individuals behind each answer, at least 1; 0 where none
             answers, but a model.
         self_weight: (N,) weight of individual i in its own answer, in [0, 1]; 0 where the
             points are no individuals.
         num_weightless: () int32, evaluated individuals of this generation that count
             nothing.
-        num_diverged: () int32, how often learning or answering diverged, and was undone.
-        sound: () bool, whether the answer may be used; if not, the population stays.
+        num_diverged: () int32, how often learning or answering diverged, and the denoiser
+            has undone it.
+        sound: () bool, whether the answer may be used, False where all evaluations have
+            failed; if not, the population stays.
     """
 
     clean: jax.Array
@@ -63,7 +68,8 @@ class Evaluated:
     Attributes:
         points: (N, D) unit scale, finite; a broken candidate stands at 0, and has failed.
         fitness: (N,) to be maximised; NaN or infinite where the evaluation failed.
-        clean: (N, D) where each individual's clean point was last seen.
+        clean: (N, D) where each individual's clean point was last seen, unit scale; in the
+            first generation the points.
         sigma: () noise level at which they were evaluated.
         measures: pytree with leading axis N, as the problem gave them.
         violation: (N,) at most 0 where a solution is feasible; None if all are.
@@ -84,6 +90,7 @@ class Evaluated:
 Denoise = Callable[[jax.Array, jax.Array], Any]
 
 
+@runtime_checkable
 class Denoiser(Protocol[StateT]):
     """Who answers where the clean points are: a component that learns.
 
@@ -179,13 +186,13 @@ class StrategyState(Protocol):
         ...
 
 
+@runtime_checkable
 class Strategy(Protocol[StateT]):
     """An evolution strategy, which is also its own configuration.
 
     A strategy is a frozen dataclass. Its numbers are leaves, its structure is static. Its
-    state holds at least ``generation`` (int32), ``best_solution`` ``(D,)`` in unit scale,
-    ``best_fitness`` and ``done``. After ``num_generations`` rounds ``done`` is true and
-    the state is frozen: further calls return it unchanged.
+    state has what :class:`StrategyState` has. After ``num_generations`` rounds ``done`` is
+    true and the state is frozen: further calls return it unchanged.
     """
 
     @property
@@ -214,6 +221,7 @@ class Strategy(Protocol[StateT]):
         ...
 
 
+@runtime_checkable
 class Problem(Protocol):
     """Something to evaluate solutions on. Write your own class with these three members.
 
@@ -236,6 +244,7 @@ class Problem(Protocol):
         ...
 
 
+@runtime_checkable
 class Kernel(Protocol):
     """Who is a neighbour: a map to features, and a factor on their squared distances.
 
@@ -261,6 +270,7 @@ class Kernel(Protocol):
         ...
 
 
+@runtime_checkable
 class Shaping(Protocol):
     """A map from fitness to log-weight: how hard the better are preferred.
 
@@ -276,6 +286,7 @@ class Shaping(Protocol):
         ...
 
 
+@runtime_checkable
 class Grid(Protocol):
     """A sequence of noise levels."""
 
@@ -284,11 +295,14 @@ class Grid(Protocol):
         ...
 
 
+@runtime_checkable
 class Sampler(Protocol):
     """A diffusion sampler that consumes one denoiser answer at a time.
 
-    All points are in canonical coordinates: ``y = clean point + sigma * noise``. Answers
-    are numbered by ``k`` from 0. What else a sampler may offer: :class:`ChecksGrid`.
+    All points are canonical. Answers are numbered by ``k`` from 0; after the last one, at
+    the last level, nothing moves. Noise is added in ``update`` alone, so that the point
+    that is asked about is the one that is evaluated. What else a sampler may offer:
+    :class:`ChecksGrid`.
     """
 
     @property

@@ -190,7 +190,7 @@ display(picture)
 
 # %%
 strategy, problem, size = de.published.control("CartPole-v1")
-print(strategy.kernel, problem.policy, f"{problem.space.dim} weights")
+print(strategy.denoiser.kernel, problem.policy, f"{problem.space.dim} weights")
 
 evolve = jax.vmap(lambda key: de.evolve(key, strategy, problem, population_size=size))
 results = evolve(jax.random.split(jax.random.key(0), 4 if FAST else 16))

@@ -1,99 +1,236 @@
-"""Every public strategy, once or in several settings, for the contract tests."""
+"""Every public part, once or in several settings, for the contract tests."""
 
-from typing import NamedTuple
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
 
 import diffevo_jax as de
+from diffevo_jax import diffusion, testing
+from diffevo_jax.denoisers import Archive, Best, Drawn, Fixed, GaussianFit, Population
+from diffevo_jax.shaping.conditions import Constraint, Density, Novelty, Target
+from diffevo_jax.testing import Promise
 
 
 class Case(NamedTuple):
-    """A strategy under test.
+    """A part under test.
 
     Attributes:
         name: shown by pytest.
-        strategy: four generations; cheap.
-        shift_invariant: documented: a constant added to fitness changes nothing.
+        part: cheap; a strategy has four generations.
+        but: promises that it does not make, as documented.
     """
 
     name: str
-    strategy: de.Strategy
-    shift_invariant: bool
+    part: Any
+    but: Collection[Promise] = ()
 
 
-CASES = [
-    Case("diffusion_evolution", de.DiffusionEvolution(4), True),
+def inside(candidates: jax.Array, measures: Any) -> jax.Array:
+    """A ball that leaves out whoever is far from the origin."""
+    return jnp.sum(candidates**2, axis=1) - 4.0
+
+
+def first(candidates: jax.Array, measures: Any) -> jax.Array:
+    """The first number of each."""
+    return candidates[:, 0]
+
+
+def network(dim: int = testing.agreement.D) -> diffusion.NetworkDenoiser:
+    """An untrained network."""
+    mlp = diffusion.MLP(hidden=(8,))
+    weights = mlp.init(jax.random.key(0), (dim,))
+    return diffusion.NetworkDenoiser(mlp, diffusion.EDM(sigma_data=1.0), weights, (dim,))
+
+
+#: An exact denoiser, of points about the optimum of the promises' fitness.
+ORACLE = de.oracles.gaussian_mixture([[0.5] * testing.agreement.D], 0.01)
+
+#: What is drawn by weight, or belongs to a place in an order, feels the order.
+DRAWS = (testing.denoisers.order_does_not_matter,)
+#: What asks for more than one individual says so.
+COMPANY = (testing.strategies.one_individual_is_enough,)
+#: A denoiser that learns nothing needs no fitness, and has the dimensions that it has.
+FIXED = (testing.denoisers.failure_of_all_is_not_sound,)
+FIXED_STRATEGY = (
+    testing.strategies.failure_of_all_changes_no_individual,
+    testing.strategies.one_dimension_is_enough,
+)
+
+DENOISERS = [
+    Case("default", Population()),
     Case(
-        "diffusion_evolution-latent",
-        de.DiffusionEvolution(
-            4,
-            denoiser=de.denoisers.Population(kernel=de.kernels.RandomProjection(dim=2)),
-            grid=de.noise.DDPM(),
-        ),
-        True,
+        "published",
+        Population(de.kernels.Gaussian(floor=1e-9), de.shaping.Power(2.0, floor=1e-9)),
     ),
     Case(
-        "diffusion_evolution-published",
-        de.DiffusionEvolution(
-            4,
-            denoiser=de.denoisers.Population(
-                kernel=de.kernels.Gaussian(floor=1e-9),
-                shaping=de.shaping.Power(exponent=2.0, floor=1e-9),
+        "exact",
+        Population(
+            de.kernels.Gaussian(),
+            de.shaping.Boltzmann(),
+            conditions=(Constraint(inside, 0.5), Target(first, 0.5)),
+            memory=Archive(1, correction=0.5),
+            support=Best(5),
+        ),
+    ),
+    Case(
+        "latent",
+        Population(
+            de.kernels.RandomProjection(dim=2), de.shaping.Identity(), support=Drawn(6)
+        ),
+        DRAWS,
+    ),
+    Case(
+        "axes",
+        Population(
+            de.kernels.PrincipalComponents(dim=1),
+            de.shaping.TargetESS(share=0.5),
+            conditions=(Density(), Novelty(0.5, num_neighbours=3)),
+        ),
+    ),
+    Case(
+        "self_conditioned",
+        Population(
+            de.kernels.SelfConditioned(de.kernels.Perplexity(neighbours=5.0)),
+            de.shaping.Rank(),
+        ),
+    ),
+    Case(
+        "local", Population(shaping=de.shaping.Local(), memory=Archive(1), support=Best(8))
+    ),
+    Case("gaussian_fit", GaussianFit(shaping=de.shaping.Rank())),
+    Case("gaussian_fit-diagonal", GaussianFit(memory=Archive(1), diagonal=True)),
+    Case("fixed-oracle", Fixed(ORACLE.denoise), FIXED),
+    Case("fixed-network", Fixed(network().denoise), FIXED),
+]
+
+#: The steps that each denoiser is tried with as a strategy; DDIM and Cosine where none.
+STEPS = {
+    "exact": {"sampler": de.samplers.DPMSolver2M(eta=0.5)},
+    "published": {"grid": de.noise.Linear(), "sampler": de.samplers.DDIM(eta=0.1)},
+    "latent": {"grid": de.noise.DDPM()},
+    "axes": {"sampler": de.samplers.Heun(eta=0.5, frozen=True)},
+    "gaussian_fit": {"sampler": de.samplers.PredictorCorrector(frozen=True)},
+}
+LEARNED = de.MonoFlow(
+    4,
+    conditions=(Constraint(inside, 0.5),),
+    ratio=de.flows.Discriminator((8,), num_steps=6, learning_rate=0.1),
+    divergence=de.flows.Vanilla(),
+    generator=de.flows.Generator((8,), num_steps=6, learning_rate=0.1),
+)
+BUT = {
+    "axes": COMPANY,
+    "exact": COMPANY,
+    "latent": COMPANY,
+    "local": COMPANY,
+    "fixed-oracle": FIXED_STRATEGY,
+}
+STRATEGIES = [
+    Case(
+        case.name,
+        de.DiffusionEvolution(4, case.part, **STEPS.get(case.name, {})),
+        BUT.get(case.name, ()),
+    )
+    for case in DENOISERS
+    if case.name != "fixed-network"  # untrained, it is at home nowhere
+]
+STRATEGIES += [
+    Case("monoflow", de.MonoFlow(4)),
+    Case("monoflow-learned", LEARNED),
+]
+#: Those that feel a constant that is added to fitness, as documented.
+FEEL_A_CONSTANT = {"published", "latent"}
+
+SAMPLERS = [
+    Case("ddim", de.samplers.DDIM(eta=0.5)),
+    Case("ancestral", de.samplers.Ancestral()),
+    Case("consistency", de.samplers.Consistency()),
+    Case("euler_maruyama", de.samplers.EulerMaruyama()),
+    Case("heun", de.samplers.Heun()),
+    Case("heun-frozen", de.samplers.Heun(eta=0.5, frozen=True)),
+    Case("edm", de.samplers.EDM(churn=1.0)),
+    Case("predictor_corrector", de.samplers.PredictorCorrector(num_corrections=2)),
+    Case("predictor_corrector-frozen", de.samplers.PredictorCorrector(frozen=True)),
+    Case("annealed_langevin", de.samplers.AnnealedLangevin(num_steps=3)),
+    Case("annealed_langevin-frozen", de.samplers.AnnealedLangevin(3, frozen=True)),
+    Case("dpm_solver", de.samplers.DPMSolver2M(eta=0.5)),
+    Case("gh_filter", de.samplers.GHFilter(g=0.5, h=0.1)),
+    Case("optax", de.samplers.Optax(optax.sgd(0.1))),
+]
+KERNELS = [
+    Case("gaussian", de.kernels.Gaussian(kappa=0.5)),
+    Case("tempered", de.kernels.Tempered(2.0)),
+    Case("random_projection", de.kernels.RandomProjection(2)),
+    Case("principal_components", de.kernels.PrincipalComponents(2)),
+    Case("perplexity", de.kernels.Perplexity(neighbours=3.0, components=2)),
+    Case("self_conditioned", de.kernels.SelfConditioned(de.kernels.Gaussian())),
+]
+SHAPINGS = [
+    Case("boltzmann", de.shaping.Boltzmann(temperature=0.5)),
+    Case("power", de.shaping.Power(exponent=2.0)),
+    Case("identity", de.shaping.Identity()),
+    Case("identity-floor", de.shaping.Identity(floor=1e-9)),
+    Case("standardized", de.shaping.Standardized()),
+    Case("rank", de.shaping.Rank()),
+    Case("target_ess", de.shaping.TargetESS(share=0.5)),
+    Case("local", de.shaping.Local()),
+]
+GRIDS = [
+    Case("cosine", de.noise.Cosine()),
+    Case("linear", de.noise.Linear()),
+    Case("ddpm", de.noise.DDPM()),
+    Case("vp", de.noise.VP()),
+    Case("sub_vp", de.noise.SubVP()),
+    Case("ve", de.noise.VE()),
+    Case("edm", de.noise.EDM()),
+    Case("log_snr", de.noise.LogSNR()),
+    Case("flow", de.noise.Flow()),
+    Case("constant", de.noise.Constant()),
+    Case("sde", de.noise.SDE(drift=lambda t: 0.0, diffusion=jnp.exp)),
+    Case("levels", de.noise.Levels(jnp.geomspace(8.0, 0.1, 9))),
+]
+
+
+def small(solution: dict[str, jax.Array]) -> jax.Array:
+    """Highest where all numbers of a solution are small."""
+    return -jnp.sum(solution["w"] ** 2) - solution["n"].astype(float)
+
+
+PROBLEMS = [
+    Case("function", de.problems.Function(testing.agreement.sphere, dim=3)),
+    Case(
+        "function-box",
+        de.problems.Function(
+            small,
+            space=de.problems.Space(
+                {"w": jnp.zeros((2, 3)), "n": jnp.zeros((), jnp.int32)},
+                lower=-2.0,
+                upper=2.0,
+                boundary="tanh",
             ),
-            grid=de.noise.Linear(),
-            sampler=de.samplers.DDIM(eta=0.1),
         ),
-        False,
     ),
-    Case(
-        "diffusion_evolution-self_conditioned",
-        de.DiffusionEvolution(
-            4,
-            denoiser=de.denoisers.Population(
-                kernel=de.kernels.SelfConditioned(de.kernels.Perplexity(neighbours=5.0)),
-                shaping=de.shaping.Standardized(),
-            ),
-        ),
-        True,
-    ),
-    Case(
-        "diffusion_evolution-local",
-        de.DiffusionEvolution(
-            4,
-            denoiser=de.denoisers.Population(
-                shaping=de.shaping.Local(), memory=de.denoisers.Archive(1)
-            ),
-        ),
-        True,
-    ),
-    Case(
-        "diffusion_evolution-two_answers",
-        de.DiffusionEvolution(
-            4,
-            denoiser=de.denoisers.Population(
-                kernel=de.kernels.PrincipalComponents(dim=1),
-                shaping=de.shaping.TargetESS(share=0.5),
-            ),
-            sampler=de.samplers.Heun(eta=0.5, frozen=True),
-        ),
-        True,
-    ),
-    Case(
-        "diffusion_evolution-gaussian",
-        de.DiffusionEvolution(
-            4,
-            denoiser=de.denoisers.GaussianFit(shaping=de.shaping.Rank()),
-            sampler=de.samplers.PredictorCorrector(frozen=True),
-        ),
-        True,
-    ),
-    Case("monoflow", de.MonoFlow(4), True),
-    Case(
-        "monoflow-learned",
-        de.MonoFlow(
-            4,
-            ratio=de.flows.Discriminator((8,), num_steps=3, learning_rate=0.03),
-            divergence=de.flows.Vanilla(),
-            generator=de.flows.Generator((8,), num_steps=3, learning_rate=0.03),
-        ),
-        True,
-    ),
+    Case("landscape", de.problems.Landscape("rastrigin", dim=4)),
+]
+KINDS = {
+    "strategy": (STRATEGIES, testing.strategies.PROMISES),
+    "denoiser": (DENOISERS, testing.denoisers.PROMISES),
+    "sampler": (SAMPLERS, testing.samplers.PROMISES),
+    "kernel": (KERNELS, testing.kernels.PROMISES),
+    "shaping": (SHAPINGS, testing.shapings.PROMISES),
+    "grid": (GRIDS, testing.grids.PROMISES),
+    "problem": (PROBLEMS, testing.problems.PROMISES),
+}
+
+#: Each part with each promise that it makes.
+PROMISED = [
+    pytest.param(promise, case, id=f"{kind}-{case.name}-{promise.__name__}")
+    for kind, (cases, promises) in KINDS.items()
+    for case in cases
+    for promise in promises
+    if promise not in case.but
 ]

@@ -1,55 +1,107 @@
-"""Every strategy keeps every promise, and every promise can be broken."""
+"""Every part keeps every promise, and every promise can be broken."""
 
-from collections.abc import Callable
 from operator import attrgetter
+from typing import Any
 
+import jax
 import pytest
-from cases import CASES, Case
+from cases import FEEL_A_CONSTANT, KINDS, PROMISED, STRATEGIES, Case
 from planted import PLANTED
-from promises import PROMISES
 
 import diffevo_jax as de
-from diffevo_jax import strategies
-
-#: Each case takes 20 seconds to compile: every part is in one of the others, or has tests.
-SLOW = tuple(
-    f"diffusion_evolution-{name}"
-    for name in (
-        "latent",
-        "local",
-        "self_conditioned",
-        "gaussian",
-        "published",
-        "two_answers",
-    )
-)
-SLOW += ("monoflow-learned",)
-MARKED = [
-    pytest.param(case, marks=pytest.mark.slow if case.name in SLOW else (), id=case.name)
-    for case in CASES
-]
+from diffevo_jax import pytree, testing
+from diffevo_jax.testing import Promise
 
 
-@pytest.mark.parametrize("promise", PROMISES, ids=attrgetter("__name__"))
-@pytest.mark.parametrize("case", MARKED)
-def test_strategy_keeps(case: Case, promise: Callable[[Case], None]) -> None:
-    promise(case)
+@pytest.mark.parametrize(("promise", "case"), PROMISED)
+def test_it_keeps(promise: Promise, case: Case) -> None:
+    promise(case.part)
 
 
-@pytest.mark.parametrize("promise", PROMISES, ids=attrgetter("__name__"))
-def test_a_broken_strategy_is_noticed(promise: Callable[[Case], None]) -> None:
-    # given a strategy that breaks this promise
-    mutant = Case("planted", PLANTED[promise](4), shift_invariant=True)
-    # then the check fails
+@pytest.mark.parametrize("case", STRATEGIES, ids=attrgetter("name"))
+def test_a_constant_matters_where_it_is_documented(case: Case) -> None:
+    if case.name in FEEL_A_CONSTANT:
+        with pytest.raises(AssertionError, match="the same individuals"):
+            testing.strategies.a_constant_does_not_matter(case.part)
+        return
+    testing.strategies.a_constant_does_not_matter(case.part)
+
+
+def broken(kind: str) -> list[Any]:
+    """Promises that a case does not make."""
+    return [
+        pytest.param(promise, case, id=f"{case.name}-{promise.__name__}")
+        for case in KINDS[kind][0]
+        for promise in case.but
+    ]
+
+
+@pytest.mark.parametrize(("promise", "case"), broken("strategy") + broken("denoiser"))
+def test_what_is_not_promised_is_not_kept(promise: Promise, case: Case) -> None:
+    with pytest.raises((AssertionError, ValueError)):
+        promise(case.part)
+
+
+@pytest.mark.parametrize("promise", PLANTED, ids=lambda p: f"{p.__module__}-{p.__name__}")
+def test_a_broken_part_is_noticed(promise: Promise) -> None:
+    # given a part that breaks this promise, then the promise says so
     with pytest.raises(AssertionError):
-        promise(mutant)
+        promise(PLANTED[promise])
 
 
-def test_every_public_strategy_is_listed() -> None:
-    public = {
+def test_every_promise_of_a_strategy_is_broken_by_one() -> None:
+    assert set(testing.strategies.PROMISES) <= set(PLANTED)
+
+
+#: What a public class has if it is of a kind, and where those are.
+MEMBERS = {
+    "strategy": (de.strategies, "ask"),
+    "denoiser": (de.denoisers, "denoise"),
+    "sampler": (de.samplers, "num_rounds"),
+    "kernel": (de.kernels, "features"),
+    "shaping": (de.shaping, "log_weight"),
+    "grid": (de.noise, "sigmas"),
+}
+
+
+@pytest.mark.parametrize("kind", MEMBERS)
+def test_every_public_part_is_listed(kind: str) -> None:
+    room, member = MEMBERS[kind]
+    assert {type(case.part) for case in KINDS[kind][0]} == public(room, member)
+
+
+def public(room: Any, member: str) -> set[type]:
+    """Components that a package exports and that have a member."""
+    return {
         value
-        for value in vars(strategies).values()
-        if isinstance(value, type) and hasattr(value, "ask")
+        for value in vars(room).values()
+        if isinstance(value, type)
+        and hasattr(value, member)
+        and hasattr(value, "__is_component__")
     }
-    assert {type(case.strategy) for case in CASES} == public
-    assert de.DiffusionEvolution in public
+
+
+@pytest.mark.parametrize(
+    ("room", "member"),
+    [
+        (de.denoisers, "remember"),
+        (de.denoisers, "choose"),
+        (de.kernels, "features"),
+        (de.shaping, "log_weight"),
+        (de.conditions, "log_weight"),
+    ],
+    ids=["memory", "support", "kernel", "shaping", "condition"],
+)
+def test_every_part_of_a_population_is_in_a_strategy(room: Any, member: str) -> None:
+    parts = {type(part) for case in STRATEGIES for part in components(case.part)}
+    assert public(room, member) <= parts
+
+
+def components(part: Any) -> list[Any]:
+    """A component, and those in its fields."""
+    inner = jax.tree.leaves(list(vars(part).values()), is_leaf=pytree.is_component)
+    found = [part]
+    for value in inner:
+        if pytree.is_component(value):
+            found += components(value)
+    return found

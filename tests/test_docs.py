@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from diffevo_jax import cli
-from diffevo_jax.cli import sweep
+from diffevo_jax.cli import sweep_command
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -97,7 +97,7 @@ def test_the_page_on_sweeps_runs(shards_asked_for, monkeypatch, tmp_path) -> Non
 @pytest.fixture
 def shards_asked_for(monkeypatch):
     """A list of them; with a submitit that runs jobs at once, as task number 3."""
-    asked, run = [], sweep._run
+    asked, run = [], sweep_command._run
 
     def record(name, settings, plan, store, shard) -> int:
         if store is None:
@@ -116,7 +116,7 @@ def shards_asked_for(monkeypatch):
                 patch.setattr(subprocess, "run", command)
                 return [function(value) for value in values]
 
-    monkeypatch.setattr(sweep, "_run", record)
+    monkeypatch.setattr(sweep_command, "_run", record)
     monkeypatch.setitem(sys.modules, "submitit", SimpleNamespace(AutoExecutor=AutoExecutor))
     for name in ("SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX"):
         monkeypatch.setenv(name, "3")

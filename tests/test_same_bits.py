@@ -41,13 +41,13 @@ def landscape(name: str, dim: int = 2) -> Any:
 
 
 def published(name: str) -> tuple[Any, Any]:
-    protocol = de.published.landscape(name)
-    return protocol.strategy, protocol.problem
+    experiment = de.published.landscape(name)
+    return experiment.strategy, experiment.problem
 
 
 def control(name: str, **options: Any) -> tuple[Any, Any]:
-    protocol = de.published.control(name, **options)
-    return protocol.strategy, protocol.problem
+    experiment = de.published.control(name, **options)
+    return experiment.strategy, experiment.problem
 
 
 def evolution(num_generations: int = 10, **parts: Any) -> tuple[Any, Any]:

@@ -4,7 +4,7 @@ import importlib.metadata
 import subprocess
 import sys
 
-from diffevo_jax.pytree.plain import UNKNOWN, version_of
+from diffevo_jax.pytree.records import UNKNOWN, version_of
 
 
 def test_the_version_of_an_installed_package_is_that_of_its_metadata() -> None:

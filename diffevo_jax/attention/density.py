@@ -7,11 +7,7 @@ neither an N x N nor an N x N x D array is ever made of a large population.
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax.attention.blocked import (
-    BLOCK_SIZE,
-    Attention,
-    attend,
-)
+from diffevo_jax.attention.blocked import BLOCK_SIZE, Attention, attend
 from diffevo_jax.attention.numerics import matmul, or_uniform, whitened
 from diffevo_jax.pytree import Number
 
@@ -87,9 +83,9 @@ def log_density(
 
     Example:
         >>> import jax.numpy as jnp
-        >>> from diffevo_jax.attention import density
-        >>> density = density.log_density(jnp.array([[0.0], [0.0], [9.0], [9.0]]), 0.1)
-        >>> jnp.exp(density).tolist()
+        >>> from diffevo_jax.attention import log_density
+        >>> points = jnp.array([[0.0], [0.0], [9.0], [9.0]])
+        >>> jnp.exp(log_density(points, bandwidth=0.1)).tolist()
         [0.5, 0.5, 0.5, 0.5]
 
     References:

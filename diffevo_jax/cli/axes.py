@@ -56,8 +56,8 @@ def parse(
         >>> import diffevo_jax as de
         >>> from diffevo_jax.cli import axes
         >>> what = de.DiffusionEvolution(5), de.problems.Landscape("beale"), 8
-        >>> axes.parse(*what, ["problem.scale=linspace(1,2,3)", "kernel=gaussian(kappa=2)"])
-        {'problem.scale': [1.0, 1.5, 2.0], 'kernel': [Gaussian(kappa=2.0)]}
+        >>> axes.parse(*what, ["scale=linspace(1,2,3)", "kernel=tempered(dimension=3)"])
+        {'scale': [1.0, 1.5, 2.0], 'kernel': [Tempered(dimension=3.0)]}
         >>> axes.parse(*what, ["sampler.eta,population_size=0.5:8,1:16"])
         {('sampler.eta', 'population_size'): [(0.5, 8), (1.0, 16)]}
     """

@@ -3,9 +3,9 @@
 import sys
 from collections.abc import Sequence
 
-from diffevo_jax.cli import evolve, experiments, sweep
+from diffevo_jax.cli import evolve_command, experiments, sweep_command
 from diffevo_jax.cli.errors import UsageError
-from diffevo_jax.pytree.plain import version_of
+from diffevo_jax.pytree.records import version_of
 
 USAGE = """\
 usage: diffevo evolve NAME [flags]    evolve, and show how it went
@@ -23,7 +23,7 @@ A flag is a field's path, or any ending of it that is unambiguous.
   diffevo evolve himmelblau --strategy monoflow --rate 3 --plot curve.png
   diffevo sweep cartpole --seeds 8 --axis "sampler.eta=linspace(0,1,5)" --out out.nc
 """
-_COMMANDS = {"evolve": evolve.evolve, "sweep": sweep.sweep}
+_COMMANDS = {"evolve": evolve_command.evolve, "sweep": sweep_command.sweep}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

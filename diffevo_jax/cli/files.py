@@ -97,7 +97,7 @@ def _parts(
     replaced = _replaced(start, words)
     for (table, key), value in said.items():
         try:
-            flag = flags.meant(known, name_of(table, key))
+            flag = flags.find_flag(known, name_of(table, key))
         except ValueError as error:
             raise UsageError(f"{path}: [{table}] {error}") from None
         if flag is None:
@@ -113,7 +113,7 @@ def _replaced(start: Whole, words: dict[str, str]) -> Callable[[str], bool]:
     known, named, kept = flags.flags_of(whole), [], []
     for word in words:
         with contextlib.suppress(ValueError):  # which is said when they are parsed
-            part = known.get(flags.meant(known, word) or "", "")
+            part = known.get(flags.find_flag(known, word) or "", "")
             if part and pytree.is_component(paths.get(whole, part)):
                 named.append(part)
                 needed = parts.required(type(paths.get(whole, part)))

@@ -43,7 +43,7 @@ _FLAT = ("denoiser", "policy")
 OptionsT = TypeVar("OptionsT", bound="DataclassInstance")
 
 
-class Settings(NamedTuple, Generic[OptionsT]):
+class Request(NamedTuple, Generic[OptionsT]):
     """What a command line asks for.
 
     Attributes:
@@ -59,7 +59,7 @@ class Settings(NamedTuple, Generic[OptionsT]):
 
 def parse(
     options: OptionsT, experiment: Experiment, args: list[str], prog: str
-) -> "Settings[OptionsT]":
+) -> "Request[OptionsT]":
     """What the flags ask for.
 
     Args:
@@ -80,7 +80,7 @@ def parse(
     about = "what evolves; it has flags of its own, and keeps the number of generations"
     kind = _class_flag(whole, "strategy", about=about)
     chosen = ("chosen", kind, parts.kebab(whole.strategy))
-    form = dataclasses.make_dataclass("Settings", [*known, chosen])
+    form = dataclasses.make_dataclass("Request", [*known, chosen])
     registry = ConstructorRegistry()
     registry.struct_rule(lambda info: _rule(info, type(options)))
     about = f"{parts.docs(type(whole.problem))['']} Defaults are as published."
@@ -90,7 +90,7 @@ def parse(
         problem.env_params, paths.get(before.problem, "env_params")
     ):  # as constants of the program they are faster
         problem = pytree.replace(problem, env_params=None)
-    return Settings(filled.options, filled.strategy, problem)
+    return Request(filled.options, filled.strategy, problem)
 
 
 def start(experiment: Experiment) -> Whole:
@@ -136,7 +136,7 @@ def _flags_below(component: PyTree, prefix: str, path: str) -> dict[str, str]:
     return found
 
 
-def meant(flags: dict[str, str], word: str) -> str | None:
+def find_flag(flags: dict[str, str], word: str) -> str | None:
     """The flag that a word means: its name, or any ending of its path; None if none.
 
     Raises:
@@ -145,7 +145,7 @@ def meant(flags: dict[str, str], word: str) -> str | None:
     name = word.replace("-", "_")
     if name in flags:
         return name
-    path = fields.meant(flags.values(), name)
+    path = fields.find_path(flags.values(), name)
     return next((flag for flag in flags if flags[flag] == path), None)
 
 
@@ -159,7 +159,7 @@ def choose(whole: Whole, words: dict[str, str]) -> Whole:
         flags, asked = flags_of(whole), dict[str, str]()
         for word, value in words.items():
             with contextlib.suppress(ValueError):  # it may mean one when others are chosen
-                path = flags.get(meant(flags, word) or "", "")
+                path = flags.get(find_flag(flags, word) or "", "")
                 if path not in (*done, *asked) and _is_part(whole, path):
                     asked[path] = value
         if not asked:
@@ -192,9 +192,9 @@ def spelled(args: Sequence[str], options: "DataclassInstance", whole: Whole) -> 
 def _flag(flags: dict[str, str], word: str) -> str:
     """A flag in full, also one that says no."""
     try:
-        flag, (head, dot, last) = meant(flags, word), word.rpartition(".")
+        flag, (head, dot, last) = find_flag(flags, word), word.rpartition(".")
         if flag is None and last.startswith("no-"):
-            whole = meant(flags, head + dot + last.removeprefix("no-"))
+            whole = find_flag(flags, head + dot + last.removeprefix("no-"))
             if whole is not None:
                 head, dot, last = whole.rpartition(".")
                 return f"{head}{dot}no-{last}"

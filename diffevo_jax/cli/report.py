@@ -19,7 +19,7 @@ from diffevo_jax.cli import flags
 from diffevo_jax.compilation import use_cache
 from diffevo_jax.problems import Control
 from diffevo_jax.pytree import validation
-from diffevo_jax.pytree.plain import plain, version_of
+from diffevo_jax.pytree.records import plain, version_of
 from diffevo_jax.running import device_mesh
 from diffevo_jax.running.arguments import check_run
 from diffevo_jax.running.bars import show_generations
@@ -75,7 +75,7 @@ class Report(NamedTuple):
     interrupted: bool
 
 
-def check(settings: flags.Settings[EvolveOptions]) -> jax.Array:
+def check_request(settings: flags.Request[EvolveOptions]) -> jax.Array:
     """Find what is wrong before anything is compiled; return the keys of the runs.
 
     Raises:
@@ -91,7 +91,7 @@ def check(settings: flags.Settings[EvolveOptions]) -> jax.Array:
     )
     if not 0 <= options.seed < 2**32:
         raise ValueError(f"seed: got {options.seed}, want an int in [0, 2^32)")
-    device_mesh.share(options.seeds, options.devices)
+    device_mesh.devices_for(options.seeds, options.devices)
     if options.cache is not None:
         use_cache(options.cache)
     keys = jax.random.split(jax.random.key(options.seed), options.seeds)
@@ -117,7 +117,7 @@ def _check_files(options: EvolveOptions) -> None:
         raise ValueError(f"--plot: got {options.plot}, want one of {', '.join(kinds)}")
 
 
-def follow(name: str, settings: flags.Settings[EvolveOptions], keys: jax.Array) -> Report:
+def follow(name: str, settings: flags.Request[EvolveOptions], keys: jax.Array) -> Report:
     """Evolve until the end, or until Ctrl-C, which keeps the chunks that are there."""
     options, generations = settings.options, settings.strategy.num_generations
     results = iterate(
@@ -126,7 +126,7 @@ def follow(name: str, settings: flags.Settings[EvolveOptions], keys: jax.Array) 
         settings.problem,
         population_size=options.population_size,
         chunk_size=options.chunk_size or math.ceil(generations / 10),
-        devices=device_mesh.share(options.seeds, options.devices),
+        devices=device_mesh.devices_for(options.seeds, options.devices),
     )
     if options.progress and sys.stdout.isatty():
         results = show_generations(results, generations)
@@ -171,7 +171,7 @@ def success(problem: Problem, measures: PyTree) -> np.ndarray | None:
     return np.mean(np.asarray(measures.terminated) == ends, axis=(1, 2))
 
 
-def show(report: Report) -> None:
+def show_report(report: Report) -> None:
     """Print the generations as a table, and the summary."""
     from rich.console import Console
     from rich.table import Table

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from diffevo_jax.pytree.plain import plain, version_of
+from diffevo_jax.pytree.records import plain, version_of
 from diffevo_jax.sweeps import tables
 from diffevo_jax.sweeps.folder import Folder
 from diffevo_jax.sweeps.plan import Plan
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     import xarray
 
     from diffevo_jax.cli import flags
-    from diffevo_jax.cli.sweep import SweepOptions
+    from diffevo_jax.cli.sweep_command import SweepOptions
 
 
-def about(name: str, settings: "flags.Settings[SweepOptions]") -> dict[str, str]:
+def about(name: str, settings: "flags.Request[SweepOptions]") -> dict[str, str]:
     """Attributes of the table: what was swept, without axes, and with which versions."""
     config = {"strategy": settings.strategy, "problem": settings.problem}
     names = ("population_size", "seeds", "seed", "mode")
@@ -32,7 +32,7 @@ def about(name: str, settings: "flags.Settings[SweepOptions]") -> dict[str, str]
     return {"name": name, "config": text, "versions": json.dumps(found)}
 
 
-def show(dataset: "xarray.Dataset", top: int, notes: dict[str, str]) -> None:
+def show_best(dataset: "xarray.Dataset", top: int, notes: dict[str, str]) -> None:
     """Print the best settings of a sweep as a table, and the summary."""
     from rich.console import Console
     from rich.table import Table

@@ -29,6 +29,8 @@ from diffevo_jax.denoisers.support import Drawn as Drawn  # M by weight: cheap, 
 from diffevo_jax.denoisers.support import Support as Support  # the contract of the three
 
 # The equations: Bayes' rule, its weights to look at, and the Wiener filter.
-from diffevo_jax.denoisers.posterior import posterior_mean as posterior_mean
-from diffevo_jax.denoisers.posterior import posterior_weights as posterior_weights
+from diffevo_jax.denoisers.posterior import posterior_mean as posterior_mean  # in blocks
+from diffevo_jax.denoisers.posterior import (
+    posterior_weights as posterior_weights,  # the whole (N, M) array
+)
 from diffevo_jax.denoisers.gaussian_fit import gaussian_mean as gaussian_mean

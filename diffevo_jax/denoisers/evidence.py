@@ -5,7 +5,7 @@ choice (:class:`Latest`, :class:`Archive`); conditions are computed when evidenc
 with its measures, and are remembered with it; the shaping is applied to all of it together.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from diffevo_jax import shaping as shapings
 from diffevo_jax.attention import density
 from diffevo_jax.base import Estimate, Evaluated, PyTree, Shaping
 from diffevo_jax.pytree import Number, validation
-from diffevo_jax.shaping import conditions
+from diffevo_jax.shaping.conditions import Condition, total
 
 
 @pytree.dataclass
@@ -25,17 +25,18 @@ class Evidence:
     Attributes:
         points: (M, D) unit scale.
         fitness: (M,) -inf where there is none: a failed evaluation, an empty place.
-        condition: (M,) log-weights of the conditions; 0 without any.
+        condition_log_weight: (M,) of all conditions; 0 without any.
         places: (M, D) where neighbourhoods are measured if they are not measured between
             noisy and evaluated points; () else.
     """
 
     points: jax.Array
     fitness: jax.Array
-    condition: jax.Array
+    condition_log_weight: jax.Array
     places: PyTree = ()
 
 
+@runtime_checkable
 class Memory(Protocol):
     """Which evaluated points are kept: those of earlier generations may answer too."""
 
@@ -125,13 +126,13 @@ def empty_evidence(capacity: int, population: jax.Array, places: bool) -> Eviden
     """Evidence before any evaluation: ``capacity`` points of weight zero."""
     points = jnp.zeros((capacity, population.shape[1]), population.dtype)
     fitness = jnp.full(capacity, -jnp.inf, population.dtype)
-    condition = jnp.zeros(capacity, population.dtype)
-    return Evidence(points, fitness, condition, points if places else ())
+    condition_log_weight = jnp.zeros(capacity, population.dtype)
+    return Evidence(points, fitness, condition_log_weight, points if places else ())
 
 
-def remembered(
+def with_generation(
     memory: Memory,
-    wanted: tuple[conditions.Condition, ...],
+    conditions: tuple[Condition, ...],
     before: Evidence,
     evaluated: Evaluated,
     places: PyTree = (),
@@ -140,7 +141,7 @@ def remembered(
 
     Args:
         memory: which evaluated points are kept.
-        wanted: conditions, computed here, of what has just been evaluated.
+        conditions: computed here, of what has just been evaluated.
         before: M points.
         evaluated: a generation of N individuals.
         places: (N, D) where these are measured; () between noisy and evaluated points.
@@ -152,19 +153,19 @@ def remembered(
     now = Evidence(
         points=points,
         fitness=jnp.where(jnp.isfinite(fitness), fitness, -jnp.inf),
-        condition=conditions.total(wanted, points, fitness, measures),
+        condition_log_weight=total(conditions, points, fitness, measures),
         places=places,
     )
     evidence = memory.remember(now, before)
-    return evidence, evidence.condition + memory.log_correction(evidence)
+    return evidence, evidence.condition_log_weight + memory.log_correction(evidence)
 
 
-def log_weights(shaping: Shaping, evidence: Evidence, extra: jax.Array) -> jax.Array:
-    """(M,) log g of all that is remembered, with ``extra``; ``-inf`` for weight zero."""
-    return shapings.log_weight(shaping, evidence.fitness) + extra
+def log_weights(shaping: Shaping, evidence: Evidence, added: jax.Array) -> jax.Array:
+    """(M,) log g of what is remembered, ``added`` included; ``-inf`` for weight zero."""
+    return shapings.log_weight(shaping, evidence.fitness) + added
 
 
-def accounted(estimate: Estimate, log_weight: jax.Array, size: int) -> Estimate:
+def with_counts(estimate: Estimate, log_weight: jax.Array, size: int) -> Estimate:
     """An answer of evaluated points, with what the shell must know of their weights.
 
     Args:

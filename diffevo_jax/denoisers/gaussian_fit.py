@@ -19,10 +19,10 @@ from diffevo_jax.denoisers.evidence import (
     Evidence,
     Latest,
     Memory,
-    accounted,
     empty_evidence,
     log_weights,
-    remembered,
+    with_counts,
+    with_generation,
 )
 from diffevo_jax.pytree import validation
 from diffevo_jax.shaping.conditions import Condition, check_conditions
@@ -52,8 +52,8 @@ class GaussianFit:
 
     Args:
         shaping: from fitness to log-weight.
-        conditions: as of :class:`Population`.
-        memory: as of :class:`Population`.
+        conditions: as of :class:`diffevo_jax.denoisers.Population`.
+        memory: as of :class:`diffevo_jax.denoisers.Population`.
         diagonal: fit a variance for every coordinate, and no axes: O(M D) instead of a
             singular value decomposition; static.
 
@@ -74,7 +74,7 @@ class GaussianFit:
 
     def check(self) -> None:
         """Raise ValueError or TypeError if parts do not go together."""
-        check = validation.check_contract
+        check = validation.check_kind
         check("GaussianFit.shaping", self.shaping, Shaping, "shaping.Standardized()")
         check_conditions("GaussianFit.conditions", self.conditions)
         check("GaussianFit.memory", self.memory, Memory, "denoisers.Latest()")
@@ -98,8 +98,8 @@ class GaussianFit:
     ) -> GaussianFitState:
         """Take in a generation; see :class:`diffevo_jax.Denoiser`."""
         before = state.evidence
-        evidence, extra = remembered(self.memory, self.conditions, before, evaluated)
-        log_weight = log_weights(self.shaping, evidence, extra)
+        evidence, added = with_generation(self.memory, self.conditions, before, evaluated)
+        log_weight = log_weights(self.shaping, evidence, added)
         return pytree.replace(state, evidence=evidence, log_weight=log_weight)
 
     def denoise(self, state: GaussianFitState, y: jax.Array, sigma: jax.Array) -> Estimate:
@@ -112,7 +112,7 @@ class GaussianFit:
             own=len(y) == state.size,
             diagonal=self.diagonal,
         )
-        return accounted(estimate, state.log_weight, state.size)
+        return with_counts(estimate, state.log_weight, state.size)
 
 
 def gaussian_mean(

@@ -37,10 +37,10 @@ from diffevo_jax.denoisers.evidence import (
     Evidence,
     Latest,
     Memory,
-    accounted,
     empty_evidence,
     log_weights,
-    remembered,
+    with_counts,
+    with_generation,
 )
 from diffevo_jax.denoisers.posterior import posterior_mean
 from diffevo_jax.denoisers.support import Chosen, Everyone, Support, reweighted
@@ -56,15 +56,15 @@ class PopulationState:
     Attributes:
         kernel_state: what the kernel drew, or learnt from this generation.
         evidence: M evaluated points, those of this generation first.
-        extra: (M,) log-weights of the conditions and of the memory's correction.
-        log_weight: (M,) log g, ``extra`` included; ``-inf`` for weight zero.
+        added_log_weight: (M,) of the conditions and of the memory's correction.
+        log_weight: (M,) log g, what is added included; ``-inf`` for weight zero.
         chosen: which of the points answer; None for all.
         size: N, individuals of a generation, static.
     """
 
     kernel_state: PyTree
     evidence: Evidence
-    extra: jax.Array
+    added_log_weight: jax.Array
     log_weight: jax.Array
     chosen: Chosen | None
     size: int = pytree.static()
@@ -85,8 +85,8 @@ class Population:
         conditions: what else is wanted, a tuple of components of
             :mod:`diffevo_jax.conditions`: constraints, targets, novelty; their log-weights
             are added.
-        memory: which evaluated points there are: :class:`Latest`, :class:`Archive`.
-        support: which of them answer: :class:`Everyone`, :class:`Best`, :class:`Drawn`.
+        memory: which evaluated points there are: ``Latest``, ``Archive``.
+        support: which of them answer: ``Everyone``, ``Best``, ``Drawn``.
         attention: what computes the mean, for example
             ``functools.partial(de.attention.attend, block_size=2048)`` or a kernel for an
             accelerator that does the same; static.
@@ -114,7 +114,7 @@ class Population:
 
     def check(self) -> None:
         """Raise ValueError or TypeError if parts do not go together."""
-        check = validation.check_contract
+        check = validation.check_kind
         check("Population.kernel", self.kernel, Kernel, "kernels.Tempered()")
         check("Population.shaping", self.shaping, Shaping, "shaping.Standardized()")
         check_conditions("Population.conditions", self.conditions)
@@ -143,7 +143,7 @@ class Population:
         return PopulationState(
             kernel_state=self.kernel.init(key, dim),
             evidence=empty_evidence(capacity, population, places),
-            extra=jnp.zeros(capacity, population.dtype),
+            added_log_weight=jnp.zeros(capacity, population.dtype),
             log_weight=nothing,
             chosen=self.support.choose(jax.random.fold_in(key, 1), nothing),
             size=size,
@@ -156,14 +156,14 @@ class Population:
         places: PyTree = ()
         if pytree.offers(self.kernel, Placing):
             places = self.kernel.places(evaluated)
-        evidence, extra = remembered(
+        evidence, added = with_generation(
             self.memory, self.conditions, state.evidence, evaluated, places
         )
-        log_weight = log_weights(self.shaping, evidence, extra)
+        log_weight = log_weights(self.shaping, evidence, added)
         return PopulationState(
             kernel_state=self.kernel.adapt(state.kernel_state, evidence.points, log_weight),
             evidence=evidence,
-            extra=extra,
+            added_log_weight=added,
             log_weight=log_weight,
             chosen=self.support.choose(key, log_weight),
             size=state.size,
@@ -179,7 +179,8 @@ class Population:
             attention = self._row_attention(state, factor)
             factor = jnp.ones((), y.dtype)
         if pytree.offers(self.shaping, RowShaping):
-            flat = jnp.where(jnp.isfinite(evidence.fitness), 0.0, -jnp.inf) + state.extra
+            flat = jnp.where(jnp.isfinite(evidence.fitness), 0.0, -jnp.inf)
+            flat += state.added_log_weight
             chosen = chosen and reweighted(chosen, log_weight, flat)
             log_weight = flat
         estimate = posterior_mean(
@@ -193,7 +194,7 @@ class Population:
             chosen=chosen,
             attention=attention,
         )
-        return accounted(estimate, state.log_weight, state.size)
+        return with_counts(estimate, state.log_weight, state.size)
 
     def divided(self, divide: Callable[[Attention], Attention]) -> "Population":
         """The same, its attention divided; see :class:`diffevo_jax.base.Divisible`."""

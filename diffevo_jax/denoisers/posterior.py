@@ -52,12 +52,10 @@ def posterior_weights(
     References:
         Zhang et al., 2024, arXiv:2410.02543, eqs. 8 and 9.
     """
-    centre = jnp.mean(keys, axis=0)
-    queries, keys = queries - centre, keys - centre
-    product = matmul(queries, keys.T)
-    log_kernel = precision * (product - 0.5 * jnp.sum(keys**2, axis=1))
+    queries, keys = whitened(queries, keys, precision)
+    log_kernel = matmul(queries, keys.T) - 0.5 * jnp.sum(keys**2, axis=1)
     if floor is not None:
-        log_kernel -= 0.5 * precision * jnp.sum(queries**2, axis=1, keepdims=True)
+        log_kernel -= 0.5 * jnp.sum(queries**2, axis=1, keepdims=True)
         log_kernel = jnp.logaddexp(log_kernel, math.log(floor))
     return jax.nn.softmax(log_kernel + or_uniform(log_weight), axis=1)
 

@@ -4,7 +4,7 @@ All of them, or so few that a generation costs O(N M) and not O(N^2): the best, 
 drawn by weight.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,7 @@ class Chosen:
     place: jax.Array
 
 
+@runtime_checkable
 class Support(Protocol):
     """Which points answer: a choice among all that are remembered."""
 

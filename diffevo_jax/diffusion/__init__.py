@@ -30,6 +30,7 @@ from diffevo_jax.diffusion.networks import (
     MLP as MLP,  # points, signals, weights of policies: the one to begin with
     UNet as UNet,  # images of up to 32 x 32 pixels
     Network as Network,  # your own: flax, equinox, plain JAX
+    NetworkLike as NetworkLike,  # the contract of the three
 )
 
 # What the network predicts.
@@ -40,6 +41,7 @@ from diffevo_jax.diffusion.training import (
     Flow as Flow,  # predict the velocity of straight lines: flow matching
     Score as Score,  # predict sigma times the score, input as it is: score matching (VE)
     Clean as Clean,  # predict the clean point: near the data it has to copy
+    Parameterisation as Parameterisation,  # the contract of the six
     Coefficients as Coefficients,  # the four numbers of a parameterisation of your own
 )
 
@@ -50,6 +52,7 @@ from diffevo_jax.diffusion.training import (
     ProcessLevels as ProcessLevels,  # those of a process at uniform times: score matching
     GridLevels as GridLevels,  # those of a grid, all alike: discrete chains
     beta_levels as beta_levels,  # those of a chain of betas: DDPM
+    LevelsLike as LevelsLike,  # the contract of all levels
 )
 
 # What of its samples is wanted: guidance.

@@ -12,12 +12,14 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
+from diffevo_jax.attention import or_uniform
 from diffevo_jax.base import PyTree
 from diffevo_jax.diffusion.networks.layers import (
     check_widths,
     feed_forward,
     feed_forward_init,
 )
+from diffevo_jax.diffusion.training.losses import DIVERGED
 from diffevo_jax.diffusion.training.optimizers import adversarial_optimizer, descend
 from diffevo_jax.flows.kernel_ratios import kernel_log_density
 from diffevo_jax.flows.ratio import Ratio
@@ -27,8 +29,6 @@ from diffevo_jax.pytree import Number, validation
 if TYPE_CHECKING:  # it takes a seventh of a second to import
     import optax
 
-#: A training has failed if its loss ends so many times above that of the answer 0.
-DIVERGED = 2.0
 _UNDECIDED = 2 * math.log(2)
 
 
@@ -225,8 +225,7 @@ class Discriminator:
         precision = factor / sigma**2
         density = kernel_log_density(points, precision, valid=present)
         log_weight = log_weight - density_power * density
-        none = jnp.all(log_weight == -jnp.inf)
-        share = jax.nn.softmax(jnp.where(none, 0.0, log_weight))
+        share = jax.nn.softmax(or_uniform(log_weight))
         base = present / jnp.maximum(jnp.sum(present), 1)
         width = 1 / jnp.sqrt(precision)
         size = len(points)
@@ -240,7 +239,7 @@ class Discriminator:
             width=width,
             effective_sample_size=jnp.full(size, 1 / jnp.sum(share**2)),
             self_weight=share,
-            sound=sound & ~none,
+            sound=sound & jnp.any(log_weight > -jnp.inf),
         )
         return ratio, state
 

@@ -25,7 +25,7 @@ References: Yi, Zhu, Liu, "MonoFlow: Rethinking Divergence GANs via the Perspect
 Wasserstein Gradient Flows", ICML 2023, arXiv:2302.01075.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +37,7 @@ from diffevo_jax.pytree import Number
 _LARGEST = 40.0
 
 
+@runtime_checkable
 class Divergence(Protocol):
     """An increasing function of the log-ratio, and its derivative."""
 
@@ -55,7 +56,9 @@ def _exp(exponent: jax.Array) -> jax.Array:
 
 @pytree.dataclass
 class ReverseKL:
-    """The steepest way down KL(q | p): the same speed everywhere. Also called ``Logit``.
+    """The steepest way down KL(q | p): the same speed everywhere.
+
+    Of a discriminator's output: its logit, which is what GANs call this choice.
 
     Example:
         >>> import jax.numpy as jnp, diffevo_jax as de
@@ -70,10 +73,6 @@ class ReverseKL:
     def slope(self, log_ratio: jax.Array) -> jax.Array:
         """1."""
         return jnp.ones_like(log_ratio)
-
-
-#: The name of ``ReverseKL`` where h is the discriminator's output, its logit.
-Logit = ReverseKL
 
 
 @pytree.dataclass

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
-from diffevo_jax.attention import Attention, attend
+from diffevo_jax.attention import Attention, attend, or_uniform
 from diffevo_jax.attention.density import self_weights
 from diffevo_jax.base import Estimate, Floored, Kernel, Placing, PyTree, RowKernel
 from diffevo_jax.denoisers import posterior_mean
@@ -93,7 +93,8 @@ def _ratio(
     sound = jnp.any(log_weight > -jnp.inf) & jnp.any(base_log_weight > -jnp.inf)
     above = mean(values=points, log_weight=log_weight)
     # Shares of p, and of q, in their mixture: weights of p alone could miss all of q.
-    parts = [_normalised(weight) for weight in (log_weight, base_log_weight)]
+    both = (log_weight, base_log_weight)
+    parts = [jax.nn.log_softmax(or_uniform(weight)) for weight in both]
     mixture = jnp.logaddexp(*parts)
     known = mixture > -jnp.inf
     reference = jnp.where(known, mixture, 0.0)
@@ -110,12 +111,6 @@ def _ratio(
     )
 
 
-def _normalised(log_weight: jax.Array) -> jax.Array:
-    """Log-weights (M,) whose exponentials sum to 1; all the same if all are -inf."""
-    none = jnp.all(log_weight == -jnp.inf)
-    return jax.nn.log_softmax(jnp.where(none, 0.0, log_weight))
-
-
 def kernel_log_density(
     points: jax.Array,
     precision: Number,
@@ -127,8 +122,8 @@ def kernel_log_density(
     """Log of a kernel density estimate at its own points, up to a constant.
 
     The mean over j of ``exp(-precision |x_i - x_j|^2 / 2)``.
-    :func:`diffevo_jax.crowding.log_density` chooses a width for itself; here it is that of
-    the flow.
+    :func:`diffevo_jax.attention.log_density` chooses a bandwidth for itself; here it is
+    that of the flow.
 
     Args:
         points: (N, d).
@@ -167,14 +162,14 @@ class KernelRatio:
             over the root of the kernel's factor. The exact kernel's gradient vanishes above
             ten dimensions or so, where nobody has neighbours. With a projection the
             gradient is that of no function: it leads to where the better ones are among
-            those who look alike in the shadow.
+            those that look alike in the projection.
         attention: computes the means, as :func:`diffevo_jax.attention.attend` does; static.
 
     Example:
         >>> import diffevo_jax as de
         >>> exact = de.flows.KernelRatio(de.kernels.Gaussian())
         >>> de.MonoFlow(10, ratio=exact).ratio.kernel
-        Gaussian(kappa=1.0)
+        Gaussian(kappa=1.0, floor=None)
     """
 
     kernel: Kernel = dataclasses.field(default_factory=lambda: Tempered(dimension=2.0))

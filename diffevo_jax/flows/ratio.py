@@ -1,6 +1,6 @@
 """What an estimate of a density ratio is, and what makes one of a population."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 
@@ -30,6 +30,7 @@ class Ratio:
     sound: jax.Array
 
 
+@runtime_checkable
 class RatioEstimator(Protocol):
     """What estimates the ratio of a weighted population to the population itself."""
 

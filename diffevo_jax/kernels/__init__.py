@@ -30,5 +30,7 @@ from diffevo_jax.kernels.self_conditioned import (
 )
 
 # The equations, for a kernel of your own.
-from diffevo_jax.kernels.adaptive import perplexity_precision as perplexity_precision
-from diffevo_jax.kernels.adaptive import principal_axes as principal_axes
+from diffevo_jax.kernels.adaptive import (
+    perplexity_precision as perplexity_precision,  # a bandwidth for each row
+)
+from diffevo_jax.kernels.adaptive import principal_axes as principal_axes  # of the weighted

@@ -61,7 +61,7 @@ class Perplexity:
     number asked for. Distances then have no unit: the noise level only says how far to
     step. Prefer it above ten dimensions to select and yet keep several modes:
     with two components up to some thirty dimensions, and beyond in a
-    :class:`SelfConditioned`.
+    :class:`diffevo_jax.kernels.SelfConditioned`.
 
     Args:
         neighbours: effective number of neighbours, >= 1; at or above the number of

@@ -14,7 +14,8 @@ class SelfConditioned:
     """Measure neighbourhoods between the clean estimates of the generation before.
 
     They are far less noisy than the points, so that groups show themselves earlier. With
-    :class:`Perplexity` it selects and keeps several modes above ten dimensions.
+    :class:`diffevo_jax.kernels.Perplexity` it selects and keeps several modes above ten
+    dimensions.
 
     Args:
         kernel: how distances between the estimates count.
@@ -38,7 +39,7 @@ class SelfConditioned:
     def check(self) -> None:
         """Raise unless it is a kernel, and one that measures where it is told to."""
         name, example = "SelfConditioned.kernel", "kernels.Perplexity()"
-        validation.check_contract(name, self.kernel, Kernel, example)
+        validation.check_kind(name, self.kernel, Kernel, example)
         if pytree.offers(self.kernel, Placing):
             raise ValueError(
                 f"{name}: got {type(self.kernel).__name__}, want a kernel "

@@ -53,7 +53,8 @@ def forward_chain(key: jax.Array, x: jax.Array, betas: jax.Array) -> jax.Array:
     """The forward chain with all that it passes through.
 
     After t steps its points are distributed as those of :func:`diffuse` at the alpha_bar of
-    :func:`alpha_bar_from_betas`; prefer ``diffuse`` if only the end matters.
+    :func:`diffevo_jax.noise.alpha_bar_from_betas`; prefer ``diffuse`` if only the end
+    matters.
 
     Args:
         key: a typed key.

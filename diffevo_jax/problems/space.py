@@ -1,4 +1,4 @@
-"""Spaces: between the optimiser's (N, D) arrays and the user's solutions."""
+"""Spaces: between a strategy's (N, D) arrays and the user's solutions."""
 
 import math
 from typing import NamedTuple
@@ -60,7 +60,7 @@ class Layout(NamedTuple):
 class Space:
     """Where solutions live: a pytree of arrays, unbounded or in a box.
 
-    The optimiser works on ``(N, D)`` arrays x in unit scale, which start as N(0, I). An
+    A strategy works on ``(N, D)`` arrays x in unit scale, which start as N(0, I). An
     unbounded space decodes them to ``scale * x``. A box decodes 0 to its middle and
     ``bound_scale`` unit deviations to its bounds; beyond them, by ``boundary``:
 

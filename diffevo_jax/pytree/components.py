@@ -7,6 +7,7 @@ compiled program, and changing it compiles a new one. Every other field holds a 
 
 import dataclasses
 import functools
+import inspect
 import math
 import re
 from collections.abc import Callable
@@ -127,16 +128,22 @@ def _register(cls: type[Any], data: list[str], meta: list[str]) -> None:
 
 
 def _repr(component: Any) -> str:
-    """``Name(field=value, ...)``, its leaves short; static fields as they print."""
+    """``Name(field=value, ...)``, its leaves short; static fields as they print.
+
+    Functions are their names: an address is another one in every process.
+    """
     parts = []
     for field in dataclasses.fields(component):
         value = getattr(component, field.name)
-        text = repr(value) if field.metadata.get("static") else _short(value)
+        if inspect.isfunction(value):
+            text = value.__name__
+        else:
+            text = repr(value) if field.metadata.get("static") else short(value)
         parts.append(f"{field.name}={text}")
     return f"{type(component).__qualname__}({', '.join(parts)})"
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
     """What a pytree is, in a line: few numbers as they are, many as how many there are."""
     if isinstance(value, np.generic | np.ndarray | jax.Array):
         return _short_array(value)
@@ -146,8 +153,8 @@ def _short(value: Any) -> str:
     if len(leaves) > _PRINTED and all(_is_numeric(leaf) for leaf in leaves):
         return f"<{sum(np.size(leaf) for leaf in leaves):,} numbers>"
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{key!r}: {_short(part)}' for key, part in value.items())}}}"
-    parts = [_short(part) for part in value]
+        return f"{{{', '.join(f'{key!r}: {short(part)}' for key, part in value.items())}}}"
+    parts = [short(part) for part in value]
     if isinstance(value, list):
         return f"[{', '.join(parts)}]"
     fields: tuple[str, ...] | None = getattr(value, "_fields", None)  # of a named tuple

@@ -32,13 +32,13 @@ def resolve(component: Any, path: str) -> str:
         >>> paths.resolve(de.DiffusionEvolution(5), "shaping.temperature")
         'denoiser.shaping.temperature'
     """
-    found = meant(list(names(component)), path)
+    found = match_ending(list(names(component)), path)
     if found is None:
         raise ValueError(_unknown(component, path))
     return found
 
 
-def meant(known: Collection[str], path: str) -> str | None:
+def match_ending(known: Collection[str], path: str) -> str | None:
     """The one of the known paths that a path is, or is the ending of; None if none is.
 
     Raises:
@@ -46,7 +46,7 @@ def meant(known: Collection[str], path: str) -> str | None:
 
     Example:
         >>> from diffevo_jax.pytree import paths
-        >>> paths.meant(["denoiser.kernel", "denoiser.kernel.kappa"], "kernel.kappa")
+        >>> paths.match_ending(["denoiser.kernel", "denoiser.kernel.kappa"], "kernel.kappa")
         'denoiser.kernel.kappa'
     """
     if path in known:
@@ -131,7 +131,7 @@ def put_all(component: Component, values: Mapping[str, Any]) -> Component:
     while waiting:
         known, found = list(names(component)), dict[str, str]()
         for name in waiting:
-            path = meant(known, name)
+            path = match_ending(known, name)
             if path in found:
                 raise ValueError(f"{found[path]!r} and {name!r} are the same field")
             if path is not None:

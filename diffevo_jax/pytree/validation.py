@@ -3,23 +3,59 @@
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from diffevo_jax import pytree
+from diffevo_jax.pytree.components import concrete, is_component, offers, replace
 
 Component = TypeVar("Component")
+
+# What a component may offer; asked for by ``offers(component, Protocol)``.
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """A component with rules that its fields alone do not say."""
+
+    def check(self) -> None:
+        """Raise ValueError or TypeError where concrete values break a rule."""
+        ...
+
+
+@runtime_checkable
+class ChecksShapes(Protocol):
+    """A component that must trace something to know whether it is right.
+
+    See :class:`diffevo_jax.problems.Control`.
+    """
+
+    def check_shapes(self) -> None:
+        """Raise ValueError or TypeError where shapes do not go together."""
+        ...
+
+
+@runtime_checkable
+class Ordered(Protocol):
+    """A component of whose numbers some may not be above others.
+
+    See :class:`diffevo_jax.noise.VP`.
+    """
+
+    @property
+    def ordered(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of fields, a class attribute: the first is at most the second."""
+        ...
 
 
 def validate(component: Any, *, shapes: bool = True) -> None:
     """Check what can be known before running: types, shapes, concrete ranges.
 
     Walks the component and the components in its fields; a component with rules across
-    fields has a method ``check``, and one that must trace something to know has
-    ``check_shapes``.
+    fields is :class:`Checked`, and one that must trace something to know
+    :class:`ChecksShapes`.
 
     Args:
         component: one of the library's dataclasses.
@@ -42,9 +78,9 @@ def validate(component: Any, *, shapes: bool = True) -> None:
             _check_leaves(name, value)
         for part in _parts(value):
             validate(part, shapes=shapes)
-    if hasattr(component, "check"):
+    if offers(component, Checked):
         component.check()
-    if shapes and hasattr(component, "check_shapes"):
+    if shapes and offers(component, ChecksShapes):
         component.check_shapes()
 
 
@@ -69,15 +105,15 @@ def check_number(
 
 
 def _check_leaves(name: str, value: Any) -> None:
-    for leaf in jax.tree.leaves(value, is_leaf=pytree.is_component):
+    for leaf in jax.tree.leaves(value, is_leaf=is_component):
         number_like = hasattr(leaf, "dtype") or isinstance(leaf, int | float)
-        if not pytree.is_component(leaf) and not number_like:
+        if not is_component(leaf) and not number_like:
             raise TypeError(f"{name}: got {leaf!r}, want a component or arrays")
 
 
 def _parts(value: Any) -> Sequence[Any]:
-    leaves = jax.tree.leaves(value, is_leaf=pytree.is_component)
-    return [leaf for leaf in leaves if pytree.is_component(leaf)]
+    leaves = jax.tree.leaves(value, is_leaf=is_component)
+    return [leaf for leaf in leaves if is_component(leaf)]
 
 
 def _check_type(name: str, value: Any) -> None:
@@ -98,7 +134,7 @@ def _check_shape(name: str, value: Any, shape: tuple[int, ...]) -> None:
 
 
 def _check_range(name: str, value: Any, low: float, high: float, above: float) -> None:
-    known = pytree.concrete(value)
+    known = concrete(value)
     if known is None:
         return
     if not _is_legal(known, low, high, above).all():
@@ -129,33 +165,32 @@ def check_floor(name: str, value: float | None) -> None:
         raise ValueError(f"{name}: got {value}, want None or > 0, finite")
 
 
-def check_part(name: str, part: Any, members: Sequence[str], examples: str) -> None:
-    """Raise unless ``part`` is an object with these members, and legal.
+def check_part(name: str, part: Any, contract: type, examples: str) -> None:
+    """Raise unless ``part`` is an object that keeps a contract, and legal.
 
     Args:
         name: what it is called.
         part: one of the library's components, which is validated; or one's own.
-        members: attributes that it must have.
+        contract: a ``runtime_checkable`` Protocol, whose members it must have.
         examples: of such parts.
 
     Raises:
-        TypeError: it is a class, or lacks a member.
+        TypeError: as :func:`check_kind`.
         TypeError, ValueError: as :func:`validate`.
     """
-    if isinstance(part, type) or not all(hasattr(part, member) for member in members):
-        raise TypeError(f"{name}: got {part!r}, want an object like {examples}")
-    if pytree.is_component(part):
+    check_kind(name, part, contract, examples)
+    if is_component(part):
         validate(part)
 
 
-def check_contract(name: str, part: Any, contract: type, example: str) -> None:
+def check_kind(name: str, part: Any, contract: type, examples: str) -> None:
     """Raise unless ``part`` is an object with all that a contract asks for.
 
     Args:
         name: what it is called.
         part: a component, which is not validated here, or one's own object.
         contract: a Protocol, for example :class:`diffevo_jax.Denoiser`.
-        example: of such a part.
+        examples: of such parts.
 
     Raises:
         TypeError: it is a class, or lacks a member.
@@ -164,17 +199,15 @@ def check_contract(name: str, part: Any, contract: type, example: str) -> None:
         >>> import diffevo_jax as de
         >>> from diffevo_jax.pytree import validation
         >>> kernel = de.kernels.Gaussian()
-        >>> validation.check_contract("denoiser", kernel, de.Denoiser, "Population()")
+        >>> validation.check_kind("denoiser", kernel, de.Denoiser, "Population()")
         Traceback (most recent call last):
-        TypeError: denoiser: got Gaussian(kappa=1.0, floor=None), want a Denoiser, as ...
+        TypeError: denoiser: got Gaussian(kappa=1.0, floor=None), want an object like ...
     """
     members = [member for member in vars(contract) if not member.startswith("_")]
     missing = [member for member in members if not hasattr(part, member)]
     if missing or isinstance(part, type):
         lacks = f"; it has no {missing[0]!r}" if missing else ""
-        raise TypeError(
-            f"{name}: got {part!r}, want a {contract.__name__}, as {example}{lacks}"
-        )
+        raise TypeError(f"{name}: got {part!r}, want an object like {examples}{lacks}")
 
 
 def check_count(name: str, value: Any, low: int = 1) -> None:
@@ -190,7 +223,7 @@ def clipped(component: Component) -> tuple[Component, jax.Array]:
 
     What :func:`validate` raises for where numbers are concrete, done where they are traced.
     A number that must be above a bound becomes the next one there; NaN becomes the lowest
-    legal number. Pairs of fields in the class attribute ``ordered`` count as a wrong number
+    legal number. A pair of fields of what is :class:`Ordered` counts as a wrong number
     where the first is above the second; the component itself puts them in order.
 
     Returns:
@@ -206,20 +239,20 @@ def clipped(component: Component) -> tuple[Component, jax.Array]:
             legal, wrong = _clip(value, limits["low"], limits["high"], limits["above"])
             changes[field.name], count = legal, count + wrong
         elif not field.metadata and _parts(value):
-            leaves, structure = jax.tree.flatten(value, is_leaf=pytree.is_component)
+            leaves, structure = jax.tree.flatten(value, is_leaf=is_component)
             for place, leaf in enumerate(leaves):
-                if pytree.is_component(leaf):
+                if is_component(leaf):
                     leaves[place], wrong = clipped(leaf)
                     count += wrong
             changes[field.name] = jax.tree.unflatten(structure, leaves)
-    for pair in getattr(component, "ordered", ()):
+    for pair in component.ordered if offers(component, Ordered) else ():
         low, high = (jnp.asarray(getattr(component, name)) for name in pair)
         count += jnp.sum(low > high, dtype=jnp.int32)
-    return pytree.replace(component, **changes), count
+    return replace(component, **changes), count
 
 
 def _clip(value: Any, low: float, high: float, above: float) -> tuple[Any, Any]:
-    known = pytree.concrete(value)
+    known = concrete(value)
     if known is not None and _is_legal(known, low, high, above).all():
         return value, 0  # nothing to compute
     number = jnp.asarray(value, float)

@@ -21,12 +21,12 @@ def check_run(
     population: jax.Array | None,
     record: tuple[str, ...],
 ) -> None:
-    """Check the arguments of :func:`evolve`; raise ValueError or TypeError."""
+    """Check the arguments of :func:`diffevo_jax.evolve`; raise ValueError or TypeError."""
     check_key("key", key)
     like = "de.DiffusionEvolution(10)"
-    validation.check_part("strategy", strategy, ("init", "ask", "tell"), like)
+    validation.check_part("strategy", strategy, Strategy, like)
     like = 'de.problems.Landscape("beale")'
-    validation.check_part("problem", problem, ("space", "init", "evaluate"), like)
+    validation.check_part("problem", problem, Problem, like)
     if (population_size is None) == (population is None):
         got = "neither" if population is None else "both"
         raise ValueError(f"population_size, population: got {got}, want one of them")

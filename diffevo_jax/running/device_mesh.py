@@ -65,7 +65,7 @@ def use_all_cores() -> None:
         jax.config.update("jax_num_cpu_devices", cores)
 
 
-def share(runs: int, count: int | None) -> list[jax.Device] | None:
+def devices_for(runs: int, count: int | None) -> list[jax.Device] | None:
     """Devices that share runs equally.
 
     Args:
@@ -90,7 +90,7 @@ def share(runs: int, count: int | None) -> list[jax.Device] | None:
 def make_mesh(
     *, runs: int = 1, population: int = 1, devices: Sequence[jax.Device] | None = None
 ) -> Mesh:
-    """A mesh for :func:`evolve_on`: devices for runs, times devices for each population.
+    """A mesh for :func:`diffevo_jax.evolve_on`: over runs, and over each population.
 
     Args:
         runs: devices that share independent runs, >= 1.

@@ -53,11 +53,11 @@ def evolve_on(
     CPU devices, GPUs and TPUs, and in every process of ``jax.distributed``. The bits of the
     result depend on ``num_blocks``, and not on the number of devices.
 
-    For many independent runs :func:`spread` and :func:`sweep` are better: they do not
-    communicate.
+    For many independent runs :func:`diffevo_jax.spread` and :func:`diffevo_jax.sweep` are
+    better: they do not communicate.
 
     Args:
-        mesh: of :func:`make_mesh`.
+        mesh: of :func:`diffevo_jax.make_mesh`.
         key: a typed key; or (R,) of them, R a multiple of the mesh's ``runs``.
         strategy: one that is not :class:`diffevo_jax.base.Divisible` is told on every
             device alike.

@@ -39,6 +39,14 @@ class Result:
     state: PyTree
     problem_state: PyTree
 
+    def __repr__(self) -> str:
+        """The best, and how large the rest is; history and states are in their fields."""
+        told = ("best_fitness", "best_solution", "population", "fitness")
+        parts = [f"{name}={pytree.short(getattr(self, name))}" for name in told]
+        generations = jnp.shape(self.history.done)[-1:]
+        length = f", generations={generations[0]}" if generations else ""
+        return f"Result({', '.join(parts)}{length})"
+
 
 @pytree.dataclass
 class RunState:
@@ -72,7 +80,8 @@ def evolve(
 
     A pure function: ``jax.vmap(lambda key: de.evolve(key, ...))(keys)`` is many independent
     runs in one program. Changing a number of the strategy or the problem does not compile
-    anything anew. For progress on the host, chunks and early stop see :func:`run`.
+    anything anew. For progress on the host, chunks and early stop see
+    :func:`diffevo_jax.run`.
 
     Args:
         key: a typed key; the run is a function of it.
@@ -127,14 +136,14 @@ def _evolve(
     def body(run_state: RunState, index: jax.Array) -> tuple[RunState, Any]:
         return generation(key, strategy, problem, run_state, index, record)
 
-    run_state = start(key, strategy, problem, population_size, population)
+    run_state = begin_run(key, strategy, problem, population_size, population)
     generations = jnp.arange(strategy.num_generations, dtype=jnp.uint32)
     run_state, (history, recorded) = jax.lax.scan(body, run_state, generations)
     best = best_solution(problem, run_state.state.best_solution)
     return result_of(run_state, best, history, recorded)
 
 
-def start(
+def begin_run(
     key: jax.Array,
     strategy: Strategy,
     problem: Problem,

@@ -12,8 +12,8 @@ from diffevo_jax.base import Problem, Strategy
 from diffevo_jax.pytree import validation
 from diffevo_jax.running.arguments import check_run
 from diffevo_jax.running.bars import show_generations
+from diffevo_jax.running.chunks import Programs, decode, programs
 from diffevo_jax.running.evolution import Result, result_of
-from diffevo_jax.running.programs import Programs, decode, programs
 
 
 def iterate(
@@ -35,15 +35,15 @@ def iterate(
     Args:
         key: a typed key, or an array of R keys for R independent runs in one program: then
             everything in the results has a leading run axis.
-        strategy: see :func:`evolve`.
-        problem: see :func:`evolve`.
-        population_size: see :func:`evolve`.
-        population: see :func:`evolve`; shared by the runs.
-        record: see :func:`evolve`.
+        strategy: see :func:`diffevo_jax.evolve`.
+        problem: see :func:`diffevo_jax.evolve`.
+        population_size: see :func:`diffevo_jax.evolve`.
+        population: see :func:`diffevo_jax.evolve`; shared by the runs.
+        record: see :func:`diffevo_jax.evolve`.
         chunk_size: generations between looks, >= 1. Every chunk is the same compiled
             program, of which the last may use only a part.
-        devices: spread the runs over these, a divisor of R in number; see :func:`spread`.
-            None stays on the default device.
+        devices: spread the runs over these, a divisor of R in number; see
+            :func:`diffevo_jax.spread`. None stays on the default device.
 
     Yields:
         The result so far, on the device.
@@ -115,16 +115,16 @@ def run(
 ) -> Result:
     """Evolve in chunks on the host, with a progress bar and an early stop.
 
-    The bits do not depend on the chunk size, and agree with :func:`evolve` to rounding. Not
-    traceable: inside ``jit`` or ``vmap`` use :func:`evolve`.
+    The bits do not depend on the chunk size, and agree with :func:`diffevo_jax.evolve` to
+    rounding. Not traceable: inside ``jit`` or ``vmap`` use :func:`diffevo_jax.evolve`.
 
     Args:
         key: a typed key, or an array of R keys for R runs in one program.
-        strategy: see :func:`evolve`.
-        problem: see :func:`evolve`.
-        population_size: see :func:`evolve`.
-        population: see :func:`evolve`.
-        record: see :func:`evolve`.
+        strategy: see :func:`diffevo_jax.evolve`.
+        problem: see :func:`diffevo_jax.evolve`.
+        population_size: see :func:`diffevo_jax.evolve`.
+        population: see :func:`diffevo_jax.evolve`.
+        record: see :func:`diffevo_jax.evolve`.
         chunk_size: generations between looks of the host, >= 1.
         devices: see :func:`iterate`.
         progress: show a bar with the best and the mean fitness.

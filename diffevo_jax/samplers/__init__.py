@@ -23,15 +23,19 @@ from diffevo_jax.samplers.euler_maruyama import EulerMaruyama as EulerMaruyama  
 # One answer a step, and those before it.
 from diffevo_jax.samplers.dpm_solver import DPMSolver2M as DPMSolver2M  # second order
 from diffevo_jax.samplers.gh_filter import GHFilter as GHFilter  # fitness is noisy
-from diffevo_jax.samplers.optimiser import Optax as Optax  # momentum, Adam and their kin
+from diffevo_jax.samplers.optax import Optax as Optax  # momentum, Adam and their kin
 
 # Several answers a step.
 from diffevo_jax.samplers.heun import Heun as Heun  # second order, on coarse grids too
 from diffevo_jax.samplers.edm import EDM as EDM  # as published, on fine grids
 
 # A step and Langevin dynamics, which repairs its errors; or Langevin dynamics alone.
-from diffevo_jax.samplers.langevin import PredictorCorrector as PredictorCorrector
-from diffevo_jax.samplers.langevin import AnnealedLangevin as AnnealedLangevin
+from diffevo_jax.samplers.langevin import (
+    PredictorCorrector as PredictorCorrector,  # corrects each step where it has led to
+)
+from diffevo_jax.samplers.langevin import (
+    AnnealedLangevin as AnnealedLangevin,  # no steps down: long grids, or to compare
+)
 
 # Runs of them, on any denoiser.
 from diffevo_jax.samplers.sampling import sample as sample  # draw
@@ -41,8 +45,12 @@ from diffevo_jax.samplers import sde as sde  # in a process's own coordinates
 
 # The equations, and what a sampler of your own needs.
 from diffevo_jax.samplers.ddim import ddim_step as ddim_step  # exact for a constant answer
-from diffevo_jax.samplers.ancestral import ancestral_step as ancestral_step
-from diffevo_jax.samplers.euler_maruyama import euler_maruyama_step as euler_maruyama_step
+from diffevo_jax.samplers.ancestral import (
+    ancestral_step as ancestral_step,  # exact for Gaussian data
+)
+from diffevo_jax.samplers.euler_maruyama import (
+    euler_maruyama_step as euler_maruyama_step,  # of the reverse SDE
+)
 from diffevo_jax.samplers.dpm_solver import extrapolate as extrapolate  # half a step ahead
 from diffevo_jax.samplers.edm import heun_correction as heun_correction  # in sigma
 from diffevo_jax.samplers.langevin import langevin_step as langevin_step  # stays at a level

@@ -17,8 +17,6 @@ from diffevo_jax.pytree import validation
 from diffevo_jax.pytree.arrays import check_key
 from diffevo_jax.samplers.counting import check_grid
 
-_SAMPLER = ("init", "query", "update", "num_rounds", "answers_per_evaluation")
-
 
 @pytree.dataclass
 class SamplePath:
@@ -154,8 +152,13 @@ def _run(
     for count in shape:
         validation.check_count("shape", count)
     validation.check_count("num_levels", num_levels)
-    validation.check_part("grid", grid, ("sigmas",), "noise.EDM()")
-    validation.check_part("sampler", sampler, _SAMPLER, "samplers.Heun()")
+    if not callable(denoise):
+        raise TypeError(
+            f"denoise: got {denoise!r}, want a function of (y, sigma), as that of "
+            "denoisers.bind(denoiser, state)"
+        )
+    validation.check_part("grid", grid, Grid, "noise.EDM()")
+    validation.check_part("sampler", sampler, Sampler, "samplers.Heun()")
     check_grid(sampler, grid, num_levels)
     key_start, key_steps = jax.random.split(key)
     sigmas = grid.sigmas(num_levels)

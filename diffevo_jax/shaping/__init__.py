@@ -20,9 +20,9 @@ from diffevo_jax.shaping.pointwise import Power as Power  # ratios mean somethin
 from diffevo_jax.shaping.pointwise import Identity as Identity  # fitness is a density
 
 # What is wanted beside fitness.
-from diffevo_jax.shaping import conditions as conditions  # constraint, target, novelty
+from diffevo_jax.shaping import conditions as conditions  # constraint, novelty, ...
 
 # What a denoiser of your own needs.
 from diffevo_jax.shaping.failures import log_weight as log_weight  # failed: weight zero
-from diffevo_jax.shaping.failures import without_failures as without_failures
-from diffevo_jax.shaping.relative import standard_scores as standard_scores
+from diffevo_jax.shaping.failures import without_failures as without_failures  # finite
+from diffevo_jax.shaping.relative import standard_scores as standard_scores  # without unit

@@ -10,8 +10,9 @@ population by its value, which needs neither a gradient nor a trained classifier
 and Nichol, 2021, arXiv:2105.05233; Hartl et al., 2024, arXiv:2411.13420, for evolution).
 """
 
+import inspect
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +26,7 @@ from diffevo_jax.pytree import Number, validation
 Measure = Callable[[jax.Array, PyTree], jax.Array]
 
 
+@runtime_checkable
 class Condition(Protocol):
     """What adds to log-weights. Write your own pytree dataclass with this one method."""
 
@@ -217,8 +219,12 @@ def check_conditions(name: str, conditions: Any) -> None:
     if not isinstance(conditions, tuple):
         raise TypeError(f"{name}: got {conditions!r}, want a tuple")
     for number, condition in enumerate(conditions):
-        place = f"{name}[{number}]"
-        validation.check_contract(place, condition, Condition, "conditions.Novelty()")
+        where, like = f"{name}[{number}]", "conditions.Density()"
+        validation.check_kind(where, condition, Condition, like)
+        try:  # a shaping has a method of that name, of fitness alone
+            inspect.signature(condition.log_weight).bind((), (), ())
+        except TypeError:
+            raise TypeError(f"{where}: got {condition!r}, want one like {like}") from None
 
 
 def total(

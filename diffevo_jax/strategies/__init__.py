@@ -11,9 +11,10 @@ from diffevo_jax.strategies.diffusion_evolution import (
     DiffusionEvolution as DiffusionEvolution,  # a denoiser, a sampler and a grid
 )
 from diffevo_jax.strategies.diffusion_evolution import (
-    DiffusionEvolutionState as DiffusionEvolutionState,
+    DiffusionEvolutionState as DiffusionEvolutionState,  # population, memory, denoiser
 )
-from diffevo_jax.strategies.monoflow import MonoFlow as MonoFlow  # samples g too
+from diffevo_jax.strategies.monoflow import MonoFlow as MonoFlow  # climbs a density ratio
 from diffevo_jax.strategies.monoflow import MonoFlowState as MonoFlowState
 
+# After a run.
 from diffevo_jax.strategies.restart import renoise as renoise  # go on from a noisier level

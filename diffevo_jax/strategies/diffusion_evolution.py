@@ -31,7 +31,7 @@ from diffevo_jax.base import (
     Sampler,
 )
 from diffevo_jax.denoisers import Population
-from diffevo_jax.denoisers.fixed import clean_points
+from diffevo_jax.denoisers.fixed import check_denoiser, clean_points
 from diffevo_jax.pytree import validation
 from diffevo_jax.samplers import DDIM, check_grid, num_levels
 from diffevo_jax.strategies import shell
@@ -114,14 +114,12 @@ class DiffusionEvolution:
 
     def check(self) -> None:
         """Raise ValueError or TypeError if parts do not go together."""
-        name = "DiffusionEvolution.num_generations"
-        validation.check_count(name, self.num_generations)
-        check = validation.check_contract
-        check(
-            "DiffusionEvolution.denoiser", self.denoiser, Denoiser, "denoisers.Population()"
-        )
-        check("DiffusionEvolution.sampler", self.sampler, Sampler, "samplers.DDIM()")
-        check("DiffusionEvolution.grid", self.grid, Grid, "noise.Cosine()")
+        name = "DiffusionEvolution"
+        validation.check_count(f"{name}.num_generations", self.num_generations)
+        check_denoiser(f"{name}.denoiser", self.denoiser)
+        check = validation.check_kind
+        check(f"{name}.sampler", self.sampler, Sampler, "samplers.DDIM()")
+        check(f"{name}.grid", self.grid, Grid, "noise.Cosine()")
         levels = num_levels(self.sampler, self.num_generations)
         check_grid(self.sampler, self.grid, levels)
 

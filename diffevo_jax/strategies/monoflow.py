@@ -38,7 +38,7 @@ from diffevo_jax.flows.generator import Generator
 from diffevo_jax.flows.kernel_ratios import KernelRatio
 from diffevo_jax.flows.ratio import Ratio, RatioEstimator
 from diffevo_jax.pytree import Number, validation
-from diffevo_jax.samplers.optimiser import Transformation
+from diffevo_jax.samplers.optax import Transformation
 from diffevo_jax.shaping.conditions import Condition, check_conditions, total
 from diffevo_jax.strategies import shell
 
@@ -102,7 +102,9 @@ class MonoFlow:
             population's deviation, and end at the precision that is wanted.
         shaping: from fitness to log-weight, log g.
         conditions: what else is wanted, as of :class:`diffevo_jax.denoisers.Population`.
-        ratio: what estimates the density ratio and its gradient, in closed form.
+        ratio: what estimates the density ratio and its gradient:
+            :class:`diffevo_jax.flows.KernelRatio` in closed form, or a trained
+            :class:`diffevo_jax.flows.Discriminator`.
         divergence: h, of :mod:`diffevo_jax.flows`.
         density_power: kappa, in [0, 1]: 0 selects, 1 samples.
         rate: step, in units of the width squared, >= 0.
@@ -158,7 +160,7 @@ class MonoFlow:
     def check(self) -> None:
         """Raise ValueError or TypeError if the parts do not go together."""
         validation.check_count("MonoFlow.num_generations", self.num_generations)
-        check = validation.check_contract
+        check = validation.check_kind
         check("MonoFlow.grid", self.grid, Grid, "noise.VE(0.02, 0.5)")
         check("MonoFlow.shaping", self.shaping, Shaping, "shaping.Standardized()")
         check_conditions("MonoFlow.conditions", self.conditions)

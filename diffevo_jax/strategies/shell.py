@@ -164,16 +164,16 @@ def best_so_far(
         fitness: (N,).
         violation: (N,), at most 0 where feasible; None if all are.
     """
-    legal = jnp.isfinite(fitness)
+    feasible = jnp.isfinite(fitness)
     if violation is not None:
-        legal &= violation <= 0  # where it is NaN, it is not known to be feasible
-    finite = jnp.where(legal, fitness, -jnp.inf)
-    index = jnp.argmax(finite)
+        feasible &= violation <= 0  # where it is NaN, it is not known to be feasible
+    score = jnp.where(feasible, fitness, -jnp.inf)
+    index = jnp.argmax(score)
     # Among equals the latest: noisy fitness that saturates is more reliable late in a run.
-    better = (finite[index] >= state.best_fitness) & legal[index]
+    better = (score[index] >= state.best_fitness) & feasible[index]
     return (
         jnp.where(better, candidates[index], state.best_solution),
-        jnp.where(better, finite[index], state.best_fitness),
+        jnp.where(better, score[index], state.best_fitness),
     )
 
 

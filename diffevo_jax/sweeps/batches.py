@@ -31,7 +31,7 @@ _MOST = {"cpu": 64}
 _MOST_ELSEWHERE = 4096
 
 
-class Execution(NamedTuple):
+class Batching(NamedTuple):
     """How runs are run; what they come to depends on it to rounding.
 
     Attributes:
@@ -84,20 +84,20 @@ class Program(NamedTuple):
     batch_size: int
 
 
-def program(key: jax.Array, group: Group, runs: int, execution: Execution) -> Program:
+def program(key: jax.Array, group: Group, runs: int, batching: Batching) -> Program:
     """Compile for a group; a batch size that is not given is found by memory."""
-    share = len(execution.devices or (None,))
-    size = execution.batch_size or min(
+    share = len(batching.devices or (None,))
+    size = batching.batch_size or min(
         runs, share * _MOST.get(jax.default_backend(), _MOST_ELSEWHERE)
     )
     size += -size % share
-    compiled = _compile(key, group, size, execution)
+    compiled = _compile(key, group, size, batching)
     free = _free_memory()
-    if execution.batch_size is None and free is not None:
+    if batching.batch_size is None and free is not None:
         needed = _needed_memory(compiled)
         while needed > _SHARE * free and size > share:
             size = max(share, size // 2 // share * share)
-            compiled = _compile(key, group, size, execution)
+            compiled = _compile(key, group, size, batching)
             needed = _needed_memory(compiled)
 
     def call(setting: np.ndarray, seed: np.ndarray, count: int) -> KeptRuns:
@@ -119,29 +119,29 @@ def program(key: jax.Array, group: Group, runs: int, execution: Execution) -> Pr
 
 
 def _compile(
-    key: jax.Array, group: Group, size: int, execution: Execution
+    key: jax.Array, group: Group, size: int, batching: Batching
 ) -> jax.stages.Compiled:
     index = jax.ShapeDtypeStruct((size,), jnp.int32)
     seed = jax.ShapeDtypeStruct((size,), jnp.uint32)
-    counts = jax.ShapeDtypeStruct((len(execution.devices or (None,)),), jnp.int32)
+    counts = jax.ShapeDtypeStruct((len(batching.devices or (None,)),), jnp.int32)
     # A program of another size is another shape, not another function.
-    execution = execution._replace(batch_size=None)
-    jitted = _jitted(group.structure, group.population_size, execution)
+    batching = batching._replace(batch_size=None)
+    jitted = _jitted(group.structure, group.population_size, batching)
     return jitted.lower(key, group.varying, group.fixed, index, seed, counts).compile()
 
 
 @functools.lru_cache(maxsize=8)  # the same function again is not compiled again
 def _jitted(
-    structure: jax.tree_util.PyTreeDef, population_size: int, execution: Execution
+    structure: jax.tree_util.PyTreeDef, population_size: int, batching: Batching
 ) -> jax.stages.Wrapped:
-    runs = functools.partial(_runs, structure, population_size, execution)
+    runs = functools.partial(_runs, structure, population_size, batching)
     return jax.jit(runs, compiler_options=compiler_options() or None)
 
 
 def _runs(
     structure: jax.tree_util.PyTreeDef,
     population_size: int,
-    execution: Execution,
+    batching: Batching,
     key: jax.Array,
     varying: tuple[Any, ...],
     fixed: tuple[Any, ...],
@@ -163,10 +163,10 @@ def _runs(
             problem,
             population_size=population_size,
         )
-        return _kept(result, execution.keep)
+        return _kept(result, batching.keep)
 
-    mesh = device_mesh.line(execution.devices) if execution.devices else None
-    if execution.mode == "vmap":
+    mesh = device_mesh.line(batching.devices) if batching.devices else None
+    if batching.mode == "vmap":
         return device_mesh.over_runs(one, mesh, setting, seed)
     in_turn = functools.partial(_in_turn, one)
     if mesh is None:

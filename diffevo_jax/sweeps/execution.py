@@ -97,7 +97,7 @@ def _parts(
         programs.clear()  # one at a time stays in memory
         group = plan.groups[batch.group]
         count = len(group.numbers) * plan.num_seeds
-        programs[batch.group] = program(plan.key, group, count, plan.execution)
+        programs[batch.group] = program(plan.key, group, count, plan.batching)
     compiled = programs[batch.group]
     for first in range(batch.begin, batch.end, compiled.batch_size):
         runs = np.arange(first, min(first + compiled.batch_size, batch.end))
@@ -121,8 +121,8 @@ def _put(
 def _confirm(plan: Plan, dataset: "xarray.Dataset", num_seeds: int) -> dict[str, float]:
     """The best setting on fresh seeds, as attributes."""
     best = tables.best_setting(dataset)
-    (group,), execution = grouped([plan.settings[best]]), plan.execution._replace(keep=())
-    compiled = program(plan.key, group, num_seeds, execution)
+    (group,), batching = grouped([plan.settings[best]]), plan.batching._replace(keep=())
+    compiled = program(plan.key, group, num_seeds, batching)
     finals = []
     for first in range(0, num_seeds, compiled.batch_size):
         seed = np.arange(first, min(first + compiled.batch_size, num_seeds))

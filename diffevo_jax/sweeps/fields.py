@@ -46,7 +46,7 @@ def full_path(whole: Whole, name: str) -> str:
         >>> [fields.full_path(whole, name) for name in ("kernel.dimension", "scale")]
         ['strategy.denoiser.kernel.dimension', 'problem.scale']
     """
-    found = meant(list(paths.names(whole)), name)
+    found = find_path(list(paths.names(whole)), name)
     if found is None:
         known = _with_environment(whole)
         close = paths.closest(known, name)
@@ -55,7 +55,7 @@ def full_path(whole: Whole, name: str) -> str:
     return found
 
 
-def meant(known: Collection[str], name: str) -> str | None:
+def find_path(known: Collection[str], name: str) -> str | None:
     """The one of the paths of a whole that a name means; None if none is.
 
     Raises:
@@ -65,7 +65,7 @@ def meant(known: Collection[str], name: str) -> str | None:
         return name
     for part in _PARTS:
         own = [path.removeprefix(f"{part}.") for path in known if path.startswith(part)]
-        found = paths.meant(own, name.removeprefix(f"{part}."))
+        found = paths.match_ending(own, name.removeprefix(f"{part}."))
         if found is not None:
             return f"{part}.{found}"
     return None
@@ -102,4 +102,4 @@ def _with_environment(whole: Whole) -> Whole:
 
 
 def _is_known(whole: Whole, name: str) -> bool:
-    return meant(list(paths.names(whole)), name) is not None
+    return find_path(list(paths.names(whole)), name) is not None

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from diffevo_jax.pytree.plain import plain, version_of
+from diffevo_jax.pytree.records import plain, version_of
 from diffevo_jax.sweeps.plan import Plan
 
 _MANIFEST = "sweep.json"
@@ -102,9 +102,9 @@ def _manifest(plan: Plan) -> dict[str, Any]:
         "num_settings": len(plan.settings),
         "num_seeds": plan.num_seeds,
         "key": plain(jax.random.key_data(plan.key)),
-        "mode": plan.execution.mode,
-        "batch_size": plan.execution.batch_size,
-        "keep": list(plan.execution.keep),
+        "mode": plan.batching.mode,
+        "batch_size": plan.batching.batch_size,
+        "keep": list(plan.batching.keep),
         "versions": {name: version_of(name) for name in ("diffevo-jax", "jax")},
         "backend": jax.default_backend(),
     }

@@ -7,7 +7,7 @@ import jax
 from diffevo_jax.base import Problem, Strategy
 from diffevo_jax.pytree import validation
 from diffevo_jax.sweeps import tables
-from diffevo_jax.sweeps.batches import Execution
+from diffevo_jax.sweeps.batches import Batching
 from diffevo_jax.sweeps.settings import (
     Axes,
     Group,
@@ -48,14 +48,14 @@ class Plan(NamedTuple):
         settings: all of them.
         groups: those that one program can run.
         num_seeds: runs of each setting.
-        execution: how they run; without a batch size all of a group are one batch.
+        batching: how they run; without a batch size all of a group are one batch.
     """
 
     key: jax.Array
     settings: list[Setting]
     groups: list[Group]
     num_seeds: int
-    execution: Execution
+    batching: Batching
 
     @property
     def num_runs(self) -> int:
@@ -67,7 +67,7 @@ class Plan(NamedTuple):
         found = []
         for number, group in enumerate(self.groups):
             runs = len(group.numbers) * self.num_seeds
-            size = self.execution.batch_size or runs
+            size = self.batching.batch_size or runs
             starts = range(0, runs, size)
             found += [Batch(number, at, min(at + size, runs)) for at in starts]
         return found
@@ -81,7 +81,7 @@ def make_plan(
     axes: Axes | None,
     num_seeds: int,
     population_size: int | None,
-    execution: Execution,
+    batching: Batching,
     stored: bool,
 ) -> Plan:
     """Check the arguments of :func:`diffevo_jax.sweep`, and plan it.
@@ -93,12 +93,12 @@ def make_plan(
     """
     tables.check_xarray()
     validation.check_count("num_seeds", num_seeds)
-    execution.check()
-    if stored and execution.batch_size is None:
-        execution = execution._replace(batch_size=STORED_BATCH)
+    batching.check()
+    if stored and batching.batch_size is None:
+        batching = batching._replace(batch_size=STORED_BATCH)
     settings = settings_of(strategy, problem, population_size, axes)
     check_settings(key, settings)
-    return Plan(key, settings, grouped(settings), num_seeds, execution)
+    return Plan(key, settings, grouped(settings), num_seeds, batching)
 
 
 def check_shard(shard: tuple[int, int]) -> None:

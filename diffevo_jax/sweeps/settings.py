@@ -12,7 +12,7 @@ from diffevo_jax import pytree
 from diffevo_jax.base import Problem, PyTree, Strategy
 from diffevo_jax.pytree import paths, validation
 from diffevo_jax.running.arguments import check_run
-from diffevo_jax.sweeps.fields import Whole, full_path, label, with_environment
+from diffevo_jax.sweeps.fields import Whole, find_path, full_path, label, with_environment
 
 #: An axis: values, or labels and values; of several fields together, tuples of values.
 Axes = Mapping[str | tuple[str, ...], Sequence[Any] | Mapping[str, Any]]
@@ -89,8 +89,13 @@ def _setting(
 ) -> Setting:
     values = {path: value for part in parts for path, value in part.items()}
     changed = whole
-    for path in labels:
-        changed = paths.put(changed, path, values[path][1])
+    for path, name in labels.items():
+        # A part of another axis may have the field elsewhere, or not at all.
+        known = list(paths.names(changed))
+        place = path if path in known else find_path(known, name)
+        if place is None:
+            raise ValueError(f"{name!r}: a value of another axis has no such field")
+        changed = paths.put(changed, place, values[path][1])
     named = {labels[path]: name for path, (name, _) in values.items()}
     return Setting(named, *vars(changed).values())
 
@@ -126,7 +131,8 @@ def _axis(
     whole: Whole, given: str | tuple[str, ...], values: Collection[Any]
 ) -> list[dict[str, Any]]:
     full = [full_path(whole, name) for name in _names(given)]
-    if isinstance(values, str) or not isinstance(values, Collection) or not len(values):
+    single = isinstance(values, str) or (_is_array(values) and values.ndim == 0)
+    if single or not isinstance(values, Collection) or not len(values):
         raise ValueError(f"{given!r}: got {values!r}, want a sequence of values")
     shown = list(values) if isinstance(values, Mapping) else [None] * len(values)
     items = values.values() if isinstance(values, Mapping) else values

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import jax
 
 from diffevo_jax.base import Problem, Strategy
-from diffevo_jax.sweeps.batches import Execution
+from diffevo_jax.sweeps.batches import Batching
 from diffevo_jax.sweeps.execution import execute
 from diffevo_jax.sweeps.folder import Folder
 from diffevo_jax.sweeps.plan import check_confirm, check_shard, make_plan
@@ -108,7 +108,7 @@ def sweep(
         axes=axes,
         num_seeds=num_seeds,
         population_size=population_size,
-        execution=Execution(
+        batching=Batching(
             mode, batch_size, None if devices is None else tuple(devices), keep
         ),
         stored=folder is not None,

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ import diffevo_jax as de
 from diffevo_jax import cli
 from diffevo_jax.cli import report
 from diffevo_jax.problems import landscapes
-from diffevo_jax.pytree.plain import plain
+from diffevo_jax.pytree.records import plain
 
 #: Sizes that the tests share, and with them the compiled programs.
 LANDSCAPE = ("himmelblau", "--population-size=8", "--num-generations=24", "--chunk-size=8")
@@ -135,8 +136,8 @@ def test_without_flags_it_is_the_published_experiment(read, name) -> None:
     make = de.published.landscape if name == "ackley" else de.published.control
     _, settings = read(name)
     experiment = make(name)
-    assert de.equal(settings.strategy, experiment.strategy)
-    assert de.equal(settings.problem, experiment.problem)
+    chex.assert_trees_all_equal(settings.strategy, experiment.strategy)
+    chex.assert_trees_all_equal(settings.problem, experiment.problem)
     assert settings.options.population_size == experiment.population_size
 
 
@@ -218,14 +219,14 @@ def test_flags_reach_every_component(read) -> None:
         grid=de.noise.Linear(min_noise=1e-3),
         sampler=de.samplers.DDIM(eta=0.5),
     )
-    assert de.equal(settings.strategy, wanted)
+    chex.assert_trees_all_equal(settings.strategy, wanted)
     landscape = de.problems.Landscape("rastrigin", dim=4, temperature=3.0, scale=2.0)
-    assert de.equal(settings.problem, landscape)
+    chex.assert_trees_all_equal(settings.problem, landscape)
 
 
 def test_a_chosen_class_has_its_own_defaults_and_a_kept_one_the_published(read) -> None:
     _, settings = read("beale", "--kernel", "tempered", "--sampler", "ddim")
-    assert de.equal(settings.strategy.denoiser.kernel, de.kernels.Tempered())
+    chex.assert_trees_all_equal(settings.strategy.denoiser.kernel, de.kernels.Tempered())
     assert settings.strategy.sampler.eta == 0.1
 
 
@@ -259,16 +260,16 @@ def test_another_denoiser_has_flags_of_its_own(read) -> None:
     wanted = de.denoisers.GaussianFit(
         shaping=de.shaping.Rank(), memory=de.denoisers.Archive(), diagonal=True
     )
-    assert de.equal(settings.strategy.denoiser, wanted)
+    chex.assert_trees_all_equal(settings.strategy.denoiser, wanted)
 
 
 def test_a_kernel_around_a_kernel_is_put_around_the_one_that_is_there(read) -> None:
     flags = "--kernel self-conditioned --kernel.kernel perplexity"
     _, settings = read("beale", *flags.split(), "--kernel.kernel.neighbours=9")
     wanted = de.kernels.SelfConditioned(de.kernels.Perplexity(9.0))
-    assert de.equal(settings.strategy.denoiser.kernel, wanted)
+    chex.assert_trees_all_equal(settings.strategy.denoiser.kernel, wanted)
     kernel = read("beale", "--kernel=self-conditioned")[1].strategy.denoiser.kernel
-    assert de.equal(kernel.kernel, de.kernels.Gaussian(floor=1e-9))
+    chex.assert_trees_all_equal(kernel.kernel, de.kernels.Gaussian(floor=1e-9))
 
 
 def test_monoflow_is_a_strategy_with_flags_of_its_own(read, capsys) -> None:
@@ -281,7 +282,7 @@ def test_monoflow_is_a_strategy_with_flags_of_its_own(read, capsys) -> None:
         ratio=de.flows.KernelRatio(de.kernels.Gaussian()),
         rate=3.0,
     )
-    assert de.equal(settings.strategy, wanted)
+    chex.assert_trees_all_equal(settings.strategy, wanted)
     assert cli.main(["evolve", "beale", "--strategy=monoflow", "--help"]) == 0
     shown = capsys.readouterr().out
     assert "--longest-step" in shown
@@ -306,7 +307,7 @@ def test_a_flag_may_be_any_ending_of_a_path_and_a_class_be_written_as_in_python(
     read, flags
 ) -> None:
     _, settings = read("beale", *flags.split())
-    assert de.equal(settings.strategy.denoiser.kernel, de.kernels.Tempered(3.0))
+    chex.assert_trees_all_equal(settings.strategy.denoiser.kernel, de.kernels.Tempered(3.0))
     assert settings.strategy.sampler.eta == 0.5
 
 

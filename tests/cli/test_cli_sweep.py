@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -19,8 +20,7 @@ import xarray
 import diffevo_jax as de
 from diffevo_jax import cli
 from diffevo_jax.base import Info
-from diffevo_jax.cli import axes
-from diffevo_jax.cli import sweep as command
+from diffevo_jax.cli import axes, sweep_command
 from diffevo_jax.running.bars import show_runs
 from diffevo_jax.sweeps import execution
 from diffevo_jax.sweeps.batches import KeptRuns, Program
@@ -77,7 +77,7 @@ def read(monkeypatch, capsys):
             seen.append((settings, plan))
             return 0
 
-        monkeypatch.setattr(command, "_run", run)
+        monkeypatch.setattr(sweep_command, "_run", run)
         code = cli.main(["sweep", *map(str, args)])
         assert code == 0, capsys.readouterr().err
         return seen[0]
@@ -149,7 +149,7 @@ def test_a_part_is_named_as_by_its_flag_and_may_say_its_numbers() -> None:
     found = axes.parse(chosen, CARTPOLE.problem, 8, [text])["kernel"]
     # Of the class that is there already, it is the part that is there.
     want = [de.kernels.Tempered(), de.kernels.Gaussian(2.0), de.kernels.RandomProjection(5)]
-    assert all(de.equal(a, b) for a, b in zip(found, want, strict=True))
+    chex.assert_trees_all_equal(found, want)
 
 
 def test_flags_of_a_part_and_strategies_are_values_of_an_axis() -> None:
@@ -157,8 +157,8 @@ def test_flags_of_a_part_and_strategies_are_values_of_an_axis() -> None:
     texts = ["diagonal=true,false", "strategy=diffusion-evolution,monoflow(rate=3)"]
     found = axes.parse(fit, BEALE.problem, 8, texts)
     assert found["diagonal"] == [True, False]
-    assert de.equal(found["strategy"][0], fit)
-    assert de.equal(found["strategy"][1], de.MonoFlow(25, rate=3.0))
+    chex.assert_trees_all_equal(found["strategy"][0], fit)
+    chex.assert_trees_all_equal(found["strategy"][1], de.MonoFlow(25, rate=3.0))
 
 
 def test_a_part_without_defaults_wants_its_numbers(fail, monkeypatch) -> None:
@@ -296,8 +296,8 @@ FLAGS = (
 def test_a_file_says_what_the_flags_say(read, write) -> None:
     (settings, plan), (wanted, wanted_plan) = read(write(TOML)), read(*FLAGS)
 
-    assert de.equal(settings.strategy, wanted.strategy)
-    assert de.equal(settings.problem, wanted.problem)
+    chex.assert_trees_all_equal(settings.strategy, wanted.strategy)
+    chex.assert_trees_all_equal(settings.problem, wanted.problem)
     options, others = ({**vars(each.options), "axis": ()} for each in (settings, wanted))
     assert options == others
     assert len(plan.settings) == 3 * 2 * 2 * 2
@@ -314,7 +314,7 @@ def test_the_command_line_overrides_the_file(read, write) -> None:
     assert settings.options.seeds == 2
     assert settings.options.seed == 3
     # A class that the command line names has its own numbers, not those of the file.
-    assert de.equal(settings.strategy.denoiser.kernel, de.kernels.Gaussian())
+    chex.assert_trees_all_equal(settings.strategy.denoiser.kernel, de.kernels.Gaussian())
     assert settings.problem.policy.hidden == (3,)
     assert [setting.values["shaping.temperature"] for setting in plan.settings] == [
         pytest.approx(value) for value in (0.1, 1.0, 10.0)
@@ -335,14 +335,14 @@ shaping = {class = "rank"}
 def test_a_file_may_name_the_strategy(read, write) -> None:
     settings, _ = read(write(FLOW))
     wanted = de.MonoFlow(5, rate=3.0, shaping=de.shaping.Rank())
-    assert de.equal(settings.strategy, wanted)
+    chex.assert_trees_all_equal(settings.strategy, wanted)
 
 
 def test_a_strategy_of_the_command_line_has_its_own_numbers_but_not_its_length(
     read, write
 ) -> None:
     settings, _ = read(write(TOML.partition("[axes]")[0]), "--strategy=monoflow")
-    assert de.equal(settings.strategy, de.MonoFlow(5))
+    chex.assert_trees_all_equal(settings.strategy, de.MonoFlow(5))
 
 
 @pytest.mark.parametrize(

@@ -286,6 +286,12 @@ def test_a_component_prints_its_leaves_in_short(value, text):
     assert repr(Cooling(rate=value)) == f"Cooling(rate={text}, offset=1.0, steps=3)"
 
 
+def test_a_function_prints_as_its_name_which_is_the_same_in_every_process():
+    def schedule(): ...
+
+    assert repr(Cooling(steps=schedule)) == "Cooling(rate=0.5, offset=1.0, steps=schedule)"
+
+
 def test_what_is_traced_or_deleted_prints_as_dtype_and_shape():
     printed = []
     jax.jit(lambda x: printed.append(repr(Cooling(rate=x[0], offset=x))) or x)(jnp.ones(3))

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -103,12 +104,12 @@ def test_vmap_over_a_number_is_a_sweep(key) -> None:
 def test_a_population_of_ones_own_is_the_first_generation(key) -> None:
     own = jax.random.normal(jax.random.key(5), (9, 2))
     result = de.evolve(key, STRATEGY, PROBLEM, population=own, record=("population",))
-    assert de.equal(result.recorded["population"][0], own)
+    chex.assert_trees_all_equal(result.recorded["population"][0], own)
 
 
 def test_the_result_is_the_last_evaluated_generation(key) -> None:
     result = de.evolve(key, STRATEGY, PROBLEM, population_size=16, record=("population",))
-    assert de.equal(result.population, result.recorded["population"][-1])
+    chex.assert_trees_all_equal(result.population, result.recorded["population"][-1])
     again = jax.vmap(parabola)(PROBLEM.space.decode(result.population))
     np.testing.assert_allclose(result.fitness, again, rtol=1e-6)
 
@@ -267,3 +268,14 @@ def test_import_is_light() -> None:
     share, heavy = out.stdout.splitlines()
     assert heavy == "[]"
     assert float(share) < 0.6
+
+
+def test_a_result_prints_in_a_line(key) -> None:
+    result = de.evolve(key, STRATEGY, PROBLEM, population_size=5)
+    text = repr(result)
+    assert text.startswith("Result(best_fitness=")
+    assert text.endswith("population=f32[5,2], fitness=f32[5], generations=5)")
+    assert len(text) < 200
+    many = repr(jax.vmap(lambda _: result)(jnp.arange(3)))
+    assert many.startswith("Result(best_fitness=[")
+    assert "population=f32[3,5,2]" in many

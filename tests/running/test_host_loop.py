@@ -2,6 +2,7 @@
 
 import re
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ def test_chunks_of_any_length_give_the_same_bits(key) -> None:
     whole = de.run(key, STRATEGY, PROBLEM, chunk_size=100, **OPTIONS)
     for chunk_size in (1, 2, 3, 7):
         chunked = de.run(key, STRATEGY, PROBLEM, chunk_size=chunk_size, **OPTIONS)
-        assert de.equal(chunked, whole)
+        chex.assert_trees_all_equal(chunked, whole)
 
 
 def test_a_run_agrees_with_evolve(key) -> None:

@@ -542,6 +542,55 @@ def test_an_option_that_there_is_not_is_refused(options, error, message, key) ->
         de.init(evolution(**options), key, X)
 
 
+ORACLE = de.oracles.gaussian_mixture([[0.0, 0.0]], 1.0)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "message"),
+    [
+        (
+            de.DiffusionEvolution(T, de.noise.Cosine()),
+            r"DiffusionEvolution\.denoiser: got Cosine.*Population\(\)",
+        ),
+        (
+            de.DiffusionEvolution(T, ORACLE),
+            r"\.denoiser: got Gauss.* like denoisers\.Fixed\(GaussianMixture",
+        ),
+        (
+            de.DiffusionEvolution(T, sampler=de.noise.Cosine()),
+            r"\.sampler: got Cosine.* like samplers\.DDIM\(\)",
+        ),
+        (
+            de.DiffusionEvolution(T, grid=de.samplers.DDIM()),
+            r"\.grid: got DDIM.* like noise\.Cosine\(\)",
+        ),
+        (evolution(kernel=de.shaping.Rank()), r"Population\.kernel: got Rank"),
+        (evolution(shaping=EXACT), r"Population\.shaping: got Gaussian"),
+        (evolution(memory=STILL), r"Population\.memory: got DDIM"),
+        (evolution(support=STILL), r"Population\.support: got DDIM"),
+        (
+            evolution(conditions=(de.shaping.Rank(),)),
+            r"Population\.conditions\[0\]: got Rank",
+        ),
+        (
+            de.DiffusionEvolution(T, de.denoisers.GaussianFit(EXACT)),
+            r"GaussianFit\.shaping: got Gaussian",
+        ),
+        (de.MonoFlow(T, ratio=EXACT), r"MonoFlow\.ratio: got Gaussian"),
+        (de.MonoFlow(T, conditions=(EXACT,)), r"MonoFlow\.conditions\[0\]: got Gau"),
+    ],
+)
+def test_a_part_in_the_place_of_another_is_refused(strategy, message, key) -> None:
+    with pytest.raises(TypeError, match=message):
+        de.init(strategy, key, X)
+
+
+def test_a_denoiser_is_bound_before_it_draws(key) -> None:
+    grid, unbound = de.noise.Cosine(), de.denoisers.Population()
+    with pytest.raises(TypeError, match=r"denoise: got Population.*denoisers\.bind\("):
+        de.sample(key, unbound, grid, STILL, (4, 2), num_levels=3)
+
+
 def test_a_grid_that_is_too_coarse_for_its_sampler_warns(key) -> None:
     problem = de.problems.Function(lambda x: -jnp.sum(x**2), dim=D)
     strategy = de.DiffusionEvolution(5, sampler=de.samplers.EDM())

@@ -31,7 +31,7 @@ def group_of(problem):
 def primitives(problem, mode):
     """Names of all operations of a sweep's program."""
     group = group_of(problem)
-    how = batches.Execution(mode, keep=("population",))
+    how = batches.Batching(mode, keep=("population",))
     runs = functools.partial(batches._runs, group.structure, group.population_size, how)
     index, seed, count = jnp.zeros(4, int), jnp.zeros(4, jnp.uint32), jnp.full(1, 4)
     program = jax.make_jaxpr(runs)(KEY, group.varying, group.fixed, index, seed, count)
@@ -83,7 +83,7 @@ problem = de.problems.Control("CartPole-v1", max_steps=20)
 (group,) = settings.grouped(settings.settings_of(
     de.DiffusionEvolution(2), problem, 8, {"sampler.eta": [0.0, 1.0]}))
 told = {
-    mode: found(batches._compile(key, group, 4, batches.Execution(
+    mode: found(batches._compile(key, group, 4, batches.Batching(
         mode, devices=tuple(devices), keep=("population",))))
     for mode in batches.MODES
 }

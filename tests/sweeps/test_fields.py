@@ -83,6 +83,15 @@ def test_settings_have_these_labels_and_the_values_in_place():
     assert found[0].strategy.denoiser.shaping.temperature == 0.1
 
 
+def test_a_field_that_strategies_have_in_different_places_is_one_axis():
+    values = {"ours": STRATEGY, "flow": de.MonoFlow(3)}
+    axes = {"strategy": values, "shaping.temperature": [0.1, 0.2]}
+    ours, _, flow, _ = settings.settings_of(STRATEGY, BEALE.problem, 8, axes)
+    assert ours.strategy.denoiser.shaping.temperature == 0.1
+    assert flow.strategy.shaping.temperature == 0.1
+    assert flow.values == {"strategy": "flow", "shaping.temperature": 0.1}
+
+
 def test_strategies_of_different_kinds_are_values_of_an_axis():
     values = {"ours": STRATEGY, "flow": de.MonoFlow(3)}
     swept = de.sweep(

@@ -142,6 +142,11 @@ def test_the_interval_is_that_of_student():
         ({"axes": {"shaping.temprature": [1.0]}}, "closest: shaping.temperature"),
         ({"axes": {"problem.sclae": [1.0]}}, "closest: problem.scale"),
         ({"axes": {"sampler.eta": []}}, "want a sequence"),
+        ({"axes": {"sampler.eta": jnp.ones(())}}, "want a sequence"),
+        (
+            {"axes": {"kernel": [de.kernels.Gaussian()], "kernel.dimension": [1.0]}},
+            r"axes: 'kernel\.dimension': a value of another axis has no such field",
+        ),
         ({"axes": {"sampler.eta": [2.0]}}, "setting 0 .*want a number >= 0"),
         ({"axes": {("sampler.eta", "kernel.dimension"): [(1.0,)]}}, "want 2 values"),
         ({"shard": (2, 2)}, "want \\(i, n\\)"),

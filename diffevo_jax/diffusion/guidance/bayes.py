@@ -73,7 +73,7 @@ def posterior_guidance(
     takes the estimate for the clean point itself, as if nothing else were behind y, and so
     is too certain while there is noise: too narrow, and stiff where the likelihood is sharp
     (more levels help, and a smaller scale).
-    For linear observations :func:`linear_posterior` knows better.
+    For linear observations :func:`diffevo_jax.diffusion.linear_posterior` knows better.
 
     Args:
         denoise: the denoiser that knows nothing of c.

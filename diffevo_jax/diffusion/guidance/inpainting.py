@@ -17,7 +17,8 @@ def inpaint(
     published replacement, which leaves the sampler of the rest as it is; a part with
     ``DDIM(eta=1)``; none with an ODE. The rest hears of the values only through their noisy
     points, and so too late: it is exact only if known and unknown are independent. Langevin
-    corrections (``PredictorCorrector``) let it catch up. See :func:`linear_posterior`.
+    corrections (``PredictorCorrector``) let it catch up. See
+    :func:`diffevo_jax.diffusion.linear_posterior`.
 
     Args:
         denoise: the denoiser of all.

@@ -15,4 +15,5 @@ from diffevo_jax.diffusion.networks.unet import (
 )
 from diffevo_jax.diffusion.networks.network import (
     Network as Network,  # your own: flax, equinox, plain JAX
+    NetworkLike as NetworkLike,  # the contract of the three
 )

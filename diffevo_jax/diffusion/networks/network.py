@@ -15,6 +15,7 @@ from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
 
 
+@runtime_checkable
 class NetworkLike(Protocol):
     """What maps a scaled noisy batch to an output of the same shape."""
 

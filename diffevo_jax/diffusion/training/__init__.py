@@ -28,6 +28,7 @@ from diffevo_jax.diffusion.training.parameterisations import (
     Flow as Flow,  # predict the velocity of straight lines: flow matching
     Score as Score,  # predict sigma times the score, input as it is: score matching (VE)
     Clean as Clean,  # predict the clean point: near the data it has to copy
+    Parameterisation as Parameterisation,  # the contract of the six
     Coefficients as Coefficients,  # the four numbers of a parameterisation of your own
 )
 
@@ -38,6 +39,7 @@ from diffevo_jax.diffusion.training.objectives import (
     ProcessLevels as ProcessLevels,  # those of a process at uniform times: score matching
     GridLevels as GridLevels,  # those of a grid, all alike: discrete chains
     beta_levels as beta_levels,  # those of a chain of betas: DDPM
+    LevelsLike as LevelsLike,  # the contract of all levels
 )
 
 # For a training loop of your own.

@@ -9,6 +9,9 @@ from diffevo_jax.diffusion.training.objectives import Objective
 from diffevo_jax.diffusion.training.parameterisations import Parameterisation
 from diffevo_jax.pytree import Number
 
+#: A training has failed if its loss ends so many times above that of the answer 0.
+DIVERGED = 2.0
+
 
 def append_axes(values: jax.Array, like: jax.Array) -> jax.Array:
     """One number a sample, ``(B,)``, with axes of length 1 up to those of ``like``."""

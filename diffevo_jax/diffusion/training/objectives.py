@@ -13,7 +13,7 @@ falls, and half of it is the weight of the likelihood.
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -151,6 +151,19 @@ def beta_levels(betas: jax.typing.ArrayLike) -> GridLevels:
             f"{MAX_LAST_ALPHA_BAR:g}: larger betas, or more of them"
         )
     return GridLevels(noise.from_betas(betas), len(betas))
+
+
+@runtime_checkable
+class ObjectiveLike(Protocol):
+    """What a training minimises; one of your own is a ``pytree.dataclass`` with these."""
+
+    def draw(self, key: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
+        """Noise levels ``(count,)``, and how fast each falls, ``(count,)``."""
+        ...
+
+    def weight(self, sigma: jax.Array, rate: jax.Array, out: jax.Array) -> jax.Array:
+        """How much an error counts at noise levels of any shape; ``out`` is c_out."""
+        ...
 
 
 @pytree.dataclass

@@ -13,7 +13,7 @@ References:
 """
 
 import math
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +37,7 @@ class Coefficients(NamedTuple):
     level: jax.Array  # c_noise
 
 
+@runtime_checkable
 class Parameterisation(Protocol):
     """What a network predicts; your own is a ``pytree.dataclass`` with these members."""
 

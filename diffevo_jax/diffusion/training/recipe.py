@@ -4,10 +4,11 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from diffevo_jax import pytree
-from diffevo_jax.diffusion.training.objectives import Objective
+from diffevo_jax.diffusion.training.objectives import Objective, ObjectiveLike
 from diffevo_jax.diffusion.training.optimizers import default_optimizer
 from diffevo_jax.diffusion.training.parameterisations import EDM, Parameterisation
 from diffevo_jax.pytree import Number, validation
+from diffevo_jax.samplers.optax import Transformation
 
 if TYPE_CHECKING:  # it takes a seventh of a second to import
     import optax
@@ -60,17 +61,19 @@ class Recipe:
 
     def check(self) -> None:
         """Raise if a part is none, a setting out of its range, or without a use."""
-        members = ("coefficients", "target", "objective", "sigma_data")
-        _check_part("parameterisation", self.parameterisation, members, "EDM() or Noise()")
+        kind = Parameterisation
+        _check_part("parameterisation", self.parameterisation, kind, "EDM() or Noise()")
         if self.objective is not None:
-            _check_part("objective", self.objective, ("draw", "weight"), "Objective(...)")
+            _check_part("objective", self.objective, ObjectiveLike, "Objective(...)")
         steps = pytree.concrete(self.num_steps)
         if steps is not None and not (steps == steps.round()).all():
             raise ValueError(f"Recipe.num_steps: got {self.num_steps}, want a whole number")
         validation.check_count("Recipe.batch_size", self.batch_size)
         if self.optimizer is not None:
-            update, example = ("init", "update"), "optax.adam(1e-3)"
-            validation.check_part("Recipe.optimizer", self.optimizer, update, example)
+            example = "optax.adam(1e-3)"
+            validation.check_kind(
+                "Recipe.optimizer", self.optimizer, Transformation, example
+            )
         if self.learning_rate is not None:
             validation.check_positive("Recipe.learning_rate", self.learning_rate)
             if self.optimizer is not None:
@@ -102,8 +105,8 @@ class Recipe:
         return pytree.replace(self, objective=self.used_objective(), learning_rate=rate)
 
 
-def _check_part(name: str, part: object, members: tuple[str, ...], examples: str) -> None:
-    validation.check_part(f"Recipe.{name}", part, members, examples)
+def _check_part(name: str, part: object, kind: type, examples: str) -> None:
+    validation.check_part(f"Recipe.{name}", part, kind, examples)
     if not pytree.is_component(part):
         raise TypeError(
             f"Recipe.{name}: got {part!r}, want a pytree: make its class one with "

@@ -20,6 +20,7 @@ from diffevo_jax.diffusion.networks.network import (
 )
 from diffevo_jax.diffusion.training.denoiser import NetworkDenoiser
 from diffevo_jax.diffusion.training.loop import TrainState, init_training, train_steps
+from diffevo_jax.diffusion.training.losses import DIVERGED
 from diffevo_jax.diffusion.training.parameterisations import Parameterisation
 from diffevo_jax.diffusion.training.recipe import Recipe
 from diffevo_jax.pytree import Number, validation
@@ -27,8 +28,6 @@ from diffevo_jax.pytree.arrays import check_key
 
 #: Steps between looks of the host.
 CHUNK = 250
-#: A training has failed if its loss ends so many times above that of the answer 0.
-DIVERGED = 2.0
 #: The data's deviation may differ from ``sigma_data`` by this factor.
 TOLERANCE = 1.25
 #: The data's mean may be so many ``sigma_data`` away from 0.
@@ -118,8 +117,7 @@ def train(
     check_key("key", key)
     network = MLP() if network is None else network
     recipe = Recipe() if recipe is None else recipe
-    members = ("init", "apply", "null_label")
-    validation.check_part("network", network, members, "MLP() or UNet()")
+    validation.check_part("network", network, NetworkLike, "MLP() or UNet()")
     if not pytree.is_component(network):
         network = Network(network.init, network.apply, network.null_label)
     if not isinstance(recipe, Recipe):

@@ -58,9 +58,10 @@ def episode_spec(env_name: str, scaling: str, max_steps: int, rewrite: bool) -> 
 
     Args:
         env_name: a name of gymnax or brax.
-        scaling: of the observations; see :class:`Control`.
+        scaling: of the observations; see :class:`diffevo_jax.problems.Control`.
         max_steps: longest episode.
-        rewrite: whether traced programs may be rewritten; see :class:`Control`.
+        rewrite: whether traced programs may be rewritten; see
+            :class:`diffevo_jax.problems.Control`.
     """
     once = rewrite and jax.default_backend() == "cpu"
     # It holds a traced program, and a trace belongs to the mesh it was made for.

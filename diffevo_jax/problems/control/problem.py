@@ -42,7 +42,8 @@ class Control:
         env_name: a registered gymnax name, for example ``"CartPole-v1"``; or one of brax,
             as in ``"brax:hopper"``, see
             :mod:`diffevo_jax.problems.control.brax`; static.
-        policy: a policy: :class:`MLP`, or :class:`FunctionPolicy` of functions of your own.
+        policy: a policy: :class:`MLP`, or :class:`diffevo_jax.problems.FunctionPolicy` of
+            functions of your own.
         env_params: parameters of the environment, a pytree; None takes its defaults.
         max_steps: longest episode; None takes the environment's default limit; static.
         num_episodes: episodes an individual plays in a generation, >= 1; static.

@@ -12,7 +12,7 @@ import pytest
 
 import diffevo_jax as de
 from diffevo_jax import diffusion
-from diffevo_jax.diffusion.training import loop, trainer
+from diffevo_jax.diffusion.training import loop, losses, trainer
 
 KEY = jax.random.key(0)
 DRAWN = np.random.default_rng(0).normal(size=(64, 2))
@@ -292,8 +292,8 @@ def test_a_training_that_recovers_may_be_stopped_while_it_is_bad():
     good = train(state=bad.state, **settings)
 
     ratio = lambda result: float(result.losses[-20:].mean() / result.baselines[-20:].mean())
-    assert ratio(bad) > 2 * trainer.DIVERGED
-    assert ratio(good) < trainer.DIVERGED
+    assert ratio(bad) > 2 * losses.DIVERGED
+    assert ratio(good) < losses.DIVERGED
 
 
 def test_weights_of_half_precision_are_trained_and_averaged_in_full():

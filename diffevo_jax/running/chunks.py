@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from diffevo_jax.base import Info, Problem, PyTree, Strategy
 from diffevo_jax.compilation import compiler_options
 from diffevo_jax.running import device_mesh
-from diffevo_jax.running.evolution import RunState, best_solution, generation, start
+from diffevo_jax.running.evolution import RunState, begin_run, best_solution, generation
 
 
 class Programs(NamedTuple):
@@ -93,7 +93,7 @@ def _begin(
     population_size: int | None,
 ) -> RunState:
     def one(key: jax.Array) -> RunState:
-        return start(key, strategy, problem, population_size, population)
+        return begin_run(key, strategy, problem, population_size, population)
 
     return device_mesh.over_runs(one, mesh, key) if key.ndim else one(key)
 

@@ -17,7 +17,7 @@ from diffevo_jax.compilation import use_cache
 from diffevo_jax.pytree import validation
 from diffevo_jax.running import device_mesh
 from diffevo_jax.sweeps import tables
-from diffevo_jax.sweeps.batches import Execution
+from diffevo_jax.sweeps.batches import Batching
 from diffevo_jax.sweeps.execution import execute
 from diffevo_jax.sweeps.folder import Folder, FolderError
 from diffevo_jax.sweeps.plan import Plan, check_confirm, check_shard, make_plan
@@ -72,7 +72,7 @@ def sweep(args: list[str]) -> int:
     device_mesh.use_all_cores()
     try:
         name, settings = _settings(args[0], args[1:])
-        shard = check(settings.options)
+        shard = check_options(settings.options)
         plan = plan_of(settings)
         folder = settings.options.folder
         store = None if folder is None else Folder(folder, plan)
@@ -89,7 +89,7 @@ def sweep(args: list[str]) -> int:
         raise UsageError(str(error)) from error
 
 
-def _settings(target: str, args: list[str]) -> tuple[str, flags.Settings[SweepOptions]]:
+def _settings(target: str, args: list[str]) -> tuple[str, flags.Request[SweepOptions]]:
     """The name, and the options, strategy and problem that are asked for."""
     is_file = target.endswith(".toml")
     content = files.load(target) if is_file else {"name": target}
@@ -100,7 +100,7 @@ def _settings(target: str, args: list[str]) -> tuple[str, flags.Settings[SweepOp
     return name, flags.parse(options, experiment, args, f"diffevo sweep {target}")
 
 
-def check(options: SweepOptions) -> tuple[int, int]:
+def check_options(options: SweepOptions) -> tuple[int, int]:
     """Find what is wrong with the options; the shard, i of n.
 
     Raises:
@@ -141,7 +141,7 @@ def _check_out(path: Path) -> None:
         raise ValueError(f"--out: got {path}, which cannot be written")
 
 
-def plan_of(settings: flags.Settings[SweepOptions]) -> Plan:
+def plan_of(settings: flags.Request[SweepOptions]) -> Plan:
     """The sweep that is asked for, checked.
 
     Raises:
@@ -160,17 +160,17 @@ def plan_of(settings: flags.Settings[SweepOptions]) -> Plan:
         axes=axes.parse(*what, options.population_size, options.axis),
         num_seeds=options.seeds,
         population_size=options.population_size,
-        execution=Execution(options.mode, options.batch_size),
+        batching=Batching(options.mode, options.batch_size),
         stored=options.folder is not None,
     )
     count = options.devices or min(len(local), plan.num_runs)
     devices = tuple(local[:count]) if count > 1 else None
-    return plan._replace(execution=plan.execution._replace(devices=devices))
+    return plan._replace(batching=plan.batching._replace(devices=devices))
 
 
 def _run(
     name: str,
-    settings: flags.Settings[SweepOptions],
+    settings: flags.Request[SweepOptions],
     plan: Plan,
     store: Folder | None,
     shard: tuple[int, int],
@@ -194,5 +194,5 @@ def _run(
     if options.out is not None:
         tables.save(dataset, options.out)
         notes["saved"] = str(options.out)
-    summary.show(dataset, options.top, notes)
+    summary.show_best(dataset, options.top, notes)
     return 0

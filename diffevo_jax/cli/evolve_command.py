@@ -14,12 +14,12 @@ def evolve(args: list[str]) -> int:
         name, experiment = experiments.experiment_of(args[0])
         options = report.EvolveOptions(experiment.population_size)
         settings = flags.parse(options, experiment, args[1:], f"diffevo evolve {args[0]}")
-        keys = report.check(settings)
+        keys = report.check_request(settings)
     except SystemExit:  # the help is printed
         return 0
     except (ImportError, TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
     told = report.follow(name, settings, keys)
-    report.show(told)
+    report.show_report(told)
     report.save(told, settings.options)
     return 130 if told.interrupted else 0

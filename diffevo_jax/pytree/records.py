@@ -14,7 +14,7 @@ def plain(value: Any) -> Any:
 
     Example:
         >>> import diffevo_jax as de
-        >>> from diffevo_jax.pytree.plain import plain
+        >>> from diffevo_jax.pytree.records import plain
         >>> plain({"kernel": de.kernels.Gaussian(), "best": float("-inf")})
         {'kernel': {'class': 'Gaussian', 'kappa': 1.0, 'floor': None}, 'best': None}
     """
@@ -39,7 +39,7 @@ def version_of(package: str) -> str:
     """The version of an installed package, or ``UNKNOWN``.
 
     Example:
-        >>> from diffevo_jax.pytree.plain import version_of
+        >>> from diffevo_jax.pytree.records import version_of
         >>> version_of("a-package-that-nobody-has")
         '0+unknown'
     """
