@@ -30,11 +30,11 @@ def renoise(
         generation: () int, in [0, num_generations - 1], to go on from; with a sampler of
             several rounds a step, the first round of one.
 
-    Raises:
-        TypeError: ``generation`` is no int.
-
     Returns:
         The state from which ``ask`` goes on.
+
+    Raises:
+        TypeError: ``generation`` is no int.
 
     Example:
         >>> import jax, diffevo_jax as de
