@@ -21,7 +21,7 @@ from diffevo_jax.problems import Control
 from diffevo_jax.pytree import validation
 from diffevo_jax.pytree.records import plain, version_of
 from diffevo_jax.running import device_mesh
-from diffevo_jax.running.arguments import check_run
+from diffevo_jax.running.arguments import check_run, check_start
 from diffevo_jax.running.bars import show_generations
 from diffevo_jax.running.evolution import Result
 from diffevo_jax.running.host_loop import iterate
@@ -97,6 +97,7 @@ def check_request(settings: flags.Request[EvolveOptions]) -> jax.Array:
     keys = jax.random.split(jax.random.key(options.seed), options.seeds)
     size = options.population_size
     check_run(keys[0], settings.strategy, settings.problem, size, None, ())
+    check_start(settings.strategy, (size, settings.problem.space.dim))
     return keys
 
 

@@ -70,7 +70,7 @@ def shortest(component: Any, path: str) -> str:
         'shaping'
     """
     known, words = list(names(component)), resolve(component, path).split(".")
-    first = 1 if _fields(get(component, path)) else 2
+    first = 1 if dataclasses.is_dataclass(get(component, path)) else 2
     for count in range(first, len(words)):
         ending = ".".join(words[-count:])
         if sum(name == ending or name.endswith(f".{ending}") for name in known) == 1:

@@ -5,7 +5,7 @@ from collections.abc import Collection
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax.base import Problem, Strategy
+from diffevo_jax.base import Problem, PyTree, Strategy
 from diffevo_jax.pytree import validation
 from diffevo_jax.pytree.arrays import check_key, check_population
 
@@ -32,26 +32,35 @@ def check_run(
         raise ValueError(f"population_size, population: got {got}, want one of them")
     if population_size is not None:
         validation.check_count("population_size", population_size)
+        size = population_size
     else:
-        dim = check_population("population", population).shape[1]
+        size, dim = check_population("population", population).shape
         if dim != problem.space.dim:
             raise ValueError(
                 f"population: got {dim} numbers an individual, "
                 f"want {problem.space.dim} for this problem"
             )
-    size = population_size if population is None else len(population)
     _check_record(strategy, (size, problem.space.dim), record)
 
 
+def check_start(strategy: Strategy, shape: tuple[int, int]) -> PyTree:
+    """Shapes of the first state for a population (N, D); raise what only N and D show.
+
+    An evolution raises it when it is traced. It is for a caller that must know it before
+    other things have been done; tracing takes milliseconds.
+    """
+    population = jax.ShapeDtypeStruct(shape, jnp.zeros(()).dtype)
+    return jax.eval_shape(strategy.init, jax.random.key(0), population)
+
+
 def _check_record(
-    strategy: Strategy, shape: tuple[int | None, int], record: tuple[str, ...]
+    strategy: Strategy, shape: tuple[int, int], record: tuple[str, ...]
 ) -> None:
     if isinstance(record, str) or not isinstance(record, Collection):
         raise TypeError(f"record: got {record!r}, want a tuple of names")
     if not record:
         return
-    population = jax.ShapeDtypeStruct(shape, jnp.zeros(()).dtype)
-    state = jax.eval_shape(strategy.init, jax.random.key(0), population)
+    state = check_start(strategy, shape)
     names = (*RECORDABLE, *(name for name in vars(state) if name not in RECORDABLE))
     for name in record:
         if name not in names:

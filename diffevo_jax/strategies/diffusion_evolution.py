@@ -244,6 +244,6 @@ def _together(estimates: list[Estimate]) -> Estimate:
         first = pytree.replace(
             first,
             sound=jnp.asarray(first.sound) & other.sound,
-            num_diverged=jnp.asarray(first.num_diverged) + other.num_diverged,
+            num_diverged=jnp.maximum(first.num_diverged, other.num_diverged),
         )
     return first

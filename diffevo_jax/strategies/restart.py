@@ -33,6 +33,9 @@ def renoise(
     Returns:
         The state from which ``ask`` goes on.
 
+    Raises:
+        TypeError: ``generation`` is no int.
+
     Example:
         >>> import jax, diffevo_jax as de
         >>> problem, strategy = de.problems.Landscape("beale"), de.DiffusionEvolution(10)
@@ -43,6 +46,8 @@ def renoise(
         (5, False)
     """
     strategy, _ = validation.clipped(strategy)
+    if not jnp.issubdtype(jnp.result_type(generation), jnp.integer):
+        raise TypeError(f"generation: got {generation!r}, want an int")
     start = jnp.clip(jnp.asarray(generation), 0, strategy.num_generations - 1)
     state = pytree.replace(state, generation=start.astype(state.generation.dtype))
     memory = strategy.sampler.init(jnp.zeros_like(state.population))

@@ -11,7 +11,7 @@ import numpy as np
 from diffevo_jax import pytree
 from diffevo_jax.base import Problem, PyTree, Strategy
 from diffevo_jax.pytree import paths, validation
-from diffevo_jax.running.arguments import check_run
+from diffevo_jax.running.arguments import check_run, check_start
 from diffevo_jax.sweeps.fields import Whole, find_path, full_path, label, with_environment
 
 #: An axis: values, or labels and values; of several fields together, tuples of values.
@@ -186,6 +186,7 @@ def check_settings(key: jax.Array, settings: Sequence[Setting]) -> None:
         try:
             if shape not in known:
                 check_run(key, strategy, problem, size, None, ())
+                check_start(strategy, (size, problem.space.dim))
                 known.add(shape)
                 continue
             for part in filter(pytree.is_component, (strategy, problem)):

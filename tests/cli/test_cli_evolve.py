@@ -360,6 +360,8 @@ def test_hidden_layers_change_the_number_of_weights(read) -> None:
         ("evolve beale --sampler.eta 2", "eta: got 2.0"),
         ("evolve beale --dim 3", "dim: got 3"),
         ("evolve beale --population-size 0", "population_size: got 0"),
+        ("evolve beale --support best --count 9 --population-size 8", "count: got 9"),
+        ("evolve beale --kernel principal-components --kernel.dim 3", "dim: got 3"),
         ("evolve beale --num-generations 0", "num_generations: got 0"),
         ("evolve beale --seeds 0", "seeds: got 0"),
         ("evolve beale --seed -1", "seed: got -1"),

@@ -134,3 +134,7 @@ def test_replace_refuses_two_names_of_one_field():
     names = {"temperature": 0.7, "shaping.temperature": 0.2}
     with pytest.raises(ValueError, match="are the same field"):
         de.replace(STRATEGY, **names)
+
+
+def test_a_part_without_fields_is_named_like_any_other():
+    assert paths.shortest(STRATEGY, "denoiser.support") == "support"

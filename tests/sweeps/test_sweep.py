@@ -148,6 +148,10 @@ def test_the_interval_is_that_of_student():
             r"axes: 'kernel\.dimension': a value of another axis has no such field",
         ),
         ({"axes": {"sampler.eta": [2.0]}}, "setting 0 .*want a number >= 0"),
+        (
+            {"axes": {"support": [de.denoisers.Best(8), de.denoisers.Best(9)]}},
+            r"setting 1 \(support=Best\(count=9\)\): Best.count: got 9",
+        ),
         ({"axes": {("sampler.eta", "kernel.dimension"): [(1.0,)]}}, "want 2 values"),
         ({"shard": (2, 2)}, "want \\(i, n\\)"),
         ({"mode": "pmap"}, "want one of"),
