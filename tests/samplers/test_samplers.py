@@ -410,10 +410,11 @@ def test_between_equal_levels_nothing_is_extrapolated(previous):
 
 
 def test_the_first_step_has_nothing_to_extrapolate():
-    y, memory, clean = normal(0, 3, 6, 2)
+    y, clean = normal(0, 2, 6, 2)
     arguments = (clean, np.array([3.0, 2.0], np.float32), np.int32(0))
+    sampler = samplers.DPMSolver2M()
 
-    moved = UPDATE(samplers.DPMSolver2M(), KEY, y, memory, *arguments)[0]
+    moved = UPDATE(sampler, KEY, y, sampler.init(y), *arguments)[0]
 
     want = UPDATE(samplers.DDIM(eta=0.0), KEY, y, (), *arguments)[0]
     np.testing.assert_allclose(moved, want, rtol=1e-6)  # float32
