@@ -104,7 +104,7 @@ def posterior_mean(
     queries, keys = whitened(queries, keys, precision)
     values = values - value_centre
     count = len(queries)
-    place = jnp.arange(len(keys), dtype=jnp.int32)
+    place = jnp.arange(count, dtype=jnp.int32)  # M or more is the place of no key
     if chosen is not None:
         keys, values = keys[chosen.index], values[chosen.index]
         place, log_weight = chosen.place, chosen.log_weight

@@ -109,7 +109,8 @@ class Learner:
         dim = population.shape[1:]
         trained = training.init_training(key, self.network, self.recipe, dim)
         points = jnp.zeros((self.capacity, *dim), population.dtype)
-        return trained, points, jnp.full(self.capacity, -jnp.inf), jnp.zeros((), jnp.int32)
+        nothing = jnp.full(self.capacity, -jnp.inf, population.dtype)
+        return trained, points, nothing, jnp.zeros((), jnp.int32)
 
     def learn(self, key, state, evaluated):
         """Keep the best, and train on them; a training that diverges is undone."""

@@ -545,3 +545,14 @@ def test_every_matrix_product_asks_for_full_precision(program):
 
 def test_no_array_is_larger_than_the_weights_or_the_population(program):
     assert largest_array(program) <= 31 * (37 + 1)  # the population, and a column of ones
+
+
+def test_of_more_queries_than_keys_the_others_have_no_weight_of_their_own():
+    x = np.float32([[0.0], [1.0]])
+
+    answer = denoisers.posterior_mean(x[[0, 1, 1]], x, x, jnp.zeros(2), 1.0)
+
+    weights = denoisers.posterior_weights(x[[0, 1, 1]], x, jnp.zeros(2), 1.0)
+    np.testing.assert_allclose(answer.clean, weights @ x, rtol=1e-6)
+    want = [weights[0, 0], weights[1, 1], 0.0]
+    np.testing.assert_allclose(answer.self_weight, want, rtol=1e-6)
