@@ -33,9 +33,9 @@ demo: .venv/.demo ## evolve CartPole controllers, plot to build/cartpole.png
 test: .venv/.dev ## format check, lint, types, doctests, tests
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
-	$(BIN)/mypy
+	$(BIN)/mypy & package=$$!; \
 	$(BIN)/mypy --cache-dir .mypy_cache/benchmarks \
-	  $(VALUES:%=--disable-error-code %) benchmarks/*.py
+	  $(VALUES:%=--disable-error-code %) benchmarks/*.py && wait $$package
 	$(PYTEST)
 
 slow: .venv/.dev ## the tests that take minutes

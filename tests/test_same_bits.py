@@ -121,7 +121,23 @@ def _lines(path: str) -> list[str]:
     return Path(path).read_text().splitlines() if Path(path).exists() else []
 
 
-@pytest.mark.parametrize("name", RUNS)
+#: Ten of them in the default run: what was published, and one of each part that wires.
+TEN = (
+    "default",
+    "published-control",
+    "published-landscape",
+    "published-peaks",
+    "archive",
+    "gaussian",
+    "heun",
+    "frozen",
+    "multistep",
+    "monoflow",
+)
+EACH = [pytest.param(name, marks=() if name in TEN else pytest.mark.slow) for name in RUNS]
+
+
+@pytest.mark.parametrize("name", EACH)
 def test_a_run_is_what_it_was(name: str) -> None:
     with np.load(STORED) as stored:
         made_by, bits = str(stored["maker"]), str(stored[f"{name}/digest"])
