@@ -56,6 +56,12 @@ class Function:
         object.__setattr__(self, "fn", fn)
         object.__setattr__(self, "space", space)
 
+    def check(self) -> None:
+        """Raise TypeError if the space is none."""
+        if not isinstance(self.space, Space):
+            example = "problems.Space(jax.numpy.zeros(2), lower=-1.0, upper=1.0)"
+            raise TypeError(f"Function.space: got {self.space!r}, want one like {example}")
+
     def init(self, key: jax.Array) -> tuple[()]:
         """No state."""
         return ()

@@ -41,7 +41,17 @@ def sphere(x: jax.Array) -> jax.Array:
 def hold(
     part: object, promises: Iterable[Promise], dim: int, but: Collection[Promise]
 ) -> None:
-    """Hold a part to promises, all but some."""
+    """Hold a part to promises, all but some.
+
+    Raises:
+        TypeError, ValueError: the part is no component, or has a number out of its range.
+    """
+    if isinstance(part, type) or not pytree.is_component(part):
+        raise TypeError(
+            f"got {part!r}, want an object of a class made with "
+            "@diffevo_jax.pytree.dataclass"
+        )
+    pytree.validate(part)
     for promise in promises:
         if promise not in but:
             promise(part, dim)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import diffevo_jax as de
 from diffevo_jax.problems import Function, Space
 from diffevo_jax.pytree import validation
 
@@ -94,3 +95,9 @@ def test_one_of_dimension_and_space_is_wanted(arguments, got):
 def test_a_dimension_is_a_count(dim, error):
     with pytest.raises(error, match="dim: got"):
         Function(negated_sphere, dim=dim)
+
+
+def test_what_is_no_space_is_refused_before_a_run():
+    problem = de.problems.Function(lambda x: -(x**2).sum(), space=(-2.0, 2.0))
+    with pytest.raises(TypeError, match=r"Function\.space: got \(-2\.0, 2\.0\), want"):
+        de.evolve(jax.random.key(0), de.DiffusionEvolution(3), problem, population_size=4)
