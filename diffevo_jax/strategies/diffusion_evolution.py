@@ -167,7 +167,7 @@ class DiffusionEvolution:
                 key_ask = jax.random.fold_in(key, shell.ASKING)
                 y, sigma, memory = self.sampler.query(key_ask, y, memory, sigmas, k)
             answer = _checked(self.denoiser.denoise(learnt, y, sigma), y)
-            if jax.tree.leaves(memory):
+            if jax.tree.leaves(memory):  # the shell undoes moves, not what is remembered
                 answer = _unbroken(answer, clean)
             estimates.append(answer)
             clean = answer.clean
