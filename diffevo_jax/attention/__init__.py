@@ -11,6 +11,7 @@ need a whole row of the kernel at once. Density estimates are made of the same s
 from diffevo_jax.attention.blocked import attend as attend  # the one to use
 from diffevo_jax.attention.row_wise import attend_by_rows as attend_by_rows  # a row at once
 from diffevo_jax.attention.blocked import Attention as Attention  # the contract of the two
+from diffevo_jax.attention.numerics import Guidance as Guidance  # beyond the weighted mean
 from diffevo_jax.attention.blocked import Division as Division  # over devices
 from diffevo_jax.attention.blocked import BLOCK_SIZE as BLOCK_SIZE  # decides the bits
 

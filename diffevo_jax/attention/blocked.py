@@ -15,7 +15,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax.attention.numerics import matmul
+from diffevo_jax.attention.numerics import Guidance, matmul
+from diffevo_jax.attention.row_wise import attend_by_rows
 from diffevo_jax.base import Estimate, PyTree
 
 #: Queries, and keys, in a block. The bits of a result depend on it, and on nothing else.
@@ -48,6 +49,7 @@ def attend(
     own: jax.Array,
     *,
     floor: float | None = None,
+    guidance: Guidance | None = None,
     block_size: int = BLOCK_SIZE,
 ) -> Estimate:
     """Attend with a Gaussian kernel of variance 1.
@@ -65,11 +67,16 @@ def attend(
         log_weight: (M,) log g, ``-inf`` for weight zero; not all may be.
         own: (N,) int32, number of the key that belongs to each query; M or more for none.
         floor: added to the kernel; None: no floor.
-        block_size: queries, and keys, in a block.
+        guidance: how far to go beyond the weighted means, and away from which plain means
+            of the same keys; at strength 0 the weighted means keep their bits; None for
+            not, which saves the plain ones.
+        block_size: queries, and keys, in a block. With guidance more keys than that are
+            answered by whole rows, as many as fit into the memory of a block.
 
     Returns:
-        The weighted means of the values as ``clean`` (N, D), the effective sample sizes,
-        ``1 / sum_j w_ij^2`` in [1, M], and the weight of each query's own key.
+        The weighted means of the values, or what is beyond them, as ``clean`` (N, D); of
+        the weights the effective sample sizes, ``1 / sum_j w_ij^2`` in [1, M], and the
+        weight of each query's own key.
 
     Example:
         >>> import jax.numpy as jnp
@@ -79,6 +86,19 @@ def attend(
         >>> attend(origin, points, points, jnp.zeros(2), none).clean.tolist()
         [[0.0]]
     """
+    if guidance is not None and len(keys) > block_size:
+        given = (queries, keys, values, log_weight, own)
+        return jax.lax.cond(
+            jnp.asarray(guidance.strength) == 0,
+            lambda: attend(*given, floor=floor, block_size=block_size),
+            lambda: attend_by_rows(
+                *given,
+                row_precision=_one_for_all,
+                floor=floor,
+                guidance=guidance,
+                block_numbers=block_size**2,
+            ),
+        )
     num_queries, dim = len(queries), values.shape[1]
     # A column of ones adds the weights up beside the values.
     columns = jnp.concatenate([values, jnp.ones((len(values), 1), values.dtype)], axis=1)
@@ -91,7 +111,7 @@ def attend(
 
     def answer(few: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
         sums = _fold(
-            functools.partial(_absorb, floor, *few),
+            functools.partial(_absorb, floor, guidance, *few),
             _nothing(len(few[0]), dim + 1, values.dtype),
             blocks,
         )
@@ -121,6 +141,11 @@ class _Sums(NamedTuple):
     own: jax.Array
 
 
+def _one_for_all(half_squares: jax.Array, mask: jax.Array) -> jax.Array:
+    """The precision of a kernel of variance 1, a row."""
+    return jnp.ones(len(half_squares), half_squares.dtype)
+
+
 def _nothing(num_queries: int, num_columns: int, dtype: jnp.dtype) -> _Sums:
     zeros = jnp.zeros((num_queries, num_columns), dtype)
     lowest = jnp.full(num_queries, -jnp.inf, dtype)
@@ -129,6 +154,7 @@ def _nothing(num_queries: int, num_columns: int, dtype: jnp.dtype) -> _Sums:
 
 def _absorb(
     floor: float | None,
+    guidance: Guidance | None,
     queries: jax.Array,
     own: jax.Array,
     sums: _Sums,
@@ -137,21 +163,34 @@ def _absorb(
     log_weight: jax.Array,
     first: jax.Array,
 ) -> _Sums:
-    """Add the keys ``(K, d)`` from number ``first`` on, with values ``(K, D + 1)``."""
-    logits = matmul(queries, keys.T)
+    """Add the keys ``(K, d)`` from number ``first`` on, with values ``(K, D + 1)``.
+
+    With guidance they are all keys.
+    """
+    product = matmul(queries, keys.T)
     bias = -0.5 * jnp.sum(keys**2, axis=1)
-    if floor is None:
-        logits += bias + log_weight
-    else:
+    if floor is not None:
         bias = bias - 0.5 * jnp.sum(queries**2, axis=1, keepdims=True)
-        logits = jnp.logaddexp(logits + bias, math.log(floor)) + log_weight
+
+    def weighed(log_weight: jax.Array) -> jax.Array:
+        if floor is None:
+            return product + (bias + log_weight)
+        return jnp.logaddexp(product + bias, math.log(floor)) + log_weight
+
+    logits = weighed(log_weight)
     largest = jnp.maximum(sums.largest, jnp.max(logits, axis=1))
     # Only keys of weight zero so far: their logits are -inf, and so is the largest.
     reference = jnp.where(largest == -jnp.inf, 0.0, largest)
     # Kept, or a CPU would take the exponential once more for the squares.
     weights = jax.lax.optimization_barrier(jnp.exp(logits - reference[:, None]))
     shrink = jnp.exp(sums.largest - reference)
-    weighted = matmul(weights, columns)
+    shares = weights
+    if guidance is not None:
+        plain = jax.nn.softmax(weighed(guidance.log_weight), axis=1)
+        # Of a row's sum, which stays what it is.
+        plain *= jnp.sum(weights, axis=1, keepdims=True)
+        shares = weights + guidance.strength * (weights - plain)
+    weighted = matmul(shares, columns)
     row = jnp.clip(own - first, 0, len(keys) - 1)
     here = row == own - first
     return _Sums(

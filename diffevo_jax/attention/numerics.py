@@ -1,6 +1,7 @@
 """Numerics that the estimator, kernels, shapings and denoisers share."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,22 @@ from diffevo_jax.pytree import Number
 
 #: Accelerators else round the factors of a product to half of their digits.
 _EXACT = jax.lax.Precision.HIGHEST
+
+
+class Guidance(NamedTuple):
+    """How far an attention goes beyond its weighted means, and away from what.
+
+        answer = mean + strength (mean - plain mean)
+
+    Both means are of the same values by the same kernel; they differ in the weights.
+
+    Attributes:
+        strength: (), 0 gives the weighted means, -1 the plain ones.
+        log_weight: (M,) of the plain means; ``-inf`` for weight zero; not all may be.
+    """
+
+    strength: Number
+    log_weight: jax.Array
 
 
 def matmul(first: jax.Array, second: jax.Array) -> jax.Array:

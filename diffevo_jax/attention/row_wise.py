@@ -11,7 +11,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax.attention.numerics import matmul
+from diffevo_jax.attention.numerics import Guidance, matmul
 from diffevo_jax.base import Estimate
 
 #: Numbers of a block of rows. The bits of a result depend on it, and on nothing else.
@@ -34,6 +34,7 @@ def attend_by_rows(
     row_precision: RowPrecision,
     row_log_weight: RowLogWeight | None = None,
     floor: float | None = None,
+    guidance: Guidance | None = None,
     block_numbers: int = BLOCK_NUMBERS,
 ) -> Estimate:
     """Attend with a bandwidth, and with log-weights, that depend on the row.
@@ -50,6 +51,8 @@ def attend_by_rows(
         row_log_weight: gives ``log g_ij``, from ``log g_j``'s zeros and the kernel; None
             for 0.
         floor: added to the kernel; None: no floor.
+        guidance: beyond the weighted means, as in :func:`diffevo_jax.attention.attend`; the
+            plain means are by the same rows of the kernel.
         block_numbers: at most so many numbers in a block of rows, at least one row.
 
     Returns:
@@ -73,7 +76,11 @@ def attend_by_rows(
         if row_log_weight is not None:
             logits += row_log_weight(jnp.where(mask, log_kernel, -jnp.inf))
         weight = jax.nn.softmax(logits, axis=1)
-        sums = matmul(weight, columns)
+        share = weight
+        if guidance is not None:
+            plain = jax.nn.softmax(log_kernel + guidance.log_weight, axis=1)
+            share = weight + guidance.strength * (weight - plain)
+        sums = matmul(share, columns)
         here = jnp.minimum(owned, len(keys) - 1)
         self_weight = jnp.where(owned == here, weight[jnp.arange(len(few)), here], 0.0)
         mean = sums[:, :-1] / sums[:, -1:]

@@ -137,7 +137,7 @@ def with_generation(
     evaluated: Evaluated,
     places: PyTree = (),
 ) -> tuple[Evidence, jax.Array]:
-    """The evidence with a generation in it, and what adds to its log-weights.
+    """The evidence with a generation in it, and the log-weights of who knows no fitness.
 
     Args:
         memory: which evaluated points are kept.
@@ -147,7 +147,8 @@ def with_generation(
         places: (N, D) where these are measured; () between noisy and evaluated points.
 
     Returns:
-        The evidence, and log-weights (M,) of conditions and of the memory's correction.
+        The evidence, and log-weights (M,) of the memory's correction alone, which prefer
+        nothing; ``-inf`` where an evaluation failed.
     """
     points, fitness, measures = evaluated.points, evaluated.fitness, evaluated.measures
     now = Evidence(
@@ -157,11 +158,14 @@ def with_generation(
         places=places,
     )
     evidence = memory.remember(now, before)
-    return evidence, evidence.condition_log_weight + memory.log_correction(evidence)
+    valid = jnp.isfinite(evidence.fitness)
+    plain = jnp.where(valid, memory.log_correction(evidence), -jnp.inf)
+    return evidence, plain.astype(points.dtype)
 
 
-def log_weights(shaping: Shaping, evidence: Evidence, added: jax.Array) -> jax.Array:
-    """(M,) log g of what is remembered, ``added`` included; ``-inf`` for weight zero."""
+def log_weights(shaping: Shaping, evidence: Evidence, plain: jax.Array) -> jax.Array:
+    """(M,) log g of what is remembered: by fitness, conditions, and the plain ones."""
+    added = evidence.condition_log_weight + plain
     return shapings.log_weight(shaping, evidence.fitness) + added
 
 

@@ -7,6 +7,7 @@ neighbourhood, hence one mode, and a cost that is linear in N; it selects in any
 """
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +25,7 @@ from diffevo_jax.denoisers.evidence import (
     with_counts,
     with_generation,
 )
-from diffevo_jax.pytree import validation
+from diffevo_jax.pytree import Number, validation
 from diffevo_jax.shaping.conditions import Condition, check_conditions
 
 
@@ -34,11 +35,13 @@ class GaussianFitState:
 
     Attributes:
         evidence: M evaluated points, those of this generation first.
+        plain_log_weight: as of :class:`diffevo_jax.denoisers.PopulationState`.
         log_weight: (M,) log g; ``-inf`` for weight zero.
         size: N, individuals of a generation, static.
     """
 
     evidence: Evidence
+    plain_log_weight: jax.Array
     log_weight: jax.Array
     size: int = pytree.static()
 
@@ -70,6 +73,7 @@ class GaussianFit:
     shaping: Shaping = dataclasses.field(default_factory=shapings.Standardized)
     conditions: tuple[Condition, ...] = ()
     memory: Memory = dataclasses.field(default_factory=Latest)
+    guidance: Number = pytree.number(default=0.0, low=-1.0, high=1e3)
     diagonal: bool = pytree.static(default=False)
 
     def check(self) -> None:
@@ -87,9 +91,11 @@ class GaussianFit:
     def init(self, key: jax.Array, population: jax.Array) -> GaussianFitState:
         """Nothing is known yet of a population (N, D)."""
         capacity = self.memory.capacity(len(population))
+        nothing = jnp.full(capacity, -jnp.inf, population.dtype)
         return GaussianFitState(
             evidence=empty_evidence(capacity, population, places=False),
-            log_weight=jnp.full(capacity, -jnp.inf, population.dtype),
+            plain_log_weight=nothing,
+            log_weight=nothing,
             size=len(population),
         )
 
@@ -98,20 +104,32 @@ class GaussianFit:
     ) -> GaussianFitState:
         """Take in a generation; see :class:`diffevo_jax.Denoiser`."""
         before = state.evidence
-        evidence, added = with_generation(self.memory, self.conditions, before, evaluated)
-        log_weight = log_weights(self.shaping, evidence, added)
-        return pytree.replace(state, evidence=evidence, log_weight=log_weight)
+        evidence, plain = with_generation(self.memory, self.conditions, before, evaluated)
+        return pytree.replace(
+            state,
+            evidence=evidence,
+            plain_log_weight=plain,
+            log_weight=log_weights(self.shaping, evidence, plain),
+        )
 
     def denoise(self, state: GaussianFitState, y: jax.Array, sigma: jax.Array) -> Estimate:
         """Where the clean points are; see :class:`diffevo_jax.Denoiser`."""
-        estimate = gaussian_mean(
+        answer = functools.partial(
+            gaussian_mean,
             y,
             state.evidence.points,
-            state.log_weight,
-            sigma,
+            sigma=sigma,
             own=len(y) == state.size,
             diagonal=self.diagonal,
         )
+        estimate = answer(state.log_weight)
+        beyond = jax.lax.cond(
+            jnp.asarray(self.guidance) == 0,
+            lambda: jnp.zeros_like(estimate.clean),
+            lambda: estimate.clean - answer(state.plain_log_weight).clean,
+        )
+        clean = estimate.clean + self.guidance * beyond
+        estimate = pytree.replace(estimate, clean=clean)
         return with_counts(estimate, state.log_weight, state.size)
 
 

@@ -21,7 +21,14 @@ import jax.numpy as jnp
 
 from diffevo_jax import pytree
 from diffevo_jax import shaping as shapings
-from diffevo_jax.attention import Attention, Division, attend, attend_by_rows
+from diffevo_jax.attention import (
+    Attention,
+    Division,
+    Guidance,
+    attend,
+    attend_by_rows,
+    or_uniform,
+)
 from diffevo_jax.base import (
     Estimate,
     Evaluated,
@@ -45,7 +52,7 @@ from diffevo_jax.denoisers.evidence import (
 from diffevo_jax.denoisers.posterior import posterior_mean
 from diffevo_jax.denoisers.support import Chosen, Everyone, Support, reweighted
 from diffevo_jax.kernels import Tempered
-from diffevo_jax.pytree import validation
+from diffevo_jax.pytree import Number, validation
 from diffevo_jax.shaping.conditions import Condition, check_conditions
 
 
@@ -56,15 +63,17 @@ class PopulationState:
     Attributes:
         kernel_state: what the kernel drew, or learnt from this generation.
         evidence: M evaluated points, those of this generation first.
-        added_log_weight: (M,) of the conditions and of the memory's correction.
-        log_weight: (M,) log g, what is added included; ``-inf`` for weight zero.
+        plain_log_weight: (M,) of who knows neither fitness nor conditions: 0, or the
+            memory's correction; ``-inf`` for who failed.
+        log_weight: (M,) log g, of fitness and conditions, the plain ones included;
+            ``-inf`` for weight zero.
         chosen: which of the points answer; None for all.
         size: N, individuals of a generation, static.
     """
 
     kernel_state: PyTree
     evidence: Evidence
-    added_log_weight: jax.Array
+    plain_log_weight: jax.Array
     log_weight: jax.Array
     chosen: Chosen | None
     size: int = pytree.static()
@@ -110,6 +119,7 @@ class Population:
     conditions: tuple[Condition, ...] = ()
     memory: Memory = dataclasses.field(default_factory=Latest)
     support: Support = dataclasses.field(default_factory=Everyone)
+    guidance: Number = pytree.number(default=0.0, low=-1.0, high=1e3)
     attention: Attention = pytree.static(default=attend)
 
     def check(self) -> None:
@@ -143,7 +153,7 @@ class Population:
         return PopulationState(
             kernel_state=self.kernel.init(key, dim),
             evidence=empty_evidence(capacity, population, places),
-            added_log_weight=jnp.zeros(capacity, population.dtype),
+            plain_log_weight=nothing,
             log_weight=nothing,
             chosen=self.support.choose(jax.random.fold_in(key, 1), nothing),
             size=size,
@@ -156,14 +166,14 @@ class Population:
         places: PyTree = ()
         if pytree.offers(self.kernel, Placing):
             places = self.kernel.places(evaluated)
-        evidence, added = with_generation(
+        evidence, plain = with_generation(
             self.memory, self.conditions, state.evidence, evaluated, places
         )
-        log_weight = log_weights(self.shaping, evidence, added)
+        log_weight = log_weights(self.shaping, evidence, plain)
         return PopulationState(
             kernel_state=self.kernel.adapt(state.kernel_state, evidence.points, log_weight),
             evidence=evidence,
-            added_log_weight=added,
+            plain_log_weight=plain,
             log_weight=log_weight,
             chosen=self.support.choose(key, log_weight),
             size=state.size,
@@ -178,9 +188,11 @@ class Population:
         if self._by_rows():
             attention = self._row_attention(state, factor)
             factor = jnp.ones((), y.dtype)
+        plain = state.plain_log_weight
+        if chosen is not None:
+            plain = reweighted(chosen, log_weight, plain).log_weight
         if pytree.offers(self.shaping, RowShaping):
-            flat = jnp.where(jnp.isfinite(evidence.fitness), 0.0, -jnp.inf)
-            flat += state.added_log_weight
+            flat = state.plain_log_weight + evidence.condition_log_weight
             chosen = chosen and reweighted(chosen, log_weight, flat)
             log_weight = flat
         estimate = posterior_mean(
@@ -192,6 +204,7 @@ class Population:
             floor=kernel.floor if pytree.offers(kernel, Floored) else None,
             own=len(y) == state.size,
             chosen=chosen,
+            guidance=Guidance(self.guidance, or_uniform(plain)),
             attention=attention,
         )
         return with_counts(estimate, state.log_weight, state.size)

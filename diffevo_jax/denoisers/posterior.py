@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
-from diffevo_jax.attention import Attention, attend, matmul, or_uniform, whitened
+from diffevo_jax.attention import Attention, Guidance, attend, matmul, or_uniform, whitened
 from diffevo_jax.base import Estimate
 from diffevo_jax.denoisers.support import Chosen
 
@@ -70,6 +70,7 @@ def posterior_mean(
     floor: float | None = None,
     own: bool = True,
     chosen: Chosen | None = None,
+    guidance: Guidance | None = None,
     attention: Attention = attend,
 ) -> Estimate:
     """The population's denoiser: the mean of the posterior of every noisy point.
@@ -84,10 +85,12 @@ def posterior_mean(
         own: whether the first N keys belong to the queries, so that these have a weight of
             their own; static.
         chosen: the points to attend to; None for all.
+        guidance: how far to go beyond that mean, and away from the mean of which weights
+            (M,), those of the chosen if there are; see ``docs/guidance.md``; None for not.
         attention: computes it, as :func:`diffevo_jax.attention.attend` does.
 
     Returns:
-        The estimate. Its means lie in the convex hull of the values.
+        The estimate. Without guidance its means lie in the convex hull of the values.
 
     Example:
         >>> import jax.numpy as jnp
@@ -109,5 +112,6 @@ def posterior_mean(
         keys, values = keys[chosen.index], values[chosen.index]
         place, log_weight = chosen.place, chosen.log_weight
     mine = place[:count] if own else jnp.full(count, len(keys), jnp.int32)
-    answer = attention(queries, keys, values, log_weight, mine, floor=floor)
+    options = {} if guidance is None else {"guidance": guidance}
+    answer = attention(queries, keys, values, log_weight, mine, floor=floor, **options)
     return pytree.replace(answer, clean=value_centre + answer.clean)
