@@ -5,7 +5,7 @@
 
 Digits: 8 x 8, the set of scikit-learn, whose classifier (a support vector machine) is
 trained on the same images as the network and names the samples. Samples are guided towards
-a digit each, or only conditioned on it (guidance 1). Shapes: 16 x 16, a training on 16 of
+a digit each, or only conditioned on it (guidance 0). Shapes: 16 x 16, a training on 16 of
 them and one on 4,096.
 
 Are samples copies? Their distance from the nearest training image is compared with that of
@@ -29,7 +29,7 @@ from diffevo_jax import diffusion
 GRID = de.noise.EDM(sigma_min=0.01, sigma_max=30.0)
 LEVELS = 18  # with Heun 35 answers
 EACH = 100  # samples of a digit
-GUIDANCES = (1.0, 2.0)
+GUIDANCES = (0.0, 1.0)
 FEW_AND_MANY = (16, 4096)
 #: Widths of the network, steps, images in each.
 SETTINGS = {"digits": ((32, 64), 1000, 128), "shapes": ((16, 32, 64), 1500, 64)}

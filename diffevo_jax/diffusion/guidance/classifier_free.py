@@ -1,4 +1,4 @@
-"""Classifier-free guidance: from one denoiser to another, and beyond."""
+"""Classifier-free guidance: beyond a denoiser, away from another one."""
 
 import jax
 
@@ -10,10 +10,10 @@ from diffevo_jax.pytree import Number
 def classifier_free_guidance(
     denoise: Denoise, without: Denoise, guidance: Number
 ) -> Denoise:
-    """Go from the answer without a label to that with it, and beyond.
+    """Go beyond the answer with a label, away from that without it.
 
-    ``without + guidance (with - without)``. The scores are combined in the same way, as if
-    the density were ``p(y | c)^guidance p(y)^(1 - guidance)`` at each noise level; what is
+    ``with + guidance (with - without)``. The scores are combined in the same way, as if the
+    density were ``p(y | c)^(1 + guidance) / p(y)^guidance`` at each noise level; what is
     drawn is not that density of clean points, except for Gaussians of one covariance.
     :meth:`diffevo_jax.diffusion.NetworkDenoiser.denoise` has the same for one network that
     knows both.
@@ -21,23 +21,24 @@ def classifier_free_guidance(
     Args:
         denoise: the denoiser of what is wanted, such as a network with a label.
         without: the one without; or a worse one, to go away from.
-        guidance: 0 is ``without``, 1 is ``denoise``, more exaggerates what it has more, ().
+        guidance: how far beyond ``denoise``, (): 0 is ``denoise`` itself, -1 is
+            ``without``, above 0 exaggerates what sets them apart.
 
     Example:
         >>> import jax.numpy as jnp, diffevo_jax as de
         >>> from diffevo_jax import diffusion
         >>> right = de.oracles.gaussian_mixture([[1.0]], 1.0)
         >>> both = de.oracles.gaussian_mixture([[0.0]], 1.0)
-        >>> denoise = diffusion.classifier_free_guidance(right.denoise, both.denoise, 3.0)
+        >>> denoise = diffusion.classifier_free_guidance(right.denoise, both.denoise, 2.0)
         >>> denoise(jnp.zeros((1, 1)), 1.0).tolist()  # as of a Gaussian at 3
         [[1.5]]
 
     References:
-        Ho and Salimans, 2022, arXiv:2207.12598, eq. 6 (whose w is ``guidance - 1``).
+        Ho and Salimans, 2022, arXiv:2207.12598, eq. 6 (``guidance`` is its w).
     """
 
     def guided(y: jax.Array, sigma: jax.Array) -> jax.Array:
-        start = clean_points(without(y, sigma), y)
-        return start + guidance * (clean_points(denoise(y, sigma), y) - start)
+        clean = clean_points(denoise(y, sigma), y)
+        return clean + guidance * (clean - clean_points(without(y, sigma), y))
 
     return guided

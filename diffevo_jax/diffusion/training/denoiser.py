@@ -49,10 +49,10 @@ class NetworkDenoiser:
             sigma: () noise level, > 0, or (N,) one for each.
             label: of each sample, with leading axis N, or one for all; None for none.
                 Labels that are traced by ``jit`` cannot be checked.
-            guidance: how far to go from the answer without a label to that with it:
-                ``D(none) + guidance (D(label) - D(none))``. 0 ignores the label, 1 is the
-                label alone (as is None, which asks once and not twice), and more
-                exaggerates it.
+            guidance: how far to go beyond the answer with the label, away from that
+                without: ``D(label) + guidance (D(label) - D(none))``. 0 is the label alone
+                (as is None, which asks once and not twice), -1 ignores the label, and above
+                0 exaggerates it.
 
         Returns:
             Like y.
@@ -63,7 +63,7 @@ class NetworkDenoiser:
 
         References:
             Karras et al., 2022, arXiv:2206.00364, eq. 7; Ho and Salimans, 2022,
-            arXiv:2207.12598, eq. 6 (whose w is ``guidance - 1``).
+            arXiv:2207.12598, eq. 6 (``guidance`` is its w).
         """
         y = jnp.asarray(y, jnp.result_type(y, float))
         flat = (math.prod(self.shape),)
@@ -84,7 +84,7 @@ class NetworkDenoiser:
                     "guidance: wants a label, and a network that knows what none is"
                 )
             without = self._clean(samples, sigma, null_labels(self.network, labels))
-            clean = without + guidance * (clean - without)
+            clean = clean + guidance * (clean - without)
         return clean.reshape(y.shape)
 
     def _labels(self, label: PyTree, count: int) -> PyTree:

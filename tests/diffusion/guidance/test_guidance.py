@@ -83,7 +83,7 @@ GUIDED = jax.jit(
 def test_the_guided_score_is_1_plus_w_times_one_minus_w_times_the_other(w):
     y, sigma = points(5, 2), 0.7
 
-    clean = GUIDED(y, sigma, 1 + w)
+    clean = GUIDED(y, sigma, w)
 
     score = [(mean - y) / (v + sigma**2) for mean, v in zip(MEANS, VARIANCES, strict=True)]
     want = y + sigma**2 * ((1 + w) * score[1] - w * score[2])
@@ -94,11 +94,11 @@ def test_guided_denoisers_are_a_network_that_knows_both():
     model, y = gaussian_of_label(), points(5, 2)
     with_label = lambda y, sigma: model.denoise(y, sigma, label=0)
 
-    got = jax.jit(diffusion.classifier_free_guidance(with_label, model.denoise, 3.0))(
+    got = jax.jit(diffusion.classifier_free_guidance(with_label, model.denoise, 2.0))(
         y, 0.7
     )
 
-    want = model.denoise(y, 0.7, label=0, guidance=3.0)
+    want = model.denoise(y, 0.7, label=0, guidance=2.0)
     np.testing.assert_allclose(got, want, atol=1e-5)
 
 
@@ -106,7 +106,7 @@ def test_guidance_of_gaussians_of_one_variance_moves_the_mean():
     right, both = (de.oracles.gaussian_mixture([[m, 0.0]], 0.5) for m in (1.0, 0.0))
 
     samples = draw(
-        diffusion.classifier_free_guidance(right.denoise, both.denoise, 3.0),
+        diffusion.classifier_free_guidance(right.denoise, both.denoise, 2.0),
         de.samplers.Heun(),
         40,
     )

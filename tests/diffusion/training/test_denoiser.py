@@ -38,15 +38,21 @@ class TestDenoiser:
         np.testing.assert_allclose(clean, y / 2, atol=1e-6)
 
     @pytest.mark.parametrize(
-        ("guidance", "want"), [(None, 4.0), (0.0, 1.0), (1.0, 4.0), (3.0, 10.0)]
+        ("guidance", "want"), [(None, 4.0), (-1.0, 1.0), (0.0, 4.0), (2.0, 10.0)]
     )
-    def test_guidance_goes_from_no_label_to_it_and_beyond(self, guidance, want):
+    def test_guidance_goes_beyond_the_label_and_away_from_none(self, guidance, want):
         # given a label of 4, and one of 1 that says nothing
         clean = self.denoiser(null_label=1.0).denoise(
             jnp.zeros((2, 6)), 1.0, jnp.full(2, 4.0), guidance
         )
 
         np.testing.assert_allclose(clean, want, atol=1e-5)
+
+    def test_guidance_of_0_has_the_bits_of_the_label_alone(self):
+        y = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
+        ask = functools.partial(self.denoiser(null_label=1.0).denoise, y, 1.0, 4.0)
+
+        np.testing.assert_array_equal(ask(0.0), ask())
 
     def test_one_label_may_be_for_all(self):
         clean = self.denoiser(null_label=1.0).denoise(jnp.zeros((2, 6)), 1.0, 4.0)

@@ -247,7 +247,7 @@ def test_without_a_label_the_answer_is_between_and_guidance_goes_beyond(clouds):
     given = ask(jnp.array([1, 1]))
 
     assert (abs(ask()) < 0.2).all()
-    assert (ask(jnp.array([1, 1]), 2.0) > given + 0.5).all()
+    assert (ask(jnp.array([1, 1]), 1.0) > given + 0.5).all()
 
 
 def test_the_default_optimizer_warms_up_and_comes_to_rest():
