@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax.attention.numerics import Guidance, matmul
+from diffevo_jax.attention.numerics import Guidance, guided, matmul
 from diffevo_jax.attention.row_wise import attend_by_rows
 from diffevo_jax.base import Estimate, PyTree
 
@@ -186,10 +186,7 @@ def _absorb(
     shrink = jnp.exp(sums.largest - reference)
     shares = weights
     if guidance is not None:
-        plain = jax.nn.softmax(weighed(guidance.log_weight), axis=1)
-        # Of a row's sum, which stays what it is.
-        plain *= jnp.sum(weights, axis=1, keepdims=True)
-        shares = weights + guidance.strength * (weights - plain)
+        shares = guided(weights, weighed(guidance.log_weight), guidance.strength)
     weighted = matmul(shares, columns)
     row = jnp.clip(own - first, 0, len(keys) - 1)
     here = row == own - first

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax.attention.numerics import Guidance, matmul
+from diffevo_jax.attention.numerics import Guidance, guided, matmul
 from diffevo_jax.base import Estimate
 
 #: Numbers of a block of rows. The bits of a result depend on it, and on nothing else.
@@ -78,8 +78,7 @@ def attend_by_rows(
         weight = jax.nn.softmax(logits, axis=1)
         share = weight
         if guidance is not None:
-            plain = jax.nn.softmax(log_kernel + guidance.log_weight, axis=1)
-            share = weight + guidance.strength * (weight - plain)
+            share = guided(weight, log_kernel + guidance.log_weight, guidance.strength)
         sums = matmul(share, columns)
         here = jnp.minimum(owned, len(keys) - 1)
         self_weight = jnp.where(owned == here, weight[jnp.arange(len(few)), here], 0.0)

@@ -35,7 +35,8 @@ class GaussianFitState:
 
     Attributes:
         evidence: M evaluated points, those of this generation first.
-        plain_log_weight: as of :class:`diffevo_jax.denoisers.PopulationState`.
+        plain_log_weight: (M,) of who knows neither fitness nor conditions: 0, or the
+            memory's correction; ``-inf`` for who failed.
         log_weight: (M,) log g; ``-inf`` for weight zero.
         size: N, individuals of a generation, static.
     """
@@ -57,6 +58,8 @@ class GaussianFit:
         shaping: from fitness to log-weight.
         conditions: as of :class:`diffevo_jax.denoisers.Population`.
         memory: as of :class:`diffevo_jax.denoisers.Population`.
+        guidance: as of :class:`diffevo_jax.denoisers.Population`, away from the fit of all
+            that did not fail, in [-1, 1000]. A second fit is made unless it is 0.
         diagonal: fit a variance for every coordinate, and no axes: O(M D) instead of a
             singular value decomposition; static.
 

@@ -96,6 +96,11 @@ class Population:
             are added.
         memory: which evaluated points there are: ``Latest``, ``Archive``.
         support: which of them answer: ``Everyone``, ``Best``, ``Drawn``.
+        guidance: how far to go beyond Bayes' answer m_w, and away from the answer m_1 that
+            knows no fitness: ``m_w + guidance (m_w - m_1)``, in [-1, 1000]. 0 is Bayes'
+            answer; 1 to 2 also leads to where nobody is yet. It is classifier-free
+            guidance, at no more evaluations; effective sample size and self weight stay
+            those of m_w (``docs/guidance.md``).
         attention: what computes the mean, for example
             ``functools.partial(de.attention.attend, block_size=2048)`` or a kernel for an
             accelerator that does the same; static.
@@ -111,7 +116,8 @@ class Population:
         [[1.0], [1.0]]
 
     References:
-        Zhang et al., 2024, arXiv:2410.02543, eqs. 8, 9 and 12.
+        Zhang et al., 2024, arXiv:2410.02543, eqs. 8, 9 and 12; Ho and Salimans, 2022,
+        arXiv:2207.12598, eq. 6, for the guidance, with fitness in place of a label.
     """
 
     kernel: Kernel = dataclasses.field(default_factory=lambda: Tempered(dimension=1.0))

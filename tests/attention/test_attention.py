@@ -15,7 +15,7 @@ import pytest
 from jaxprs import largest_array
 
 import diffevo_jax as de
-from diffevo_jax.attention import attend
+from diffevo_jax.attention import Guidance, attend
 from diffevo_jax.base import Estimate
 
 BLOCK = 16
@@ -59,8 +59,13 @@ def points(num_queries: int, num_keys: int, scale: float = 1.0, seed: int = 0) -
     )
 
 
-def dense(given: Points, floor: float | None) -> Estimate:
+def dense(given: Points, floor: float | None, guidance: Guidance | None = None) -> Estimate:
     """The definition, in float64."""
+    if guidance is not None:
+        answer = dense(given, floor)
+        plain = dense(given._replace(log_weight=guidance.log_weight), floor)
+        beyond = guidance.strength * (answer.clean - plain.clean)
+        return de.replace(answer, clean=answer.clean + beyond)
     queries, keys, values, log_weight = (np.float64(array) for array in given[:4])
     logits = -((queries[:, None] - keys[None]) ** 2).sum(axis=-1) / 2
     if floor is not None:
@@ -115,6 +120,53 @@ def test_the_answer_is_that_of_the_definition(attention, sizes, scale, floor) ->
     given = points(*sizes, scale)
     got = compiled(attention, floor)(*given)
     assert_close(got, dense(given, floor), rounding(given))
+
+
+def guided(attention: Callable[..., Estimate], floor: float | None = None) -> Any:
+    """The attention of points, a strength and plain log-weights."""
+
+    def answer(given: Points, *guidance: Any) -> Estimate:
+        return attention(*given, floor=floor, guidance=Guidance(*guidance))
+
+    return jax.jit(answer, compiler_options=QUICK)
+
+
+def plain_weights(num_keys: int) -> np.ndarray:
+    """Others than those of the points, and not all there."""
+    weights = np.random.default_rng(1).normal(size=num_keys).astype(np.float32)
+    weights[::5] = -np.inf
+    return weights
+
+
+@pytest.mark.parametrize("floor", [None, 1e-3], ids=["exact", "floor"])
+@pytest.mark.parametrize("scale", KERNELS.values(), ids=KERNELS)
+@pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
+def test_guidance_goes_beyond_the_mean_and_away_from_the_plain_one(
+    attention, sizes, scale, floor
+) -> None:
+    given, plain = points(*sizes, scale), plain_weights(sizes[1])
+    answer = guided(attention, floor)
+    for strength in (-1.0, 0.5, 3.0):
+        got = answer(given, strength, plain)
+        want = dense(given, floor, Guidance(strength, plain))
+        assert_close(got, want, (1 + 2 * abs(strength)) * rounding(given))
+
+
+@pytest.mark.parametrize("floor", [None, 1e-3], ids=["exact", "floor"])
+def test_guidance_of_strength_0_changes_no_bit(attention, floor) -> None:
+    given = points(37, 50)
+    got = guided(attention, floor)(given, 0.0, plain_weights(50))
+    want = compiled(attention, floor)(*given)
+    assert all(map(np.array_equal, rows(got), rows(want)))
+
+
+def test_keys_that_only_the_plain_mean_has_are_gone_away_from(attention) -> None:
+    # Two keys, of which the second has no weight: the answer goes on past the first.
+    keys = np.array([[1.0], [-1.0]], np.float32)
+    given = Points(keys[:1] * 0, keys, keys, np.array([0.0, -np.inf]), np.array([2]))
+    given = Points(*(jnp.asarray(array) for array in given))
+    got = guided(attention)(given, 2.0, jnp.zeros(2))
+    np.testing.assert_allclose(got.clean, [[3.0]], rtol=1e-6)
 
 
 WEIGHTLESS = {
@@ -254,8 +306,9 @@ def test_the_bits_of_a_block_do_not_depend_on_the_queries_that_follow(num_keys) 
 def test_the_strategy_asks_the_attention_it_is_given(key) -> None:
     asked = []
 
-    def constant(queries, keys, values, log_weight, own, *, floor) -> Estimate:
-        asked.append((queries.shape, keys.shape, values.shape, floor))
+    def constant(queries, keys, values, log_weight, own, *, floor, guidance) -> Estimate:
+        plain = guidance.log_weight.shape
+        asked.append((queries.shape, keys.shape, values.shape, plain, floor))
         same = lambda number: jnp.full(len(queries), number)
         mean = jnp.full((len(queries), values.shape[1]), 0.25)
         return Estimate(mean, same(3.0), same(0.5))
@@ -270,7 +323,7 @@ def test_the_strategy_asks_the_attention_it_is_given(key) -> None:
     state = jax.jit(strategy.init)(key, population)
     tell = jax.jit(strategy.tell, compiler_options=QUICK)
     state, info = tell(key, state, population, population[:, 0])
-    assert asked == [((8, 3), (8, 3), (8, 3), 1e-9)]
+    assert asked == [((8, 3), (8, 3), (8, 3), (8,), 1e-9)]
     # the mean is in the coordinates of the centred values
     want = np.broadcast_to(population.mean(axis=0) + 0.25, (8, 3))
     np.testing.assert_allclose(state.clean_estimate, want, rtol=1e-6)

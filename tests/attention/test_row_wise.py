@@ -11,7 +11,7 @@ import pytest
 from jaxprs import largest_array
 
 import diffevo_jax as de
-from diffevo_jax.attention import attend
+from diffevo_jax.attention import Guidance, attend
 from diffevo_jax.attention.row_wise import BLOCK_NUMBERS, attend_by_rows
 from diffevo_jax.base import Estimate
 
@@ -70,12 +70,17 @@ def compiled(function: Callable[..., Estimate], **options: Any) -> Any:
     return jax.jit(functools.partial(function, **options), compiler_options=QUICK)
 
 
-def dense(given: Points, floor: float | None, row_log_weight: Any = None) -> Estimate:
+def dense(
+    given: Points,
+    floor: float | None,
+    row_log_weight: Any = None,
+    precision: Any = by_spread,
+) -> Estimate:
     """The definition with ``by_spread``, in float64."""
     queries, keys, values, log_weight = (np.float64(array) for array in given[:4])
     half = 0.5 * ((queries[:, None] - keys[None]) ** 2).sum(axis=-1)
     mask = np.isfinite(log_weight)
-    log_kernel = -by_spread(half, mask, np)[:, None] * half
+    log_kernel = -precision(half, mask, np)[:, None] * half
     if floor is not None:
         log_kernel = np.logaddexp(log_kernel, np.log(floor))
     logits = log_kernel + log_weight
@@ -105,6 +110,31 @@ def test_with_one_precision_for_all_it_is_attend(numbers, floor, failed) -> None
     options = {"row_precision": constant, "block_numbers": numbers, "floor": floor}
     got = compiled(attend_by_rows, **options)(*given)
     assert_close(got, compiled(attend, floor=floor)(*given))
+
+
+@pytest.mark.parametrize("weigh", [None, by_share], ids=["kernel", "weights"])
+@pytest.mark.parametrize("numbers", BLOCKS.values(), ids=BLOCKS)
+def test_guidance_goes_away_from_the_plain_mean_of_the_same_kernel(numbers, weigh) -> None:
+    # Weights that depend on the row are fitness too: the plain mean knows none of them.
+    given = points(failed=True)
+    plain = np.where(np.arange(M) < 10, -np.inf, 0.0).astype(np.float32)
+    options = {"row_precision": by_spread, "row_log_weight": weigh}
+
+    def answer(strength: float) -> Estimate:
+        rows = functools.partial(attend_by_rows, block_numbers=numbers, **options)
+        guidance = Guidance(strength, plain)
+        return jax.jit(rows, compiler_options=QUICK)(*given, guidance=guidance)
+
+    mean = dense(given, None, weigh)
+    known = np.isfinite(given.log_weight)
+
+    def same_kernel(half: np.ndarray, mask: np.ndarray, xp: Any = np) -> np.ndarray:
+        return by_spread(half, known, np)
+
+    away = dense(given._replace(log_weight=plain), None, precision=same_kernel)
+    for strength in (0.0, -1.0, 2.0):
+        want = mean.clean + strength * (mean.clean - away.clean)
+        assert_close(answer(strength), de.replace(mean, clean=want), 3e-5)
 
 
 @pytest.mark.parametrize("weigh", [None, by_share], ids=["kernel", "weights"])
