@@ -10,7 +10,9 @@ from diffevo_jax.shaping import Local, Standardized
 
 def strategy(num_generations: int = 50, **parts: Any) -> de.DiffusionEvolution:
     """A setting: the protocol, with these parts."""
-    population = de.denoisers.Population(**{"shaping": Standardized(0.3)} | parts)
+    population = de.denoisers.Population(
+        **{"shaping": Standardized(0.3), "guidance": 0.0} | parts
+    )
     sampler, grid = de.samplers.DDIM(eta=1.0), de.noise.Cosine()
     return de.DiffusionEvolution(num_generations, population, sampler, grid)
 

@@ -56,7 +56,7 @@ def powers(low: int, high: int, factor: int = 2) -> tuple[int, ...]:
 def tell(size: int, dim: int) -> Program:
     """One ``tell`` of N individuals of D numbers."""
     strategy = de.DiffusionEvolution(
-        10, denoiser=de.denoisers.Population(kernel=de.kernels.Gaussian())
+        10, denoiser=de.denoisers.Population(de.kernels.Gaussian(), guidance=0.0)
     )
     key = jax.random.key(0)
     candidates = jax.random.normal(key, (size, dim))

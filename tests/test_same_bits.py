@@ -34,6 +34,7 @@ KEY = 42
 FIRST = 3
 #: How far ten generations drift apart if each rounds otherwise: by a few thousand ulps.
 DRIFT = 2e-3
+SHAPING = de.shaping.Standardized(0.2)
 
 
 def landscape(name: str, dim: int = 2) -> Any:
@@ -52,7 +53,10 @@ def control(name: str, **options: Any) -> tuple[Any, Any]:
 
 def evolution(num_generations: int = 10, **parts: Any) -> tuple[Any, Any]:
     own = {name: parts.pop(name) for name in ("sampler", "denoiser") if name in parts}
-    own.setdefault("denoiser", de.denoisers.Population(**parts))
+    # What the defaults were when these runs were stored.
+    before = {"kernel": de.kernels.Tempered(1.0), "shaping": SHAPING, "guidance": 0.0}
+    own.setdefault("denoiser", de.denoisers.Population(**before | parts))
+    own.setdefault("grid", de.noise.Cosine(1e-4))
     return de.DiffusionEvolution(num_generations, **own), landscape("rastrigin", 4)
 
 
@@ -69,9 +73,11 @@ RUNS: dict[str, Callable[[], tuple[Any, Any]]] = {
     ),
     "best": lambda: evolution(support=de.denoisers.Best(7)),
     "sampled": lambda: evolution(support=de.denoisers.Drawn(7)),
-    "gaussian": lambda: evolution(denoiser=de.denoisers.GaussianFit()),
+    "gaussian": lambda: evolution(denoiser=de.denoisers.GaussianFit(SHAPING)),
     "diagonal": lambda: evolution(
-        denoiser=de.denoisers.GaussianFit(memory=de.denoisers.Archive(1), diagonal=True)
+        denoiser=de.denoisers.GaussianFit(
+            SHAPING, memory=de.denoisers.Archive(1), diagonal=True
+        )
     ),
     "perplexity": lambda: evolution(
         kernel=de.kernels.SelfConditioned(de.kernels.Perplexity(8.0, 2))

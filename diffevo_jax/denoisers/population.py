@@ -98,9 +98,9 @@ class Population:
         support: which of them answer: ``Everyone``, ``Best``, ``Drawn``.
         guidance: how far to go beyond Bayes' answer m_w, and away from the answer m_1 that
             knows no fitness: ``m_w + guidance (m_w - m_1)``, in [-1, 1000]. 0 is Bayes'
-            answer; 1 to 2 also leads to where nobody is yet. It is classifier-free
-            guidance, at no more evaluations; effective sample size and self weight stay
-            those of m_w (``docs/guidance.md``).
+            answer; more leads to where nobody is yet. It is classifier-free guidance, at no
+            more evaluations; effective sample size and self weight stay those of m_w
+            (``docs/guidance.md``).
         attention: what computes the mean, for example
             ``functools.partial(de.attention.attend, block_size=2048)`` or a kernel for an
             accelerator that does the same; static.
@@ -120,12 +120,12 @@ class Population:
         arXiv:2207.12598, eq. 6, for the guidance, with fitness in place of a label.
     """
 
-    kernel: Kernel = dataclasses.field(default_factory=lambda: Tempered(dimension=1.0))
+    kernel: Kernel = dataclasses.field(default_factory=Tempered)
     shaping: Shaping = dataclasses.field(default_factory=shapings.Standardized)
     conditions: tuple[Condition, ...] = ()
     memory: Memory = dataclasses.field(default_factory=Latest)
     support: Support = dataclasses.field(default_factory=Everyone)
-    guidance: Number = pytree.number(default=0.0, low=-1.0, high=1e3)
+    guidance: Number = pytree.number(default=0.75, low=-1.0, high=1e3)
     attention: Attention = pytree.static(default=attend)
 
     def check(self) -> None:

@@ -34,7 +34,12 @@ class PrincipalComponents:
 
     def init(self, key: jax.Array, dim: int) -> jax.Array:
         """Before a generation the first axes of the space, ``(self.dim, dim)``."""
-        return _first_axes("PrincipalComponents.dim", self.dim, dim)
+        if self.dim > dim:
+            raise ValueError(
+                f"PrincipalComponents.dim: got {self.dim}, want at most {dim}, the "
+                "dimension of the solutions"
+            )
+        return jnp.eye(self.dim, dim)
 
     def adapt(
         self, kernel_state: jax.Array, points: jax.Array, log_weight: jax.Array
@@ -67,9 +72,10 @@ class Perplexity:
         neighbours: effective number of neighbours, >= 1; at or above the number of
             individuals, all are neighbours.
         components: measure distances along so many principal axes of the weighted
-            population, as :class:`PrincipalComponents` does, static, at most D; None
-            measures them in the whole space. Where the better individuals differ most is
-            where the modes lie apart, and all other directions are noise.
+            population, as :class:`PrincipalComponents` does, or along all if there are
+            fewer, static; None measures them in the whole space. Where the better
+            individuals differ most is where the modes lie apart, and all other directions
+            are noise.
 
     Example:
         >>> import diffevo_jax as de
@@ -87,7 +93,7 @@ class Perplexity:
         """Before a generation the first axes of the space, () without components."""
         if self.components is None:
             return ()
-        return _first_axes("Perplexity.components", self.components, dim)
+        return jnp.eye(min(self.components, dim), dim)
 
     def adapt(
         self, kernel_state: PyTree, points: jax.Array, log_weight: jax.Array
@@ -95,7 +101,7 @@ class Perplexity:
         """The principal axes of weighted points, () without components."""
         if self.components is None:
             return kernel_state
-        return principal_axes(points, log_weight, self.components)
+        return principal_axes(points, log_weight, len(kernel_state))
 
     def features(self, kernel_state: PyTree, points: jax.Array) -> jax.Array:
         """The points ``(N, D)``, or their coordinates ``(N, components)``."""
@@ -115,14 +121,6 @@ class Perplexity:
     def row_precision(self, half_squares: jax.Array, mask: jax.Array) -> jax.Array:
         """Inverse variance (B,) of the kernel of each of B individuals."""
         return perplexity_precision(half_squares, mask, self.neighbours)
-
-
-def _first_axes(name: str, count: int, dim: int) -> jax.Array:
-    if count > dim:
-        raise ValueError(
-            f"{name}: got {count}, want at most {dim}, the dimension of the solutions"
-        )
-    return jnp.eye(count, dim)
 
 
 def principal_axes(points: jax.Array, log_weight: jax.Array, count: int) -> jax.Array:

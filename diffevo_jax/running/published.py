@@ -58,6 +58,7 @@ def control(
             denoiser=denoisers.Population(
                 kernel=kernel or kernels.RandomProjection(dim=2),
                 shaping=shaping.Boltzmann(temperature=1.0),
+                guidance=0.0,
             ),
             sampler=samplers.DDIM(eta=1.0),
         ),
@@ -90,7 +91,9 @@ def landscape(name: str, *, dim: int = 2, num_generations: int | None = None) ->
             else num_generations,
             grid=noise.Linear() if peaks else noise.Cosine(),
             denoiser=denoisers.Population(
-                kernel=kernels.Gaussian(floor=FLOOR), shaping=shaping.Identity(floor=FLOOR)
+                kernel=kernels.Gaussian(floor=FLOOR),
+                shaping=shaping.Identity(floor=FLOOR),
+                guidance=0.0,
             ),
             sampler=samplers.DDIM(eta=0.1),
         ),

@@ -29,7 +29,7 @@ class Standardized:
         [-2.0, 0.0]
     """
 
-    temperature: Number = pytree.number(default=0.2, above=0.0)
+    temperature: Number = pytree.number(default=0.25, above=0.0)
 
     def log_weight(self, fitness: jax.Array, valid: jax.Array | None = None) -> jax.Array:
         """Map finite fitness ``(N,)`` to log-weights ``(N,)``; the best has 0."""

@@ -378,7 +378,14 @@ def test_a_perplexity_kernel_may_look_along_the_principal_axes():
     assert whole.features((), points) is points
 
 
-def test_more_components_than_dimensions_are_an_error():
-    message = "Perplexity.components: got 4, want at most 3"
+def test_a_perplexity_kernel_looks_along_all_axes_if_there_are_fewer():
+    points = jnp.linspace(-1.0, 1.0, 20)[:, None]
+    kernel = kernels.Perplexity(components=2)
+    axes = kernel.adapt(kernel.init(jax.random.key(0), 1), points, jnp.zeros(20))
+    np.testing.assert_allclose(abs(kernel.features(axes, points)), abs(points), rtol=1e-6)
+
+
+def test_more_principal_components_than_dimensions_are_an_error():
+    message = "PrincipalComponents.dim: got 4, want at most 3"
     with pytest.raises(ValueError, match=message):
-        kernels.Perplexity(components=4).init(jax.random.key(0), 3)
+        kernels.PrincipalComponents(4).init(jax.random.key(0), 3)
