@@ -55,7 +55,7 @@ def film() -> Figure:
     key = jax.random.key(SEED)
     figure = Figure(figsize=(11.0, 3.4), layout="constrained")
     columns = figure.subplots(1, len(SHOWN))
-    key_problem, key_population, key_strategy = de.setup_keys(key)
+    _, key_population, key_strategy = de.setup_keys(key)
     x = what.space.sample(key_population, SIZE)
     state = de.init(strategy, key_strategy, x)
     for generation in range(GENERATIONS):

@@ -39,7 +39,6 @@ from guidance_settings import (
     SAMPLERS,
     STRATEGIES,
     Optional,
-    before,
     option_values,
     peer,
     problems_of,
@@ -60,7 +59,8 @@ FEW = {"guidance": GUIDANCE, "grid.sigma_max": SIGMAS, "shaping.temperature": TE
 #: Seeds for choosing, by task.
 CHOOSING = {"suite": 4, "2 dims": 8, "8 dims": 8, "64 dims": 8}
 CHOOSING |= {"CartPole 5": 24, "CartPole 10": 8, "Acrobot 5": 8, "Acrobot 10": 4}
-#: Runs for confirming, by task, or by its first word.
+#: Runs for confirming the default beside that of before, by task, or by its first word;
+#: 64 of the others.
 COUNTS = {
     "CartPole 5": 1024,
     "CartPole": 512,
@@ -69,6 +69,7 @@ COUNTS = {
     "MountainCar": 64,
     "": 64,
 }
+DECISIVE = ("default", "before")
 SIZE, GENERATIONS = 256, 50
 
 
@@ -197,15 +198,17 @@ def options_of(task: str) -> dict[str, Any]:
 # Confirming, on fresh seeds
 
 
-def count(task: str) -> int:
-    """Runs of a task."""
+def count(name: str, task: str) -> int:
+    """Runs of a strategy on each problem of a task."""
+    if name not in DECISIVE:
+        return 64
     return next(COUNTS[name] for name in (task, task.split()[0], "") if name in COUNTS)
 
 
 def confirm(name: str, task: str) -> list[float]:
     """Score of every run, problems by problems."""
     what: Task = (TASKS | FRESH)[task]
-    keys = jax.random.split(jax.random.key(SEEDS["fresh"]), count(task))
+    keys = jax.random.split(jax.random.key(SEEDS["fresh"]), 1024)[: count(name, task)]
     problem = what.problems()
     if name in PEERS:
         run = peer(name, what)
@@ -360,8 +363,9 @@ def jobs() -> Iterator[tuple[str, Callable[[], Any]]]:
         )
     for task in ("8 dims", "64 dims", "CartPole 5", "CartPole 10", "Acrobot 5"):
         yield f"options | {task}", lambda t=task: options_of(t)
-    for task, name in itertools.product(TASKS | FRESH, (*STRATEGIES, *PEERS)):
-        yield f"fresh | {task} | {name}", lambda n=name, t=task: confirm(n, t)
+    for names in (DECISIVE, (*STRATEGIES, *PEERS)):
+        for task, name in itertools.product(TASKS | FRESH, names):
+            yield f"fresh | {task} | {name}", lambda n=name, t=task: confirm(n, t)
     for problem, dim, name in itertools.product(SIGNS, (2, 8, 32, 128), STRATEGIES):
         if name != "published":
             yield (

@@ -131,8 +131,8 @@ class DiffusionEvolution:
             >>> import jax, jax.numpy as jnp, diffevo_jax as de
             >>> two = lambda x: -jnp.minimum(((x - 1) ** 2).sum(), ((x + 1) ** 2).sum())
             >>> problem = de.problems.Function(two, dim=8)
-            >>> strategy = de.DiffusionEvolution.for_several(50)
-            >>> result = de.evolve(jax.random.key(0), strategy, problem, population_size=256)
+            >>> key, strategy = jax.random.key(0), de.DiffusionEvolution.for_several(50)
+            >>> result = de.evolve(key, strategy, problem, population_size=256)
             >>> share = (result.population.mean(axis=1) > 0).mean()
             >>> bool(0.2 < share < 0.8)
             True
