@@ -64,7 +64,11 @@ DENOISERS = [
     Case("default", Population()),
     Case(
         "published",
-        Population(de.kernels.Gaussian(floor=1e-9), de.shaping.Power(2.0, floor=1e-9)),
+        Population(
+            de.kernels.Gaussian(floor=1e-9),
+            de.shaping.Power(2.0, floor=1e-9),
+            guidance=0.0,
+        ),
     ),
     Case(
         "exact",
@@ -74,6 +78,7 @@ DENOISERS = [
             conditions=(Constraint(inside, 0.5), Target(first, 0.5)),
             memory=Archive(1, correction=0.5),
             support=Best(5),
+            guidance=3.0,
         ),
     ),
     Case(
@@ -101,7 +106,7 @@ DENOISERS = [
     Case(
         "local", Population(shaping=de.shaping.Local(), memory=Archive(1), support=Best(8))
     ),
-    Case("gaussian_fit", GaussianFit(shaping=de.shaping.Rank())),
+    Case("gaussian_fit", GaussianFit(shaping=de.shaping.Rank(), guidance=1.0)),
     Case("gaussian_fit-diagonal", GaussianFit(memory=Archive(1), diagonal=True)),
     Case("fixed-oracle", Fixed(ORACLE.denoise), FIXED),
     Case("fixed-network", Fixed(network().denoise), FIXED),

@@ -190,7 +190,9 @@ def _always_sound(self: Any, state: Any, y: Any, sigma: Any) -> de.Estimate:
 
 def _grows(self: Any, key: Any, state: Any, evaluated: Any) -> Any:
     learnt = de.denoisers.Population.learn(self, key, state, evaluated)
-    return de.replace(learnt, plain_log_weight=jnp.append(learnt.plain_log_weight, 0.0))
+    grown = jnp.append(learnt.evidence.condition_log_weight, 0.0)
+    evidence = de.replace(learnt.evidence, condition_log_weight=grown)
+    return de.pytree.replace(learnt, evidence=evidence)
 
 
 def _feels(self: Any, key: Any, state: Any, evaluated: Any) -> Any:

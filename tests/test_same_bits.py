@@ -73,10 +73,10 @@ RUNS: dict[str, Callable[[], tuple[Any, Any]]] = {
     ),
     "best": lambda: evolution(support=de.denoisers.Best(7)),
     "sampled": lambda: evolution(support=de.denoisers.Drawn(7)),
-    "gaussian": lambda: evolution(denoiser=de.denoisers.GaussianFit(SHAPING)),
+    "gaussian": lambda: evolution(denoiser=de.denoisers.GaussianFit(SHAPING, guidance=0.0)),
     "diagonal": lambda: evolution(
         denoiser=de.denoisers.GaussianFit(
-            SHAPING, memory=de.denoisers.Archive(1), diagonal=True
+            SHAPING, memory=de.denoisers.Archive(1), guidance=0.0, diagonal=True
         )
     ),
     "perplexity": lambda: evolution(

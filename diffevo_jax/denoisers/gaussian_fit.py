@@ -76,7 +76,7 @@ class GaussianFit:
     shaping: Shaping = dataclasses.field(default_factory=shapings.Standardized)
     conditions: tuple[Condition, ...] = ()
     memory: Memory = dataclasses.field(default_factory=Latest)
-    guidance: Number = pytree.number(default=0.0, low=-1.0, high=1e3)
+    guidance: Number = pytree.number(default=0.75, low=-1.0, high=1e3)
     diagonal: bool = pytree.static(default=False)
 
     def check(self) -> None:

@@ -44,7 +44,9 @@ def test_a_generation_is_algorithm_1_of_the_paper(eta: float, key) -> None:
     strategy = de.DiffusionEvolution(
         T,
         denoiser=de.denoisers.Population(
-            kernel=de.kernels.Gaussian(), shaping=de.shaping.Boltzmann(0.5)
+            kernel=de.kernels.Gaussian(),
+            shaping=de.shaping.Boltzmann(0.5),
+            guidance=0.0,
         ),
         grid=de.noise.Cosine(),
         sampler=de.samplers.DDIM(eta),

@@ -35,8 +35,9 @@ SELF = de.kernels.SelfConditioned(EXACT)
 
 
 def evolution(sampler: Any = STILL, **parts: Any) -> de.DiffusionEvolution:
-    """Without fresh noise, with the exact kernel and weights of exp(fitness)."""
-    population = de.denoisers.Population(**{"kernel": EXACT, "shaping": ENERGY} | parts)
+    """Bayes' rule, without fresh noise, the exact kernel and weights of exp(fitness)."""
+    plain: dict[str, Any] = {"kernel": EXACT, "shaping": ENERGY, "guidance": 0.0}
+    population = de.denoisers.Population(**plain | parts)
     return de.DiffusionEvolution(T, population, sampler, de.noise.Cosine())
 
 
@@ -350,6 +351,7 @@ def test_many_settings_of_all_parts_are_one_program(key) -> None:
             kernel=de.kernels.Gaussian(draw(0.1, 1.0)),
             shaping=de.shaping.Standardized(draw(0.2, 2.0)),
             memory=de.denoisers.Archive(1, correction=draw(0.0, 1.0)),
+            guidance=draw(0.0, 2.0),
         ),
         grid=de.noise.EDM(draw(0.01, 0.1), draw(5.0, 50.0), draw(1.0, 7.0)),
         sampler=de.samplers.DDIM(draw(0.0, 1.0)),
@@ -447,7 +449,7 @@ def test_the_memory_of_a_gaussian_is_linear_in_the_population(diagonal) -> None:
 
 @each_fit
 def test_a_generation_may_be_answered_by_a_gaussian(diagonal, key) -> None:
-    fit = de.denoisers.GaussianFit(ENERGY, diagonal=diagonal)
+    fit = de.denoisers.GaussianFit(ENERGY, guidance=0.0, diagonal=diagonal)
     strategy = de.replace(evolution(), denoiser=fit)
     _, (state, _) = generations(strategy, 1, key)
     y = np.float32(scale(SIGMAS[0])) * X
