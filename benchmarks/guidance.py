@@ -58,11 +58,12 @@ WIDE |= {"shaping.temperature": [0.3, 0.5, 0.7, 1.0]}
 FEW = {"guidance": GUIDANCE, "grid.sigma_max": SIGMAS, "shaping.temperature": TEMPERATURES}
 #: Seeds for choosing, by task.
 CHOOSING = {"suite": 4, "2 dims": 8, "8 dims": 8, "64 dims": 8}
-CHOOSING |= {"CartPole 5": 24, "CartPole 10": 8, "Acrobot 5": 8, "Acrobot 10": 4}
+CHOOSING |= {"CartPole 5": 16, "CartPole 10": 6, "Acrobot 5": 6, "Acrobot 10": 3}
 #: Runs for confirming the default beside that of before, by task, or by its first word;
 #: 64 of the others.
 COUNTS = {
     "CartPole 5": 1024,
+    "CartPole 7": 2048,
     "CartPole": 512,
     "Acrobot 5": 1024,
     "Acrobot": 128,
@@ -208,7 +209,7 @@ def count(name: str, task: str) -> int:
 def confirm(name: str, task: str) -> list[float]:
     """Score of every run, problems by problems."""
     what: Task = (TASKS | FRESH)[task]
-    keys = jax.random.split(jax.random.key(SEEDS["fresh"]), 1024)[: count(name, task)]
+    keys = jax.random.split(jax.random.key(SEEDS["fresh"]), 2048)[: count(name, task)]
     problem = what.problems()
     if name in PEERS:
         run = peer(name, what)
@@ -352,6 +353,8 @@ def jobs() -> Iterator[tuple[str, Callable[[], Any]]]:
     """Names of measurements, and how to make them."""
     kernels, few = list(KERNELS), list(KERNELS)[:3]
     for task, kernel, sampler in itertools.product(CHOOSING, few, SAMPLERS):
+        if sampler != "DDIM 1" and kernel != "tempered 2":
+            continue
         yield (
             f"choosing | {task} | {kernel} | {sampler}",
             lambda t=task, k=kernel, s=sampler: choose(t, k, s, FEW),
