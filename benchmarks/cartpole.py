@@ -1,18 +1,19 @@
 """CartPole on fresh seeds: how many policies balance the pole after few generations.
 
-    python benchmarks/cartpole.py
+    python benchmarks/cartpole.py [--only SETTING ...]
 
 The success of a run is the share of its last population that keeps the pole up for all 500
-steps. The library's default, a sampler of second order, and a simple setting with a fixed
-temperature, beside the published one on the same keys; the gain is paired. Nothing was
-chosen on these keys.
+steps. The library's default, what it was before fitness guidance, a sampler of second
+order, and a simple setting with a fixed temperature, beside the published one on the same
+keys; the gain is paired. Nothing was chosen on these keys.
 """
 
 from typing import Any
 
 import jax
 import numpy as np
-from common import arguments, save, summary, table
+from common import arguments, load, save, stored, summary, table
+from guidance_settings import before
 
 import diffevo_jax as de
 
@@ -28,10 +29,11 @@ def strategies(num_generations: int) -> dict[str, de.DiffusionEvolution]:
     return {
         "published": published,
         "default": de.DiffusionEvolution(num_generations),
-        "default with 2M, temperature 0.3": de.DiffusionEvolution(
-            num_generations,
-            denoiser=de.denoisers.Population(shaping=de.shaping.Standardized(0.3)),
+        "before guidance": before(num_generations),
+        "before guidance, 2M, temperature 0.3": de.replace(
+            before(num_generations),
             sampler=de.samplers.DPMSolver2M(eta=1.0),
+            temperature=0.3,
         ),
         "kappa 1 / 58, temperature 30": de.replace(
             published,
@@ -57,7 +59,9 @@ def measure(strategy: de.DiffusionEvolution, keys: jax.Array) -> dict[str, np.nd
 
 
 def rows(options: Any) -> list[dict[str, Any]]:
-    """One for every number of generations and setting."""
+    """One for every number of generations and setting; kept, if it is not asked for."""
+    only = options.only
+    known = load("cartpole") if only and stored("cartpole") else []
     found = []
     # Keys that no study of this folder uses.
     keys = jax.random.split(jax.random.key(2_026_000 + options.seed), options.seeds)
@@ -65,7 +69,13 @@ def rows(options: Any) -> list[dict[str, Any]]:
         runs = {
             name: measure(strategy, keys)
             for name, strategy in strategies(num_generations).items()
+            if not only or name in (*only, "published")
         }
+        found += [
+            row
+            for row in known
+            if row["generations"] == num_generations and row["setting"] not in runs
+        ]
         for name, values in runs.items():
             gain = values["success"] - runs["published"]["success"]
             row = {
@@ -102,7 +112,7 @@ def report(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    options = arguments(__doc__ or "", seeds=256)
+    options = arguments(__doc__ or "", seeds=256, only="settings")
     measured = rows(options)
     save("cartpole", options, measured)
     print(report(measured))

@@ -11,6 +11,7 @@ from design_tasks import FRESH, TASKS
 #: Beside the default, on fresh seeds.
 OTHERS = {
     "much guidance": "much guidance",
+    "Gaussian fit": "Gaussian fit, guidance 4",
     "several": "for_several",
     "published": "as published",
     "MonoFlow": "MonoFlow",
@@ -77,6 +78,7 @@ def peaks(rows: Any) -> str:
     """Error a dimension, and runs that keep every peak."""
     names = {
         "several": "for_several",
+        "several, 60 neighbours": "for_several, 60 neighbours, guidance 6",
         "default": "default",
         "much guidance": "much guidance",
         "before": "default of before",

@@ -39,6 +39,18 @@ def much(num_generations: int) -> de.DiffusionEvolution:
     return de.DiffusionEvolution(num_generations, population, grid=grid)
 
 
+def fit(num_generations: int) -> de.DiffusionEvolution:
+    """A fitted Gaussian with much guidance."""
+    gaussian = de.denoisers.GaussianFit(guidance=4.0)
+    return de.DiffusionEvolution(num_generations, gaussian)
+
+
+def several_far(num_generations: int) -> de.DiffusionEvolution:
+    """Several in a hundred dimensions: more neighbours, and more guidance."""
+    strategy = de.DiffusionEvolution.for_several(num_generations)
+    return de.replace(strategy, neighbours=60.0, guidance=6.0)
+
+
 #: Strategies of the library, by name: made of a task's name and generations.
 STRATEGIES: dict[str, Callable[[str, int], Any]] = {
     "default": lambda task, generations: de.DiffusionEvolution(generations),
@@ -46,6 +58,8 @@ STRATEGIES: dict[str, Callable[[str, int], Any]] = {
     "several": lambda task, generations: de.DiffusionEvolution.for_several(generations),
     "before": lambda task, generations: before(generations),
     "published": lambda task, generations: build(published(task), generations),
+    "Gaussian fit": lambda task, generations: fit(generations),
+    "several, 60 neighbours": lambda task, generations: several_far(generations),
     "MonoFlow": lambda task, generations: de.MonoFlow(generations),
 }
 

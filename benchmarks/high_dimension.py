@@ -56,7 +56,7 @@ class Claim(NamedTuple):
 
 
 CLAIMS = (
-    Claim("shifted sphere", 128, "the default", error=0.12, kept=0.0),
+    Claim("shifted sphere", 128, "default before guidance", error=0.12, kept=0.0),
     Claim("two peaks", 8, "perplexity 30, 2 components", error=0.01, kept=1.0),
     Claim("two peaks", 32, "perplexity 60, 2 components", error=0.06, kept=14 / 16),
     Claim("two peaks", 32, "perplexity 30, 2 components", error=0.06, kept=14 / 16),

@@ -45,7 +45,10 @@ SETTINGS = {
     "perplexity 100, self, local": clustering(100.0, shaping=Local(0.3)),
     "perplexity 30, 2 components": strategy(kernel=kernels.Perplexity(30.0, 2)),
     "perplexity 60, 2 components": strategy(kernel=kernels.Perplexity(60.0, 2)),
-    "the default": de.DiffusionEvolution(50),
+    "default before guidance": de.replace(
+        strategy(kernel=kernels.Tempered(1.0), shaping=Standardized(0.2)),
+        grid=de.noise.Cosine(1e-4),
+    ),
 }
 #: Strategy, population size. Two peaks, D = 128, self-conditioned, local; of 15 tried.
 TRIED = {
