@@ -68,8 +68,8 @@ def attend(
         own: (N,) int32, number of the key that belongs to each query; M or more for none.
         floor: added to the kernel; None: no floor.
         guidance: how far to go beyond the weighted means, and away from which plain means
-            of the same keys; at strength 0 the weighted means keep their bits; None for
-            not, which saves the plain ones.
+            of the same keys; None for not. At strength 0 the plain means are not computed,
+            and the weighted ones keep their bits.
         block_size: queries, and keys, in a block. With guidance more keys than that are
             answered by whole rows, as many as fit into the memory of a block.
 
@@ -186,7 +186,8 @@ def _absorb(
     shrink = jnp.exp(sums.largest - reference)
     shares = weights
     if guidance is not None:
-        shares = guided(weights, weighed(guidance.log_weight), guidance.strength)
+        plain_logits = functools.partial(weighed, guidance.log_weight)
+        shares = guided(weights, plain_logits, guidance.strength)
     weighted = matmul(shares, columns)
     row = jnp.clip(own - first, 0, len(keys) - 1)
     here = row == own - first

@@ -28,19 +28,27 @@ class Guidance(NamedTuple):
     log_weight: jax.Array
 
 
-def guided(weights: jax.Array, plain_logits: jax.Array, strength: Number) -> jax.Array:
+def guided(
+    weights: jax.Array, plain_logits: Callable[[], jax.Array], strength: Number
+) -> jax.Array:
     """The weights of what is beyond a mean: signed, a row's sum stays what it is.
 
     Args:
         weights: (N, M) of the mean, not normalised.
-        plain_logits: (N, M) of the mean to go away from, up to a constant a row.
+        plain_logits: gives those (N, M) of the mean to go away from, up to a constant a
+            row; not asked at strength 0.
         strength: see :class:`Guidance`; at 0 the weights keep their bits.
     """
-    largest = jnp.max(plain_logits, axis=1, keepdims=True)
-    # Kept, or a CPU would take the exponential twice.
-    plain = jax.lax.optimization_barrier(jnp.exp(plain_logits - largest))
-    scale = jnp.sum(weights, axis=1) / jnp.sum(plain, axis=1)
-    return weights + strength * (weights - scale[:, None] * plain)
+
+    def beyond() -> jax.Array:
+        logits = plain_logits()
+        largest = jnp.max(logits, axis=1, keepdims=True)
+        # Kept, or a CPU would take the exponential twice.
+        plain = jax.lax.optimization_barrier(jnp.exp(logits - largest))
+        scale = jnp.sum(weights, axis=1) / jnp.sum(plain, axis=1)
+        return weights + strength * (weights - scale[:, None] * plain)
+
+    return jax.lax.cond(jnp.asarray(strength) == 0, lambda: weights, beyond)
 
 
 def matmul(first: jax.Array, second: jax.Array) -> jax.Array:

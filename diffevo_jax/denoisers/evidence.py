@@ -147,8 +147,7 @@ def with_generation(
         places: (N, D) where these are measured; () between noisy and evaluated points.
 
     Returns:
-        The evidence, and log-weights (M,) of the memory's correction alone, which prefer
-        nothing; ``-inf`` where an evaluation failed.
+        The evidence, and its :func:`plain_log_weight`.
     """
     points, fitness, measures = evaluated.points, evaluated.fitness, evaluated.measures
     now = Evidence(
@@ -158,9 +157,17 @@ def with_generation(
         places=places,
     )
     evidence = memory.remember(now, before)
+    return evidence, plain_log_weight(memory, evidence)
+
+
+def plain_log_weight(memory: Memory, evidence: Evidence) -> jax.Array:
+    """(M,) of who knows neither fitness nor conditions; ``-inf`` for who failed.
+
+    What makes up for how the points were drawn stays, since it prefers nothing.
+    """
     valid = jnp.isfinite(evidence.fitness)
     plain = jnp.where(valid, memory.log_correction(evidence), -jnp.inf)
-    return evidence, plain.astype(points.dtype)
+    return plain.astype(evidence.points.dtype)
 
 
 def log_weights(shaping: Shaping, evidence: Evidence, plain: jax.Array) -> jax.Array:

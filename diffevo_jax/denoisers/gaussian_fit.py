@@ -22,6 +22,7 @@ from diffevo_jax.denoisers.evidence import (
     Memory,
     empty_evidence,
     log_weights,
+    plain_log_weight,
     with_counts,
     with_generation,
 )
@@ -35,14 +36,11 @@ class GaussianFitState:
 
     Attributes:
         evidence: M evaluated points, those of this generation first.
-        plain_log_weight: (M,) of who knows neither fitness nor conditions: 0, or the
-            memory's correction; ``-inf`` for who failed.
         log_weight: (M,) log g; ``-inf`` for weight zero.
         size: N, individuals of a generation, static.
     """
 
     evidence: Evidence
-    plain_log_weight: jax.Array
     log_weight: jax.Array
     size: int = pytree.static()
 
@@ -94,11 +92,9 @@ class GaussianFit:
     def init(self, key: jax.Array, population: jax.Array) -> GaussianFitState:
         """Nothing is known yet of a population (N, D)."""
         capacity = self.memory.capacity(len(population))
-        nothing = jnp.full(capacity, -jnp.inf, population.dtype)
         return GaussianFitState(
             evidence=empty_evidence(capacity, population, places=False),
-            plain_log_weight=nothing,
-            log_weight=nothing,
+            log_weight=jnp.full(capacity, -jnp.inf, population.dtype),
             size=len(population),
         )
 
@@ -108,12 +104,8 @@ class GaussianFit:
         """Take in a generation; see :class:`diffevo_jax.Denoiser`."""
         before = state.evidence
         evidence, plain = with_generation(self.memory, self.conditions, before, evaluated)
-        return pytree.replace(
-            state,
-            evidence=evidence,
-            plain_log_weight=plain,
-            log_weight=log_weights(self.shaping, evidence, plain),
-        )
+        log_weight = log_weights(self.shaping, evidence, plain)
+        return pytree.replace(state, evidence=evidence, log_weight=log_weight)
 
     def denoise(self, state: GaussianFitState, y: jax.Array, sigma: jax.Array) -> Estimate:
         """Where the clean points are; see :class:`diffevo_jax.Denoiser`."""
@@ -126,12 +118,13 @@ class GaussianFit:
             diagonal=self.diagonal,
         )
         estimate = answer(state.log_weight)
-        beyond = jax.lax.cond(
-            jnp.asarray(self.guidance) == 0,
-            lambda: jnp.zeros_like(estimate.clean),
-            lambda: estimate.clean - answer(state.plain_log_weight).clean,
-        )
-        clean = estimate.clean + self.guidance * beyond
+        bayes = estimate.clean
+
+        def beyond() -> jax.Array:
+            plain = answer(plain_log_weight(self.memory, state.evidence)).clean
+            return bayes + self.guidance * (bayes - plain)
+
+        clean = jax.lax.cond(jnp.asarray(self.guidance) == 0, lambda: bayes, beyond)
         estimate = pytree.replace(estimate, clean=clean)
         return with_counts(estimate, state.log_weight, state.size)
 
