@@ -6,10 +6,11 @@ The tasks are those of the study of the design space (``design_tasks.py``): the 
 landscapes, Rastrigin and Ackley off the origin in 2 to 64 dimensions, and CartPole. Every
 setting gets the same populations, 20 of them for each problem, and a score with a range of
 one. MonoFlow's default was chosen on four of these tasks, on other seeds; Diffusion
-Evolution is the library's default, and as published. "peaks" is the share of Himmelblau's
+Evolution is the library's default, the same with much guidance, what it was before
+guidance, and as published. "peaks" is the share of Himmelblau's
 four peaks that have a twentieth of the final population within 0.5.
 
-A gain is the mean paired difference to Diffusion Evolution's default, with the half width
+A gain is the mean paired difference to the default of before guidance, with the half width
 of its 95 % interval, all in points: hundredths of the range.
 """
 
@@ -24,12 +25,14 @@ from common import FIGURES, arguments, load, save, stored, summary, table
 from design_settings import build, published
 from design_space import measure
 from design_tasks import SCALE, TASKS, Task, ackley, functions, landscape, rastrigin
+from guidance_settings import before, much
 from matplotlib.figure import Figure
 
 import diffevo_jax as de
 
 NAME = "monoflow"
-REFERENCE = "Diffusion Evolution"
+REFERENCE = "before guidance"
+GUIDED = {"default": de.DiffusionEvolution, "much guidance": much}
 CHOSEN = {
     name: TASKS[name]
     for name in ("suite", "2 dims", "8 dims", "64 dims", "CartPole 10", "CartPole 25")
@@ -47,14 +50,16 @@ CHANGES: dict[str, dict[str, Any]] = {
     "MonoFlow, discriminator": {"ratio": de.flows.Discriminator((32, 32))},
     "MonoFlow, generator": {"generator": de.flows.Generator((32, 32))},
 }
-SETTINGS = (REFERENCE, "as published", *CHANGES)
+SETTINGS = (REFERENCE, *GUIDED, "as published", *CHANGES)
 
 
 def strategy(setting: str, task: str) -> Any:
     """The strategy of a setting for a task."""
     generations = task_of(task).num_generations
     if setting == REFERENCE:
-        return de.DiffusionEvolution(generations)
+        return before(generations)
+    if setting in GUIDED:
+        return GUIDED[setting](generations)
     if setting == "as published":
         return build(published("suite" if task == "peaks" else task), generations)
     return de.MonoFlow(generations, **CHANGES[setting])
@@ -148,7 +153,7 @@ def draw(rows: list[dict[str, Any]]) -> Figure:
         axis.axvline(0.0, color="#999999", linewidth=1)
         axis.set(title=task, yticks=[-i for i in range(len(others))], yticklabels=others)
         axis.spines[["top", "right"]].set_visible(False)
-    figure.supxlabel("gain over Diffusion Evolution's default, in points")
+    figure.supxlabel("gain over Diffusion Evolution before guidance, in points")
     return figure
 
 

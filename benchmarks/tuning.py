@@ -3,7 +3,7 @@
     python benchmarks/tuning.py
 
 The temperature of the shaping, the dimension of the kernel and the noise of the sampler of
-the default strategy, on CartPole-v1 as published but for 64 individuals and 5 generations.
+the default strategy before fitness guidance, which also searches, on CartPole-v1 as published but for 64 individuals and 5 generations.
 Every searcher has 256 settings with 8 inner runs each, and looks at results 8 times, after
 every 32 settings; TPE also after every 8. All then do the same: their 8 best settings are
 run again on 64 fresh seeds, and the best of these is confirmed on 512 others, which are the
@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from common import arguments, save, table
+from guidance_settings import before
 
 import diffevo_jax as de
 from diffevo_jax.pytree import paths
@@ -40,7 +41,7 @@ Seen = tuple[dict[str, np.ndarray], np.ndarray]
 def tuning(num_seeds: int = SEEDS) -> de.sweeps.Tuning:
     """The problem; on a CPU 64 runs at a time are fastest."""
     return de.sweeps.Tuning(
-        de.DiffusionEvolution(INNER["num_generations"]),
+        before(INNER["num_generations"]),
         de.published.control("CartPole-v1").problem,
         FIELDS,
         num_seeds=num_seeds,
@@ -59,7 +60,7 @@ def evolution(key: jax.Array) -> Any:
     """Settings (T, N, D) in unit scale, and their scores (T, N)."""
     result = de.evolve(
         key,
-        de.DiffusionEvolution(ROUNDS),
+        before(ROUNDS),
         tuning(),
         population_size=BATCH,
         record=("population", "fitness"),
@@ -123,7 +124,7 @@ def best_again(key: jax.Array, seen: Seen) -> dict[str, float]:
 def repetition(key: jax.Array, number: int) -> dict[str, Any]:
     """All searchers once: what they promised, what is confirmed, and their settings."""
     key_search, key_again, key_confirm = jax.random.split(key, 3)
-    default = de.DiffusionEvolution(1)
+    default = before(1)
     found = {"default": {name: float(paths.get(default, name)) for name in FIELDS}}
     promised = {"default": float("nan")}
     for searcher, search in SEARCHERS.items():

@@ -7,9 +7,10 @@ rounding. ``python tests/test_same_bits.py`` stores them anew, which is a decisi
 
 Four have other bits since denoisers are components, and "diagonal" since a fit may be
 guided. It, "archive", "heun" and "multistep" are fused otherwise by the compiler, and round
-otherwise by an ulp a generation: their values are still compared with those of before. "sampled" draws with a key of its own: what it
-draws is right by ``test_individuals_are_drawn_as_often_as_their_weights_say`` and its
-siblings, and its values are new.
+otherwise by an ulp a generation: their values are still compared with those of before.
+"sampled" draws with a key of its own: what it draws is right by
+``test_individuals_are_drawn_as_often_as_their_weights_say`` and its siblings, and its
+values are new.
 """
 
 import hashlib

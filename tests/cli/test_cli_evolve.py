@@ -204,7 +204,7 @@ def test_flags_reach_every_component(read) -> None:
     flags += " --kernel gaussian --kernel.kappa 0.5 --kernel.floor 1e-5"
     flags += " --shaping boltzmann --shaping.temperature 2 --sampler ddim --sampler.eta 0.5"
     flags += " --memory archive --memory.generations 2 --memory.correction 0.5"
-    flags += " --support best --support.count 5"
+    flags += " --support best --support.count 5 --guidance 1.5"
     flags += " --temperature 3 --dim 4 --scale 2"
     _, settings = read("rastrigin", *flags.split())
     assert settings.options.population_size == 7
@@ -215,6 +215,7 @@ def test_flags_reach_every_component(read) -> None:
             shaping=de.shaping.Boltzmann(temperature=2.0),
             memory=de.denoisers.Archive(generations=2, correction=0.5),
             support=de.denoisers.Best(count=5),
+            guidance=1.5,
         ),
         grid=de.noise.Linear(min_noise=1e-3),
         sampler=de.samplers.DDIM(eta=0.5),
