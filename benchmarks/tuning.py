@@ -3,9 +3,10 @@
     python benchmarks/tuning.py
 
 The temperature of the shaping, the dimension of the kernel and the noise of the sampler of
-the default strategy before fitness guidance, which also searches, on CartPole-v1 as published but for 64 individuals and 5 generations.
-Every searcher has 256 settings with 8 inner runs each, and looks at results 8 times, after
-every 32 settings; TPE also after every 8. All then do the same: their 8 best settings are
+the default strategy before fitness guidance, which is also what searches, on CartPole-v1 as
+published but for 64 individuals and 5 generations. Every searcher has 256 settings with 8
+inner runs each, and looks at results 8 times, after every 32 settings; TPE also after
+every 8. All then do the same: their 8 best settings are
 run again on 64 fresh seeds, and the best of these is confirmed on 512 others, which are the
 same for all searchers of a repetition. Intervals are of 95 %, over repetitions.
 
