@@ -50,7 +50,14 @@ import diffevo_jax as de
 
 #: Keys that no other study of this folder uses, one a stage.
 SEEDS = {"choosing": 1101, "options": 1102, "fresh": 1104, "peaks": 1105}
-SEEDS |= {"longer": 1106, "noise": 1107}
+SEEDS |= {"longer": 1106, "noise": 1107, "grids": 1108}
+#: Where the noise begins, in the order of the table.
+GRIDS = {
+    "VE(0.01, 1)": de.noise.VE(0.01, 1.0),
+    "VE(0.01, 4), the default": de.noise.VE(0.01, 4.0),
+    "VE(0.01, 100)": de.noise.VE(0.01, 100.0),
+    "Cosine(1e-4), of before": de.noise.Cosine(1e-4),
+}
 GUIDANCE, SIGMAS = [0.0, 0.5, 0.75, 1.0, 2.0, 4.0, 8.0], [1.0, 4.0, 8.0]
 TEMPERATURES = [0.1, 0.25, 0.4, 0.7]
 WIDE = {"guidance": [0.0, 1.0, 2.0, 4.0, 6.0], "grid.sigma_max": [4.0, 8.0]}
@@ -197,6 +204,18 @@ def options_of(task: str) -> dict[str, Any]:
         name: [*rounded(row.mean()[None]), *rounded(row.std()[None] / seeds**0.5, 2)]
         for name, row in zip(names, scores, strict=True)
     }
+
+
+def on_grid(task: str, grid: str) -> dict[str, Any]:
+    """The default's scores on another grid, with less guidance and with more."""
+    strategy = de.replace(
+        de.DiffusionEvolution(TASKS[task].num_generations), grid=GRIDS[grid]
+    )
+    seed, seeds = SEEDS["grids"], 2 * CHOOSING[task]
+    axes = {"guidance": [0.0, 0.75, 2.0]}
+    scores = swept_scores(strategy, task, seed, seeds, axes)
+    error = scores.std(axis=1, ddof=1) / seeds**0.5
+    return {"axes": axes, "mean": rounded(scores.mean(axis=1)), "se": rounded(error, 2)}
 
 
 # Confirming, on fresh seeds
@@ -369,6 +388,8 @@ def jobs() -> Iterator[tuple[str, Callable[[], Any]]]:
         )
     for task in ("8 dims", "64 dims", "CartPole 5", "CartPole 10", "Acrobot 5"):
         yield f"options | {task}", lambda t=task: options_of(t)
+    for task, grid in itertools.product(("8 dims", "64 dims", "Acrobot 10"), GRIDS):
+        yield f"grids | {task} | {grid}", lambda t=task, g=grid: on_grid(t, g)
     for names in (DECISIVE, (*STRATEGIES, *PEERS)):
         for task, name in itertools.product(TASKS | FRESH, names):
             if name == FAR:

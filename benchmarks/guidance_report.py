@@ -24,7 +24,7 @@ TOLERATED = 1.0
 
 def report(rows: Any) -> str:
     """All tables; parts that are not measured yet are left out."""
-    made = fresh, peaks, choosing, options, longer, noise, cost
+    made = fresh, peaks, choosing, grids, options, longer, noise, cost
     return "\n\n".join(part for make in made if (part := make(rows)))
 
 
@@ -119,6 +119,28 @@ def choosing(rows: Any) -> str:
         lines.append(line)
     text = "The best score of each guidance among noise ranges, and its temperature:"
     return f"{text}\n\n{table(['guidance', *tasks], lines)}"
+
+
+def grids(rows: Any) -> str:
+    """The default on other grids, without guidance, with its own, and with more."""
+    found: dict[str, dict[str, str]] = {}
+    for key, row in rows.items():
+        stage, *words = key.split(" | ")
+        if stage == "grids":
+            task, grid = words
+            for guidance, mean, error in zip(
+                row["axes"]["guidance"], row["mean"], row["se"], strict=True
+            ):
+                cell = f"{mean:.1f} ± {2 * error:.1f}"
+                found.setdefault(grid, {})[f"{task}, {guidance:g}"] = cell
+    if not found:
+        return ""
+    columns = list(next(iter(found.values())))
+    lines = [
+        [grid, *(cells.get(name, "-") for name in columns)] for grid, cells in found.items()
+    ]
+    text = "The default on other grids, by task and guidance (± 2 standard errors):"
+    return f"{text}\n\n{table(['grid', *columns], lines)}"
 
 
 def options(rows: Any) -> str:

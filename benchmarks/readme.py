@@ -19,6 +19,7 @@ import estimator
 import first_result
 import flows
 import gan
+import guidance_report
 import high_dimension
 import images
 import main_job
@@ -61,6 +62,7 @@ DOCUMENTS: dict[Path, dict[str, Callable[[Any], str]]] = {
     ROOT / "README.md": PUBLISHED | {"main_job": SPEED.pop("main_job")},
     ROOT / "docs" / "performance.md": SPEED | GPU,
     ROOT / "docs" / "design_space.md": SPACE,
+    ROOT / "docs" / "guidance.md": {"guidance": guidance_report.report},
     ROOT / "docs" / "diffusion.md": {
         "signals": signals.report,
         "images": images.report,
