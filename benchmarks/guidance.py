@@ -44,6 +44,7 @@ from guidance_settings import (
     problems_of,
 )
 from high_dimension import SHARE, SIGNS, landscape
+from monoflow import peaks_kept
 from timing import alternate
 
 import diffevo_jax as de
@@ -403,6 +404,13 @@ def jobs() -> Iterator[tuple[str, Callable[[], Any]]]:
                     p, d, STRATEGIES[n]("", GENERATIONS), 64
                 ),
             )
+    for name in ("several", "default", "much guidance", "before", "MonoFlow"):
+        yield (
+            f"himmelblau | {name}",
+            lambda n=name: rounded(
+                peaks_kept(STRATEGIES[n]("", 25), SEEDS["peaks"], 64), 3
+            ),
+        )
     for dim, name, guidance in itertools.product(
         (8, 32), ("default", "several"), (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
     ):
