@@ -41,14 +41,15 @@ def guided(
     """
 
     def beyond() -> jax.Array:
-        logits = plain_logits()
+        logits = plain_logits().astype(weights.dtype)
         largest = jnp.max(logits, axis=1, keepdims=True)
         # Kept, or a CPU would take the exponential twice.
         plain = jax.lax.optimization_barrier(jnp.exp(logits - largest))
         scale = jnp.sum(weights, axis=1) / jnp.sum(plain, axis=1)
         return weights + strength * (weights - scale[:, None] * plain)
 
-    return jax.lax.cond(jnp.asarray(strength) == 0, lambda: weights, beyond)
+    strength = jnp.asarray(strength, weights.dtype)
+    return jax.lax.cond(strength == 0, lambda: weights, beyond)
 
 
 def matmul(first: jax.Array, second: jax.Array) -> jax.Array:

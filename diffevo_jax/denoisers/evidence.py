@@ -137,7 +137,7 @@ def with_generation(
     evaluated: Evaluated,
     places: PyTree = (),
 ) -> tuple[Evidence, jax.Array]:
-    """The evidence with a generation in it, and the log-weights of who knows no fitness.
+    """The evidence with a generation in it, and its log-weights without fitness.
 
     Args:
         memory: which evaluated points are kept.
@@ -161,19 +161,18 @@ def with_generation(
 
 
 def plain_log_weight(memory: Memory, evidence: Evidence) -> jax.Array:
-    """(M,) of who knows neither fitness nor conditions; ``-inf`` for who failed.
+    """(M,) log-weights without fitness: of conditions, and the memory's correction.
 
-    What makes up for how the points were drawn stays, since it prefers nothing.
+    ``-inf`` where an evaluation failed, or a condition forbids.
     """
     valid = jnp.isfinite(evidence.fitness)
-    plain = jnp.where(valid, memory.log_correction(evidence), -jnp.inf)
-    return plain.astype(evidence.points.dtype)
+    added = evidence.condition_log_weight + memory.log_correction(evidence)
+    return jnp.where(valid, added, -jnp.inf)
 
 
 def log_weights(shaping: Shaping, evidence: Evidence, plain: jax.Array) -> jax.Array:
-    """(M,) log g of what is remembered: by fitness, conditions, and the plain ones."""
-    added = evidence.condition_log_weight + plain
-    return shapings.log_weight(shaping, evidence.fitness) + added
+    """(M,) log g of what is remembered: by fitness, and the plain ones."""
+    return shapings.log_weight(shaping, evidence.fitness) + plain
 
 
 def with_counts(estimate: Estimate, log_weight: jax.Array, size: int) -> Estimate:

@@ -22,7 +22,6 @@ from diffevo_jax.denoisers.evidence import (
     Memory,
     empty_evidence,
     log_weights,
-    plain_log_weight,
     with_counts,
     with_generation,
 )
@@ -36,11 +35,13 @@ class GaussianFitState:
 
     Attributes:
         evidence: M evaluated points, those of this generation first.
-        log_weight: (M,) log g; ``-inf`` for weight zero.
+        plain_log_weight: (M,) without fitness; ``-inf`` where an evaluation failed.
+        log_weight: (M,) log g, the plain ones included; ``-inf`` for weight zero.
         size: N, individuals of a generation, static.
     """
 
     evidence: Evidence
+    plain_log_weight: jax.Array
     log_weight: jax.Array
     size: int = pytree.static()
 
@@ -57,7 +58,7 @@ class GaussianFit:
         conditions: as of :class:`diffevo_jax.denoisers.Population`.
         memory: as of :class:`diffevo_jax.denoisers.Population`.
         guidance: as of :class:`diffevo_jax.denoisers.Population`, away from the fit of all
-            that did not fail, in [-1, 1000]. A second fit is made unless it is 0.
+            that did not fail, in [-1, 100]. A second fit is made unless it is 0.
         diagonal: fit a variance for every coordinate, and no axes: O(M D) instead of a
             singular value decomposition; static.
 
@@ -74,7 +75,7 @@ class GaussianFit:
     shaping: Shaping = dataclasses.field(default_factory=shapings.Standardized)
     conditions: tuple[Condition, ...] = ()
     memory: Memory = dataclasses.field(default_factory=Latest)
-    guidance: Number = pytree.number(default=0.75, low=-1.0, high=1e3)
+    guidance: Number = pytree.number(default=0.75, low=-1.0, high=100.0)
     diagonal: bool = pytree.static(default=False)
 
     def check(self) -> None:
@@ -92,9 +93,11 @@ class GaussianFit:
     def init(self, key: jax.Array, population: jax.Array) -> GaussianFitState:
         """Nothing is known yet of a population (N, D)."""
         capacity = self.memory.capacity(len(population))
+        nothing = jnp.full(capacity, -jnp.inf, population.dtype)
         return GaussianFitState(
             evidence=empty_evidence(capacity, population, places=False),
-            log_weight=jnp.full(capacity, -jnp.inf, population.dtype),
+            plain_log_weight=nothing,
+            log_weight=nothing,
             size=len(population),
         )
 
@@ -104,8 +107,12 @@ class GaussianFit:
         """Take in a generation; see :class:`diffevo_jax.Denoiser`."""
         before = state.evidence
         evidence, plain = with_generation(self.memory, self.conditions, before, evaluated)
-        log_weight = log_weights(self.shaping, evidence, plain)
-        return pytree.replace(state, evidence=evidence, log_weight=log_weight)
+        return pytree.replace(
+            state,
+            evidence=evidence,
+            plain_log_weight=plain,
+            log_weight=log_weights(self.shaping, evidence, plain),
+        )
 
     def denoise(self, state: GaussianFitState, y: jax.Array, sigma: jax.Array) -> Estimate:
         """Where the clean points are; see :class:`diffevo_jax.Denoiser`."""
@@ -121,7 +128,7 @@ class GaussianFit:
         bayes = estimate.clean
 
         def beyond() -> jax.Array:
-            plain = answer(plain_log_weight(self.memory, state.evidence)).clean
+            plain = answer(state.plain_log_weight).clean
             return bayes + self.guidance * (bayes - plain)
 
         clean = jax.lax.cond(jnp.asarray(self.guidance) == 0, lambda: bayes, beyond)

@@ -27,7 +27,6 @@ from diffevo_jax.attention import (
     Guidance,
     attend,
     attend_by_rows,
-    or_uniform,
 )
 from diffevo_jax.base import (
     Estimate,
@@ -63,10 +62,9 @@ class PopulationState:
     Attributes:
         kernel_state: what the kernel drew, or learnt from this generation.
         evidence: M evaluated points, those of this generation first.
-        plain_log_weight: (M,) of who knows neither fitness nor conditions: 0, or the
-            memory's correction; ``-inf`` for who failed.
-        log_weight: (M,) log g, of fitness and conditions, the plain ones included;
-            ``-inf`` for weight zero.
+        plain_log_weight: (M,) without fitness: of the conditions, and of the memory's
+            correction; ``-inf`` where an evaluation failed.
+        log_weight: (M,) log g, the plain ones included; ``-inf`` for weight zero.
         chosen: which of the points answer; None for all.
         size: N, individuals of a generation, static.
     """
@@ -83,8 +81,9 @@ class PopulationState:
 class Population:
     """The evaluated population answers, by Bayes' rule.
 
-    Prefer it where many good and different solutions are wanted. Cost O(N M (D + d)) for
-    M points that answer.
+    As it is it looks for the best solution; for several see
+    :meth:`diffevo_jax.DiffusionEvolution.for_several`. Cost O(N M (D + d)) for M points
+    that answer.
 
     Args:
         kernel: who is a neighbour: ``kernels.Gaussian()`` is exact and the published plain
@@ -97,9 +96,9 @@ class Population:
         memory: which evaluated points there are: ``Latest``, ``Archive``.
         support: which of them answer: ``Everyone``, ``Best``, ``Drawn``.
         guidance: how far to go beyond Bayes' answer m_w, and away from the answer m_1 that
-            knows no fitness: ``m_w + guidance (m_w - m_1)``, in [-1, 1000]. 0 is Bayes'
-            answer; more leads to where nobody is yet. It is classifier-free guidance, at no
-            more evaluations; effective sample size and self weight stay those of m_w
+            knows no fitness: ``m_w + guidance (m_w - m_1)``, in [-1, 100]. 0 is Bayes'
+            answer. Conditions are in both. It is classifier-free guidance, at no more
+            evaluations; effective sample size and self weight stay those of m_w
             (``docs/guidance.md``).
         attention: what computes the mean, for example
             ``functools.partial(de.attention.attend, block_size=2048)`` or a kernel for an
@@ -108,12 +107,12 @@ class Population:
     Example:
         >>> import jax, jax.numpy as jnp, diffevo_jax as de
         >>> points, fitness = jnp.array([[-1.0], [1.0]]), jnp.array([0.0, 1.0])
-        >>> population, key = de.denoisers.Population(), jax.random.key(0)
+        >>> population, key = de.denoisers.Population(guidance=1.0), jax.random.key(0)
         >>> evaluated = de.Evaluated(points, fitness, clean=points, sigma=100.0)
         >>> state = population.init(key, points)
         >>> state = population.learn(key, state, evaluated)
         >>> population.denoise(state, 100.0 * points, 100.0).clean.round(1).tolist()
-        [[1.0], [1.0]]
+        [[2.0], [2.0]]
 
     References:
         Zhang et al., 2024, arXiv:2410.02543, eqs. 8, 9 and 12; Ho and Salimans, 2022,
@@ -125,7 +124,7 @@ class Population:
     conditions: tuple[Condition, ...] = ()
     memory: Memory = dataclasses.field(default_factory=Latest)
     support: Support = dataclasses.field(default_factory=Everyone)
-    guidance: Number = pytree.number(default=0.75, low=-1.0, high=1e3)
+    guidance: Number = pytree.number(default=0.75, low=-1.0, high=100.0)
     attention: Attention = pytree.static(default=attend)
 
     def check(self) -> None:
@@ -194,13 +193,10 @@ class Population:
         if self._by_rows():
             attention = self._row_attention(state, factor)
             factor = jnp.ones((), y.dtype)
-        plain = state.plain_log_weight
-        if chosen is not None:
-            plain = reweighted(chosen, log_weight, plain).log_weight
+        flat = chosen and reweighted(chosen, log_weight, state.plain_log_weight)
+        plain = state.plain_log_weight if flat is None else flat.log_weight
         if pytree.offers(self.shaping, RowShaping):
-            flat = state.plain_log_weight + evidence.condition_log_weight
-            chosen = chosen and reweighted(chosen, log_weight, flat)
-            log_weight = flat
+            log_weight, chosen = state.plain_log_weight, flat
         estimate = posterior_mean(
             queries=kernel.features(state.kernel_state, queries),
             keys=kernel.features(state.kernel_state, keys),
@@ -210,7 +206,7 @@ class Population:
             floor=kernel.floor if pytree.offers(kernel, Floored) else None,
             own=len(y) == state.size,
             chosen=chosen,
-            guidance=Guidance(self.guidance, or_uniform(plain)),
+            guidance=Guidance(self.guidance, plain),
             attention=attention,
         )
         return with_counts(estimate, state.log_weight, state.size)

@@ -110,8 +110,11 @@ def posterior_mean(
     place = jnp.arange(count, dtype=jnp.int32)  # M or more is the place of no key
     if chosen is not None:
         keys, values = keys[chosen.index], values[chosen.index]
-        place, log_weight = chosen.place, chosen.log_weight
+        place, log_weight = chosen.place, or_uniform(chosen.log_weight)
     mine = place[:count] if own else jnp.full(count, len(keys), jnp.int32)
-    options = {} if guidance is None else {"guidance": guidance}
+    options = {}
+    if guidance is not None:
+        plain = or_uniform(guidance.log_weight)
+        options["guidance"] = guidance._replace(log_weight=plain)
     answer = attention(queries, keys, values, log_weight, mine, floor=floor, **options)
     return pytree.replace(answer, clean=value_centre + answer.clean)

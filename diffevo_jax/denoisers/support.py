@@ -144,8 +144,12 @@ def drawn(key: jax.Array, log_weight: jax.Array, count: int) -> Chosen:
 
 
 def reweighted(chosen: Chosen, before: jax.Array, after: jax.Array) -> Chosen:
-    """Points chosen by some log-weights (L,), to be weighed by others."""
+    """Points chosen by some log-weights (L,), to be weighed by others.
+
+    Those that had none were not chosen by weight, and have the others as they are.
+    """
     before, after = before[chosen.index], after[chosen.index]
-    sound = before > -jnp.inf  # nowhere, if all have failed
-    change = jnp.where(sound, after, 0.0) - jnp.where(sound, before, 0.0)
-    return pytree.replace(chosen, log_weight=chosen.log_weight + change)
+    weighed = before > -jnp.inf
+    change = after - jnp.where(weighed, before, 0.0)
+    log_weight = jnp.where(weighed, chosen.log_weight + change, after)
+    return pytree.replace(chosen, log_weight=log_weight)

@@ -265,24 +265,36 @@ def test_who_failed_is_in_neither_mean(population):
     np.testing.assert_allclose(got, want, atol=1e-5)
 
 
-def test_who_has_weight_zero_is_gone_away_from():
-    # No weight is an answer, unlike none: identity's of a fitness of 0, or a condition's.
+@pytest.mark.parametrize("support", [de.denoisers.Everyone(), de.denoisers.Best(2)])
+def test_who_has_weight_zero_is_gone_away_from(support):
+    # A weight of zero is an answer, unlike none: identity's of a fitness of 0.
     points = jnp.array([[1.0], [-1.0]])
     what = de.Evaluated(points, jnp.array([1.0, 0.0]), clean=points, sigma=1.0)
     flat = de.denoisers.Population(
-        de.kernels.Gaussian(kappa=0.0), de.shaping.Identity(), guidance=2.0
+        de.kernels.Gaussian(kappa=0.0),
+        de.shaping.Identity(),
+        support=support,
+        guidance=2.0,
     )
     np.testing.assert_allclose(answer(flat, what, points), 3.0, rtol=1e-6)
 
 
-def test_what_a_condition_wants_is_gone_towards():
-    points = jnp.array([[1.0], [-1.0]])
-    what = de.Evaluated(points, jnp.zeros(2), clean=points, sigma=1.0)
-    right = de.conditions.Constraint(lambda x, measures: -x[:, 0], 0.0)
-    flat = de.denoisers.Population(
-        de.kernels.Gaussian(kappa=0.0), conditions=(right,), guidance=2.0
-    )
-    np.testing.assert_allclose(answer(flat, what, points), 3.0, rtol=1e-6)
+CONDITIONS = {
+    "a target": de.conditions.Target(lambda x, measures: x[:, 0], 0.5, 0.3),
+    "a constraint": de.conditions.Constraint(lambda x, measures: -x[:, 0], 0.0),
+    "a density": de.conditions.Density(),
+}
+
+
+@pytest.mark.parametrize("condition", CONDITIONS.values(), ids=CONDITIONS)
+def test_conditions_are_in_both_means(condition):
+    # Guidance exaggerates fitness alone: a target is not overshot, and who is forbidden is
+    # in neither mean.
+    wanted = de.replace(EXACT, conditions=(condition,))
+    equal = evaluated(np.zeros(40, np.float32))
+    np.testing.assert_allclose(beyond(wanted, equal), 0.0, atol=1e-5)
+    free = np.abs(answer(wanted, equal) - answer(EXACT, equal)).max()
+    assert free > 0.05  # though the condition is felt
 
 
 def test_with_equal_fitness_there_is_nothing_beyond():
