@@ -23,7 +23,11 @@ from diffevo_jax.base import Estimate, PyTree
 BLOCK_SIZE = 1024
 
 
-#: What computes the attention; another one must do as :func:`attend` does.
+#: What computes the attention; another one must take what :func:`attend` takes, but for the
+#: block's size, and do as it does. ``guidance`` is None or a :class:`Guidance`, whose
+#: strength is traced and may be 0, and whose log-weights may be finite where those of the
+#: means are ``-inf``; the effective sample size and the weight of a query's own key are
+#: those of the weighted mean.
 Attention = Callable[..., Estimate]
 
 
@@ -55,7 +59,7 @@ def attend(
     """Attend with a Gaussian kernel of variance 1.
 
     Another implementation of the same arguments can take its place
-    (``Population(attention=)``).
+    (``Population(attention=)``), ``floor`` and ``guidance`` among them.
 
     Extra memory is of the order of ``block_size^2 + N (d + D)``; one block is enough for
     up to ``block_size`` points.

@@ -1,7 +1,7 @@
 """Denoisers: who answers where the clean points are.
 
-``Population`` is Bayes' rule with the evaluated individuals as the prior, as published: it
-keeps several modes where its kernel can.
+``Population`` is Bayes' rule with the evaluated individuals as the prior, as published, and
+what is beyond it by guidance; it keeps several modes where its kernel can.
 ``GaussianFit`` is the Wiener filter of the same individuals: one mode, linear cost.
 ``Fixed`` is what was made elsewhere: a trained network, or an exact one of :mod:`oracles`.
 Any of them evolves in :class:`diffevo_jax.DiffusionEvolution` and draws in

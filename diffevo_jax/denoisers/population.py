@@ -5,7 +5,8 @@
 This is the whole of Diffusion Evolution's idea. The formula is
 :func:`diffevo_jax.denoisers.posterior_mean`; what its letters are is a choice of parts: phi
 and kappa are the kernel's, g is the shaping's of the fitness times what conditions want,
-and which points j there are is up to the memory and the support.
+and which points j there are is up to the memory and the support. Guidance goes beyond it,
+away from the same mean without fitness (``docs/guidance.md``).
 
 Reference: Zhang, Hartl, Hazan, Levin, "Diffusion Models are Evolutionary Algorithms",
 ICLR 2025, arXiv:2410.02543, eqs. 8 and 9.
@@ -13,6 +14,7 @@ ICLR 2025, arXiv:2410.02543, eqs. 8 and 9.
 
 import dataclasses
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -135,10 +137,10 @@ class Population:
         check_conditions("Population.conditions", self.conditions)
         check("Population.memory", self.memory, Memory, "denoisers.Latest()")
         check("Population.support", self.support, Support, "denoisers.Everyone()")
-        if not callable(self.attention):
+        if not callable(self.attention) or not _takes_guidance(self.attention):
             raise TypeError(
-                f"Population.attention: got {self.attention!r}, want a function like "
-                "attention.attend"
+                f"Population.attention: got {self.attention!r}, want a function of the "
+                "arguments of attention.attend, floor and guidance among them"
             )
         attention = self.attention
         whole = attention.whole if pytree.offers(attention, Division) else attention
@@ -258,3 +260,14 @@ class Population:
         )
         attention = self.attention
         return attention.of(rows) if pytree.offers(attention, Division) else rows
+
+
+def _takes_guidance(attention: Attention) -> bool:
+    """Whether an attention has the arguments that a population passes by name."""
+    try:
+        known = inspect.signature(attention).parameters.values()
+    except ValueError:  # of a compiled function that does not say
+        return True
+    names = {each.name for each in known}
+    any_name = any(each.kind is each.VAR_KEYWORD for each in known)
+    return any_name or {"floor", "guidance"} <= names

@@ -55,7 +55,7 @@ class Tempered:
     """The Gaussian kernel with its distances shrunk to those of a few dimensions.
 
     Squared distances grow in proportion to D; ``kappa = min(1, dimension / D)`` takes that
-    growth out, without a random draw. With a dimension of 1 it is the default of
+    growth out, without a random draw. As it is it is the default of
     :class:`diffevo_jax.denoisers.Population`; in ``dimension`` dimensions or fewer it is
     exact.
 

@@ -1,8 +1,8 @@
 """Noise levels: at which levels of noise a sampler asks for the clean point.
 
 A grid is an object with ``sigmas(num_levels)``, from the noisiest level to the cleanest;
-with one level, the noisiest. Take ``Cosine`` to evolve in 10 to 50 generations and ``EDM``
-to draw from a learned denoiser. A process ``x_t = s(t) (x_0 + sigma(t) eps)`` is a grid as
+with one level, the noisiest. Take ``VE(0.01, 4)`` to evolve, and ``EDM`` to draw
+from a learned denoiser. A process ``x_t = s(t) (x_0 + sigma(t) eps)`` is a grid as
 well, and has coordinates of its own (:mod:`diffevo_jax.samplers.sde`).
 
 Which alpha is which: ``alpha_bar`` here is the cumulative signal rate, from 1 (clean) to 0
@@ -26,7 +26,9 @@ Individuals are kept and evaluated at *unit scale*, ``x = y / sqrt(1 + sigma^2)`
 # isort: skip_file
 
 # Grids of Diffusion Evolution.
-from diffevo_jax.noise.grids import Cosine as Cosine  # the default: long tails at both ends
+from diffevo_jax.noise.grids import (
+    Cosine as Cosine,
+)  # as published: long tails at both ends
 from diffevo_jax.noise.grids import Linear as Linear  # rushes down: early choices are final
 from diffevo_jax.noise.grids import DDPM as DDPM  # what a linear beta schedule gives
 

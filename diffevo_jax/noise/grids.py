@@ -19,7 +19,7 @@ from diffevo_jax.pytree import Number
 
 @pytree.dataclass
 class Cosine:
-    """Cosine grid: long tails at both ends; the one for 10 to 50 generations.
+    """Cosine grid: long tails at both ends; as published, for 10 to 50 generations.
 
     With ``u`` from 0 (clean) to 1 (noisy), ``alpha_bar = (cos^2(pi u / 2) + m) (1 - m) /
     (1 + m)``, so that with the default margin alpha_bar runs from 0.999 to 0.000998 and

@@ -2,7 +2,7 @@
 
 Take ``DiffusionEvolution``, and change its denoiser, sampler or grid, before another
 strategy. ``MonoFlow`` moves along the gradient of a density ratio instead of by the answer
-of a denoiser: better on functions of 8 to 64 dimensions, not on policies. A strategy of
+of a denoiser: for samples of g, and not its peaks alone. A strategy of
 your own fills in the five methods of :class:`diffevo_jax.strategies.shell.Moves`.
 """
 # isort: skip_file

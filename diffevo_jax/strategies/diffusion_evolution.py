@@ -85,7 +85,8 @@ class DiffusionEvolution:
         denoiser: who answers: :class:`diffevo_jax.denoisers.Population` with a kernel, a
             shaping, guidance and more; ``GaussianFit``, or one of your own.
         sampler: how to step from level to level.
-        grid: the noise levels to walk down. The noise range belongs to the guidance.
+        grid: the noise levels to walk down. Guidance gains where they begin at 1 to 8, and
+            loses from 30 on.
 
     Example:
         >>> import jax, diffevo_jax as de
@@ -125,7 +126,7 @@ class DiffusionEvolution:
         :func:`diffevo_jax.replace`.
 
         Args:
-            num_generations: rounds of evaluation, >= 1; 25 and more.
+            num_generations: rounds of evaluation, >= 1; 25 or more are of use.
 
         Example:
             >>> import jax, jax.numpy as jnp, diffevo_jax as de

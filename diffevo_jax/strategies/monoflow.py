@@ -89,10 +89,11 @@ class MonoFlow:
 
     the middle part at most ``longest_step`` widths long. With the kernel's ratio, a
     ``rate`` of 1 and h' of 1 it is Diffusion Evolution's pull without its contraction: the
-    weighted mean of the neighbourhood minus its plain mean. Prefer it to Diffusion
-    Evolution on functions of 8 to 64 dimensions, where it is better at equal evaluations
-    (``docs/flows.md``; it is not on CartPole); and with ``density_power=1`` and Boltzmann's
-    weights where a sample of g is wanted and not its peaks. One evaluation for each
+    weighted mean of the neighbourhood minus its plain mean, which is what guidance adds
+    there. Prefer it with ``density_power=1`` and Boltzmann's weights where a sample of g is
+    wanted and not its peaks; on functions of 8 to 64 dimensions it is about as good as the
+    default of :class:`diffevo_jax.DiffusionEvolution`, and not as good as that with much
+    guidance (``docs/flows.md``). One evaluation for each
     individual and generation; cost O(N^2 D) beside it.
 
     Args:

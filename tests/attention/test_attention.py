@@ -160,6 +160,16 @@ def test_guidance_of_strength_0_changes_no_bit(attention, floor) -> None:
     assert all(map(np.array_equal, rows(got), rows(want)))
 
 
+def test_guidance_of_many_strengths_is_one_program(attention) -> None:
+    given, plain = points(37, 50), plain_weights(50)
+    strengths = jnp.array([0.0, 0.75, 3.0])
+    together = jax.vmap(guided(attention), (None, 0, None))(given, strengths, plain)
+    for number, strength in enumerate(strengths):
+        got = jax.tree.map(lambda leaf, n=number: leaf[n], rows(together))
+        want = rows(guided(attention)(given, strength, plain))
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), got, want)
+
+
 def test_keys_that_only_the_plain_mean_has_are_gone_away_from(attention) -> None:
     # Two keys, of which the second has no weight: the answer goes on past the first.
     keys = np.array([[1.0], [-1.0]], np.float32)

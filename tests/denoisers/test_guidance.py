@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import diffevo_jax as de
-from diffevo_jax import flows
+from diffevo_jax import diffusion, flows
 from diffevo_jax.attention import Guidance
 
 RNG = np.random.default_rng(0)
@@ -90,10 +90,9 @@ def test_it_is_the_classifier_free_guidance_of_denoisers():
         lambda y, sigma, w=w: mean(y, POINTS, w, 1 / sigma**2, 0.0, PLAIN)
         for w in (LOG_WEIGHT, PLAIN)
     )
-    want = weighted(QUERIES, 0.9).clean
-    want += 1.5 * (want - plain(QUERIES, 0.9).clean)
+    denoise = diffusion.classifier_free_guidance(weighted, plain, 1.5)
     got = mean(QUERIES, POINTS, LOG_WEIGHT, 1 / 0.9**2, 1.5, PLAIN).clean
-    np.testing.assert_allclose(got, want, atol=1e-5)
+    np.testing.assert_allclose(got, denoise(jnp.asarray(QUERIES), 0.9), atol=1e-5)
 
 
 def test_it_is_monoflows_drift_on_top_of_the_contraction():
@@ -170,33 +169,51 @@ def test_of_a_gaussian_the_effective_sample_size_stays():
 
 
 @pytest.mark.parametrize("strength", [0.5, 1.0, 3.0])
-def test_of_a_gaussian_it_has_less_variance_than_a_lower_temperature(strength):
-    # n sum_j W_ij^2 of the signed weights W is 1 + (1 + g)^2 (e^s - 1) with s = b^2 C, and
-    # e^((1 + g)^2 s) of the lower temperature's: equal to first order in s, else less.
-    x, lost = np.float64(GRID[:, 0]), SLOPE**2 * VARIANCE
-    behind_y = -((x - 0.2) ** 2) / (2 * VARIANCE)
+def test_it_has_less_variance_than_a_lower_temperature(strength):
+    # n sum_j W_ij^2 of the signed weights W is 1 + (1 + g)^2 (n sum_j w_ij^2 - 1): for a
+    # Gaussian e^s in place of the last sum, and e^((1 + g)^2 s) for the colder one.
+    count, lost = 2000, SLOPE**2 * VARIANCE
+    levels = (np.arange(count) + 0.5) / count
+    x = np.asarray(VARIANCE**0.5 * jax.scipy.stats.norm.ppf(levels))[:, None]
+    none = np.zeros(count, np.float32)
 
-    def share(slope: float) -> np.ndarray:
-        weight = np.exp(behind_y + slope * x - (behind_y + slope * x).max())
-        return weight / weight.sum()
+    @jax.jit
+    def squares(strength: jax.Array, slope: jax.Array) -> jax.Array:
+        # The answers with a unit vector as the value of each are the weights themselves.
+        weights = de.denoisers.posterior_mean(
+            none[:1, None],
+            x,
+            jnp.eye(count),
+            slope * x[:, 0],
+            jnp.array(0.0),
+            own=False,
+            guidance=Guidance(strength, none),
+        )
+        return count * jnp.sum(weights.clean**2)
 
-    plain, weighted, colder = share(0.0), share(SLOPE), share((1 + strength) * SLOPE)
-    signed = weighted + strength * (weighted - plain)
-    squares = [(w**2 / plain).sum() for w in (signed, colder)]
-    closed = 1 + (1 + strength) ** 2 * np.expm1(lost), np.exp((1 + strength) ** 2 * lost)
-    np.testing.assert_allclose(squares, closed, rtol=1e-9)
-    assert squares[0] < squares[1]
+    guided, bayes, colder = (
+        float(squares(g, b * SLOPE))
+        for g, b in ((strength, 1.0), (0.0, 1.0), (0.0, 1.0 + strength))
+    )
+    assert bayes == pytest.approx(np.exp(lost), rel=1e-2)  # of an even sample
+    assert guided == pytest.approx(1 + (1 + strength) ** 2 * (bayes - 1), rel=1e-4)
+    assert guided < colder
 
 
 @pytest.mark.parametrize("diagonal", [False, True])
 def test_of_a_gaussian_it_is_the_same_number_for_a_fit(diagonal):
     # A fit of a Gaussian is exact, and log-linear weights only move its mean.
+    fit = de.denoisers.GaussianFit(guidance=2.0, diagonal=diagonal)
+    state = fit.init(jax.random.key(0), jnp.asarray(GRID))
+    state = de.pytree.replace(
+        state,
+        evidence=de.pytree.replace(state.evidence, points=jnp.asarray(GRID)),
+        plain_log_weight=GAUSSIAN,
+        log_weight=GAUSSIAN + np.float32(SLOPE) * GRID[:, 0],
+    )
     y = jnp.array([[-1.0], [0.5]])
-    fit = functools.partial(de.denoisers.gaussian_mean, y, GRID, diagonal=diagonal)
-    weighted = fit(GAUSSIAN + SLOPE * GRID[:, 0], NOISE, own=False).clean
-    beyond = weighted - fit(GAUSSIAN, NOISE, own=False).clean
     want = VARIANCE * (np.asarray(y) / NOISE**2 + 3 * SLOPE)
-    np.testing.assert_allclose(weighted + 2.0 * beyond, want, atol=1e-5)
+    np.testing.assert_allclose(fit.denoise(state, y, NOISE).clean, want, atol=1e-5)
 
 
 @pytest.mark.parametrize("diagonal", [False, True])
@@ -306,9 +323,10 @@ def test_an_archives_correction_is_in_both_means():
     # It says how the points were drawn, and not what is wanted of them.
     memory = de.denoisers.Archive(1, correction=1.0)
     population = de.replace(EXACT, memory=memory, shaping=de.shaping.Boltzmann(1e6))
-    got = beyond(population, evaluated(LOG_WEIGHT))
-    np.testing.assert_allclose(got, 0.0, atol=1e-4)
-    assert np.abs(beyond(EXACT, evaluated(LOG_WEIGHT))).max() > 0.1
+    what = evaluated(LOG_WEIGHT)
+    np.testing.assert_allclose(beyond(population, what), 0.0, atol=1e-4)
+    plain = de.replace(population, memory=de.denoisers.Latest())
+    assert np.abs(answer(population, what) - answer(plain, what)).max() > 0.1
 
 
 @pytest.mark.parametrize("count", [10, 40])
@@ -366,6 +384,15 @@ def test_it_is_a_number_that_is_swept_and_traced(name):
     ]
     got = swept.final_mean.values[:, 0]
     np.testing.assert_allclose(got, [run.fitness.mean() for run in alone], rtol=1e-4)
+
+
+def test_an_attention_that_takes_no_guidance_is_refused():
+    def before(queries, keys, values, log_weight, own, *, floor):
+        return de.attention.attend(queries, keys, values, log_weight, own, floor=floor)
+
+    strategy = de.DiffusionEvolution(3, de.denoisers.Population(attention=before))
+    with pytest.raises(TypeError, match="floor and guidance among them"):
+        de.init(strategy, jax.random.key(0), jnp.zeros((4, 2)))
 
 
 @pytest.mark.parametrize("guidance", [-1.5, float("nan"), 1e4])

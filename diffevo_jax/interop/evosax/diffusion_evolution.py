@@ -95,7 +95,7 @@ class DiffusionEvolution(Algorithm):
         if num_latent_dims is not None:
             answering["kernel"] = kernels.RandomProjection(num_latent_dims)
         if alpha_schedule is not None:
-            answering["guidance"] = 0.0  # which belongs to a noise range of its own
+            answering["guidance"] = 0.0  # it loses where the noise begins at much more
             alphas = alpha_schedule(num_step=num_generations)
             others["grid"] = noise.from_alpha_bars(jnp.clip(alphas, 0.0, 1.0))
         strategy = strategies.DiffusionEvolution(
