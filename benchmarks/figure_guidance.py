@@ -31,6 +31,7 @@ ARROWS = (
     (GUIDANCE, figures.ORANGE, "and as far again: the guided answer"),
 )
 CURVES = {"several": figures.BLUE, "default": figures.ORANGE}
+LABELS = {"several": "for_several", "default": "the default"}
 
 
 def problem() -> de.problems.Function:
@@ -130,7 +131,9 @@ def curve(rows: dict[str, Any]) -> Figure:
                     kept = row["kept"] / row["runs"]
                     points.append((float(words[3]), row["error"]["mean"], kept))
             guidance, error, kept = zip(*sorted(points), strict=True)
-            axis.plot(error, kept, "o-", color=color, label=name, ms=5, clip_on=False)
+            axis.plot(
+                error, kept, "o-", color=color, label=LABELS[name], ms=5, clip_on=False
+            )
             for at, x, y in zip(guidance, error, kept, strict=True):
                 axis.annotate(
                     f"{at:g}", (x, y), xytext=(0, 6), textcoords="offset points",
