@@ -20,7 +20,8 @@ class Guidance(NamedTuple):
     Both means are of the same values by the same kernel; they differ in the weights.
 
     Attributes:
-        strength: (), 0 gives the weighted means, -1 the plain ones.
+        strength: (), 0 gives the weighted means, -1 the plain ones. The derivative by it is
+            0 at 0, where the plain means are not computed.
         log_weight: (M,) of the plain means; ``-inf`` for weight zero; not all may be.
     """
 

@@ -137,7 +137,7 @@ def with_generation(
     evaluated: Evaluated,
     places: PyTree = (),
 ) -> tuple[Evidence, jax.Array]:
-    """The evidence with a generation in it, and its log-weights without fitness.
+    """The evidence with a generation in it, and its plain log-weights.
 
     Args:
         memory: which evaluated points are kept.
@@ -161,18 +161,19 @@ def with_generation(
 
 
 def plain_log_weight(memory: Memory, evidence: Evidence) -> jax.Array:
-    """(M,) log-weights without fitness: of conditions, and the memory's correction.
+    """(M,) log-weights without fitness and conditions; ``-inf`` where it failed.
 
-    ``-inf`` where an evaluation failed, or a condition forbids.
+    What makes up for how the points were drawn stays: it is of the points, and not wanted.
     """
     valid = jnp.isfinite(evidence.fitness)
-    added = evidence.condition_log_weight + memory.log_correction(evidence)
-    return jnp.where(valid, added, -jnp.inf)
+    plain = jnp.where(valid, memory.log_correction(evidence), -jnp.inf)
+    return plain.astype(evidence.points.dtype)
 
 
 def log_weights(shaping: Shaping, evidence: Evidence, plain: jax.Array) -> jax.Array:
-    """(M,) log g of what is remembered: by fitness, and the plain ones."""
-    return shapings.log_weight(shaping, evidence.fitness) + plain
+    """(M,) log g of what is remembered: by fitness, conditions, and the plain ones."""
+    added = evidence.condition_log_weight + plain
+    return shapings.log_weight(shaping, evidence.fitness) + added
 
 
 def with_counts(estimate: Estimate, log_weight: jax.Array, size: int) -> Estimate:

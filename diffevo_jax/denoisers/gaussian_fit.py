@@ -35,7 +35,8 @@ class GaussianFitState:
 
     Attributes:
         evidence: M evaluated points, those of this generation first.
-        plain_log_weight: (M,) without fitness; ``-inf`` where an evaluation failed.
+        plain_log_weight: (M,) without fitness and conditions; ``-inf`` where an evaluation
+            failed.
         log_weight: (M,) log g, the plain ones included; ``-inf`` for weight zero.
         size: N, individuals of a generation, static.
     """

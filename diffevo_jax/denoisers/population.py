@@ -64,7 +64,7 @@ class PopulationState:
     Attributes:
         kernel_state: what the kernel drew, or learnt from this generation.
         evidence: M evaluated points, those of this generation first.
-        plain_log_weight: (M,) without fitness: of the conditions, and of the memory's
+        plain_log_weight: (M,) without fitness and conditions: 0, or the memory's
             correction; ``-inf`` where an evaluation failed.
         log_weight: (M,) log g, the plain ones included; ``-inf`` for weight zero.
         chosen: which of the points answer; None for all.
@@ -99,8 +99,8 @@ class Population:
         support: which of them answer: ``Everyone``, ``Best``, ``Drawn``.
         guidance: how far to go beyond Bayes' answer m_w, and away from the answer m_1 that
             knows no fitness: ``m_w + guidance (m_w - m_1)``, in [-1, 100]. 0 is Bayes'
-            answer. Conditions are in both. It is classifier-free guidance, at no more
-            evaluations; effective sample size and self weight stay those of m_w
+            answer. Conditions count like fitness. It is classifier-free guidance, at no
+            more evaluations; effective sample size and self weight stay those of m_w
             (``docs/guidance.md``).
         attention: what computes the mean, for example
             ``functools.partial(de.attention.attend, block_size=2048)`` or a kernel for an
@@ -195,10 +195,13 @@ class Population:
         if self._by_rows():
             attention = self._row_attention(state, factor)
             factor = jnp.ones((), y.dtype)
-        flat = chosen and reweighted(chosen, log_weight, state.plain_log_weight)
-        plain = state.plain_log_weight if flat is None else flat.log_weight
+        plain = state.plain_log_weight
+        if chosen is not None:
+            plain = reweighted(chosen, log_weight, plain).log_weight
         if pytree.offers(self.shaping, RowShaping):
-            log_weight, chosen = state.plain_log_weight, flat
+            before, log_weight = log_weight, state.plain_log_weight
+            log_weight += evidence.condition_log_weight
+            chosen = chosen and reweighted(chosen, before, log_weight)
         estimate = posterior_mean(
             queries=kernel.features(state.kernel_state, queries),
             keys=kernel.features(state.kernel_state, keys),

@@ -155,7 +155,9 @@ def tell(kernel, points, log_weight):
     """One generation without fresh noise, under log-weights that are the fitness."""
     strategy = de.DiffusionEvolution(
         10,
-        denoiser=de.denoisers.Population(kernel=kernel, shaping=de.shaping.Boltzmann(1.0)),
+        denoiser=de.denoisers.Population(
+            kernel=kernel, shaping=de.shaping.Boltzmann(1.0), guidance=0.0
+        ),
         grid=de.noise.Cosine(),
         sampler=de.samplers.DDIM(eta=0.0),
     )

@@ -89,7 +89,7 @@ def test_levels_of_a_grid_have_a_natural_axis():
 
 def test_an_ending_that_means_one_field_is_its_path():
     assert paths.resolve(STRATEGY, "temperature") == "denoiser.shaping.temperature"
-    assert paths.get(STRATEGY, "kernel.dimension") == 1.0
+    assert paths.get(STRATEGY, "kernel.dimension") == 2.0
 
 
 def test_an_ending_that_means_several_lists_them():
