@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax.attention.numerics import Guidance, guided, matmul
-from diffevo_jax.attention.row_wise import attend_by_rows
 from diffevo_jax.base import Estimate, PyTree
 
 #: Queries, and keys, in a block. The bits of a result depend on it, and on nothing else.
@@ -72,10 +71,11 @@ def attend(
         own: (N,) int32, number of the key that belongs to each query; M or more for none.
         floor: added to the kernel; None: no floor.
         guidance: how far to go beyond the weighted means, and away from which plain means
-            of the same keys; None for not. At strength 0 the plain means are not computed,
-            and the weighted ones keep their bits.
-        block_size: queries, and keys, in a block. With guidance more keys than that are
-            answered by whole rows, as many as fit into the memory of a block.
+            of the same keys; None for not. At strength 0 the weighted means keep their
+            bits. With more keys than a block the derivative by a strength of 0 is 0, since
+            the plain means are not computed there.
+        block_size: queries, and keys, in a block. If there are more keys than that, guided
+            answers are by whole rows, as many at a time as fit into the memory of a block.
 
     Returns:
         The weighted means of the values, or what is beyond them, as ``clean`` (N, D); of
@@ -90,27 +90,38 @@ def attend(
         >>> attend(origin, points, points, jnp.zeros(2), none).clean.tolist()
         [[0.0]]
     """
-    if guidance is not None and len(keys) > block_size:
-        given = (queries, keys, values, log_weight, own)
-        return jax.lax.cond(
-            jnp.asarray(guidance.strength) == 0,
-            lambda: attend(*given, floor=floor, block_size=block_size),
-            lambda: attend_by_rows(
-                *given,
-                row_precision=_one_for_all,
-                floor=floor,
-                guidance=guidance,
-                block_numbers=block_size**2,
-            ),
-        )
-    num_queries, dim = len(queries), values.shape[1]
+    given = (queries, keys, values, log_weight, own)
+    in_blocks = functools.partial(_attend, *given, floor, None, block_size, block_size)
+    if guidance is None:
+        return in_blocks()
+    if len(keys) <= block_size:
+        return _attend(*given, floor, guidance, block_size, block_size)
+    # A guided weight needs the sums of its row: all keys are one block, of fewer queries.
+    few = max(1, block_size**2 // len(keys))
+    in_rows = functools.partial(_attend, *given, floor, guidance, few, len(keys))
+    return jax.lax.cond(jnp.asarray(guidance.strength) == 0, in_blocks, in_rows)
+
+
+def _attend(
+    queries: jax.Array,
+    keys: jax.Array,
+    values: jax.Array,
+    log_weight: jax.Array,
+    own: jax.Array,
+    floor: float | None,
+    guidance: Guidance | None,
+    num_queries: int,
+    num_keys: int,
+) -> Estimate:
+    """Attend in blocks of so many queries and keys; with guidance a block has all keys."""
+    count, dim = len(queries), values.shape[1]
     # A column of ones adds the weights up beside the values.
     columns = jnp.concatenate([values, jnp.ones((len(values), 1), values.dtype)], axis=1)
     blocks = (
-        _blocks(keys, block_size),
-        _blocks(columns, block_size),
-        _blocks(log_weight, block_size, fill=-jnp.inf),
-        _blocks(jnp.arange(len(keys), dtype=jnp.int32), block_size)[:, 0],
+        _blocks(keys, num_keys),
+        _blocks(columns, num_keys),
+        _blocks(log_weight, num_keys, fill=-jnp.inf),
+        _blocks(jnp.arange(len(keys), dtype=jnp.int32), num_keys)[:, 0],
     )
 
     def answer(few: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
@@ -124,8 +135,8 @@ def attend(
         mean = sums.weighted[:, :-1] / total[:, None]
         return mean, total**2 / sums.squares, self_weight
 
-    answers = _map(answer, (_blocks(queries, block_size), _blocks(own, block_size)))
-    joined = (leaf.reshape(-1, *leaf.shape[2:])[:num_queries] for leaf in answers)
+    answers = _map(answer, (_blocks(queries, num_queries), _blocks(own, num_queries)))
+    joined = (leaf.reshape(-1, *leaf.shape[2:])[:count] for leaf in answers)
     return Estimate(*joined)
 
 
@@ -143,11 +154,6 @@ class _Sums(NamedTuple):
     weighted: jax.Array
     squares: jax.Array
     own: jax.Array
-
-
-def _one_for_all(half_squares: jax.Array, mask: jax.Array) -> jax.Array:
-    """The precision of a kernel of variance 1, a row."""
-    return jnp.ones(len(half_squares), half_squares.dtype)
 
 
 def _nothing(num_queries: int, num_columns: int, dtype: jnp.dtype) -> _Sums:
@@ -190,7 +196,7 @@ def _absorb(
     shrink = jnp.exp(sums.largest - reference)
     shares = weights
     if guidance is not None:
-        plain_logits = functools.partial(weighed, guidance.log_weight)
+        plain_logits = weighed(guidance.log_weight)
         shares = guided(weights, plain_logits, guidance.strength)
     weighted = matmul(shares, columns)
     row = jnp.clip(own - first, 0, len(keys) - 1)

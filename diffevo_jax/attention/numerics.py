@@ -20,8 +20,7 @@ class Guidance(NamedTuple):
     Both means are of the same values by the same kernel; they differ in the weights.
 
     Attributes:
-        strength: (), 0 gives the weighted means, -1 the plain ones. The derivative by it is
-            0 at 0, where the plain means are not computed.
+        strength: (), 0 gives the weighted means, -1 the plain ones.
         log_weight: (M,) of the plain means; ``-inf`` for weight zero; not all may be.
     """
 
@@ -29,28 +28,21 @@ class Guidance(NamedTuple):
     log_weight: jax.Array
 
 
-def guided(
-    weights: jax.Array, plain_logits: Callable[[], jax.Array], strength: Number
-) -> jax.Array:
+def guided(weights: jax.Array, plain_logits: jax.Array, strength: Number) -> jax.Array:
     """The weights of what is beyond a mean: signed, a row's sum stays what it is.
 
     Args:
         weights: (N, M) of the mean, not normalised.
-        plain_logits: gives those (N, M) of the mean to go away from, up to a constant a
-            row; not asked at strength 0.
+        plain_logits: (N, M) of the mean to go away from, up to a constant a row.
         strength: see :class:`Guidance`; at 0 the weights keep their bits.
     """
-
-    def beyond() -> jax.Array:
-        logits = plain_logits().astype(weights.dtype)
-        largest = jnp.max(logits, axis=1, keepdims=True)
-        # Kept, or a CPU would take the exponential twice.
-        plain = jax.lax.optimization_barrier(jnp.exp(logits - largest))
-        scale = jnp.sum(weights, axis=1) / jnp.sum(plain, axis=1)
-        return weights + strength * (weights - scale[:, None] * plain)
-
+    plain_logits = plain_logits.astype(weights.dtype)
+    largest = jnp.max(plain_logits, axis=1, keepdims=True)
+    # Kept, or a CPU would take the exponential twice.
+    plain = jax.lax.optimization_barrier(jnp.exp(plain_logits - largest))
+    scale = jnp.sum(weights, axis=1) / jnp.sum(plain, axis=1)
     strength = jnp.asarray(strength, weights.dtype)
-    return jax.lax.cond(strength == 0, lambda: weights, beyond)
+    return weights + strength * (weights - scale[:, None] * plain)
 
 
 def matmul(first: jax.Array, second: jax.Array) -> jax.Array:

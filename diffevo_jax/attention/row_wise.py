@@ -78,8 +78,7 @@ def attend_by_rows(
         weight = jax.nn.softmax(logits, axis=1)
         share = weight
         if guidance is not None:
-            plain_logits = lambda: log_kernel + guidance.log_weight
-            share = guided(weight, plain_logits, guidance.strength)
+            share = guided(weight, log_kernel + guidance.log_weight, guidance.strength)
         sums = matmul(share, columns)
         here = jnp.minimum(owned, len(keys) - 1)
         self_weight = jnp.where(owned == here, weight[jnp.arange(len(few)), here], 0.0)
