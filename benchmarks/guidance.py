@@ -199,9 +199,10 @@ def options_of(task: str) -> dict[str, Any]:
         de.noise.VE(0.01, 4.0),
     )
     seed, seeds = SEEDS["options"], 2 * CHOOSING[task]
-    axes = {"guidance": [1.0, 2.0], OPTION_FIELDS: option_values()}
+    strengths = [1.0, 2.0]
+    axes: Any = {"guidance": strengths, OPTION_FIELDS: option_values()}
     scores = swept_scores(strategy, task, seed, seeds, axes)
-    names = [f"{name}, {g:g}" for g in axes["guidance"] for name in OPTIONS]
+    names = [f"{name}, {g:g}" for g in strengths for name in OPTIONS]
     return {
         name: [*rounded(row.mean()[None]), *rounded(row.std()[None] / seeds**0.5, 2)]
         for name, row in zip(names, scores, strict=True)
