@@ -134,7 +134,7 @@ def test_a_traced_temperature_of_zero_is_greedy(key) -> None:
         strategy = de.DiffusionEvolution(
             T,
             denoiser=de.denoisers.Population(
-                kernel=de.kernels.Gaussian(0.0), shaping=shaping
+                kernel=de.kernels.Gaussian(0.0), shaping=shaping, guidance=0.0
             ),
         )
         return tell(strategy, key)[0].clean_estimate
