@@ -162,40 +162,29 @@ def options(rows: Any) -> str:
 
 def longer(rows: Any) -> str:
     """Points that are missing to the optimum, with more generations."""
-    found: dict[tuple[str, str], dict[str, str]] = {}
-    for key, row in rows.items():
-        stage, *words = key.split(" | ")
-        if stage == "longer":
-            task, generations, name = words
-            found.setdefault((task, name), {})[generations] = f"{row['mean']:.3g}"
-    if not found:
-        return ""
-    counts = sorted({count for cells in found.values() for count in cells}, key=int)
-    lines = [
-        [f"{task}: {name}", *(cells.get(count, "-") for count in counts)]
-        for (task, name), cells in found.items()
-    ]
-    head = ["points that are missing", *(f"{count} generations" for count in counts)]
-    return table(head, lines)
+    name = lambda task, generations, setting: (f"{task}: {setting}", generations)
+    return means(rows, "longer", "points that are missing", "{} generations", name)
 
 
 def noise(rows: Any) -> str:
     """Error under noise of the fitness."""
-    found: dict[tuple[str, str], dict[str, str]] = {}
+    name = lambda dim, level, guidance: (f"D = {dim}, noise {level}", guidance)
+    return means(rows, "noise", "error a dimension on a sphere", "guidance {}", name)
+
+
+def means(rows: Any, stage: str, head: str, column: str, name: Any) -> str:
+    """A stage's means: ``name`` makes of a row's words its line and its number."""
+    found: dict[str, dict[str, str]] = {}
     for key, row in rows.items():
-        stage, *words = key.split(" | ")
-        if stage == "noise":
-            dim, level, guidance = words
-            found.setdefault((dim, level), {})[guidance] = f"{row['mean']:.2g}"
+        first, *words = key.split(" | ")
+        if first == stage:
+            line, number = name(*words)
+            found.setdefault(line, {})[number] = f"{row['mean']:.3g}"
     if not found:
         return ""
-    strengths = sorted({g for cells in found.values() for g in cells}, key=float)
-    lines = [
-        [f"D = {dim}, noise {level}", *(cells.get(g, "-") for g in strengths)]
-        for (dim, level), cells in found.items()
-    ]
-    head = ["error a dimension on a sphere", *(f"guidance {g}" for g in strengths)]
-    return table(head, lines)
+    numbers = sorted({n for cells in found.values() for n in cells}, key=float)
+    lines = [[line, *(cells.get(n, "-") for n in numbers)] for line, cells in found.items()]
+    return table([head, *map(column.format, numbers)], lines)
 
 
 def cost(rows: Any) -> str:
