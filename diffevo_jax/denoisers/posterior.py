@@ -107,7 +107,7 @@ def posterior_mean(
     """
     log_weight = or_uniform(log_weight)
     queries, keys = whitened(queries, keys, precision)
-    count = len(queries)
+    values, count = jnp.asarray(values), len(queries)
     place = jnp.arange(count, dtype=jnp.int32)  # M or more is the place of no key
     if chosen is not None:
         keys, values = keys[chosen.index], values[chosen.index]
