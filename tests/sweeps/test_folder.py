@@ -142,11 +142,11 @@ def test_a_batch_of_other_arrays_is_refused(store, name):
 
 
 def bomb_of_zeros(arrays):
-    """Few bytes that unpack to 300 MB."""
+    """Few bytes that unpack to 80 MB."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, values in arrays.items():
-            many = np.zeros((75_000_000 if name == "best" else 1), values.dtype)
+            many = np.zeros((20_000_000 if name == "best" else 1), values.dtype)
             with archive.open(f"{name}.npy", "w") as file:
                 np.lib.format.write_array(file, many)
     return stream.getvalue()
