@@ -18,6 +18,7 @@ from diffevo_jax.problems.control.spaces import (
     normalise,
     to_action,
 )
+from diffevo_jax.pytree.components import trace_context
 
 
 @functools.lru_cache
@@ -64,9 +65,8 @@ def episode_spec(env_name: str, scaling: str, max_steps: int, rewrite: bool) -> 
             :class:`diffevo_jax.problems.Control`.
     """
     once = rewrite and jax.default_backend() == "cpu"
-    # It holds a traced program, and a trace belongs to the mesh it was made for.
-    mesh = jax.sharding.get_abstract_mesh()
-    return _episode_spec(env_name, scaling, max_steps, rewrite, once, mesh)
+    context = trace_context()  # it holds a traced program
+    return _episode_spec(env_name, scaling, max_steps, rewrite, once, context)
 
 
 @functools.cache
@@ -76,7 +76,7 @@ def _episode_spec(
     max_steps: int,
     rewrite: bool,
     once: bool,
-    mesh: jax.sharding.AbstractMesh,
+    context: tuple[Any, ...],
 ) -> EpisodeSpec:
     env, defaults = environment(env_name)
 
