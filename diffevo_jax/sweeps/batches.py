@@ -11,7 +11,7 @@ import numpy as np
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Info, PyTree
-from diffevo_jax.compilation import compiler_options
+from diffevo_jax.compilation import compiler_options, make_room
 from diffevo_jax.pytree import validation
 from diffevo_jax.running import device_mesh
 from diffevo_jax.running.evolution import Result, evolve
@@ -86,6 +86,7 @@ class Program(NamedTuple):
 
 def program(key: jax.Array, group: Group, runs: int, batching: Batching) -> Program:
     """Compile for a group; a batch size that is not given is found by memory."""
+    make_room()
     share = len(batching.devices or (None,))
     size = batching.batch_size or min(
         runs, share * _MOST.get(jax.default_backend(), _MOST_ELSEWHERE)
