@@ -54,6 +54,7 @@ def iterate() -> None:
 
 
 def sweep() -> None:
+    batches._jitted.cache_clear()
     with pytest.raises(Compiled):
         de.sweep(*SMALL, population_size=4)
 
@@ -95,7 +96,7 @@ def test_programs_are_forgotten_where_there_is_no_room_for_more(
     def stop(*_: object) -> None:
         raise Compiled
 
-    monkeypatch.setattr(batches, "_compile", stop)
+    monkeypatch.setattr(batches, "_runs", stop)
     monkeypatch.setattr(trainer, "_programs", stop)
     monkeypatch.setattr(compilation, "_BETWEEN_LOOKS", 0)
     entrance()

@@ -86,7 +86,6 @@ class Program(NamedTuple):
 
 def program(key: jax.Array, group: Group, runs: int, batching: Batching) -> Program:
     """Compile for a group; a batch size that is not given is found by memory."""
-    make_room()
     share = len(batching.devices or (None,))
     size = batching.batch_size or min(
         runs, share * _MOST.get(jax.default_backend(), _MOST_ELSEWHERE)
@@ -135,6 +134,7 @@ def _compile(
 def _jitted(
     structure: jax.tree_util.PyTreeDef, population_size: int, batching: Batching
 ) -> jax.stages.Wrapped:
+    make_room()
     runs = functools.partial(_runs, structure, population_size, batching)
     return jax.jit(runs, compiler_options=compiler_options() or None)
 
