@@ -3,7 +3,7 @@
 import contextlib
 import os
 
-from diffevo_jax.cli import main
+from diffevo_jax.cli import interrupts, main
 
 
 def process() -> None:
@@ -17,6 +17,7 @@ def process() -> None:
             os.fstat(number)
             continue
         os.open(os.devnull, os.O_RDWR)
+    interrupts.install()
     try:
         code = main()
     except KeyboardInterrupt:  # once more, while the first was answered

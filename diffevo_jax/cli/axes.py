@@ -69,8 +69,9 @@ def parse(
         raise UsageError(f"--axis: {error}") from None
     found: dict[str | tuple[str, ...], list[Any]] = {}
     for fields, values in words:
+        owners, places = zip(*(_owner(whole, field) for field in fields), strict=True)
         rows = [
-            tuple(_value(whole, *each) for each in zip(fields, row, strict=True))
+            tuple(map(_filled, owners, places, row, fields))
             for row in _rows(fields, values)
         ]
         alone = len(fields) == 1
@@ -139,12 +140,13 @@ def _values_of_range(word: str) -> list[str]:
     return [repr(value) for value in values.tolist()]
 
 
-def _value(whole: Whole, field: str, word: str) -> PyTree:
+def _owner(whole: Whole, field: str) -> tuple[PyTree, str]:
+    """What has a field, and under which name."""
     try:
         path, _, name = full_path(whole, field).rpartition(".")
     except ValueError as error:
         raise UsageError(f"--axis: {error}") from None
-    return _filled(paths.get(whole, path) if path else whole, name, word, field)
+    return (paths.get(whole, path) if path else whole), name
 
 
 def _filled(owner: PyTree, name: str, word: str, field: str) -> PyTree:

@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
         if isinstance(error, jax.errors.JaxRuntimeError) and _FULL not in str(error):
             raise
-        streams.complain(f"error: {error or 'the memory is full'}")
+        streams.complain(f"error: {str(error) or 'the memory is full'}")
         return 1
 
 

@@ -18,7 +18,7 @@ def evolve(args: list[str]) -> int:
         keys = report.check_request(settings)
     except SystemExit:  # the help is printed
         return 0
-    except (ImportError, OSError, TypeError, ValueError) as error:
+    except (ImportError, TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
     told = report.follow(name, settings, keys)
     outputs = report.outputs(told, settings.options)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _MOST_BYTES = 2**20
 #: Tables and lists inside each other at most; a parameter of a part of a part has seven.
 _MOST_DEPTH = 32
+#: Dots of a key at most: it takes the parser memory, and time, as their square.
+_MOST_DOTS, _PARTS = 100, re.compile(rb"[=,{\[\n]")
 _TOO_DEEP = f"got values more than {_MOST_DEPTH} deep, want no more"
 #: What is a flag on the command line, and not a number.
 _FLAG = re.compile(r"-[^\d.]")
@@ -36,19 +38,22 @@ def load(path: str) -> dict[str, Any]:
     """The content of a file, with a name, and a table for each of the tables.
 
     Raises:
-        UsageError: it is no TOML, too large or too deep, or has no name.
-        OSError: it cannot be read.
+        UsageError: it cannot be read, is no TOML, too large or too deep, or has no name.
     """
     try:
         with Path(path).expanduser().open("rb") as file:
             read = file.read(_MOST_BYTES + 1)
         if len(read) > _MOST_BYTES:
             raise ValueError(f"got more than {_MOST_BYTES:,} bytes, want no more")
+        if any(part.count(b".") > _MOST_DOTS for part in _PARTS.split(read)):
+            raise ValueError(_TOO_DEEP)
         content = tomllib.loads(read.decode("utf-8-sig"))
         _check_depth(content)
     except RecursionError as error:
         raise UsageError(f"{path}: {_TOO_DEEP}") from error
-    except (RuntimeError, ValueError) as error:
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    except (RuntimeError, ValueError) as error:  # the first: nobody has such a home
         raise UsageError(f"{path}: {error}") from error
     if not isinstance(content.get("name"), str):
         raise UsageError(f"{path}: got no name, want name = '...'; see 'diffevo list'")

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffevo_jax.base import Problem, PyTree
-from diffevo_jax.cli import flags, limits, streams
+from diffevo_jax.cli import flags, interrupts, limits, streams
 from diffevo_jax.cli.errors import UsageError
 from diffevo_jax.cli.outputs import Output
 from diffevo_jax.compilation import use_cache
@@ -144,6 +144,9 @@ def follow(name: str, settings: flags.Request[EvolveOptions], keys: jax.Array) -
         for result in results:
             last = jax.block_until_ready(result)
             seconds.append(time.perf_counter() - begin)
+            interrupts.only_ask()
+            if interrupts.is_asked():
+                break
     except KeyboardInterrupt:
         if not seconds:
             raise

@@ -62,7 +62,7 @@ def rendered(table: "RenderableType") -> str:
 
 def complain(text: str) -> None:
     """Print a line to the standard error, if there is one, and it takes it."""
-    with contextlib.suppress(AttributeError, OSError, ValueError):
+    with contextlib.suppress(AttributeError, OSError, RuntimeError, ValueError):
         line = " ".join(text.split())
         shown = [one if one.isprintable() else ascii(one)[1:-1] for one in line]
         sys.stderr.write(f"diffevo: {''.join(shown)}\n")

@@ -10,7 +10,16 @@ from typing import Any, Literal
 import jax
 import tyro
 
-from diffevo_jax.cli import axes, experiments, files, flags, limits, streams, summary
+from diffevo_jax.cli import (
+    axes,
+    experiments,
+    files,
+    flags,
+    interrupts,
+    limits,
+    streams,
+    summary,
+)
 from diffevo_jax.cli.errors import UsageError
 from diffevo_jax.cli.outputs import Output, save_and_show
 from diffevo_jax.compilation import use_cache
@@ -76,12 +85,12 @@ def sweep(args: list[str]) -> int:
         name, settings = _settings(args[0], args[1:])
         shard = check_options(settings.options)
         plan = plan_of(settings)
-        folder = settings.options.folder
-        store = None if folder is None else Folder(folder, plan)
+        store = _folder(settings.options.folder, plan)
     except SystemExit:  # the help is printed
         return 0
-    except (ImportError, OSError, TypeError, ValueError) as error:
+    except (ImportError, TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
+    interrupts.at_the_end(lambda: summary.interrupted(plan, store))
     try:
         return _run(name, settings, plan, store, shard)
     except KeyboardInterrupt:
@@ -89,6 +98,16 @@ def sweep(args: list[str]) -> int:
         return 130
     except FolderError as error:
         raise UsageError(str(error)) from error
+
+
+def _folder(path: Path | None, plan: Plan) -> Folder | None:
+    try:
+        return None if path is None else Folder(path, plan)
+    except FolderError:
+        raise
+    except (OSError, ValueError) as error:  # the second: a zero in the name
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"folder: got {path}, {reason}") from error
 
 
 def _settings(target: str, args: list[str]) -> tuple[str, flags.Request[SweepOptions]]:
