@@ -77,7 +77,7 @@ def once(number: int) -> None:
     size = {"population_size": POPULATION}
     de.evolve(key, ours, problem, **size).best_fitness.block_until_ready()
     de.run(key, ours, problem, chunk_size=2, **size).best_fitness.block_until_ready()
-    values = np.linspace(0.1, 1.0, 4) + 1e-4 * number
+    values = (np.linspace(0.1, 1.0, 4) + 1e-4 * number).tolist()
     de.sweep(key, ours, problem, axes={"temperature": values}, num_seeds=2, **size)
     data = np.random.default_rng(number).normal(size=(256, 2))
     recipe = de.diffusion.Recipe(num_steps=20, batch_size=16)

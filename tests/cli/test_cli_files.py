@@ -26,6 +26,7 @@ VALUES = (
     *('"map"', '"linspace(0,1,3)"', '["--help"]', '["--json=x"]', "{class = 1}", "'None'"),
 )
 DEEP = 100_000
+PROCESSES = 100
 
 
 @pytest.fixture(autouse=True)
@@ -90,9 +91,8 @@ def test_many_random_files_are_refused_in_one_line(load, tmp_path) -> None:
 
 @pytest.mark.slow
 def test_random_files_are_refused_by_processes(tmp_path) -> None:
-    """A hundred, ten a process, as Python starts for seconds."""
     choose = random.Random(2)
-    for number in range(100):
+    for number in range(PROCESSES):
         path = tmp_path / f"{number}.toml"
         make = random_toml if number % 2 else random_bytes
         path.write_bytes(b"nobody = 1\n" + make(choose))
