@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
+from diffevo_jax.compilation import make_room
 from diffevo_jax.flows.discriminator import Discriminator, DiscriminatorState
 from diffevo_jax.flows.divergences import Divergence, ReverseKL
 from diffevo_jax.flows.generator import (
@@ -149,6 +150,7 @@ def train_gan(
         raise TypeError(f"recipe: got {recipe!r}, want a GANRecipe")
     validation.validate(recipe)
     validation.check_count("num_steps", num_steps)
+    make_room()
     recipe = pytree.strong(recipe)
     if state is None:
         state = init_gan(key, recipe, points)

@@ -31,6 +31,7 @@ from diffevo_jax.base import (
     PyTree,
     Strategy,
 )
+from diffevo_jax.compilation import make_room
 from diffevo_jax.pytree import validation
 from diffevo_jax.running import arguments, device_mesh
 from diffevo_jax.running.evolution import Result, evolve
@@ -92,6 +93,7 @@ def evolve_on(
             lambda whole: DividedAttention(whole, device_mesh.POPULATION, num_blocks)
         )
     problem = DividedProblem(problem, device_mesh.POPULATION, num_blocks)
+    make_room()
     given = pytree.strong((key, strategy, problem, population))
     return _compiled(mesh.devices.flat[0].platform)(
         *_everywhere(mesh, given),

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Info, Problem, PyTree, Strategy
+from diffevo_jax.compilation import make_room
 from diffevo_jax.pytree import arrays
 from diffevo_jax.running import arguments, ask_tell
 
@@ -112,6 +113,7 @@ def evolve(
         (25,)
     """
     arguments.check_run(key, strategy, problem, population_size, population, record)
+    make_room()
     strategy, problem = pytree.strong(strategy), pytree.strong(problem)
     return _evolve(
         key,

@@ -11,7 +11,7 @@ import numpy as np
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Info, PyTree
-from diffevo_jax.compilation import compiler_options
+from diffevo_jax.compilation import compiler_options, make_room
 from diffevo_jax.pytree import validation
 from diffevo_jax.running import device_mesh
 from diffevo_jax.running.evolution import Result, evolve
@@ -180,6 +180,7 @@ def _compile(
 def _jitted(
     structure: jax.tree_util.PyTreeDef, population_size: int, batching: Batching
 ) -> jax.stages.Wrapped:
+    make_room()
     runs = _function(structure, population_size, batching)
     return jax.jit(runs, compiler_options=compiler_options() or None)
 

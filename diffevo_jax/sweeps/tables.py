@@ -1,9 +1,8 @@
 """Labelled results of sweeps: an xarray Dataset, on disk, as a tidy table, its best row."""
 
 import importlib
+import io
 import math
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,6 +11,7 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
+from diffevo_jax.pytree.files import written_whole
 from diffevo_jax.sweeps.batches import KEEPABLE, KeptRuns, named
 
 if TYPE_CHECKING:
@@ -127,23 +127,18 @@ def save(dataset: "xarray.Dataset", path: str | Path) -> None:
     """Save a sweep: NetCDF (``.nc``), Zarr (``.zarr``), or a tidy Parquet or CSV table.
 
     NetCDF and Zarr hold everything; ``xarray.open_dataset`` reads them. The tidy table has
-    one row for each setting, seed and generation, or a CSV one for each setting and seed. A
-    file is written whole or not at all.
+    one row for each setting, seed and generation, or a CSV one for each setting and seed.
+    All of it is written, or none, and what was there before is then as it was.
 
     Raises:
         ValueError: the ending is none of these.
         ImportError: the package for it is missing.
+        OSError: it cannot be written, or the disk is full.
     """
     path = check_ending(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write = _FORMATS[path.suffix].write
-    if path.suffix == ".zarr":  # a folder, which cannot be replaced in one step
-        write(dataset, path)
-        return
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        written = Path(folder) / path.name
-        write(dataset, written)
-        os.replace(written, path)
+    with written_whole(path) as unfinished:
+        _FORMATS[path.suffix].write(dataset, unfinished)
 
 
 def check_ending(path: str | Path) -> Path:
@@ -178,15 +173,24 @@ def tidy(dataset: "xarray.Dataset", *, generations: bool = True) -> "pandas.Data
     return dataset.to_dataframe().reset_index()
 
 
+def _write_netcdf(dataset: "xarray.Dataset", path: Path) -> None:
+    """By way of memory: on a full disk HDF5 raises again and again, wherever it ends."""
+    import h5netcdf
+    import xarray
+
+    content = io.BytesIO()
+    with h5netcdf.File(content, "w") as file:
+        dataset.dump_to_store(xarray.backends.H5NetCDFStore(file))
+    path.write_bytes(content.getbuffer())
+
+
 class _Format(NamedTuple):
     packages: tuple[str, ...]
     write: Callable[[Any, Path], Any]
 
 
 _FORMATS = {
-    ".nc": _Format(
-        ("h5netcdf",), lambda dataset, path: dataset.to_netcdf(path, engine="h5netcdf")
-    ),
+    ".nc": _Format(("h5netcdf",), _write_netcdf),
     ".zarr": _Format(
         ("zarr",), lambda dataset, path: dataset.to_zarr(path, mode="w", consolidated=False)
     ),

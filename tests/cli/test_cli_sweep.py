@@ -414,6 +414,23 @@ def test_a_file_that_is_not_there_gets_one_line(fail, tmp_path) -> None:
         ("beale --folder X --shard 0/0", "got '0/0'"),
         ("beale --folder X --shard 1", "got '1'"),
         ("beale --folder X --shard -1/2", "got '-1/2'"),
+        # What no memory holds.
+        ("beale --seeds 2000000000000", "axes: got 1 settings and 2,000,000,000,000 seeds"),
+        ("beale --axis=scale=range(1,1000000000000)", "got 'range(1,1000000000000)', 999,"),
+        ("beale --axis=scale=range(0,-1000000000000,-1)", ", 1,000,000,000,000 values"),
+        ("beale --axis=scale=linspace(1,2,1000000000000)", "takes at least 400,000 GB"),
+        (
+            "beale --axis=scale=range(1,999) --axis=eta=linspace(0,1,999) "
+            "--axis=temperature=range(1,999) --axis=kappa=linspace(0,1,999)",
+            "axes: got 994,012,988,004 settings, which takes at least",
+        ),
+        ("beale --axis=num-generations=8,1000000000000", "seeds of 1,000,000,000,000 gen"),
+        ("beale --confirm 1000000000000", "confirm: got 1,000,000,000,000, which takes"),
+        ("beale --batch-size 1000000000000", "batch_size: got 1,000,000,000,000; "),
+        ("beale --axis=population-size=8,1000000000000", "population: got 1,000,000,0"),
+        ("beale --support best --count 9 --population-size 8", "count: got 9"),
+        ("beale --kernel principal-components --kernel.dim 5", "dim: got 5"),
+        ("beale --axis=kernel=gaussian,principal-components(dim=5)", "dim: got 5"),
         ("beale --out sweep.xyz", "want an ending among .nc, .zarr, .parquet, .csv"),
         ("beale --out no/such/folder.nc", "--out: got no/such/folder.nc, which cannot"),
     ],

@@ -544,7 +544,9 @@ def test_every_matrix_product_asks_for_full_precision(program):
 
 
 def test_no_array_is_larger_than_the_weights_or_the_population(program):
-    assert largest_array(program) <= 31 * (37 + 2 * 8)  # the population, and a column of ones
+    assert largest_array(program) <= 31 * (
+        37 + 2 * 8
+    )  # the population, and a column of ones
 
 
 def test_of_more_queries_than_keys_the_others_have_no_weight_of_their_own():

@@ -10,7 +10,7 @@ import numpy as np
 
 from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
-from diffevo_jax.compilation import compiler_options
+from diffevo_jax.compilation import compiler_options, make_room
 from diffevo_jax.diffusion.networks.mlp import MLP
 from diffevo_jax.diffusion.networks.network import (
     ClassConditional,
@@ -127,6 +127,7 @@ def train(
     samples, weight = _check_data(data, sample_weight, recipe.parameterisation)
     labels = _check_labels(labels, len(samples), network)
     _check_output(network, samples, labels)
+    make_room()
     network, recipe = pytree.strong((network, recipe.completed()))
     shape = samples.shape[1:]
     if state is None:
