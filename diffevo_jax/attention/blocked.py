@@ -180,12 +180,12 @@ def _absorb(
     product = matmul(queries, keys.T)
     bias = -0.5 * jnp.sum(keys**2, axis=1)
     if floor is not None:
-        bias = bias - 0.5 * jnp.sum(queries**2, axis=1, keepdims=True)
+        bias = bias[None] - 0.5 * jnp.sum(queries**2, axis=1, keepdims=True)
 
     def weighed(log_weight: jax.Array) -> jax.Array:
         if floor is None:
-            return product + (bias + log_weight)
-        return jnp.logaddexp(product + bias, math.log(floor)) + log_weight
+            return product + (bias + log_weight)[None]
+        return jnp.logaddexp(product + bias, math.log(floor)) + log_weight[None]
 
     logits = weighed(log_weight)
     largest = jnp.maximum(sums.largest, jnp.max(logits, axis=1))

@@ -66,19 +66,20 @@ def attend_by_rows(
         few, owned = row
         product = matmul(few, keys.T)
         # Without |q|^2 / 2, which is far larger than the rest where there is much noise.
-        half = 0.5 * jnp.sum(keys**2, axis=1) - product
+        half = 0.5 * jnp.sum(keys**2, axis=1)[None] - product
         precision = row_precision(half, mask)[:, None]
         log_kernel = -precision * half
         if floor is not None:
             log_kernel -= 0.5 * precision * jnp.sum(few**2, axis=1, keepdims=True)
             log_kernel = jnp.logaddexp(log_kernel, math.log(floor))
-        logits = log_kernel + log_weight
+        logits = log_kernel + log_weight[None]
         if row_log_weight is not None:
             logits += row_log_weight(jnp.where(mask, log_kernel, -jnp.inf))
         weight = jax.nn.softmax(logits, axis=1)
         share = weight
         if guidance is not None:
-            share = guided(weight, log_kernel + guidance.log_weight, guidance.strength)
+            plain = log_kernel + guidance.log_weight[None]
+            share = guided(weight, plain, guidance.strength)
         sums = matmul(share, columns)
         here = jnp.minimum(owned, len(keys) - 1)
         self_weight = jnp.where(owned == here, weight[jnp.arange(len(few)), here], 0.0)

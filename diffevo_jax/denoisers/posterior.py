@@ -53,11 +53,11 @@ def posterior_weights(
         Zhang et al., 2024, arXiv:2410.02543, eqs. 8 and 9.
     """
     queries, keys = whitened(queries, keys, precision)
-    log_kernel = matmul(queries, keys.T) - 0.5 * jnp.sum(keys**2, axis=1)
+    log_kernel = matmul(queries, keys.T) - 0.5 * jnp.sum(keys**2, axis=1)[None]
     if floor is not None:
         log_kernel -= 0.5 * jnp.sum(queries**2, axis=1, keepdims=True)
         log_kernel = jnp.logaddexp(log_kernel, math.log(floor))
-    return jax.nn.softmax(log_kernel + or_uniform(log_weight), axis=1)
+    return jax.nn.softmax(log_kernel + or_uniform(log_weight)[None], axis=1)
 
 
 def posterior_mean(
@@ -103,7 +103,7 @@ def posterior_mean(
     References:
         Zhang et al., 2024, arXiv:2410.02543, eq. 8.
     """
-    log_weight, value_centre = or_uniform(log_weight), jnp.mean(values, axis=0)
+    log_weight, value_centre = or_uniform(log_weight), jnp.mean(values, axis=0)[None]
     queries, keys = whitened(queries, keys, precision)
     values = values - value_centre
     count = len(queries)
