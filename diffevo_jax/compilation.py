@@ -1,6 +1,8 @@
-"""The wait for the first result: how to compile faster, and how to compile once."""
+"""How programs are made: compile faster, compile once, trace the code of others."""
 
+import contextlib
 import functools
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -52,6 +54,17 @@ def _knows(option: str) -> bool:
         except jax.errors.JaxRuntimeError:
             return False
     return True
+
+
+@contextlib.contextmanager
+def arithmetic_of_others() -> Iterator[None]:
+    """Trace another package's code as JAX does by default: it promotes ranks and dtypes.
+
+    Whoever has JAX refuse that (``jax_numpy_rank_promotion="raise"``,
+    ``jax_numpy_dtype_promotion="strict"``) means code that can be changed.
+    """
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        yield
 
 
 def use_cache(directory: str | Path) -> None:

@@ -111,10 +111,10 @@ def smoothed_kl(
     which = jax.random.randint(key_which, (num_samples,), 0, size)
     shape = (num_samples, dim)
     y = particles[which] + width * jax.random.normal(key_noise, shape, particles.dtype)
-    centre = jnp.mean(particles, axis=0)
+    centre = jnp.mean(particles, axis=0)[None]
     near, y_near = (particles - centre) / width, (y - centre) / width
     product = matmul(y_near, near.T)
-    squares = jnp.sum(y_near**2, axis=1)[:, None] + jnp.sum(near**2, axis=1)
+    squares = jnp.sum(y_near**2, axis=1)[:, None] + jnp.sum(near**2, axis=1)[None]
     volume = 0.5 * dim * jnp.log(2 * jnp.pi * width**2) + jnp.log(float(size))
     own = jax.nn.logsumexp(product - 0.5 * squares, axis=1) - volume
     return jnp.mean(own - target.log_density(y, width))
