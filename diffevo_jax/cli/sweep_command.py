@@ -15,6 +15,7 @@ from diffevo_jax.cli import axes, experiments, files, flags, summary
 from diffevo_jax.cli.errors import UsageError
 from diffevo_jax.compilation import use_cache
 from diffevo_jax.pytree import validation
+from diffevo_jax.pytree.keys import key_of_seed
 from diffevo_jax.running import device_mesh
 from diffevo_jax.sweeps import tables
 from diffevo_jax.sweeps.batches import Batching
@@ -155,7 +156,7 @@ def plan_of(settings: flags.Request[SweepOptions]) -> Plan:
     if options.devices is not None and not 1 <= options.devices <= len(local):
         raise ValueError(f"devices: got {options.devices}, want 1 to {len(local)}")
     plan = make_plan(
-        jax.random.key(options.seed),
+        key_of_seed(options.seed),
         *what,
         axes=axes.parse(*what, options.population_size, options.axis),
         num_seeds=options.seeds,

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffevo_jax.pytree.components import concrete
+from diffevo_jax.pytree.keys import drawing_alone
 
 
-def check_key(name: str, key: Any) -> None:
-    """Raise unless ``key`` is one typed JAX key."""
+def check_key(name: str, key: Any) -> jax.Array:
+    """Return a key that may be used for one run; raise unless it is one typed JAX key."""
     dtype = getattr(key, "dtype", None)
     if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
         got = type(key).__name__ if dtype is None else f"an array of {dtype}"
@@ -18,9 +19,10 @@ def check_key(name: str, key: Any) -> None:
     check_whole(name, key)
     if key.shape:
         raise ValueError(f"{name}: got shape {key.shape}, want (); vmap over many keys")
+    return drawing_alone(name, key)
 
 
-def check_whole(name: str, array: Any) -> None:
+def check_whole(name: str, array: jax.Array) -> None:
     """Raise if an array is divided over devices in its type: over a mesh's explicit axes.
 
     What is divided over axes of type ``Auto`` is one array to a program.

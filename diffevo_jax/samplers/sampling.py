@@ -141,7 +141,7 @@ def _run(
     record: bool = False,
 ) -> tuple[jax.Array, Any, tuple[jax.Array, jax.Array]]:
     """The samples; if recorded, points, answers and levels; the last point and level."""
-    check_key("key", key)
+    key = check_key("key", key)
     if not callable(denoise):
         raise TypeError(
             f"denoise: got {denoise!r}, want a function of (y, sigma); "

@@ -31,7 +31,7 @@ class ArithmeticOfOthers:
         inner: the environment; all of its attributes are this one's.
     """
 
-    inner: Any
+    inner: Environment
 
     def __getattr__(self, name: str) -> Any:
         """The attribute of the environment, as a method that promotes if it is one."""
