@@ -1,8 +1,10 @@
-"""Compiled programs: how to have them sooner, keep them, and not drown in them."""
+"""Compiled programs: have them sooner, keep them, not drown in them; trace others' code."""
 
 import collections
+import contextlib
 import functools
 import gc
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -63,6 +65,17 @@ def _knows(option: str) -> bool:
         except jax.errors.JaxRuntimeError:
             return False
     return True
+
+
+@contextlib.contextmanager
+def arithmetic_of_others() -> Iterator[None]:
+    """Trace another package's code as JAX does by default: it promotes ranks and dtypes.
+
+    Whoever has JAX refuse that (``jax_numpy_rank_promotion="raise"``,
+    ``jax_numpy_dtype_promotion="strict"``) means code that can be changed.
+    """
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        yield
 
 
 def use_cache(directory: str | Path) -> None:

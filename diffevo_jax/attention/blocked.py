@@ -191,7 +191,7 @@ def _absorb(
         if floor is None:
             return log_kernel(queries, keys, log_weight)
         exact = log_kernel(queries, keys) - queries.half_square[:, None]
-        return jnp.logaddexp(exact, math.log(floor)) + log_weight
+        return jnp.logaddexp(exact, math.log(floor)) + log_weight[None]
 
     logits = weighed(log_weight)
     largest = jnp.maximum(sums.largest, jnp.max(logits, axis=1))
@@ -248,10 +248,10 @@ def mean_of_cells(sums: jax.Array, centres: jax.Array) -> tuple[jax.Array, jax.A
     if len(centres) == 1:
         return centres + within, total
     most = jax.lax.stop_gradient(jnp.argmax(shares, axis=1))
-    here = most[:, None] == jnp.arange(shares.shape[1])
+    here = most[:, None] == jnp.arange(shares.shape[1])[None]
     others = jnp.where(here, 0.0, shares / total[:, None])
     change = jnp.where(here, -jnp.sum(others, axis=1, keepdims=True), others)
-    beyond = matmul(change, centres - centres[0])
+    beyond = matmul(change, centres - centres[:1])
     return centres[most] + (beyond + within), total
 
 

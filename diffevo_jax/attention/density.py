@@ -47,7 +47,7 @@ def neighbour_distance(
         nearest = -jax.lax.top_k(-squared, count)[0]
         found = nearest < jnp.inf
         distance = jnp.sum(jnp.sqrt(jnp.where(found, nearest, 0.0)))
-        return distance / jnp.maximum(jnp.sum(found), 1)
+        return distance / jnp.maximum(jnp.sum(found), 1).astype(distance.dtype)
 
     size = min(len(points), BLOCK_SIZE)
     return jax.lax.map(from_one, (points, index), batch_size=size)
@@ -58,7 +58,8 @@ def standardized_distances(distance: jax.Array, valid: jax.Array) -> jax.Array:
 
     Zeros if all are the same, to rounding.
     """
-    weight = valid / jnp.maximum(jnp.sum(valid), 1)
+    number = jnp.maximum(jnp.sum(valid), 1).astype(distance.dtype)
+    weight = valid.astype(distance.dtype) / number
     mean = jnp.sum(weight * distance)
     deviation = jnp.sqrt(jnp.sum(weight * (distance - mean) ** 2))
     # Distances come from a matrix product: below this, their spread is its rounding.
@@ -139,10 +140,11 @@ def _standardise(points: jax.Array, valid: jax.Array) -> jax.Array:
     limit = jnp.finfo(points.dtype).max / 4
     points = jnp.clip(points, -limit, limit)
     # First by one of the points: equal ones then are exactly 0, wherever they are.
-    points = jnp.where(mask, points - points[jnp.argmax(valid)], 0.0)
+    points = jnp.where(mask, points - points[jnp.argmax(valid)][None], 0.0)
     largest = jnp.max(jnp.abs(points), initial=0.0)
     points = points / jnp.where(largest > 0, largest, 1.0)
-    weight = mask / jnp.maximum(jnp.sum(mask), 1)
-    points = jnp.where(mask, points - jnp.sum(weight * points, axis=0), 0.0)
+    number = jnp.maximum(jnp.sum(mask), 1).astype(points.dtype)
+    weight = mask.astype(points.dtype) / number
+    points = jnp.where(mask, points - jnp.sum(weight * points, axis=0)[None], 0.0)
     deviation = jnp.sqrt(jnp.sum(weight * points**2) / points.shape[1])
     return points / jnp.where(deviation > 0, deviation, 1.0)

@@ -80,7 +80,7 @@ def find_centres(points: jax.Array) -> Centres:
     chosen = [int(_GOLDEN * number % 1 * size) for number in range(count)]
     sample = points if size == count else points[jnp.asarray(chosen)]
     half_square = 0.5 * jnp.sum(sample**2, axis=1)
-    half = half_square[:, None] + half_square - matmul(sample, sample.T)
+    half = half_square[:, None] + half_square[None] - matmul(sample, sample.T)
     index = [jnp.argmax(half_square)]
     nearest = half[index[0]]
     cells = min(max(dim // _DIMENSIONS, _FEWEST), _MOST, max(count // 4, _FEWEST), count)
@@ -129,10 +129,10 @@ def log_kernel(
     """
     bias = keys.half_square if log_weight is None else keys.half_square - log_weight
     if queries.columns.shape[1] > 1:
-        return matmul(queries.columns, keys.columns.T) - bias
+        return matmul(queries.columns, keys.columns.T) - bias[None]
     # Kept, or the largest of them may be rounded in another way than where it is used.
     half = 0.5 * (queries.columns - keys.columns.T) ** 2
-    return jax.lax.optimization_barrier(-half - bias)
+    return jax.lax.optimization_barrier(-half - bias[None])
 
 
 def _place(points: jax.Array, centres: Centres) -> tuple[jax.Array, jax.Array, Placed]:
@@ -140,7 +140,7 @@ def _place(points: jax.Array, centres: Centres) -> tuple[jax.Array, jax.Array, P
 
     That is half of ``|x - c_a|^2 - |x - c_b|^2``, a the point's cell: 0 there, exactly.
     """
-    nearness = matmul(points, centres.places.T) - centres.half_square
+    nearness = matmul(points, centres.places.T) - centres.half_square[None]
     label = jnp.argmax(jax.lax.stop_gradient(nearness), axis=1)
     cell = jax.nn.one_hot(label, len(centres.places), dtype=points.dtype)
     nearer = nearness - jnp.max(nearness, axis=1, keepdims=True)

@@ -70,7 +70,7 @@ def whitened(
         keys: (M, d).
         precision: () of the kernel, its inverse variance.
     """
-    centre, scale = jnp.mean(keys, axis=0), jnp.sqrt(jnp.asarray(precision))
+    centre, scale = jnp.mean(keys, axis=0)[None], jnp.sqrt(jnp.asarray(precision))
     return scale * (queries - centre), scale * (keys - centre)
 
 

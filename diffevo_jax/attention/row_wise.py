@@ -80,13 +80,13 @@ def attend_by_rows(
         if floor is not None:
             log_rows -= precision * asked.half_square[:, None]
             log_rows = jnp.logaddexp(log_rows, math.log(floor))
-        logits = log_rows + log_weight
+        logits = log_rows + log_weight[None]
         if row_log_weight is not None:
             logits += row_log_weight(jnp.where(mask, log_rows, -jnp.inf))
         weight = jax.nn.softmax(logits, axis=1)
         share = weight
         if guidance is not None:
-            share = guided(weight, log_rows + guidance.log_weight, guidance.strength)
+            share = guided(weight, log_rows + guidance.log_weight[None], guidance.strength)
         mean, _ = mean_of_cells(matmul(share, columns), value_centres)
         here = jnp.minimum(owned, len(keys) - 1)
         self_weight = jnp.where(owned == here, weight[jnp.arange(len(few)), here], 0.0)

@@ -22,6 +22,7 @@ from diffevo_jax.compilation import use_cache
 from diffevo_jax.problems import Control
 from diffevo_jax.pytree import validation
 from diffevo_jax.pytree.files import check_writable, written_whole
+from diffevo_jax.pytree.keys import key_of_seed
 from diffevo_jax.pytree.records import plain, version_of
 from diffevo_jax.running import device_mesh
 from diffevo_jax.running.arguments import check_run, check_start
@@ -101,7 +102,7 @@ def check_request(settings: flags.Request[EvolveOptions]) -> jax.Array:
     device_mesh.devices_for(options.seeds, options.devices)
     if options.cache is not None:
         use_cache(options.cache)
-    keys = jax.random.split(jax.random.key(options.seed), options.seeds)
+    keys = jax.random.split(key_of_seed(options.seed), options.seeds)
     check_run(keys[0], settings.strategy, settings.problem, size, None, ())
     check_start(settings.strategy, (size, dim))
     return keys

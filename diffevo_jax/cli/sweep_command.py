@@ -25,6 +25,7 @@ from diffevo_jax.cli.outputs import Output, save_and_show
 from diffevo_jax.compilation import use_cache
 from diffevo_jax.pytree import validation
 from diffevo_jax.pytree.files import check_writable
+from diffevo_jax.pytree.keys import key_of_seed
 from diffevo_jax.running import device_mesh
 from diffevo_jax.sweeps import tables
 from diffevo_jax.sweeps.batches import Batching
@@ -172,7 +173,7 @@ def plan_of(settings: flags.Request[SweepOptions]) -> Plan:
     limits.check_settings(list(map(len, swept.values())), options.seeds, longest)
     limits.check_memory(f"confirm: got {options.confirm:,}", 8 * options.confirm)
     plan = make_plan(
-        jax.random.key(options.seed),
+        key_of_seed(options.seed),
         *what,
         axes=swept,
         num_seeds=options.seeds,

@@ -169,16 +169,16 @@ def gaussian_mean(
         is this for a spherical Gaussian around 0.
     """
     weight = jax.nn.softmax(or_uniform(log_weight))
-    mean = matmul(weight, values)
+    mean = matmul(weight, values)[None]
     spread = jnp.sqrt(weight)[:, None] * (values - mean)
     if diagonal:
         variance = jnp.sum(spread**2, axis=0)
-        clean = mean + variance / (variance + sigma**2) * (y - mean)
+        clean = mean + (variance / (variance + sigma**2))[None] * (y - mean)
     else:
         _, deviation, axes = jnp.linalg.svd(spread, full_matrices=False)
         gain = deviation**2 / (deviation**2 + sigma**2)
         along = matmul(y - mean, axes.T)
-        clean = mean + matmul(gain * along, axes)
+        clean = mean + matmul(gain[None] * along, axes)
     return Estimate(
         clean=clean,
         effective_sample_size=jnp.full(len(y), 1.0 / jnp.sum(weight**2)),

@@ -59,7 +59,7 @@ def posterior_weights(
     weight = log_kernel(asked, as_keys(keys, centres))
     if floor is not None:
         weight = jnp.logaddexp(weight - asked.half_square[:, None], math.log(floor))
-    return jax.nn.softmax(weight + or_uniform(log_weight), axis=1)
+    return jax.nn.softmax(weight + or_uniform(log_weight)[None], axis=1)
 
 
 def posterior_mean(

@@ -111,7 +111,7 @@ def smoothed_kl(
     which = jax.random.randint(key_which, (num_samples,), 0, size)
     shape = (num_samples, dim)
     y = particles[which] + width * jax.random.normal(key_noise, shape, particles.dtype)
-    centre = jnp.mean(particles, axis=0)
+    centre = jnp.mean(particles, axis=0)[None]
     near, y_near = (particles - centre) / width, (y - centre) / width
     centres = find_centres(near)
     asked = as_queries(y_near, centres)

@@ -135,7 +135,7 @@ def principal_axes(points: jax.Array, log_weight: jax.Array, count: int) -> jax.
         (count, D), rows orthonormal; zero where M points have fewer axes.
     """
     weight = jax.nn.softmax(or_uniform(log_weight))
-    centred = points - matmul(weight, points)
+    centred = points - matmul(weight, points)[None]
     axes = jnp.linalg.svd(jnp.sqrt(weight)[:, None] * centred, full_matrices=False)[2]
     missing = max(count - len(axes), 0)
     return jnp.pad(axes[:count], ((0, missing), (0, 0)))
@@ -164,7 +164,7 @@ def perplexity_precision(
     mask = mask | ~jnp.any(mask)
     nearest = jnp.min(jnp.where(mask, half_squares, jnp.inf), axis=1, keepdims=True)
     excess = jnp.where(mask, half_squares - nearest, 0.0)
-    scale = jnp.sum(excess, axis=1) / jnp.sum(mask)
+    scale = jnp.sum(excess, axis=1) / jnp.sum(mask).astype(excess.dtype)
     excess /= jnp.where(scale > 0, scale, 1.0)[:, None]
 
     def is_wide(middle: jax.Array) -> jax.Array:

@@ -207,11 +207,12 @@ class Space:
         fraction = self.repair(x) / self.bound_scale
         if self.boundary == "tanh":
             fraction = jnp.tanh(fraction)
-        lower, upper = self._flat("lower"), self._flat("upper")
+        lower, upper = self._flat("lower")[None], self._flat("upper")[None]
         return jnp.clip(middle + half * fraction, lower, upper)  # rounding, in float32
 
     def _middle_and_half(self) -> tuple[jax.Array, jax.Array]:
-        lower, upper = self._flat("lower"), self._flat("upper")
+        """Of a box, both (1, D)."""
+        lower, upper = self._flat("lower")[None], self._flat("upper")[None]
         return 0.5 * lower + 0.5 * upper, 0.5 * upper - 0.5 * lower
 
     def _flat(self, name: str) -> jax.Array:

@@ -47,7 +47,7 @@ def init(strategy: Strategy[StateT], key: jax.Array, population: jax.Array) -> S
         (True, 3)
     """
     validation.validate(strategy)
-    check_key("key", key)
+    key = check_key("key", key)
     population = check_population("population", population)
     return strategy.init(key, population)
 
@@ -65,7 +65,7 @@ def ask(
     Returns:
         Candidates (N, D) in unit scale, and the state to tell the fitness to.
     """
-    check_key("key", key)
+    key = check_key("key", key)
     return strategy.ask(key, state)
 
 
@@ -96,7 +96,7 @@ def tell(
     Raises:
         ValueError: candidates are not (N, D) or fitness is not (N,).
     """
-    check_key("key", key)
+    key = check_key("key", key)
     candidates = check_population("candidates", candidates)
     asked = jax.eval_shape(strategy.ask, key, state)[0].shape
     if candidates.shape != asked:
@@ -111,6 +111,7 @@ def generation_keys(
     key: jax.Array, generation: int | jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Keys of one generation of a run: for ``ask``, for ``evaluate``, for ``tell``."""
+    key = check_key("key", key)
     key_ask, key_evaluate, key_tell = jax.random.split(
         jax.random.fold_in(key, generation), 3
     )
@@ -119,6 +120,7 @@ def generation_keys(
 
 def setup_keys(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Keys of a run's set-up: for the problem, the population, the strategy."""
+    key = check_key("key", key)
     key_problem, key_population, key_strategy = jax.random.split(
         jax.random.fold_in(key, _SETUP), 3
     )

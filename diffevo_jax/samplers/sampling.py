@@ -14,7 +14,7 @@ from diffevo_jax import pytree
 from diffevo_jax.base import Denoise, Grid, Sampler
 from diffevo_jax.denoisers.fixed import clean_points
 from diffevo_jax.pytree import validation
-from diffevo_jax.pytree.arrays import check_key
+from diffevo_jax.pytree.arrays import check_key, check_whole
 from diffevo_jax.samplers.counting import check_grid
 
 
@@ -141,7 +141,7 @@ def _run(
     record: bool = False,
 ) -> tuple[jax.Array, Any, tuple[jax.Array, jax.Array]]:
     """The samples; if recorded, points, answers and levels; the last point and level."""
-    check_key("key", key)
+    key = check_key("key", key)
     if not callable(denoise):
         raise TypeError(
             f"denoise: got {denoise!r}, want a function of (y, sigma); "
@@ -160,6 +160,7 @@ def _run(
     if start is None:
         start = sigmas[0] * jax.random.normal(key_start, shape)
     start = jnp.asarray(start, dtype=float)
+    check_whole("start", start)
     if start.shape != tuple(shape):
         raise ValueError(f"start: got shape {start.shape}, want {tuple(shape)}")
     answers = (sampler.num_rounds(num_levels) - 1) * sampler.answers_per_evaluation

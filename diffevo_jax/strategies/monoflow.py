@@ -38,7 +38,7 @@ from diffevo_jax.flows.generator import Generator
 from diffevo_jax.flows.kernel_ratios import KernelRatio
 from diffevo_jax.flows.ratio import Ratio, RatioEstimator
 from diffevo_jax.pytree import Number, validation
-from diffevo_jax.samplers.optax import Transformation
+from diffevo_jax.samplers.optax import Transformation, transformed
 from diffevo_jax.shaping.conditions import Condition, check_conditions, total
 from diffevo_jax.strategies import shell
 
@@ -253,7 +253,7 @@ class MonoFlow:
         memory, made, latent = state.optimizer_state, state.generator_state, state.latent
         points = state.population
         if self.optimizer is not None:
-            step, memory = self.optimizer.update(-step, memory, points)
+            step, memory = transformed(self.optimizer, -step, memory, points)
         step = bounded(step, self.longest_step * ratio.width)
         fresh = jax.random.normal(key_noise, points.shape, points.dtype)
         fresh *= self.noise * ratio.width / jnp.sqrt(points.shape[1])

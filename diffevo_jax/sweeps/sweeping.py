@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import jax
 
 from diffevo_jax.base import Problem, Strategy
+from diffevo_jax.running.device_mesh import alone
 from diffevo_jax.sweeps.batches import Batching
 from diffevo_jax.sweeps.execution import execute
 from diffevo_jax.sweeps.folder import Folder
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import xarray
 
 
+@alone()
 def sweep(
     key: jax.Array,
     strategy: Strategy,

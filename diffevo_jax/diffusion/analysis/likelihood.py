@@ -165,7 +165,7 @@ def log_likelihood(
     points = jnp.asarray(points, dtype=float)
     dim = points.shape[1]
     if key is None:
-        probes = jnp.eye(dim, dtype=points.dtype)[:, None] * jnp.ones_like(points)
+        probes = jnp.eye(dim, dtype=points.dtype)[:, None] * jnp.ones_like(points)[None]
         scale = 1.0
     else:
         check_key("key", key)
@@ -184,7 +184,8 @@ def log_likelihood(
     start = (points, jnp.zeros(len(points), points.dtype))
     latent, volume = _follow(growth, start, sigmas, method)
     variance = prior_deviation**2 + sigmas[-1] ** 2
-    distance = jnp.sum((latent - prior_mean) ** 2, axis=1) / variance
+    apart = latent - jnp.reshape(prior_mean, (1, -1))
+    distance = jnp.sum(apart**2, axis=1) / variance
     log_prior = -0.5 * (distance + dim * jnp.log(2 * math.pi * variance))
     return Likelihood(log_prior + volume, latent)
 

@@ -24,7 +24,7 @@ from diffevo_jax.diffusion.training.losses import DIVERGED
 from diffevo_jax.diffusion.training.parameterisations import Parameterisation
 from diffevo_jax.diffusion.training.recipe import Recipe
 from diffevo_jax.pytree import Number, validation
-from diffevo_jax.pytree.arrays import check_key
+from diffevo_jax.pytree.arrays import check_key, check_whole
 
 #: Steps between looks of the host.
 CHUNK = 250
@@ -201,6 +201,7 @@ def _check_data(
     given = jnp.asarray(data)
     if not any(jnp.issubdtype(given.dtype, kind) for kind in (jnp.floating, jnp.integer)):
         raise TypeError(f"data: got {given.dtype}, want real numbers")
+    check_whole("data", given)
     array = given.astype(float)
     if array.ndim < 2 or 0 in array.shape:
         raise ValueError(f"data: got shape {array.shape}, want (N, ...) with N >= 1")

@@ -1,7 +1,9 @@
 """Environments by name: built once, checked, and made the rules of an episode."""
 
+import dataclasses
 import difflib
 import functools
+import inspect
 from typing import Any
 
 import jax
@@ -9,6 +11,7 @@ import numpy as np
 
 from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
+from diffevo_jax.compilation import arithmetic_of_others
 from diffevo_jax.problems.control import brax, statistics
 from diffevo_jax.problems.control.episode import Context, EpisodeSpec
 from diffevo_jax.problems.control.rewriting import observation_from_state
@@ -19,6 +22,29 @@ from diffevo_jax.problems.control.spaces import (
     to_action,
 )
 from diffevo_jax.pytree.components import trace_context
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ArithmeticOfOthers:
+    """An environment whose code promotes ranks and dtypes, whatever JAX is told to refuse.
+
+    Attributes:
+        inner: the environment; all of its attributes are this one's.
+    """
+
+    inner: Environment
+
+    def __getattr__(self, name: str) -> Any:
+        """The attribute of the environment, as a method that promotes if it is one."""
+        value = getattr(self.inner, name)
+        if not inspect.ismethod(value):
+            return value
+
+        def method(*arguments: Any, **options: Any) -> Any:
+            with arithmetic_of_others():
+                return value(*arguments, **options)
+
+        return method
 
 
 @functools.lru_cache
@@ -36,7 +62,8 @@ def environment(env_name: str) -> tuple[Environment, PyTree]:
     """
     if env_name.startswith(brax.PREFIX):
         with jax.ensure_compile_time_eval():
-            return brax.make(env_name)
+            env, params = brax.make(env_name)
+        return ArithmeticOfOthers(env), params
     import gymnax  # here, not above: it pulls in pandas and seaborn
 
     if env_name not in gymnax.registered_envs:
@@ -46,12 +73,13 @@ def environment(env_name: str) -> tuple[Environment, PyTree]:
             f"for example {', '.join(close or gymnax.registered_envs[:3])}"
         )
     try:
-        with jax.ensure_compile_time_eval():
-            return gymnax.make(env_name)
+        with jax.ensure_compile_time_eval(), arithmetic_of_others():
+            env, params = gymnax.make(env_name)
     except Exception as error:
         raise ValueError(
             f"env_name: {env_name} cannot be built here: {type(error).__name__}: {error}"
         ) from error
+    return ArithmeticOfOthers(env), params
 
 
 def episode_spec(env_name: str, scaling: str, max_steps: int, rewrite: bool) -> EpisodeSpec:
