@@ -67,13 +67,12 @@ class TargetESS:
         scores = standard_scores(fitness, valid)
         wanted = self.share * jnp.sum(mask).astype(scores.dtype)
 
-        def has_few(middle: jax.Array) -> jax.Array:
+        def too_few(middle: jax.Array) -> jax.Array:
             weight = jnp.where(mask, jnp.exp(_boltzmann(scores, jnp.exp(middle))), 0.0)
-            return jnp.sum(weight) ** 2 < wanted * jnp.sum(weight**2)
+            return wanted * jnp.sum(weight**2) - jnp.sum(weight) ** 2
 
-        log_temperature = bisect(
-            has_few, jnp.full((), -12.0), jnp.full((), 12.0), _HALVINGS
-        )
+        low, high = (jnp.full((), end, scores.dtype) for end in (-12.0, 12.0))
+        log_temperature = bisect(too_few, low, high, _HALVINGS)
         return _boltzmann(scores, jnp.exp(log_temperature))
 
 

@@ -291,5 +291,6 @@ class MonoFlow:
 
 def bounded(step: jax.Array, longest: Number) -> jax.Array:
     """Steps ``(N, D)`` of at most that length, in the same directions."""
-    length = jnp.linalg.norm(step, axis=1, keepdims=True)
-    return step * jnp.minimum(1.0, longest / jnp.where(length > 0, length, 1.0))
+    square = jnp.sum(step**2, axis=1, keepdims=True)
+    length = jnp.sqrt(jnp.where(square > 0, square, 1.0))  # 0 has no slope
+    return step * jnp.where(square > 0, jnp.minimum(1.0, longest / length), 1.0)
