@@ -22,7 +22,7 @@ from diffevo_jax.attention.distances import (
     find_centres,
     log_kernel,
 )
-from diffevo_jax.attention.numerics import Guidance, guided, matmul
+from diffevo_jax.attention.numerics import Guidance, guided, matmul, relative
 from diffevo_jax.base import Estimate, PyTree
 
 #: Queries, and keys, in a block. The bits of a result depend on it, and on nothing else.
@@ -140,7 +140,7 @@ def _attend(
             blocks,
         )
         mean, total = mean_of_cells(sums.weighted, value_centres)
-        self_weight = jnp.exp(jnp.minimum(sums.own - sums.largest, 0.0)) / total
+        self_weight = relative(sums.own, jax.lax.stop_gradient(sums.largest)) / total
         size = total**2 / sums.squares
         return mean, jnp.clip(size, 1.0, len(keys)), jnp.minimum(self_weight, 1.0)
 
@@ -196,12 +196,9 @@ def _absorb(
     logits = weighed(log_weight)
     largest = jnp.maximum(sums.largest, jnp.max(logits, axis=1))
     # Only keys of weight zero so far: their logits are -inf, and so is the largest.
-    reference = jnp.where(largest == -jnp.inf, 0.0, largest)
-    # Kept, or a CPU would take the exponential once more for the squares.
-    # At most 1, even if a compiler rounds the largest logit in another way here.
-    below = jnp.minimum(logits - reference[:, None], 0.0)
-    weights = jax.lax.optimization_barrier(jnp.exp(below))
-    shrink = jnp.exp(sums.largest - reference)
+    reference = jax.lax.stop_gradient(jnp.where(largest == -jnp.inf, 0.0, largest))
+    weights = relative(logits, reference[:, None])
+    shrink = jnp.exp(jax.lax.stop_gradient(sums.largest) - reference)
     shares = weights
     if guidance is not None:
         plain_logits = weighed(guidance.log_weight)

@@ -34,9 +34,9 @@ def principal_variances(
 def shrinkage(weight: jax.Array, centred: jax.Array) -> tuple[jax.Array, jax.Array]:
     """How much of a covariance is chance: a sphere's share of it, and its variance.
 
-    The oracle approximating shrinkage of Gaussian points, their number the effective one,
-    ``1 / sum w^2``. Far fewer points than dimensions have all their variance along a few
-    axes of their own; nearly all of it is chance.
+    The oracle approximating shrinkage of Gaussian points, their number that of their
+    degrees of freedom. Far fewer points than dimensions have all their variance along a
+    few axes of their own; nearly all of it is chance.
 
     Returns:
         The share in [0, 1], and the mean variance of a coordinate, both ().
@@ -48,11 +48,24 @@ def shrinkage(weight: jax.Array, centred: jax.Array) -> tuple[jax.Array, jax.Arr
     spread = square_root(weight)[:, None] * centred
     gram = matmul(spread, spread.T) if size <= dim else matmul(spread.T, spread)
     trace, square = jnp.sum(weight[:, None] * centred**2), jnp.sum(gram**2)
-    count = 1 / jnp.sum(weight**2)
+    count = degrees_of_freedom(weight)
     chance = (1 - 2 / dim) * square + trace**2
     known = (count + 1 - 2 / dim) * (square - trace**2 / dim)
     some = known > chance
     return jnp.where(some, chance / jnp.where(some, known, 1.0), 1.0), trace / dim
+
+
+def degrees_of_freedom(weight: jax.Array) -> jax.Array:
+    """How many equal axes of their own weighted points have in very many dimensions, ().
+
+    That is ``tr(S)^2 / tr(S^2)`` of the covariance S of points that are orthogonal and of
+    the same length: n - 1 for n of the same weight, since they are about their own mean.
+    """
+    square, cube = jnp.sum(weight**2), jnp.sum(weight**3)
+    # sum_ij w_i w_j (delta_ij - w_i - w_j + sum w^2)^2
+    spread = square - 2 * cube + square**2
+    known = spread > 64 * jnp.finfo(weight.dtype).eps
+    return jnp.where(known, (1 - square) ** 2 / jnp.where(known, spread, 1.0), 1.0)
 
 
 @jax.custom_jvp

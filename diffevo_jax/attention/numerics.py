@@ -38,11 +38,20 @@ def guided(weights: jax.Array, plain_logits: jax.Array, strength: Number) -> jax
     """
     plain_logits = plain_logits.astype(weights.dtype)
     largest = jnp.max(plain_logits, axis=1, keepdims=True)
-    # Kept, or a CPU would take the exponential twice.
-    plain = jax.lax.optimization_barrier(jnp.exp(plain_logits - largest))
-    scale = jnp.sum(weights, axis=1) / jnp.sum(plain, axis=1)
+    plain = relative(plain_logits, jax.lax.stop_gradient(largest))
+    total = jnp.sum(plain, axis=1)
+    scale = jnp.sum(weights, axis=1) / jnp.where(total > 0, total, 1.0)
     strength = jnp.asarray(strength, weights.dtype)
     return weights + strength * (weights - scale[:, None] * plain)
+
+
+def relative(logits: jax.Array, largest: jax.Array) -> jax.Array:
+    """``exp(logits - largest)``, at most 1: a compiler may round the largest twice.
+
+    Kept, or a CPU would take the exponential again wherever it is used.
+    """
+    below = logits - largest
+    return jax.lax.optimization_barrier(jnp.exp(jnp.where(below > 0, 0.0, below)))
 
 
 def matmul(first: jax.Array, second: jax.Array) -> jax.Array:

@@ -17,6 +17,7 @@ from jaxprs import largest_array
 
 import diffevo_jax as de
 from diffevo_jax import denoisers, pytree
+from diffevo_jax.strategies import shell
 
 N, D, T = 24, 2, 10
 X = np.random.default_rng(0).normal(size=(N, D)).astype(np.float32)
@@ -199,16 +200,6 @@ def test_the_archive_holds_the_latest_first_and_no_more(key) -> None:
         np.testing.assert_array_equal(
             evidence.places[: N * len(latest)], np.concatenate(places)
         )
-
-
-def test_a_generation_of_failures_is_answered_by_the_archive(key) -> None:
-    strategy = evolution(memory=de.denoisers.Archive(1, 0.0))
-    *_, (state, _) = generations(strategy, 1, key)
-    told, info, candidates = generation(strategy, key, state, jnp.full(N, jnp.nan))
-    x, y = np.float64(X), scale(SIGMAS[1]) * np.float64(candidates)
-    clean = posterior(y, x, x, sphere(x), SIGMAS[1])
-    np.testing.assert_allclose(told.clean_estimate, clean, atol=2e-5)
-    assert int(info.num_failed) == N
 
 
 # Some of the population, each in its own neighbourhood
@@ -662,3 +653,38 @@ def test_a_renoised_state_is_not_drawn_to_where_no_answer_was(name, key) -> None
     state, _, _ = generation(strategy, key, state)
     distance = jnp.abs(state.population * jnp.sqrt(1 + state.sigma**2) - 3.0)
     assert float(distance.max()) < 6 * float(state.sigma) + 1e-3
+
+
+@pytest.mark.parametrize(
+    "denoiser",
+    [
+        de.denoisers.Population(memory=de.denoisers.Archive(2)),
+        de.denoisers.GaussianFit(memory=de.denoisers.Archive(1), diagonal=True),
+        de.denoisers.Population(
+            memory=de.denoisers.Archive(1), support=de.denoisers.Best(8)
+        ),
+    ],
+    ids=["population", "fit", "support"],
+)
+def test_with_a_memory_nobody_moves_either_if_all_fail(denoiser) -> None:
+    # given an archive that knows an evaluated generation
+    strategy = de.DiffusionEvolution(5, denoiser)
+    state = strategy.init(jax.random.key(0), jax.random.normal(jax.random.key(1), (8, 2)))
+    ask, tell = jax.jit(strategy.ask), jax.jit(strategy.tell)
+    candidates, state = ask(jax.random.key(2), state)
+    state, _ = tell(jax.random.key(3), state, candidates, -jnp.sum(candidates**2, axis=1))
+    before, state = ask(jax.random.key(4), state)
+    # when all of the next one fail
+    state, info = tell(jax.random.key(5), state, before, jnp.full(8, jnp.nan))
+    # then the one after it is the same, bit for bit
+    after, _ = ask(jax.random.key(6), state)
+    assert info.num_failed == 8
+    assert jnp.array_equal(before, after)
+
+
+@pytest.mark.parametrize("fitness", [[3.4e38] * 3, [-3.4e38] * 7, [3.4e38, -3.4e38, 3e38]])
+def test_the_mean_of_the_largest_floats_is_finite(fitness) -> None:
+    values = jnp.array(fitness, jnp.float32)
+    mean = shell.describe_fitness(values)["mean_fitness"]
+    want = np.mean(np.asarray(values, np.float64))
+    np.testing.assert_allclose(float(mean), want, rtol=1e-6)
