@@ -25,7 +25,7 @@ from diffevo_jax.denoisers.evidence import (
     with_counts,
     with_generation,
 )
-from diffevo_jax.pytree import Number, validation
+from diffevo_jax.pytree import Number
 from diffevo_jax.shaping.conditions import Condition, check_conditions
 
 
@@ -81,10 +81,7 @@ class GaussianFit:
 
     def check(self) -> None:
         """Raise ValueError or TypeError if parts do not go together."""
-        check = validation.check_kind
-        check("GaussianFit.shaping", self.shaping, Shaping, "shaping.Standardized()")
         check_conditions("GaussianFit.conditions", self.conditions)
-        check("GaussianFit.memory", self.memory, Memory, "denoisers.Latest()")
         if pytree.offers(self.shaping, RowShaping):
             raise ValueError(
                 f"GaussianFit.shaping: got {type(self.shaping).__name__}, which compares "

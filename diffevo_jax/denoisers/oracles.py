@@ -58,7 +58,7 @@ class GaussianMixture:
     means: jax.Array = pytree.numbers()
     eigenvalues: jax.Array = pytree.numbers()
     eigenvectors: jax.Array = pytree.numbers()
-    log_weights: jax.Array = pytree.numbers()
+    log_weights: jax.Array = pytree.numbers(infinite=True)
 
     def denoise(self, y: jax.Array, sigma: Number) -> jax.Array:
         """Mean of the clean points given noisy ones, ``E[x_0 | y]``.

@@ -134,7 +134,9 @@ class Levels:
         [8.0, 2.0, 0.5]
     """
 
-    values: ArrayLike | Sequence[float] = pytree.numbers()
+    values: ArrayLike | Sequence[float] = pytree.numbers(above=0.0)
+
+    ordered = (("later", "earlier"),)
 
     def sigmas(self, num_levels: int) -> jax.Array:
         """The levels, ``(num_levels,)``; raise ValueError if there are not so many."""
@@ -145,16 +147,24 @@ class Levels:
             )
         return jax.lax.cummin(jnp.clip(values, SIGMA_MIN, SIGMA_MAX))
 
+    @property
+    def earlier(self) -> jax.Array:
+        """All levels but the last, ``(T - 1,)``."""
+        return jnp.asarray(self.values, dtype=float)[:-1]
+
+    @property
+    def later(self) -> jax.Array:
+        """All levels but the first, ``(T - 1,)``."""
+        return jnp.asarray(self.values, dtype=float)[1:]
+
     def check(self) -> None:
-        """Raise ValueError if the levels are not positive, finite and falling."""
+        """Raise ValueError if the levels do not fall."""
         values = jnp.asarray(self.values, dtype=float)
         if values.ndim != 1 or not values.size:
             raise ValueError(f"Levels.values: got {_count(values)}, want shape (T,)")
         known = pytree.concrete(values)
         if known is None:
             return
-        if not (np.isfinite(known) & (known > 0)).all():
-            raise ValueError(f"Levels.values: got {known}, want positive finite numbers")
         if (np.diff(known) > 0).any():
             raise ValueError(f"Levels.values: got {known}, want them from noisy to clean")
 

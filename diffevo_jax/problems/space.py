@@ -148,8 +148,6 @@ class Space:
         lower, upper = (pytree.concrete(self._flat(name)) for name in ("lower", "upper"))
         if lower is None or upper is None:
             return
-        if not (np.isfinite(lower).all() and np.isfinite(upper).all()):
-            raise ValueError("Space: got bounds that are not finite, want finite ones")
         if not (lower < upper).all():
             worst = int(np.argmax(lower - upper))
             raise ValueError(

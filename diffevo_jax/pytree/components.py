@@ -64,9 +64,25 @@ def number(
     return dataclasses.field(metadata={"number": limits}, **options)
 
 
-def numbers(**options: Any) -> Any:
-    """Declare a field that holds a pytree of numbers, or None; cast like a number."""
-    return dataclasses.field(metadata={"numbers": True}, **options)
+def numbers(
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    above: float = -math.inf,
+    infinite: bool = False,
+    **options: Any,
+) -> Any:
+    """Declare a field that holds a pytree of numbers, or None; cast like a number.
+
+    Args:
+        low: as of :func:`number`, of each of them.
+        high: as of :func:`number`.
+        above: as of :func:`number`.
+        infinite: whether they may be infinite.
+        **options: as for :func:`dataclasses.field`.
+    """
+    limits = {"low": low, "high": high, "above": above, "infinite": infinite}
+    return dataclasses.field(metadata={"numbers": limits}, **options)
 
 
 @dataclass_transform(

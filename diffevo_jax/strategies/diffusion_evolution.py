@@ -31,7 +31,7 @@ from diffevo_jax.base import (
     Sampler,
 )
 from diffevo_jax.denoisers import Population
-from diffevo_jax.denoisers.fixed import check_denoiser, clean_points
+from diffevo_jax.denoisers.fixed import clean_points
 from diffevo_jax.kernels import Perplexity
 from diffevo_jax.pytree import validation
 from diffevo_jax.samplers import DDIM, check_grid, num_levels
@@ -108,7 +108,10 @@ class DiffusionEvolution:
     """
 
     num_generations: int = pytree.static()
-    denoiser: Denoiser = dataclasses.field(default_factory=Population)
+    denoiser: Denoiser = dataclasses.field(
+        default_factory=Population,
+        metadata={"like": "denoisers.Population(), or denoisers.Fixed(...) of a model"},
+    )
     sampler: Sampler = dataclasses.field(default_factory=DDIM)
     grid: Grid = dataclasses.field(default_factory=lambda: noise.VE(0.01, 4.0))
 
@@ -147,12 +150,8 @@ class DiffusionEvolution:
 
     def check(self) -> None:
         """Raise ValueError or TypeError if parts do not go together."""
-        name = "DiffusionEvolution"
-        validation.check_count(f"{name}.num_generations", self.num_generations)
-        check_denoiser(f"{name}.denoiser", self.denoiser)
-        check = validation.check_kind
-        check(f"{name}.sampler", self.sampler, Sampler, "samplers.DDIM()")
-        check(f"{name}.grid", self.grid, Grid, "noise.Cosine()")
+        name = "DiffusionEvolution.num_generations"
+        validation.check_count(name, self.num_generations)
         levels = num_levels(self.sampler, self.num_generations)
         check_grid(self.sampler, self.grid, levels)
 

@@ -365,8 +365,8 @@ def test_an_example_without_numbers_is_refused(example):
         ),
         ({"lower": 0.0}, r"Space\.upper: got None, want both bounds or none"),
         ({"upper": 0.0}, r"Space\.lower: got None, want both bounds or none"),
-        ({"lower": -np.inf, "upper": 0.0}, r"not finite"),
-        ({"lower": 0.0, "upper": np.nan}, r"not finite"),
+        ({"lower": -np.inf, "upper": 0.0}, r"Space\.lower: got -inf, want a finite"),
+        ({"lower": 0.0, "upper": np.nan}, r"Space\.upper: got nan, want a finite"),
         ({"boundary": "wrap"}, r"Space\.boundary: got 'wrap', want one of .*reflect"),
         ({"scale": 0.0}, r"Space\.scale: got 0\.0, want .* > 0"),
         (

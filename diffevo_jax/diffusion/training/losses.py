@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from diffevo_jax.base import PyTree
 from diffevo_jax.diffusion.networks.network import NetworkLike
-from diffevo_jax.diffusion.training.objectives import Objective
+from diffevo_jax.diffusion.training.objectives import ObjectiveLike
 from diffevo_jax.diffusion.training.parameterisations import Parameterisation
 from diffevo_jax.pytree import Number
 
@@ -86,7 +86,7 @@ def denoising_loss(
     *,
     network: NetworkLike,
     parameterisation: Parameterisation,
-    objective: Objective,
+    objective: ObjectiveLike,
     sample_weight: jax.Array | None = None,
     label: PyTree = None,
     teacher: PyTree | None = None,
