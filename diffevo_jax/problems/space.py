@@ -38,7 +38,7 @@ class Layout(NamedTuple):
         for shape, dtype in zip(self.shapes, self.dtypes, strict=True):
             stop = start + math.prod(shape)
             leaf = values[:, start:stop].reshape(len(values), *shape)
-            leaves.append(_cast(leaf, dtype))
+            leaves.append(as_dtype(leaf, dtype))
             start = stop
         return jax.tree.unflatten(self.treedef, leaves)
 
@@ -285,8 +285,15 @@ class Space:
         return leaves
 
 
-def _cast(values: jax.Array, dtype: str) -> jax.Array:
-    """Floats as a dtype: integers rounded, and nothing out of its range."""
+def as_dtype(values: jax.Array, dtype: str) -> jax.Array:
+    """Floats as a dtype: integers rounded, and nothing out of its range.
+
+    Args:
+        values: floats of any shape.
+        dtype: name of a dtype of integers, floats or truth values.
+    """
+    if dtype == "bool":
+        return values >= 0.5
     if jnp.issubdtype(dtype, jnp.integer):
         return jnp.clip(jnp.round(values), *_range(dtype, values.dtype)).astype(dtype)
     if _is_narrow(dtype, values.dtype):
