@@ -58,7 +58,7 @@ class Estimate:
     self_weight: jax.Array
     num_weightless: jax.typing.ArrayLike = 0
     num_diverged: jax.typing.ArrayLike = 0
-    sound: jax.typing.ArrayLike = True
+    sound: jax.Array | bool = True
 
 
 @pytree.dataclass

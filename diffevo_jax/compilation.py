@@ -5,9 +5,12 @@ from pathlib import Path
 
 import jax
 
+from diffevo_jax.pytree.annotations import checked
+
 _EMITTERS = "xla_cpu_use_fusion_emitters"
 
 
+@checked
 def compiler_options(
     backend: str | None = None, quick: bool = False
 ) -> dict[str, bool | int | float | str]:
@@ -54,6 +57,7 @@ def _knows(option: str) -> bool:
     return True
 
 
+@checked
 def use_cache(directory: str | Path) -> None:
     """Keep every compiled program in a directory, for later processes.
 

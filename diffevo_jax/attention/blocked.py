@@ -17,6 +17,7 @@ import jax.numpy as jnp
 
 from diffevo_jax.attention.numerics import Guidance, guided, matmul
 from diffevo_jax.base import Estimate, PyTree
+from diffevo_jax.pytree.annotations import checked
 
 #: Queries, and keys, in a block. The bits of a result depend on it, and on nothing else.
 BLOCK_SIZE = 1024
@@ -44,6 +45,7 @@ class Division(Protocol):
         ...
 
 
+@checked
 def attend(
     queries: jax.Array,
     keys: jax.Array,

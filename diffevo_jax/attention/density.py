@@ -10,8 +10,10 @@ import jax.numpy as jnp
 from diffevo_jax.attention.blocked import BLOCK_SIZE, Attention, attend
 from diffevo_jax.attention.numerics import matmul, or_uniform, whitened
 from diffevo_jax.pytree import Number
+from diffevo_jax.pytree.annotations import checked
 
 
+@checked
 def neighbour_distance(
     points: jax.Array, count: int, valid: jax.Array | None = None
 ) -> jax.Array:
@@ -50,6 +52,7 @@ def neighbour_distance(
     return jax.lax.map(from_one, (points, squares, index), batch_size=size)
 
 
+@checked
 def standardized_distances(distance: jax.Array, valid: jax.Array) -> jax.Array:
     """Distances ``(N,)`` in deviations from their mean over the valid.
 
@@ -63,6 +66,7 @@ def standardized_distances(distance: jax.Array, valid: jax.Array) -> jax.Array:
     return jnp.where(spread, (distance - mean) / jnp.where(spread, deviation, 1.0), 0.0)
 
 
+@checked
 def log_density(
     points: jax.Array, bandwidth: Number = 1.0, valid: jax.Array | None = None
 ) -> jax.Array:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax.pytree import Number
+from diffevo_jax.pytree.annotations import checked
 
 #: Accelerators else round the factors of a product to half of their digits.
 _EXACT = jax.lax.Precision.HIGHEST
@@ -45,21 +46,25 @@ def guided(weights: jax.Array, plain_logits: jax.Array, strength: Number) -> jax
     return weights + strength * (weights - scale[:, None] * plain)
 
 
+@checked
 def matmul(first: jax.Array, second: jax.Array) -> jax.Array:
     """A matrix product at full precision."""
     return jnp.matmul(first, second, precision=_EXACT)
 
 
+@checked
 def einsum(subscripts: str, *arrays: jax.Array) -> jax.Array:
     """A sum of products at full precision, as :func:`jax.numpy.einsum`."""
     return jnp.einsum(subscripts, *arrays, precision=_EXACT)
 
 
+@checked
 def or_uniform(log_weight: jax.Array) -> jax.Array:
     """Log-weights; zeros if all are ``-inf``, so that all count the same."""
     return jnp.where(jnp.any(log_weight > -jnp.inf), log_weight, 0.0)
 
 
+@checked
 def whitened(
     queries: jax.Array, keys: jax.Array, precision: Number
 ) -> tuple[jax.Array, jax.Array]:
@@ -74,6 +79,7 @@ def whitened(
     return scale * (queries - centre), scale * (keys - centre)
 
 
+@checked
 def bisect(
     is_below: Callable[[jax.Array], jax.Array],
     low: jax.Array,

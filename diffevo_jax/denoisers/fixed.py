@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Denoise, Denoiser, Estimate, Evaluated
+from diffevo_jax.pytree.annotations import checked
 
 
 @pytree.dataclass
@@ -72,6 +73,7 @@ def _as_pytree(model: Any) -> Any:
     return jax.tree_util.Partial(model)
 
 
+@checked
 def bind(denoiser: Denoiser, state: Any) -> Denoise:
     """What :func:`diffevo_jax.sample` takes, of a denoiser that has learnt.
 

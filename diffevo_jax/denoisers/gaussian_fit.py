@@ -20,12 +20,14 @@ from diffevo_jax.denoisers.evidence import (
     Evidence,
     Latest,
     Memory,
+    check_dimension,
     empty_evidence,
     log_weights,
     with_counts,
     with_generation,
 )
 from diffevo_jax.pytree import Number
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.shaping.conditions import Condition, check_conditions
 
 
@@ -114,6 +116,7 @@ class GaussianFit:
 
     def denoise(self, state: GaussianFitState, y: jax.Array, sigma: jax.Array) -> Estimate:
         """Where the clean points are; see :class:`diffevo_jax.Denoiser`."""
+        check_dimension(y, state.evidence)
         answer = functools.partial(
             gaussian_mean,
             y,
@@ -134,6 +137,7 @@ class GaussianFit:
         return with_counts(estimate, state.log_weight, state.size)
 
 
+@checked
 def gaussian_mean(
     y: jax.Array,
     values: jax.Array,

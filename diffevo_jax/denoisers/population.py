@@ -45,6 +45,7 @@ from diffevo_jax.denoisers.evidence import (
     Evidence,
     Latest,
     Memory,
+    check_dimension,
     empty_evidence,
     log_weights,
     with_counts,
@@ -183,6 +184,7 @@ class Population:
 
     def denoise(self, state: PopulationState, y: jax.Array, sigma: jax.Array) -> Estimate:
         """Where the clean points are; see :class:`diffevo_jax.Denoiser`."""
+        check_dimension(y, state.evidence)
         kernel, evidence, dim = self._inner(), state.evidence, y.shape[1]
         queries, keys = self._measured(state, y)
         factor = kernel.factor(state.kernel_state, dim) / sigma**2

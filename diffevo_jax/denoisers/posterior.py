@@ -19,8 +19,10 @@ from diffevo_jax import pytree
 from diffevo_jax.attention import Attention, Guidance, attend, matmul, or_uniform, whitened
 from diffevo_jax.base import Estimate
 from diffevo_jax.denoisers.support import Chosen
+from diffevo_jax.pytree.annotations import checked
 
 
+@checked
 def posterior_weights(
     queries: jax.Array,
     keys: jax.Array,
@@ -60,6 +62,7 @@ def posterior_weights(
     return jax.nn.softmax(log_kernel + or_uniform(log_weight), axis=1)
 
 
+@checked
 def posterior_mean(
     queries: jax.Array,
     keys: jax.Array,

@@ -17,6 +17,7 @@ from diffevo_jax.flows.generator import (
     regression_loss,
 )
 from diffevo_jax.pytree import Number, arrays, validation
+from diffevo_jax.pytree.annotations import checked
 
 LOSSES = ("regression", "adversarial")
 
@@ -100,6 +101,7 @@ class GAN:
         return self.generator.sample(key, self.state.generator, n)
 
 
+@checked
 def train_gan(
     key: jax.Array,
     data: jax.typing.ArrayLike,

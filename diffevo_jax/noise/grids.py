@@ -15,6 +15,7 @@ from jax.typing import ArrayLike
 from diffevo_jax import pytree
 from diffevo_jax.noise.conversions import SIGMA_MAX, SIGMA_MIN, sigma_from_rates
 from diffevo_jax.pytree import Number
+from diffevo_jax.pytree.annotations import checked
 
 
 @pytree.dataclass
@@ -169,6 +170,7 @@ class Levels:
             raise ValueError(f"Levels.values: got {known}, want them from noisy to clean")
 
 
+@checked
 def from_alpha_bars(alpha_bars: ArrayLike | Sequence[float]) -> Levels:
     """The grid of cumulative signal rates, the ``alpha`` of the evolution paper.
 
@@ -189,6 +191,7 @@ def from_alpha_bars(alpha_bars: ArrayLike | Sequence[float]) -> Levels:
     return Levels(sigma_from_rates(jnp.maximum(signal, SIGMA_MAX**-2), 1.0 - signal))
 
 
+@checked
 def from_alphas(alphas: ArrayLike | Sequence[float]) -> Levels:
     """The grid of a discrete chain, from the fraction of signal that each step keeps.
 
@@ -206,6 +209,7 @@ def from_alphas(alphas: ArrayLike | Sequence[float]) -> Levels:
     return _from_log_alphas(jnp.log(jnp.asarray(alphas, dtype=float)))
 
 
+@checked
 def from_betas(betas: ArrayLike | Sequence[float]) -> Levels:
     """The grid of a discrete chain, from the variance that each step adds.
 

@@ -13,13 +13,14 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping
-from typing import Annotated, Any, ParamSpec, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, ParamSpec, TypeVar
 
 import jax
 import numpy as np
 
 from diffevo_jax.pytree.arrays import as_given, check_key
-from diffevo_jax.pytree.components import is_component, short
+from diffevo_jax.pytree.components import is_component, not_called_so, short
 
 #: A resolved annotation: a class, a union of some, what a container holds.
 Hint = Any
@@ -46,6 +47,8 @@ _WORDS: dict[Hint, str] = {
 }
 #: An int that may be 0; every other int that is an argument is a count, of at least 1.
 Index = Annotated[int, 0]
+#: One typed key, or an array of them; every other array that is called ``key`` is one.
+Keys = Annotated[jax.Array, "one or several"]
 
 
 class _Elsewhere:
@@ -96,6 +99,8 @@ def check(name: str, value: object, hint: Hint, like: str = "") -> None:
         TypeError: hidden[1]: got 0.5 (float), want an int
     """
     if is_kind(value, hint):
+        if _is_array(value) and any(kind in (jax.Array, float) for kind in _kinds(hint)):
+            as_given(name, value)  # may be too large
         return
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is tuple and isinstance(value, tuple):
@@ -244,9 +249,10 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     """Hold every argument of a function to its annotation, before the function runs.
 
     An int is a count, at least 1, unless it is an :data:`Index`. An array called ``key`` is
-    a typed key. Lists become arrays, and integers of the host that do not fit become floats
-    (:func:`diffevo_jax.pytree.arrays.as_given`). Parts are held to their contract; whether
-    their numbers are legal says :func:`diffevo_jax.pytree.validate`.
+    a typed key, and a path is not empty. Lists become arrays or tuples, and integers of the
+    host that do not fit become floats (:func:`diffevo_jax.pytree.arrays.as_given`). Parts
+    are held to their contract; whether their numbers are legal is said by
+    :func:`diffevo_jax.pytree.validate`.
 
     Example:
         >>> from diffevo_jax.pytree.annotations import checked
@@ -258,6 +264,11 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
         TypeError: count: got '3' (str), want an int
     """
     signature = inspect.signature(function)
+    several = [
+        name
+        for name, parameter in signature.parameters.items()
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL
+    ]
 
     @functools.wraps(function)
     def held(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -265,39 +276,76 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
             bound = signature.bind(*args, **kwargs)
         except TypeError as error:
             raise TypeError(not_called_so(function.__name__, signature, error)) from None
-        hints, given = annotations_of(function), bound.arguments
+        wanted, given = _wanted(function), bound.arguments
         for name, value in given.items():
-            kind = signature.parameters[name].kind
-            hint = hints.get(name, Any)
-            if kind is inspect.Parameter.VAR_POSITIONAL:
+            if name not in wanted:
+                continue
+            if name in several:
                 each = enumerate(value)
-                given[name] = tuple(_held(f"{name}[{n}]", one, hint) for n, one in each)
-            elif kind is not inspect.Parameter.VAR_KEYWORD:
-                given[name] = _held(name, value, hint)
+                given[name] = tuple(_held(f"{name}[{n}]", v, wanted[name]) for n, v in each)
+            else:
+                given[name] = _held(name, value, wanted[name])
         return function(*bound.args, **bound.kwargs)
 
     return held
 
 
-def not_called_so(name: str, signature: inspect.Signature, error: TypeError) -> str:
-    """What to say of a call that does not fit a signature."""
-    known = [one for one in signature.parameters if one not in ("self", "cls")]
-    return f"{name}: {error}; want arguments among {', '.join(known) or 'none'}"
+class _Wanted(NamedTuple):
+    """What is wanted of an argument: its annotation, and what follows of it."""
+
+    hint: Hint
+    keys: tuple[int, ...]
+    array: bool
+    row: bool
+    path: bool
+    low: int | None
+    optional: bool
 
 
-def _held(name: str, value: object, hint: Hint) -> Any:
+@functools.cache
+def _wanted(function: Callable[..., Any]) -> dict[str, _Wanted]:
+    """What is wanted of the arguments of a function, of those that can be wrong."""
+    found = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        hint = annotations_of(function).get(name, Any)
+        if hint is Any or parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            continue
+        kinds = _kinds(hint)
+        lows = [low for low in map(_lowest, kinds) if low is not None]
+        array = jax.Array in kinds or float in kinds
+        found[name] = _Wanted(
+            hint,
+            keys=(0, 1)
+            if hint is Keys
+            else (0,)
+            if jax.Array in kinds and name == "key"
+            else (),
+            array=array,
+            row=any(typing.get_origin(kind) is tuple for kind in kinds),
+            path=Path in kinds,
+            low=lows[0] if lows else None,
+            optional=type(None) in kinds,
+        )
+    return found
+
+
+def _held(name: str, value: Any, wanted: _Wanted) -> Any:
     """One argument, as the function gets it."""
-    if hint is jax.Array and name == "key":
-        check_key(name, value)
+    if wanted.optional and value is None:
         return value
-    check(name, value, hint)
-    for kind in _kinds(hint):
-        low = _lowest(kind)
-        if low is not None and isinstance(value, int | np.integer):
-            if value < low:
-                raise ValueError(f"{name}: got {value}, want an int >= {low}")
-            return value
-    return as_given(name, value) if jax.Array in _kinds(hint) else value
+    if wanted.row and isinstance(value, list):
+        value = tuple(value)
+    if wanted.keys:
+        check_key(name, value, wanted.keys)
+        return value
+    check(name, value, wanted.hint)
+    if wanted.low is not None and isinstance(value, int | np.integer):
+        if value < wanted.low:
+            raise ValueError(f"{name}: got {value}, want an int >= {wanted.low}")
+        return value
+    if wanted.path and not str(value):
+        raise ValueError(f"{name}: got {value!r}, want a path")
+    return as_given(name, value) if wanted.array and _is_array(value) else value
 
 
 def _kinds(hint: Hint) -> tuple[Any, ...]:
@@ -316,7 +364,7 @@ _NUMBERS = (np.ndarray, np.bool_, np.number, bool, int, float, complex)
 
 def _lowest(kind: Hint) -> int | None:
     """The lowest int that is one of a kind; None if it is no kind of ints."""
-    if typing.get_origin(kind) is Annotated:
+    if typing.get_origin(kind) is Annotated and typing.get_args(kind)[0] is int:
         low: int = typing.get_args(kind)[1]
         return low
     return 1 if kind is int else None

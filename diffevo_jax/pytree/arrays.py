@@ -14,13 +14,13 @@ _REAL = (np.bool_, np.integer, np.floating)
 _ARRAYS = np.ndarray | np.generic | jax.Array
 
 
-def check_key(name: str, key: Any) -> None:
-    """Raise unless ``key`` is one typed JAX key."""
+def check_key(name: str, key: Any, ndims: tuple[int, ...] = (0,)) -> None:
+    """Raise unless ``key`` is one typed JAX key, or an array of another number of axes."""
     dtype = getattr(key, "dtype", None)
     if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
         got = type(key).__name__ if dtype is None else f"an array of {dtype}"
         raise TypeError(f"{name}: got {got}, want a typed key, as of jax.random.key(0)")
-    if key.shape:
+    if key.ndim not in ndims:
         raise ValueError(f"{name}: got shape {key.shape}, want (); vmap over many keys")
 
 
@@ -73,6 +73,8 @@ def as_given(name: str, value: object) -> Any:
     if isinstance(value, jax.Array):
         if not any(jnp.issubdtype(value.dtype, kind) for kind in _REAL):
             raise TypeError(f"{name}: got {value.dtype}, want real numbers")
+        return value
+    if isinstance(value, float) and abs(value) < 1e38:
         return value
     known = np.asarray(value)
     if known.dtype == object and isinstance(value, int):  # beyond 64 bits

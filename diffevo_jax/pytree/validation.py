@@ -86,6 +86,7 @@ def validate(component: Any, *, shapes: bool = True) -> None:
         if "number" in field.metadata:
             check_number(name, value, **field.metadata["number"])
         elif "numbers" in field.metadata:
+            annotations.check(name, value, hints[field.name])
             for leaf in jax.tree.leaves(value):
                 _check_type(name, leaf)
                 _check_range(name, leaf, **field.metadata["numbers"])

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from diffevo_jax import pytree
 from diffevo_jax.base import Info, Problem, PyTree, Strategy
 from diffevo_jax.pytree import arrays, validation
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.running import arguments, ask_tell
 
 
@@ -67,6 +68,7 @@ class RunState:
     measures: PyTree
 
 
+@checked
 def evolve(
     key: jax.Array,
     strategy: Strategy,

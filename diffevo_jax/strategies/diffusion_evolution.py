@@ -34,6 +34,7 @@ from diffevo_jax.denoisers import Population
 from diffevo_jax.denoisers.fixed import clean_points
 from diffevo_jax.kernels import Perplexity
 from diffevo_jax.pytree import validation
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.samplers import DDIM, check_grid, num_levels
 from diffevo_jax.shaping import Standardized
 from diffevo_jax.strategies import shell
@@ -120,6 +121,7 @@ class DiffusionEvolution:
     tell = shell.tell
 
     @classmethod
+    @checked
     def for_several(cls, num_generations: int) -> "DiffusionEvolution":
         """The setting that keeps several good solutions, where the default ends at one.
 

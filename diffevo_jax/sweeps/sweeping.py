@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import jax
 
 from diffevo_jax.base import Problem, Strategy
+from diffevo_jax.pytree.annotations import Index, checked
 from diffevo_jax.sweeps.batches import Batching
 from diffevo_jax.sweeps.execution import execute
 from diffevo_jax.sweeps.folder import Folder
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import xarray
 
 
+@checked
 def sweep(
     key: jax.Array,
     strategy: Strategy,
@@ -26,7 +28,7 @@ def sweep(
     num_seeds: int = 1,
     population_size: int | None = None,
     keep: tuple[str, ...] = (),
-    confirm: int = 0,
+    confirm: Index = 0,
     mode: str = "vmap",
     batch_size: int | None = None,
     devices: Sequence[jax.Device] | None = None,
@@ -99,6 +101,8 @@ def sweep(
         >>> result["sampler.eta"].values.tolist(), result.population_size.values.tolist()
         ([0.0, 0.0, 1.0, 1.0], [16, 32, 16, 32])
     """
+    if devices is not None and not len(devices):
+        raise ValueError("devices: got none, want at least one")
     check_confirm(confirm)
     check_shard(shard)
     plan = make_plan(

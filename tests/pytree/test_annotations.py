@@ -114,7 +114,7 @@ WRONG_ARGUMENTS = {
     "a string": ((KEY, X), {"record": "x"}, TypeError, r"record: got 'x'.* want a tuple"),
     "in a tuple": ((KEY, X), {"record": (1,)}, TypeError, r"record\[0\]: got 1 \(int\)"),
     "flag": ((KEY, X), {"quick": 1}, TypeError, r"quick: got 1 \(int\), want True or Fa"),
-    "missing": ((KEY,), {}, TypeError, r"draw: missing .*'points'; want arguments among"),
+    "missing": ((KEY,), {}, TypeError, r"draw: missing .*'points', want arguments among"),
 }
 
 

@@ -28,6 +28,7 @@ from diffevo_jax import pytree
 from diffevo_jax.base import Denoise, Grid
 from diffevo_jax.denoisers.fixed import clean_points
 from diffevo_jax.pytree import Number, validation
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.pytree.arrays import check_key
 from diffevo_jax.samplers.integrators import integrate
 
@@ -49,6 +50,7 @@ class Likelihood:
     latent: jax.Array
 
 
+@checked
 def encode(
     denoise: Denoise,
     points: jax.Array,
@@ -87,6 +89,7 @@ def encode(
     return _follow(_flow(denoise), jnp.asarray(points, dtype=float), sigmas, method)
 
 
+@checked
 def decode(
     denoise: Denoise,
     latent: jax.Array,
@@ -113,6 +116,7 @@ def decode(
     return _follow(_flow(denoise), jnp.asarray(latent, dtype=float), sigmas, method)
 
 
+@checked
 def log_likelihood(
     denoise: Denoise,
     points: jax.Array,

@@ -9,6 +9,7 @@ from diffevo_jax.diffusion.networks.network import Network, NetworkLike, null_la
 from diffevo_jax.diffusion.training.losses import append_axes, denoising_loss
 from diffevo_jax.diffusion.training.optimizers import descend
 from diffevo_jax.diffusion.training.recipe import Recipe
+from diffevo_jax.pytree.annotations import Index, checked
 
 #: Steps have the keys 0, 1, 2, ...; the first weights have this one.
 _SETUP = 2**32 - 1
@@ -43,6 +44,7 @@ class TrainState:
     diverged_at: jax.Array
 
 
+@checked
 def init_training(
     key: jax.Array, network: NetworkLike, recipe: Recipe, shape: tuple[int, ...]
 ) -> TrainState:
@@ -62,13 +64,14 @@ def init_training(
     )
 
 
+@checked
 def train_steps(
     key: jax.Array,
     network: NetworkLike,
     recipe: Recipe,
     state: TrainState,
     data: jax.Array,
-    count: jax.Array | int,
+    count: jax.Array | Index,
     *,
     length: int,
     sample_weight: jax.Array | None = None,

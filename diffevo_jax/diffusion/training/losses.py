@@ -8,6 +8,7 @@ from diffevo_jax.diffusion.networks.network import NetworkLike
 from diffevo_jax.diffusion.training.objectives import ObjectiveLike
 from diffevo_jax.diffusion.training.parameterisations import Parameterisation
 from diffevo_jax.pytree import Number
+from diffevo_jax.pytree.annotations import checked
 
 #: A training has failed if its loss ends so many times above that of the answer 0.
 DIVERGED = 2.0
@@ -40,6 +41,7 @@ def network_output(
     return network.apply(weights, append_axes(scale, y) * y, level, label)
 
 
+@checked
 def sample_losses(
     weights: PyTree,
     clean: jax.Array,
@@ -79,6 +81,7 @@ def sample_losses(
     return jnp.mean(jnp.square(got - want).reshape(len(clean), -1), axis=1)
 
 
+@checked
 def denoising_loss(
     weights: PyTree,
     key: jax.Array,

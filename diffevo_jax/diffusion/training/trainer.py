@@ -24,6 +24,7 @@ from diffevo_jax.diffusion.training.losses import DIVERGED
 from diffevo_jax.diffusion.training.parameterisations import Parameterisation
 from diffevo_jax.diffusion.training.recipe import Recipe
 from diffevo_jax.pytree import Number, validation
+from diffevo_jax.pytree.annotations import Index, checked
 from diffevo_jax.pytree.arrays import check_key
 
 #: Steps between looks of the host.
@@ -62,6 +63,7 @@ class Trained:
         return self.denoiser.denoise(y, sigma, label, guidance)
 
 
+@checked
 def train(
     key: jax.Array,
     data: jax.typing.ArrayLike,
@@ -70,7 +72,7 @@ def train(
     *,
     labels: PyTree = None,
     sample_weight: jax.typing.ArrayLike | None = None,
-    stop_at: int | None = None,
+    stop_at: Index | None = None,
     state: TrainState | None = None,
     callback: Callable[[int, float], None] | None = None,
 ) -> Trained:

@@ -18,8 +18,10 @@ from diffevo_jax.problems.control.spaces import (
     normalise,
     to_action,
 )
+from diffevo_jax.pytree.annotations import checked
 
 
+@checked
 @functools.lru_cache
 def environment(env_name: str) -> tuple[Environment, PyTree]:
     """Build an environment once: the object and its default parameters.

@@ -17,6 +17,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from diffevo_jax.base import PyTree
 from diffevo_jax.problems.space import as_dtype
+from diffevo_jax.pytree.annotations import checked
 
 #: Bounds beyond this count as +-1 when observations are normalised, as in the paper.
 _UNBOUNDED = 1e3
@@ -94,6 +95,7 @@ class Environment(Protocol):
         ...
 
 
+@checked
 def normalise(observation: PyTree, space: EnvSpace) -> PyTree:
     """Scale observations by the bounds of their space to zero mean and unit variance.
 
