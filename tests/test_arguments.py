@@ -163,6 +163,9 @@ def is_right(place: Place, kind: Any, value: Any) -> bool:
         some = isinstance(value, tuple if place.kind != "argument" else tuple | list)
         any_length = args[1:] == (...,)
         return some and any_length and all(is_right(place, args[0], one) for one in value)
+    numbers = typing.get_args(kind)[:1] in ((float,), (int,), (Any,))
+    if origin is collections.abc.Sequence and isinstance(value, np.ndarray | jax.Array):
+        return numbers and is_number(place, jax.Array, value)
     return not isinstance(origin, type) or isinstance(value, origin)
 
 

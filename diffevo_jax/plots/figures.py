@@ -86,6 +86,8 @@ def landscape(
     if space.bounded:
         edges = jax.tree.leaves((space.lower, space.upper))
         whole = np.stack([np.broadcast_to(edge, 2) for edge in edges])
+    if extent is not None and len(extent) != 4:
+        raise ValueError(f"extent: got {extent}, want left, right, bottom and top")
     left, right, bottom, top = whole.T.ravel() if extent is None else extent
     x, y = np.linspace(left, right, 200), np.linspace(bottom, top, 200)
     points = jnp.asarray(np.stack(np.meshgrid(x, y), axis=-1), space.layout.dtypes[0])

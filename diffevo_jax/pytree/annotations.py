@@ -99,7 +99,8 @@ def check(name: str, value: object, hint: Hint, like: str = "") -> None:
         TypeError: hidden[1]: got 0.5 (float), want an int
     """
     if is_kind(value, hint):
-        if _is_array(value) and any(kind in (jax.Array, float) for kind in _kinds(hint)):
+        numbers = any(kind in (jax.Array, float) for kind in _kinds(hint))
+        if _is_array(value) and (numbers or isinstance(value, np.ndarray)):
             as_given(name, value)  # may be too large
         return
     origin, args = typing.get_origin(hint), typing.get_args(hint)
@@ -108,6 +109,11 @@ def check(name: str, value: object, hint: Hint, like: str = "") -> None:
         if len(each) == len(value):
             for number, (part, one) in enumerate(zip(value, each, strict=True)):
                 check(f"{name}[{number}]", part, one)
+    for kind in _kinds(hint):
+        if isinstance(value, Mapping) and typing.get_origin(kind) in _MAPPINGS:
+            for key, part in value.items():
+                check(f"{name}: a name", key, typing.get_args(kind)[0])
+                check(f"{name}[{key!r}]", part, typing.get_args(kind)[1])
     wanted = f"an object like {like}" if like else words(hint)
     plain = any(kind in _PLAIN or _lowest(kind) is not None for kind in _kinds(hint))
     is_ = got(value) if plain else _cut(short(value))
@@ -151,6 +157,9 @@ def is_kind(value: object, hint: Hint) -> bool:
         return not isinstance(value, type) and not _missing(value, kind)
     if kind is collections.abc.Sequence and isinstance(value, str):
         return False
+    if kind is collections.abc.Sequence and isinstance(value, np.ndarray | jax.Array):
+        numbers = args[:1] in ((float,), (int,)) and _is_array(value)
+        return value.ndim > 0 and (numbers or args[:1] in ((), (Any,)))
     held: Any = value
     return isinstance(value, kind) and _are_kinds(held, kind, args)
 
@@ -294,7 +303,8 @@ class _Wanted(NamedTuple):
     """What is wanted of an argument: its annotation, and what follows of it."""
 
     hint: Hint
-    keys: tuple[int, ...]
+    key: bool
+    several: bool
     array: bool
     row: bool
     path: bool
@@ -315,11 +325,8 @@ def _wanted(function: Callable[..., Any]) -> dict[str, _Wanted]:
         array = jax.Array in kinds or float in kinds
         found[name] = _Wanted(
             hint,
-            keys=(0, 1)
-            if hint is Keys
-            else (0,)
-            if jax.Array in kinds and name == "key"
-            else (),
+            key=name == "key" and (jax.Array in kinds or hint is Keys),
+            several=hint is Keys,
             array=array,
             row=any(typing.get_origin(kind) is tuple for kind in kinds),
             path=Path in kinds,
@@ -335,8 +342,8 @@ def _held(name: str, value: Any, wanted: _Wanted) -> Any:
         return value
     if wanted.row and isinstance(value, list):
         value = tuple(value)
-    if wanted.keys:
-        check_key(name, value, wanted.keys)
+    if wanted.key:
+        check_key(name, value, several=wanted.several)
         return value
     check(name, value, wanted.hint)
     if wanted.low is not None and isinstance(value, int | np.integer):
@@ -358,6 +365,7 @@ def _kinds(hint: Hint) -> tuple[Any, ...]:
 
 #: Where a value alone, such as 3 or '3', does not say what is wrong.
 _PLAIN = (float, bool, str, jax.Array)
+_MAPPINGS = (dict, collections.abc.Mapping)
 #: What ``jax.typing.ArrayLike`` has beside JAX's own arrays.
 _NUMBERS = (np.ndarray, np.bool_, np.number, bool, int, float, complex)
 

@@ -14,13 +14,13 @@ _REAL = (np.bool_, np.integer, np.floating)
 _ARRAYS = np.ndarray | np.generic | jax.Array
 
 
-def check_key(name: str, key: Any, ndims: tuple[int, ...] = (0,)) -> None:
-    """Raise unless ``key`` is one typed JAX key, or an array of another number of axes."""
+def check_key(name: str, key: Any, *, several: bool = False) -> None:
+    """Raise unless ``key`` is one typed JAX key, or an array of them if it may be."""
     dtype = getattr(key, "dtype", None)
     if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
         got = type(key).__name__ if dtype is None else f"an array of {dtype}"
         raise TypeError(f"{name}: got {got}, want a typed key, as of jax.random.key(0)")
-    if key.ndim not in ndims:
+    if key.shape and not several:
         raise ValueError(f"{name}: got shape {key.shape}, want (); vmap over many keys")
 
 

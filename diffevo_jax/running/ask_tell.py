@@ -73,7 +73,7 @@ def ask(
     Raises:
         TypeError, ValueError: the state is not one of this strategy.
     """
-    _check_state(strategy, state)
+    _check_state(strategy, key, state)
     return strategy.ask(key, state)
 
 
@@ -106,7 +106,7 @@ def tell(
         ValueError: candidates are not (N, D) or fitness is not (N,).
     """
     candidates = check_population("candidates", candidates)
-    asked = _check_state(strategy, state)
+    asked = _check_state(strategy, key, state)
     if candidates.shape != asked:
         raise ValueError(f"candidates: got shape {candidates.shape}, want {asked}")
     fitness = check_fitness(fitness, len(candidates))
@@ -116,8 +116,15 @@ def tell(
     return strategy.tell(key, state, candidates, fitness, measures, violation)
 
 
-def _check_state(strategy: Strategy[StateT], state: StateT) -> tuple[int, ...]:
-    """Raise unless a state is one that the strategy makes; what it asks for, its shape."""
+def _check_state(
+    strategy: Strategy[StateT], key: jax.Array, state: StateT
+) -> tuple[int, ...]:
+    """Raise unless a state is one that the strategy makes; what it asks for, its shape.
+
+    A strategy that is no component is not asked what its states are.
+    """
+    if not pytree.is_component(strategy):
+        return jax.eval_shape(strategy.ask, key, state)[0].shape
     told = f"want one of this {type(strategy).__name__}, as of init"
     try:
         candidates, first = pytree.shapes(_asked_and_first, (strategy, state))

@@ -29,8 +29,9 @@ def renoise(
         strategy: the strategy that made ``state``.
         key: a typed key.
         state: of any generation, also of the last.
-        generation: () int, in [0, num_generations - 1], to go on from; with a sampler of
-            several rounds a step, the first round of one.
+        generation: () int, in [0, num_generations - 1], to go on from; if it is traced, the
+            nearest of these. With a sampler of several rounds a step, the first round of
+            one.
 
     Returns:
         The state from which ``ask`` goes on.

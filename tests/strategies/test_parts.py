@@ -297,9 +297,9 @@ def test_renoised_points_are_clean_estimates_with_the_noise_of_a_level(
 
 
 @pytest.mark.parametrize(("asked", "got"), [(-3, 0), (99, T - 1)])
-def test_a_generation_that_there_is_not_is_the_nearest(asked, got, key) -> None:
+def test_a_traced_generation_that_there_is_not_is_the_nearest(asked, got, key) -> None:
     *_, (state, _) = generations(evolution(), 1, key)
-    again = de.strategies.renoise(evolution(), key, state, asked)
+    again = jax.jit(de.strategies.renoise)(evolution(), key, state, jnp.asarray(asked))
     assert int(again.generation) == got
     np.testing.assert_allclose(again.sigma, SIGMAS[got], rtol=1e-5)
 
