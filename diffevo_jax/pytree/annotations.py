@@ -178,7 +178,7 @@ def _are_kinds(value: Collection[Any], kind: type, args: tuple[Hint, ...]) -> bo
 
 def _is_array(value: object) -> bool:
     if isinstance(value, list | tuple):
-        return all(map(_is_array, value))
+        return all(isinstance(one, bool) or _is_array(one) for one in value)
     if isinstance(value, np.ndarray | np.generic | jax.Array):
         return any(jax.numpy.issubdtype(value.dtype, kind) for kind in _REAL)
     return isinstance(value, int | float) and not isinstance(value, bool)
