@@ -44,9 +44,15 @@ def prepare_devices() -> None:
 
 
 def arguments(
-    description: str, *, seeds: int = 0, repetitions: int = 0, only: str = ""
+    description: str,
+    *,
+    seeds: int = 0,
+    repetitions: int = 0,
+    only: str = "",
+    minutes: float = 0.0,
+    shapes: int = 0,
 ) -> argparse.Namespace:
-    """Options of a benchmark: of independent runs (seeds), or of time (repetitions)."""
+    """Options of a benchmark: of runs (seeds), of speed (repetitions), of long lives."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -61,6 +67,10 @@ def arguments(
         add("--check", action="store_true", help="compare with the stored ratios only")
     if only:
         add("--only", nargs="*", default=[], help=f"{only}; keep the rest")
+    if minutes:
+        add("--minutes", type=float, default=minutes, help="with the same shapes")
+    if shapes:
+        add("--shapes", type=int, default=shapes, help="different ones after that")
     options = parser.parse_args()
     if options.quick and seeds:
         options.seeds = min(options.seeds, 4)

@@ -1,6 +1,10 @@
-"""The wait for the first result: how to compile faster, and how to compile once."""
+"""Compiled programs: have them sooner, keep them, not drown in them; trace others' code."""
 
+import collections
+import contextlib
 import functools
+import gc
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -8,6 +12,15 @@ import jax
 from diffevo_jax.pytree.annotations import checked
 
 _EMITTERS = "xla_cpu_use_fusion_emitters"
+#: What JAX reports when it has compiled a program.
+_COMPILED = "/jax/core/compile/backend_compile_duration"
+#: The memory maps are counted after so many new programs: that takes up to 30 ms.
+_BETWEEN_LOOKS = 8
+#: Programs are forgotten where they take this share of the maps that a process may have,
+_FULL = 0.5
+#: or, where the system says nothing of maps, after so many.
+_MOST = 128
+_MAPS, _MOST_MAPS = Path("/proc/self/maps"), Path("/proc/sys/vm/max_map_count")
 
 
 @checked
@@ -57,6 +70,17 @@ def _knows(option: str) -> bool:
     return True
 
 
+@contextlib.contextmanager
+def arithmetic_of_others() -> Iterator[None]:
+    """Trace another package's code as JAX does by default: it promotes ranks and dtypes.
+
+    Whoever has JAX refuse that (``jax_numpy_rank_promotion="raise"``,
+    ``jax_numpy_dtype_promotion="strict"``) means code that can be changed.
+    """
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        yield
+
+
 @checked
 def use_cache(directory: str | Path) -> None:
     """Keep every compiled program in a directory, for later processes.
@@ -70,3 +94,47 @@ def use_cache(directory: str | Path) -> None:
     jax.config.update("jax_compilation_cache_dir", str(Path(directory).resolve()))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+@checked
+def make_room() -> None:
+    """Forget all compiled programs if there is hardly room for more.
+
+    A new shape or structure is a new program, and JAX keeps every one. On Linux XLA maps
+    memory some hundred times for each, and a process that has 65,530 maps, some 165
+    structures, crashes. At half of them, about a gigabyte, this calls
+    ``jax.clear_caches()``: what is used again is compiled again. A process with fewer
+    structures never notices. Whatever compiles for a new structure, such as
+    :func:`diffevo_jax.evolve`, calls it first; an own loop over many structures may.
+    """
+    new = _new_programs()
+    if new[_COMPILED] < _BETWEEN_LOOKS:
+        return
+    share = _share_of_maps()
+    if share is None and new[_COMPILED] < _MOST:
+        return
+    new.clear()
+    if share is None or share > _FULL:
+        jax.clear_caches()
+        gc.collect()
+
+
+@functools.cache
+def _new_programs() -> collections.Counter[str]:
+    """Counts programs from the first call on, whoever compiles them."""
+    counter: collections.Counter[str] = collections.Counter()
+
+    def listen(event: str, duration_secs: float, **_: object) -> None:
+        counter[event] += 1
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    return counter
+
+
+def _share_of_maps() -> float | None:
+    """Memory maps of this process as a share of what it may have; None if unknown."""
+    try:
+        most = int(_MOST_MAPS.read_text())
+        return _MAPS.read_bytes().count(b"\n") / most
+    except (OSError, ValueError):
+        return None

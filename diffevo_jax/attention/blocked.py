@@ -15,6 +15,13 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 
+from diffevo_jax.attention.distances import (
+    Placed,
+    as_keys,
+    as_queries,
+    find_centres,
+    log_kernel,
+)
 from diffevo_jax.attention.numerics import Guidance, guided, matmul
 from diffevo_jax.base import Estimate, PyTree
 from diffevo_jax.pytree.annotations import checked
@@ -66,9 +73,10 @@ def attend(
     up to ``block_size`` points.
 
     Args:
-        queries: (N, d), close to the origin compared with their spread: centre them.
+        queries: (N, d), close to the origin compared with the spread of all: centre them.
+            Several clusters may be far from each other.
         keys: (M, d), centred by the same point.
-        values: (M, D), centred.
+        values: (M, D).
         log_weight: (M,) log g, ``-inf`` for weight zero; not all may be.
         own: (N,) int32, number of the key that belongs to each query; M or more for none.
         floor: added to the kernel; None: no floor.
@@ -116,26 +124,27 @@ def _attend(
     num_keys: int,
 ) -> Estimate:
     """Attend in blocks of so many queries and keys; with guidance a block has all keys."""
-    count, dim = len(queries), values.shape[1]
-    # A column of ones adds the weights up beside the values.
-    columns = jnp.concatenate([values, jnp.ones((len(values), 1), values.dtype)], axis=1)
+    count, centres = len(queries), find_centres(keys)
+    placed = as_keys(keys, centres)
+    columns, value_centres = in_cells(values, placed)
     blocks = (
-        _blocks(keys, num_keys),
+        jax.tree.map(lambda leaf: _blocks(leaf, num_keys), placed),
         _blocks(columns, num_keys),
         _blocks(log_weight, num_keys, fill=-jnp.inf),
         _blocks(jnp.arange(len(keys), dtype=jnp.int32), num_keys)[:, 0],
     )
 
     def answer(few: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
+        points, owned = few
         sums = _fold(
-            functools.partial(_absorb, floor, guidance, *few),
-            _nothing(len(few[0]), dim + 1, values.dtype),
+            functools.partial(_absorb, floor, guidance, as_queries(points, centres), owned),
+            _nothing(len(points), columns.shape[1], values.dtype),
             blocks,
         )
-        total = sums.weighted[:, -1]
-        self_weight = jnp.exp(sums.own - sums.largest) / total
-        mean = sums.weighted[:, :-1] / total[:, None]
-        return mean, total**2 / sums.squares, self_weight
+        mean, total = mean_of_cells(sums.weighted, value_centres)
+        self_weight = jnp.exp(jnp.minimum(sums.own - sums.largest, 0.0)) / total
+        size = total**2 / sums.squares
+        return mean, jnp.clip(size, 1.0, len(keys)), jnp.minimum(self_weight, 1.0)
 
     answers = _map(answer, (_blocks(queries, num_queries), _blocks(own, num_queries)))
     joined = (leaf.reshape(-1, *leaf.shape[2:])[:count] for leaf in answers)
@@ -147,7 +156,7 @@ class _Sums(NamedTuple):
 
     Attributes:
         largest: (B,) largest logit.
-        weighted: (B, D + 1) weighted sum of values and ones, relative to the largest.
+        weighted: (B, D + C) weighted sum of values in cells, relative to the largest.
         squares: (B,) sum of squared weights, relative to the largest.
         own: (B,) logit of the key that belongs to the query.
     """
@@ -167,41 +176,40 @@ def _nothing(num_queries: int, num_columns: int, dtype: jnp.dtype) -> _Sums:
 def _absorb(
     floor: float | None,
     guidance: Guidance | None,
-    queries: jax.Array,
+    queries: Placed,
     own: jax.Array,
     sums: _Sums,
-    keys: jax.Array,
+    keys: Placed,
     columns: jax.Array,
     log_weight: jax.Array,
     first: jax.Array,
 ) -> _Sums:
-    """Add the keys ``(K, d)`` from number ``first`` on, with values ``(K, D + 1)``.
+    """Add the K keys from number ``first`` on, with values in cells ``(K, D + C)``.
 
     With guidance they are all keys.
     """
-    product = matmul(queries, keys.T)
-    bias = -0.5 * jnp.sum(keys**2, axis=1)
-    if floor is not None:
-        bias = bias - 0.5 * jnp.sum(queries**2, axis=1, keepdims=True)
 
     def weighed(log_weight: jax.Array) -> jax.Array:
         if floor is None:
-            return product + (bias + log_weight)
-        return jnp.logaddexp(product + bias, math.log(floor)) + log_weight
+            return log_kernel(queries, keys, log_weight)
+        exact = log_kernel(queries, keys) - queries.half_square[:, None]
+        return jnp.logaddexp(exact, math.log(floor)) + log_weight[None]
 
     logits = weighed(log_weight)
     largest = jnp.maximum(sums.largest, jnp.max(logits, axis=1))
     # Only keys of weight zero so far: their logits are -inf, and so is the largest.
     reference = jnp.where(largest == -jnp.inf, 0.0, largest)
     # Kept, or a CPU would take the exponential once more for the squares.
-    weights = jax.lax.optimization_barrier(jnp.exp(logits - reference[:, None]))
+    # At most 1, even if a compiler rounds the largest logit in another way here.
+    below = jnp.minimum(logits - reference[:, None], 0.0)
+    weights = jax.lax.optimization_barrier(jnp.exp(below))
     shrink = jnp.exp(sums.largest - reference)
     shares = weights
     if guidance is not None:
         plain_logits = weighed(guidance.log_weight)
         shares = guided(weights, plain_logits, guidance.strength)
     weighted = matmul(shares, columns)
-    row = jnp.clip(own - first, 0, len(keys) - 1)
+    row = jnp.clip(own - first, 0, logits.shape[1] - 1)
     here = row == own - first
     return _Sums(
         largest,
@@ -209,6 +217,44 @@ def _absorb(
         sums.squares * shrink**2 + jnp.sum(weights**2, axis=1),
         jnp.where(here, logits[jnp.arange(len(own)), row], sums.own),
     )
+
+
+#: Numbers of a value from which on its cell counts: with few the sums are right as it is.
+_LONG = 16
+
+
+def in_cells(values: jax.Array, keys: Placed) -> tuple[jax.Array, jax.Array]:
+    """Values (M, D) from the centre of their key's cell, and the cells beside them.
+
+    Returns:
+        Columns (M, D + C) to be summed up, and the centres (C, D); C = 1 of short values.
+    """
+    known, cell = jax.lax.stop_gradient(values), keys.cell
+    if values.shape[1] < _LONG:
+        centre = jnp.mean(known, axis=0, keepdims=True)
+        return jnp.pad(values - centre, ((0, 0), (0, 1)), constant_values=1.0), centre
+    centres = known[jnp.argmax(cell, axis=0)]
+    return jnp.concatenate([values - matmul(cell, centres), cell], axis=1), centres
+
+
+def mean_of_cells(sums: jax.Array, centres: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """From weighted sums (B, D + C) of :func:`in_cells` means (B, D) and totals (B,).
+
+    Counted from the centre of the cell of most weight, which is rounded once, at the end.
+    """
+    dim = centres.shape[1]
+    shares = sums[:, dim:]
+    total = jnp.sum(shares, axis=1)
+    total = jnp.where(total > 0, total, 1.0)
+    within = sums[:, :dim] / total[:, None]
+    if len(centres) == 1:
+        return centres + within, total
+    most = jax.lax.stop_gradient(jnp.argmax(shares, axis=1))
+    here = most[:, None] == jnp.arange(shares.shape[1])[None]
+    others = jnp.where(here, 0.0, shares / total[:, None])
+    change = jnp.where(here, -jnp.sum(others, axis=1, keepdims=True), others)
+    beyond = matmul(change, centres - centres[:1])
+    return centres[most] + (beyond + within), total
 
 
 def _blocks(array: jax.Array, size: int, fill: float = 0.0) -> jax.Array:
@@ -221,11 +267,9 @@ def _blocks(array: jax.Array, size: int, fill: float = 0.0) -> jax.Array:
     return array.reshape(-1, size, *array.shape[1:])
 
 
-def _fold(
-    function: Callable[..., _Sums], sums: _Sums, blocks: tuple[jax.Array, ...]
-) -> _Sums:
-    if len(blocks[0]) == 1:
-        return function(sums, *(leaf[0] for leaf in blocks))
+def _fold(function: Callable[..., _Sums], sums: _Sums, blocks: tuple[PyTree, ...]) -> _Sums:
+    if len(jax.tree.leaves(blocks)[0]) == 1:
+        return function(sums, *jax.tree.map(lambda leaf: leaf[0], blocks))
     return jax.lax.scan(lambda sums, block: (function(sums, *block), None), sums, blocks)[0]
 
 

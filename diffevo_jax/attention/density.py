@@ -1,6 +1,6 @@
 """Density at the points of a population: by distances to neighbours, and by a kernel.
 
-Squared distances come from a matrix product of centred points, a block of rows at a time:
+Squared distances come from a matrix product of points in cells, a block of rows at a time:
 neither an N x N nor an N x N x D array is ever made of a large population.
 """
 
@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax.attention.blocked import BLOCK_SIZE, Attention, attend
-from diffevo_jax.attention.numerics import matmul, or_uniform, whitened
+from diffevo_jax.attention.distances import as_keys, as_queries, find_centres, log_kernel
+from diffevo_jax.attention.numerics import or_uniform, whitened
 from diffevo_jax.pytree import Number
 from diffevo_jax.pytree.annotations import checked
 
@@ -36,20 +37,22 @@ def neighbour_distance(
     """
     valid = jnp.ones(len(points), bool) if valid is None else valid
     points = _standardise(points, valid)
-    squares, index = jnp.sum(points**2, axis=1), jnp.arange(len(points))
+    centres, index = find_centres(points), jnp.arange(len(points))
+    keys = as_keys(points, centres)
 
-    def from_one(row: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
-        point, square, own = row
-        product = matmul(points, point)
-        squared = jnp.maximum(square + squares - 2 * product, 0.0)
+    def from_one(row: tuple[jax.Array, jax.Array]) -> jax.Array:
+        point, own = row
+        asked = as_queries(point[None], centres)
+        half = (asked.half_square[:, None] - log_kernel(asked, keys))[0]
+        squared = jnp.maximum(2 * half, 0.0)
         squared = jnp.where(valid & (index != own), squared, jnp.inf)
         nearest = -jax.lax.top_k(-squared, count)[0]
         found = nearest < jnp.inf
         distance = jnp.sum(jnp.sqrt(jnp.where(found, nearest, 0.0)))
-        return distance / jnp.maximum(jnp.sum(found), 1)
+        return distance / jnp.maximum(jnp.sum(found), 1).astype(distance.dtype)
 
     size = min(len(points), BLOCK_SIZE)
-    return jax.lax.map(from_one, (points, squares, index), batch_size=size)
+    return jax.lax.map(from_one, (points, index), batch_size=size)
 
 
 @checked
@@ -58,7 +61,8 @@ def standardized_distances(distance: jax.Array, valid: jax.Array) -> jax.Array:
 
     Zeros if all are the same, to rounding.
     """
-    weight = valid / jnp.maximum(jnp.sum(valid), 1)
+    number = jnp.maximum(jnp.sum(valid), 1).astype(distance.dtype)
+    weight = valid.astype(distance.dtype) / number
     mean = jnp.sum(weight * distance)
     deviation = jnp.sqrt(jnp.sum(weight * (distance - mean) ** 2))
     # Distances come from a matrix product: below this, their spread is its rounding.
@@ -140,10 +144,11 @@ def _standardise(points: jax.Array, valid: jax.Array) -> jax.Array:
     limit = jnp.finfo(points.dtype).max / 4
     points = jnp.clip(points, -limit, limit)
     # First by one of the points: equal ones then are exactly 0, wherever they are.
-    points = jnp.where(mask, points - points[jnp.argmax(valid)], 0.0)
+    points = jnp.where(mask, points - points[jnp.argmax(valid)][None], 0.0)
     largest = jnp.max(jnp.abs(points), initial=0.0)
     points = points / jnp.where(largest > 0, largest, 1.0)
-    weight = mask / jnp.maximum(jnp.sum(mask), 1)
-    points = jnp.where(mask, points - jnp.sum(weight * points, axis=0), 0.0)
+    number = jnp.maximum(jnp.sum(mask), 1).astype(points.dtype)
+    weight = mask.astype(points.dtype) / number
+    points = jnp.where(mask, points - jnp.sum(weight * points, axis=0)[None], 0.0)
     deviation = jnp.sqrt(jnp.sum(weight * points**2) / points.shape[1])
     return points / jnp.where(deviation > 0, deviation, 1.0)

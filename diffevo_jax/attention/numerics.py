@@ -75,21 +75,25 @@ def whitened(
         keys: (M, d).
         precision: () of the kernel, its inverse variance.
     """
-    centre, scale = jnp.mean(keys, axis=0), jnp.sqrt(jnp.asarray(precision))
+    centre, scale = jnp.mean(keys, axis=0)[None], jnp.sqrt(jnp.asarray(precision))
     return scale * (queries - centre), scale * (keys - centre)
 
 
 @checked
 def bisect(
-    is_below: Callable[[jax.Array], jax.Array],
+    function: Callable[[jax.Array], jax.Array],
     low: jax.Array,
     high: jax.Array,
     halvings: int,
 ) -> jax.Array:
-    """Where a condition that holds below a point, and not above it, stops to hold.
+    """Where a function that is above 0 at first, and falls, stops to be, number by number.
+
+    It is differentiated as the root that it is: by what the function depends on, through
+    the function's slope, and not through the halvings. At an end of the interval, and where
+    the function is flat, the derivative is 0.
 
     Args:
-        is_below: ``is_below(values) -> bool``, of the shape of the ends.
+        function: of values of the shape of the ends, each number by itself.
         low: lower ends of the intervals, any shape.
         high: upper ends.
         halvings: how often an interval is halved, static.
@@ -98,18 +102,32 @@ def bisect(
         The middles of what is left of the intervals.
 
     Example:
-        >>> import jax.numpy as jnp
+        >>> import jax, jax.numpy as jnp
         >>> from diffevo_jax.attention import bisect
-        >>> root = bisect(lambda x: x**2 < 2.0, jnp.array(0.0), jnp.array(2.0), 22)
-        >>> round(float(root), 5)
-        1.41421
+        >>> def root(square):
+        ...     ends = jnp.array(0.0), jnp.array(2.0)
+        ...     return bisect(lambda x: square - x**2, *ends, 22)
+        >>> round(float(root(2.0)), 5), round(float(jax.grad(root)(2.0)), 5)
+        (1.41421, 0.35355)
     """
+    ends = low, high
 
-    def halve(_: int, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        low, high = ends
-        middle = 0.5 * (low + high)
-        below = is_below(middle)
-        return jnp.where(below, middle, low), jnp.where(below, high, middle)
+    def solve(function: Callable[[jax.Array], jax.Array], start: jax.Array) -> jax.Array:
+        def halve(_: int, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+            low, high = ends
+            middle = 0.5 * (low + high)
+            below = function(middle) > 0
+            return jnp.where(below, middle, low), jnp.where(below, high, middle)
 
-    low, high = jax.lax.fori_loop(0, halvings, halve, (low, high))
-    return 0.5 * (low + high)
+        left, right = jax.lax.fori_loop(0, halvings, halve, ends)
+        return 0.5 * (left + right)
+
+    def divide(slope: Callable[[jax.Array], jax.Array], change: jax.Array) -> jax.Array:
+        steepness = slope(jnp.ones_like(change))
+        steep = jnp.abs(steepness) > 0
+        return jnp.where(steep, change / jnp.where(steep, steepness, 1.0), 0.0)
+
+    root = jax.lax.custom_root(function, 0.5 * (low + high), solve, divide)
+    nearest = (high - low) * 2.0**-halvings
+    inside = (root - low > nearest) & (high - root > nearest)
+    return jnp.where(inside, root, jax.lax.stop_gradient(root))

@@ -11,6 +11,13 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from diffevo_jax.attention.blocked import in_cells, mean_of_cells
+from diffevo_jax.attention.distances import (
+    as_keys,
+    as_queries,
+    find_centres,
+    log_kernel,
+)
 from diffevo_jax.attention.numerics import Guidance, guided, matmul
 from diffevo_jax.base import Estimate
 from diffevo_jax.pytree.annotations import checked
@@ -46,7 +53,7 @@ def attend_by_rows(
     Args:
         queries: (N, d), centred with the keys.
         keys: (M, d).
-        values: (M, D), centred.
+        values: (M, D).
         log_weight: (M,) log g, ``-inf`` for weight zero; not all may be.
         own: (N,) int32, number of the key that belongs to each query; M or more for none.
         row_precision: gives p, from half the squared distances, up to a constant a row.
@@ -62,29 +69,29 @@ def attend_by_rows(
     """
     size = max(1, min(len(queries), block_numbers // len(keys)))
     mask = log_weight > -jnp.inf
-    columns = jnp.concatenate([values, jnp.ones((len(values), 1), values.dtype)], axis=1)
+    centres = find_centres(keys)
+    placed = as_keys(keys, centres)
+    columns, value_centres = in_cells(values, placed)
 
     def answer(row: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
         few, owned = row
-        product = matmul(few, keys.T)
-        # Without |q|^2 / 2, which is far larger than the rest where there is much noise.
-        half = 0.5 * jnp.sum(keys**2, axis=1) - product
+        asked = as_queries(few, centres)
+        half = -log_kernel(asked, placed)
         precision = row_precision(half, mask)[:, None]
-        log_kernel = -precision * half
+        log_rows = -precision * half
         if floor is not None:
-            log_kernel -= 0.5 * precision * jnp.sum(few**2, axis=1, keepdims=True)
-            log_kernel = jnp.logaddexp(log_kernel, math.log(floor))
-        logits = log_kernel + log_weight
+            log_rows -= precision * asked.half_square[:, None]
+            log_rows = jnp.logaddexp(log_rows, math.log(floor))
+        logits = log_rows + log_weight[None]
         if row_log_weight is not None:
-            logits += row_log_weight(jnp.where(mask, log_kernel, -jnp.inf))
+            logits += row_log_weight(jnp.where(mask, log_rows, -jnp.inf))
         weight = jax.nn.softmax(logits, axis=1)
         share = weight
         if guidance is not None:
-            share = guided(weight, log_kernel + guidance.log_weight, guidance.strength)
-        sums = matmul(share, columns)
+            share = guided(weight, log_rows + guidance.log_weight[None], guidance.strength)
+        mean, _ = mean_of_cells(matmul(share, columns), value_centres)
         here = jnp.minimum(owned, len(keys) - 1)
         self_weight = jnp.where(owned == here, weight[jnp.arange(len(few)), here], 0.0)
-        mean = sums[:, :-1] / sums[:, -1:]
         return mean, 1.0 / jnp.sum(weight**2, axis=1), self_weight
 
     missing = -len(queries) % size

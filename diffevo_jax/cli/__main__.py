@@ -1,8 +1,30 @@
-"""``python -m diffevo_jax.cli`` is the command."""
+"""The command as a process of its own: ``python -m diffevo_jax.cli``, or ``diffevo``."""
 
-import sys
+import contextlib
+import os
 
-from diffevo_jax.cli import main
+from diffevo_jax.cli import interrupts, main
+
+
+def process() -> None:
+    """Run the command line of this process, and end it with the exit code.
+
+    An end that is not a good one does not wait for what JAX still computes: taking that
+    down crashes. All that was to be written has been.
+    """
+    for number in range(3):  # or the first file that is opened would be the output
+        with contextlib.suppress(OSError):
+            os.fstat(number)
+            continue
+        os.open(os.devnull, os.O_RDWR)
+    interrupts.install()
+    try:
+        code = main()
+    except KeyboardInterrupt:  # once more, while the first was answered
+        code = 130
+    if code:
+        os._exit(code)
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    process()

@@ -20,7 +20,7 @@ import tyro
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Problem, PyTree, Strategy
-from diffevo_jax.cli import parts
+from diffevo_jax.cli import limits, parts
 from diffevo_jax.cli.errors import UsageError, hint_at
 from diffevo_jax.pytree import paths
 from diffevo_jax.sweeps.fields import Whole, full_path, with_environment
@@ -69,8 +69,9 @@ def parse(
         raise UsageError(f"--axis: {error}") from None
     found: dict[str | tuple[str, ...], list[Any]] = {}
     for fields, values in words:
+        owners, places = zip(*(_owner(whole, field) for field in fields), strict=True)
         rows = [
-            tuple(_value(whole, *each) for each in zip(fields, row, strict=True))
+            tuple(map(_filled, owners, places, row, fields))
             for row in _rows(fields, values)
         ]
         alone = len(fields) == 1
@@ -124,22 +125,28 @@ def _values_of_range(word: str) -> list[str]:
     name, inside = is_range.groups()
     try:
         if name == "range":
-            return [str(value) for value in range(*map(int, inside.split(",")))]
+            whole = range(*map(int, inside.split(",")))  # its len is at most 2^63
+            limits.check_values(word, -((whole.start - whole.stop) // whole.step))
+            return [str(value) for value in whole]
         first, last, count = inside.split(",")
+        limits.check_values(word, int(count))
         with np.errstate(all="raise"):
             values = _SPACES[name](float(first), float(last), int(count))
+    except UsageError:  # it is too long
+        raise
     except (ArithmeticError, TypeError, ValueError):
         want = "begin,end,step" if name == "range" else "first,last,count"
         raise UsageError(f"--axis: got {word!r}, want {name}({want})") from None
     return [repr(value) for value in values.tolist()]
 
 
-def _value(whole: Whole, field: str, word: str) -> PyTree:
+def _owner(whole: Whole, field: str) -> tuple[PyTree, str]:
+    """What has a field, and under which name."""
     try:
         path, _, name = full_path(whole, field).rpartition(".")
     except ValueError as error:
         raise UsageError(f"--axis: {error}") from None
-    return _filled(paths.get(whole, path) if path else whole, name, word, field)
+    return (paths.get(whole, path) if path else whole), name
 
 
 def _filled(owner: PyTree, name: str, word: str, field: str) -> PyTree:

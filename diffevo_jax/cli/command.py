@@ -3,7 +3,9 @@
 import sys
 from collections.abc import Sequence
 
-from diffevo_jax.cli import evolve_command, experiments, sweep_command
+import jax
+
+from diffevo_jax.cli import evolve_command, experiments, streams, sweep_command
 from diffevo_jax.cli.errors import UsageError
 from diffevo_jax.pytree.records import version_of
 
@@ -17,12 +19,17 @@ usage: diffevo evolve NAME [flags]    evolve, and show how it went
 
 NAME is a gymnax environment, such as cartpole, or a landscape, such as himmelblau.
 Capitals, dashes and the version may be left out. Without flags it runs as published.
-A flag is a field's path, or any ending of it that is unambiguous.
+A flag is a field's path, or any ending of it that is unambiguous. Files are saved before
+anything is shown. The command ends with 0; with 1 if results could not be written, or there
+was no memory for them; with 2 if the words, a file of settings or a folder are wrong; with
+130 after Ctrl-C; with 141 if nobody reads what it says.
 
   diffevo evolve cartpole --seeds 8 --kernel tempered --kernel.dimension 3 --json out.json
   diffevo evolve himmelblau --strategy monoflow --rate 3 --plot curve.png
   diffevo sweep cartpole --seeds 8 --axis "sampler.eta=linspace(0,1,5)" --out out.nc
 """
+#: What JAX says where a device has no memory left.
+_FULL = "RESOURCE_EXHAUSTED"
 _COMMANDS = {"evolve": evolve_command.evolve, "sweep": sweep_command.sweep}
 
 
@@ -33,7 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: its arguments; None takes those of the process.
 
     Returns:
-        Exit code: 0, or 2 if the arguments are wrong, or 130 if interrupted.
+        Exit code: 0; 1 if there are results that could not be written, to a file or to the
+        output, or none, as the disk or the memory was full; 2 if the arguments, a file of
+        settings or a folder are wrong; 130 if it was interrupted; 141 if the reader of the
+        output has gone. Files are saved before anything is shown.
 
     Example:
         >>> from diffevo_jax import cli
@@ -45,22 +55,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _command(list(sys.argv[1:] if argv is None else argv))
     except BrokenPipeError:  # the reader has seen enough, as in: diffevo list | head
         return 141
-    except (UsageError, OSError) as error:
-        sys.stderr.write(f"diffevo: error: {' '.join(str(error).split())}\n")
+    except UsageError as error:
+        streams.complain(f"error: {error}")
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write("diffevo: interrupted before the first result\n")
+        streams.complain("interrupted before the first result")
         return 130
+    except (OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
+        if isinstance(error, jax.errors.JaxRuntimeError) and _FULL not in str(error):
+            raise
+        streams.complain(f"error: {str(error) or 'the memory is full'}")
+        return 1
 
 
 def _command(argv: list[str]) -> int:
     is_help = argv[-1:] in (["-h"], ["--help"])
     if is_help and argv[:-1] in ([], ["evolve"], ["sweep"], ["list"]):
-        sys.stdout.write(USAGE)
+        streams.say(USAGE)
     elif argv == ["--version"]:
-        sys.stdout.write(f"diffevo {version_of('diffevo-jax')}\n")
+        streams.say(f"diffevo {version_of('diffevo-jax')}\n")
     elif argv == ["list"]:
-        sys.stdout.write("\n".join(experiments.known_names()) + "\n")
+        streams.say("\n".join(experiments.known_names()) + "\n")
     elif argv and argv[0] in _COMMANDS:
         return _COMMANDS[argv[0]](argv[1:])
     else:

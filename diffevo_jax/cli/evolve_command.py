@@ -2,6 +2,7 @@
 
 from diffevo_jax.cli import experiments, flags, report
 from diffevo_jax.cli.errors import UsageError
+from diffevo_jax.cli.outputs import save_and_show
 from diffevo_jax.running import device_mesh
 
 
@@ -20,6 +21,6 @@ def evolve(args: list[str]) -> int:
     except (ImportError, TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
     told = report.follow(name, settings, keys)
-    report.show_report(told)
-    report.save(told, settings.options)
-    return 130 if told.interrupted else 0
+    outputs = report.outputs(told, settings.options)
+    code = save_and_show(outputs, lambda: report.show_report(told))
+    return code or (130 if told.interrupted else 0)

@@ -6,6 +6,7 @@ options stand above the tables ``[strategy]``, ``[problem]`` and ``[axes]``.
 
 import contextlib
 import dataclasses
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,6 +22,15 @@ from diffevo_jax.sweeps.fields import Whole
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+#: Of a file at most: it is read by people.
+_MOST_BYTES = 2**20
+#: Tables and lists inside each other at most; a parameter of a part of a part has seven.
+_MOST_DEPTH = 32
+#: Dots of a key at most: it takes the parser memory, and time, as their square.
+_MOST_DOTS, _PARTS = 100, re.compile(rb"[=,{\[\n]")
+_TOO_DEEP = f"got values more than {_MOST_DEPTH} deep, want no more"
+#: What is a flag on the command line, and not a number.
+_FLAG = re.compile(r"-[^\d.]")
 _TABLES = ("strategy", "problem", "axes")
 
 
@@ -28,12 +38,22 @@ def load(path: str) -> dict[str, Any]:
     """The content of a file, with a name, and a table for each of the tables.
 
     Raises:
-        UsageError: it is no TOML, or has no name.
-        OSError: it cannot be read.
+        UsageError: it cannot be read, is no TOML, too large or too deep, or has no name.
     """
     try:
-        content = tomllib.loads(Path(path).read_text())
-    except ValueError as error:
+        with Path(path).expanduser().open("rb") as file:
+            read = file.read(_MOST_BYTES + 1)
+        if len(read) > _MOST_BYTES:
+            raise ValueError(f"got more than {_MOST_BYTES:,} bytes, want no more")
+        if any(part.count(b".") > _MOST_DOTS for part in _PARTS.split(read)):
+            raise ValueError(_TOO_DEEP)
+        content = tomllib.loads(read.decode("utf-8-sig"))
+        _check_depth(content)
+    except RecursionError as error:
+        raise UsageError(f"{path}: {_TOO_DEEP}") from error
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    except (RuntimeError, ValueError) as error:  # the first: nobody has such a home
         raise UsageError(f"{path}: {error}") from error
     if not isinstance(content.get("name"), str):
         raise UsageError(f"{path}: got no name, want name = '...'; see 'diffevo list'")
@@ -41,6 +61,16 @@ def load(path: str) -> dict[str, Any]:
         if not isinstance(content.setdefault(table, {}), dict):
             raise UsageError(f"{path}: got a value for {table}, want a table [{table}]")
     return content
+
+
+def _check_depth(content: dict[str, Any]) -> None:
+    """Raise unless nothing is deeper than all that follows can go."""
+    level: list[Any] = [content]
+    for _ in range(_MOST_DEPTH):
+        parts = [part.values() if isinstance(part, dict) else part for part in level]
+        level = [each for part in parts for each in part if isinstance(each, dict | list)]
+    if level:
+        raise ValueError(_TOO_DEEP)
 
 
 def arguments(
@@ -141,7 +171,10 @@ def _flag(key: str, value: object) -> Iterator[str]:
         yield f"--{path}{dot}{'' if value else 'no-'}{name}"
     elif isinstance(value, list):
         yield f"--{path}{dot}{name}"
-        yield from map(str, value)
+        for word in map(str, value):
+            if _FLAG.match(word):  # it would be one of its own
+                raise UsageError(f"{key}: got {word!r}, want no flag")
+            yield word
     else:
         yield f"--{path}{dot}{name}={value}"
 

@@ -2,10 +2,10 @@
 
 import contextlib
 import dataclasses
-import io
 import itertools
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -26,7 +26,7 @@ from tyro.constructors import (
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Problem, PyTree, Strategy
-from diffevo_jax.cli import parts
+from diffevo_jax.cli import parts, streams
 from diffevo_jax.cli.errors import UsageError
 from diffevo_jax.problems import Control, control
 from diffevo_jax.pytree import paths
@@ -90,7 +90,19 @@ def parse(
         problem.env_params, paths.get(before.problem, "env_params")
     ):  # as constants of the program they are faster
         problem = pytree.replace(problem, env_params=None)
-    return Request(filled.options, filled.strategy, problem)
+    return Request(_at_home(filled.options), filled.strategy, problem)
+
+
+def _at_home(options: OptionsT) -> OptionsT:
+    """Paths with the home folder in the place of ``~``, also where no shell has put it."""
+    given = {
+        name: value for name, value in vars(options).items() if isinstance(value, Path)
+    }
+    try:
+        found = {name: path.expanduser() for name, path in given.items()}
+    except RuntimeError as error:
+        raise UsageError(f"got {', '.join(map(str, given.values()))}: {error}") from error
+    return dataclasses.replace(options, **found)
 
 
 def start(experiment: Experiment) -> Whole:
@@ -221,12 +233,13 @@ def _is_part(whole: Whole, path: str) -> bool:
 
 def _ask(form: type, prog: str, **options: Any) -> PyTree:
     """Ask tyro, and turn its boxes into one line."""
-    printed = io.StringIO()
+    printed, shown = streams.Captured(), streams.Captured()
     try:
-        with contextlib.redirect_stderr(printed):
+        with contextlib.redirect_stderr(printed), contextlib.redirect_stdout(shown):
             return tyro.cli(form, prog=prog, **options)
     except SystemExit as end:
         if not end.code:
+            streams.say(shown.getvalue())
             raise
     box = re.sub(r"\x1b\[[0-9;]*m", "", printed.getvalue())
     lines = [line.strip("│ ") for line in box.splitlines()[1:]]  # the first is a title

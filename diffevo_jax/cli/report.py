@@ -1,9 +1,9 @@
 """What the ``diffevo`` command runs and tells: a table, a JSON file, a plot."""
 
 import dataclasses
+import functools
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -15,10 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from diffevo_jax.base import Problem, PyTree
-from diffevo_jax.cli import flags
+from diffevo_jax.cli import flags, interrupts, limits, streams
+from diffevo_jax.cli.errors import UsageError
+from diffevo_jax.cli.outputs import Output
 from diffevo_jax.compilation import use_cache
 from diffevo_jax.problems import Control
 from diffevo_jax.pytree import validation
+from diffevo_jax.pytree.files import check_writable, written_whole
+from diffevo_jax.pytree.keys import key_of_seed
 from diffevo_jax.pytree.records import plain, version_of
 from diffevo_jax.running import device_mesh
 from diffevo_jax.running.arguments import check_run, check_start
@@ -91,22 +95,23 @@ def check_request(settings: flags.Request[EvolveOptions]) -> jax.Array:
     )
     if not 0 <= options.seed < 2**32:
         raise ValueError(f"seed: got {options.seed}, want an int in [0, 2^32)")
+    size, dim = options.population_size, settings.problem.space.dim
+    validation.check_count("population_size", size)
+    generations = settings.strategy.num_generations
+    limits.check_runs("seeds", options.seeds, size, dim, generations)
     device_mesh.devices_for(options.seeds, options.devices)
     if options.cache is not None:
         use_cache(options.cache)
-    keys = jax.random.split(jax.random.key(options.seed), options.seeds)
-    size = options.population_size
+    keys = jax.random.split(key_of_seed(options.seed), options.seeds)
     check_run(keys[0], settings.strategy, settings.problem, size, None, ())
-    check_start(settings.strategy, (size, settings.problem.space.dim))
+    check_start(settings.strategy, (size, dim))
     return keys
 
 
 def _check_files(options: EvolveOptions) -> None:
     for name, path in (("json", options.json), ("plot", options.plot)):
         if path is not None:
-            target = str(path) if path.is_file() else f"{path.parent}/"
-            if path.is_dir() or not os.access(target, os.W_OK):
-                raise ValueError(f"--{name}: got {path}, which cannot be written")
+            check_writable(f"--{name}", path)
     if options.plot is None:
         return
     try:
@@ -119,7 +124,11 @@ def _check_files(options: EvolveOptions) -> None:
 
 
 def follow(name: str, settings: flags.Request[EvolveOptions], keys: jax.Array) -> Report:
-    """Evolve until the end, or until Ctrl-C, which keeps the chunks that are there."""
+    """Evolve until the end, or until Ctrl-C, which keeps the chunks that are there.
+
+    Raises:
+        UsageError: parts do not go together, which is found out before anything runs.
+    """
     options, generations = settings.options, settings.strategy.num_generations
     results = iterate(
         keys,
@@ -129,16 +138,23 @@ def follow(name: str, settings: flags.Request[EvolveOptions], keys: jax.Array) -
         chunk_size=options.chunk_size or math.ceil(generations / 10),
         devices=device_mesh.devices_for(options.seeds, options.devices),
     )
-    if options.progress and sys.stdout.isatty():
+    if options.progress and streams.is_terminal():
         results = show_generations(results, generations)
     begin, last, seconds = time.perf_counter(), None, list[float]()
     try:
         for result in results:
             last = jax.block_until_ready(result)
             seconds.append(time.perf_counter() - begin)
+            interrupts.only_ask()
+            if interrupts.is_asked():
+                break
     except KeyboardInterrupt:
         if not seconds:
             raise
+    except (TypeError, ValueError) as error:
+        if seconds:
+            raise
+        raise UsageError(str(error)) from error  # what only N and D show, when traced
     assert last is not None
     config = {"name": name, "strategy": settings.strategy, "problem": settings.problem}
     config |= {key: vars(options)[key] for key in ("population_size", "seeds", "seed")}
@@ -174,7 +190,6 @@ def success(problem: Problem, measures: PyTree) -> np.ndarray | None:
 
 def show_report(report: Report) -> None:
     """Print the generations as a table, and the summary."""
-    from rich.console import Console
     from rich.table import Table
 
     history = jax.tree.map(np.asarray, report.result.history)
@@ -195,7 +210,8 @@ def show_report(report: Report) -> None:
             _spread(info.mean_fitness),
             f"{info.effective_sample_size['mean']:.3g}",
         )
-    Console().print(table, *_lines(report), sep="\n", highlight=False)
+    text = "".join(f"{line}\n" for line in _lines(report))
+    streams.say(streams.rendered(table) + text)
 
 
 def _lines(report: Report) -> Iterator[str]:
@@ -214,24 +230,36 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"interrupted  after {summary['generations']} of {total} generations"
 
 
-def save(report: Report, options: EvolveOptions) -> None:
-    """Write the files that the options ask for."""
-    packages = ("diffevo-jax", "jax", "jaxlib", "gymnax", "numpy")
-    if options.json is not None:
-        record = {
-            "config": report.config,
-            "versions": {"python": sys.version.split()[0]}
-            | {name: version_of(name) for name in packages},
-            "device": f"{jax.default_backend()}: {jax.devices()[0].device_kind}",
-            "summary": summarise(report),
-            "history": vars(report.result.history),
-        }
-        options.json.write_text(json.dumps(plain(record), allow_nan=False) + "\n")
-    if options.plot is not None:
-        from diffevo_jax.plots import figures
+def outputs(report: Report, options: EvolveOptions) -> list[Output]:
+    """The files that the options ask for."""
+    wanted = (("--json", options.json, _write_json), ("--plot", options.plot, _plot))
+    return [
+        Output(flag, path, functools.partial(write, report))
+        for flag, path, write in wanted
+        if path is not None
+    ]
 
-        title = report.config["name"]
-        figures.learning_curve(report.result.history, title=title).savefig(options.plot)
+
+def _write_json(report: Report, path: Path) -> None:
+    packages = ("diffevo-jax", "jax", "jaxlib", "gymnax", "numpy")
+    record = {
+        "config": report.config,
+        "versions": {"python": sys.version.split()[0]}
+        | {name: version_of(name) for name in packages},
+        "device": f"{jax.default_backend()}: {jax.devices()[0].device_kind}",
+        "summary": summarise(report),
+        "history": vars(report.result.history),
+    }
+    with written_whole(path) as unfinished:
+        unfinished.write_text(json.dumps(plain(record), allow_nan=False) + "\n")
+
+
+def _plot(report: Report, path: Path) -> None:
+    from diffevo_jax.plots import figures
+
+    figure = figures.learning_curve(report.result.history, title=report.config["name"])
+    with written_whole(path) as unfinished:
+        figure.savefig(unfinished)
 
 
 def _over_runs(values: npt.ArrayLike) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from diffevo_jax.cli import streams
 from diffevo_jax.pytree.records import plain, version_of
 from diffevo_jax.sweeps import tables
 from diffevo_jax.sweeps.folder import Folder
@@ -34,10 +35,9 @@ def about(name: str, settings: "flags.Request[SweepOptions]") -> dict[str, str]:
 
 def show_best(dataset: "xarray.Dataset", top: int, notes: dict[str, str]) -> None:
     """Print the best settings of a sweep as a table, and the summary."""
-    from rich.console import Console
     from rich.table import Table
 
-    console, ranked = Console(), tables.ranking(dataset)[:top]
+    shown, ranked = "", tables.ranking(dataset)[:top]
     if len(ranked):
         seeds = dataset.sizes["seed"]
         caption = f"means of {seeds} seeds ± 95 % interval" if seeds > 1 else "one seed"
@@ -51,10 +51,10 @@ def show_best(dataset: "xarray.Dataset", top: int, notes: dict[str, str]) -> Non
             swept = [_text(row[name].item()) for name in axes]
             scores = [_score(row[name]) for name in ("final_mean", "final_best")]
             table.add_row(str(number), *swept, *scores)
-        console.print(table, highlight=False)
+        shown = streams.rendered(table)
     lines = dict(_lines(dataset)) | notes
-    text = [f"{name:12} {value}" for name, value in lines.items()]
-    console.print(*text, sep="\n", highlight=False, markup=False, soft_wrap=True)
+    text = [f"{name:12} {value}\n" for name, value in lines.items()]
+    streams.say(shown + "".join(text))
 
 
 def _is_axis(name: str, values: "xarray.DataArray") -> bool:
@@ -95,17 +95,11 @@ def _text(value: object) -> str:
 
 def show_missing(plan: Plan, store: Folder, shard: str | None) -> None:
     """Print what a shard has left to others, and how to make one table of all."""
-    from rich.console import Console
-
     numbers = store.missing(len(plan.batches()))
-    Console().print(
-        f"shard {shard} is done; {_counts(plan, numbers)} are missing in {store.path}.",
-        "When the other shards have ended, the same command without --shard makes the",
-        "table; batches that are still missing then are run by it.",
-        sep="\n",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
+    streams.say(
+        f"shard {shard} is done; {_counts(plan, numbers)} are missing in {store.path}.\n"
+        "When the other shards have ended, the same command without --shard makes the\n"
+        "table; batches that are still missing then are run by it.\n"
     )
 
 

@@ -1,26 +1,38 @@
 """``diffevo sweep``: many settings and seeds, from flags or a TOML file."""
 
 import dataclasses
-import os
 import re
-import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import tyro
 
-from diffevo_jax.cli import axes, experiments, files, flags, summary
+from diffevo_jax.cli import (
+    axes,
+    experiments,
+    files,
+    flags,
+    interrupts,
+    limits,
+    streams,
+    summary,
+)
 from diffevo_jax.cli.errors import UsageError
+from diffevo_jax.cli.outputs import Output, save_and_show
 from diffevo_jax.compilation import use_cache
 from diffevo_jax.pytree import validation
+from diffevo_jax.pytree.files import check_writable
+from diffevo_jax.pytree.keys import key_of_seed
 from diffevo_jax.running import device_mesh
 from diffevo_jax.sweeps import tables
 from diffevo_jax.sweeps.batches import Batching
 from diffevo_jax.sweeps.execution import execute
 from diffevo_jax.sweeps.folder import Folder, FolderError
 from diffevo_jax.sweeps.plan import Plan, check_confirm, check_shard, make_plan
+from diffevo_jax.sweeps.settings import Axes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,19 +86,29 @@ def sweep(args: list[str]) -> int:
         name, settings = _settings(args[0], args[1:])
         shard = check_options(settings.options)
         plan = plan_of(settings)
-        folder = settings.options.folder
-        store = None if folder is None else Folder(folder, plan)
+        store = _folder(settings.options.folder, plan)
     except SystemExit:  # the help is printed
         return 0
     except (ImportError, TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
+    interrupts.at_the_end(lambda: summary.interrupted(plan, store))
     try:
         return _run(name, settings, plan, store, shard)
     except KeyboardInterrupt:
-        sys.stderr.write(f"diffevo: {summary.interrupted(plan, store)}\n")
+        streams.complain(summary.interrupted(plan, store))
         return 130
     except FolderError as error:
         raise UsageError(str(error)) from error
+
+
+def _folder(path: Path | None, plan: Plan) -> Folder | None:
+    try:
+        return None if path is None else Folder(path, plan)
+    except FolderError:
+        raise
+    except (OSError, ValueError) as error:  # the second: a zero in the name
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"folder: got {path}, {reason}") from error
 
 
 def _settings(target: str, args: list[str]) -> tuple[str, flags.Request[SweepOptions]]:
@@ -113,7 +135,8 @@ def check_options(options: SweepOptions) -> tuple[int, int]:
     if not 0 <= options.seed < 2**32:
         raise ValueError(f"seed: got {options.seed}, want an int in [0, 2^32)")
     if options.out is not None:
-        _check_out(options.out)
+        tables.check_ending(options.out)
+        check_writable("--out", options.out, folder=options.out.suffix == ".zarr")
     shard = (0, 1) if options.shard is None else _shard(options.shard)
     if options.shard is not None and options.folder is None:
         raise ValueError("shard: got no --folder, want one that all shards share")
@@ -132,15 +155,6 @@ def _shard(text: str) -> tuple[int, int]:
     return shard
 
 
-def _check_out(path: Path) -> None:
-    tables.check_ending(path)
-    is_folder = path.suffix == ".zarr"
-    target = path if is_folder and path.is_dir() else path.parent
-    wrong = path.is_file() if is_folder else path.is_dir()
-    if wrong or not os.access(f"{target}/", os.W_OK):
-        raise ValueError(f"--out: got {path}, which cannot be written")
-
-
 def plan_of(settings: flags.Request[SweepOptions]) -> Plan:
     """The sweep that is asked for, checked.
 
@@ -154,18 +168,41 @@ def plan_of(settings: flags.Request[SweepOptions]) -> Plan:
     local = jax.local_devices()
     if options.devices is not None and not 1 <= options.devices <= len(local):
         raise ValueError(f"devices: got {options.devices}, want 1 to {len(local)}")
+    swept = axes.parse(*what, options.population_size, options.axis)
+    longest = max(_values("num_generations", settings.strategy.num_generations, swept))
+    limits.check_settings(list(map(len, swept.values())), options.seeds, longest)
+    limits.check_memory(f"confirm: got {options.confirm:,}", 8 * options.confirm)
     plan = make_plan(
-        jax.random.key(options.seed),
+        key_of_seed(options.seed),
         *what,
-        axes=axes.parse(*what, options.population_size, options.axis),
+        axes=swept,
         num_seeds=options.seeds,
         population_size=options.population_size,
         batching=Batching(options.mode, options.batch_size),
         stored=options.folder is not None,
     )
+    for setting in (plan.settings[group.numbers[0]] for group in plan.groups):
+        limits.check_runs(
+            "batch_size",
+            options.batch_size or 1,
+            setting.population_size,
+            setting.problem.space.dim,
+            setting.strategy.num_generations,
+        )
     count = options.devices or min(len(local), plan.num_runs)
     devices = tuple(local[:count]) if count > 1 else None
     return plan._replace(batching=plan.batching._replace(devices=devices))
+
+
+def _values(name: str, otherwise: int, swept: Axes) -> Iterator[Any]:
+    """All values of a field of the strategy: those of its axes, or the one that it has."""
+    yield otherwise
+    for given, rows in swept.items():
+        fields = given if isinstance(given, tuple) else (given,)
+        for place, field in enumerate(fields):
+            if field.rpartition(".")[2] == name:
+                for row in rows:
+                    yield row[place] if isinstance(given, tuple) else row
 
 
 def _run(
@@ -182,7 +219,7 @@ def _run(
         store,
         shard=shard,
         confirm=options.confirm,
-        progress=options.progress and sys.stdout.isatty(),
+        progress=options.progress and streams.is_terminal(),
     )
     if store is not None and dataset.missing.any():
         summary.show_missing(plan, store, options.shard)
@@ -191,8 +228,10 @@ def _run(
     if stored:
         notes["wall time"] += f"; {stored:,} runs were stored before"
     dataset.attrs |= summary.about(name, settings)
-    if options.out is not None:
-        tables.save(dataset, options.out)
-        notes["saved"] = str(options.out)
-    summary.show_best(dataset, options.top, notes)
-    return 0
+
+    def save(path: Path) -> None:
+        tables.save(dataset, path)
+        notes["saved"] = str(path)
+
+    outputs = [] if options.out is None else [Output("--out", options.out, save)]
+    return save_and_show(outputs, lambda: summary.show_best(dataset, options.top, notes))

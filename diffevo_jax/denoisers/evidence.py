@@ -176,19 +176,25 @@ def log_weights(shaping: Shaping, evidence: Evidence, plain: jax.Array) -> jax.A
     return shapings.log_weight(shaping, evidence.fitness) + added
 
 
-def with_counts(estimate: Estimate, log_weight: jax.Array, size: int) -> Estimate:
+def with_counts(
+    estimate: Estimate, log_weight: jax.Array, plain: jax.Array, size: int
+) -> Estimate:
     """An answer of evaluated points, with what the shell must know of their weights.
+
+    What is remembered may answer, but not if all of this generation have failed: then
+    nothing new is known.
 
     Args:
         estimate: the answer.
         log_weight: (M,) log g; the first ``size`` are those of this generation.
+        plain: (M,) without fitness and conditions; ``-inf`` where an evaluation failed.
         size: N.
     """
     weightless = log_weight == -jnp.inf
     return pytree.replace(
         estimate,
         num_weightless=jnp.sum(weightless[:size], dtype=jnp.int32),
-        sound=~jnp.all(weightless),
+        sound=~jnp.all(weightless) & jnp.any(plain[:size] > -jnp.inf),
     )
 
 

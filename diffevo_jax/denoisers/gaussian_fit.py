@@ -1,8 +1,9 @@
 """A Gaussian that is fitted to the weighted population, as a denoiser: the Wiener filter.
 
-    x0_hat = m + sum_k l_k / (l_k + sigma^2) v_k v_k^T (y - m)
+    x0_hat = m + C (C + sigma^2)^-1 (y - m)
 
-with mean m, principal axes v_k and variances l_k of the population under its weights. No
+with mean m and covariance C of the population under its weights, shrunk towards a sphere by
+as much of it as is chance: with few individuals in many dimensions nearly all. No
 neighbourhood, hence one mode, and a cost that is linear in N; it selects in any dimension.
 """
 
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 from diffevo_jax import pytree
 from diffevo_jax import shaping as shapings
 from diffevo_jax.attention import matmul, or_uniform
+from diffevo_jax.attention.covariance import filtered, shrinkage
 from diffevo_jax.base import Estimate, Evaluated, RowShaping, Shaping
 from diffevo_jax.denoisers.evidence import (
     Evidence,
@@ -134,7 +136,7 @@ class GaussianFit:
 
         clean = jax.lax.cond(jnp.asarray(self.guidance) == 0, lambda: bayes, beyond)
         estimate = pytree.replace(estimate, clean=clean)
-        return with_counts(estimate, state.log_weight, state.size)
+        return with_counts(estimate, state.log_weight, state.plain_log_weight, state.size)
 
 
 @checked
@@ -147,7 +149,7 @@ def gaussian_mean(
     own: bool = True,
     diagonal: bool = False,
 ) -> Estimate:
-    """The Wiener filter of a weighted population.
+    """The Wiener filter of a weighted population, of a covariance that is shrunk.
 
     Args:
         y: (N, D) noisy points, canonical.
@@ -171,15 +173,13 @@ def gaussian_mean(
     """
     weight = jax.nn.softmax(or_uniform(log_weight))
     mean = matmul(weight, values)
-    spread = jnp.sqrt(weight)[:, None] * (values - mean)
+    centred, away = values - mean[None], y - mean[None]
     if diagonal:
-        variance = jnp.sum(spread**2, axis=0)
-        clean = mean + variance / (variance + sigma**2) * (y - mean)
+        variance = matmul(weight, centred**2)
+        kept = (variance / (variance + sigma**2))[None] * away
     else:
-        _, deviation, axes = jnp.linalg.svd(spread, full_matrices=False)
-        gain = deviation**2 / (deviation**2 + sigma**2)
-        along = matmul(y - mean, axes.T)
-        clean = mean + matmul(gain * along, axes)
+        kept = filtered(away, weight, centred, *shrinkage(weight, centred), sigma)
+    clean = mean[None] + kept
     return Estimate(
         clean=clean,
         effective_sample_size=jnp.full(len(y), 1.0 / jnp.sum(weight**2)),

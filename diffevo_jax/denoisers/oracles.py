@@ -73,7 +73,7 @@ class GaussianMixture:
         """
         joint, rotated, variance = self._joint(y, sigma)
         posterior = jax.nn.softmax(joint, axis=1)
-        shrunk = posterior[..., None] * (self.eigenvalues / variance) * rotated
+        shrunk = posterior[..., None] * (self.eigenvalues / variance)[None] * rotated
         return matmul(posterior, self.means) + self._back(shrunk)
 
     def score(self, y: jax.Array, sigma: Number) -> jax.Array:
@@ -87,7 +87,8 @@ class GaussianMixture:
             (N, D), from the mixture itself: no difference of nearly equal numbers.
         """
         joint, rotated, variance = self._joint(y, sigma)
-        return -self._back(jax.nn.softmax(joint, axis=1)[..., None] * rotated / variance)
+        posterior = jax.nn.softmax(joint, axis=1)
+        return -self._back(posterior[..., None] * rotated / variance[None])
 
     def log_density(self, y: jax.Array, sigma: Number) -> jax.Array:
         """Log of the density of noisy points ``(N, D)``, in nats, ``(N,)``.
@@ -104,7 +105,9 @@ class GaussianMixture:
         normal = jax.random.normal(key_normal, (n, self.means.shape[1]), kind)
         # One-hot: to gather the eigenvectors would make an (n, D, D) array.
         chosen = jax.nn.one_hot(drawn, len(self.means), dtype=kind)
-        deviation = chosen[..., None] * jnp.sqrt(self.eigenvalues) * normal[:, None, :]
+        deviation = (
+            chosen[..., None] * jnp.sqrt(self.eigenvalues)[None] * normal[:, None, :]
+        )
         return self.means[drawn] + self._back(deviation)
 
     def mean(self) -> jax.Array:
@@ -116,7 +119,7 @@ class GaussianMixture:
         weights = jnp.exp(self.log_weights)
         scaled = weights[:, None, None] * self.eigenvectors * self.eigenvalues[:, None, :]
         within = einsum("kde,kfe->df", scaled, self.eigenvectors)
-        apart = jnp.sqrt(weights)[:, None] * (self.means - self.mean())
+        apart = jnp.sqrt(weights)[:, None] * (self.means - self.mean()[None])
         return within + matmul(apart.T, apart)
 
     def _joint(self, y: jax.Array, sigma: Number) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -128,11 +131,12 @@ class GaussianMixture:
             raise ValueError(f"sigma: got shape {jnp.shape(sigma)}, want ()")
         noise = jnp.minimum(sigma, _LARGEST_SIGMA) ** 2
         variance = jnp.maximum(self.eigenvalues + noise, _SMALLEST_VARIANCE)
-        apart = y[:, None, :] - self.means
+        apart = y[:, None, :] - self.means[None]
         rotated = einsum("nkd,kde->nke", apart, self.eigenvectors)
-        distance = jnp.sum((rotated / jnp.sqrt(variance)) ** 2, axis=2)
+        distance = jnp.sum((rotated / jnp.sqrt(variance)[None]) ** 2, axis=2)
         volume = jnp.sum(jnp.log(2 * math.pi * variance), axis=1)
-        return self.log_weights - 0.5 * (distance + volume), rotated, variance
+        joint = self.log_weights[None] - 0.5 * (distance + volume[None])
+        return joint, rotated, variance
 
     def _back(self, rotated: jax.Array) -> jax.Array:
         """Sum over components of ``Q_k u_k``, ``(N, K, D)`` to ``(N, D)``."""

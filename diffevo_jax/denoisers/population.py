@@ -211,7 +211,7 @@ class Population:
             guidance=Guidance(self.guidance, plain),
             attention=attention,
         )
-        return with_counts(estimate, state.log_weight, state.size)
+        return with_counts(estimate, state.log_weight, state.plain_log_weight, state.size)
 
     def divided(self, divide: Callable[[Attention], Attention]) -> "Population":
         """The same, its attention divided; see :class:`diffevo_jax.base.Divisible`."""

@@ -15,8 +15,8 @@ import math
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax import pytree
-from diffevo_jax.attention import Attention, Guidance, attend, matmul, or_uniform, whitened
+from diffevo_jax.attention import Attention, Guidance, attend, or_uniform, whitened
+from diffevo_jax.attention.distances import as_keys, as_queries, find_centres, log_kernel
 from diffevo_jax.base import Estimate
 from diffevo_jax.denoisers.support import Chosen
 from diffevo_jax.pytree.annotations import checked
@@ -35,7 +35,8 @@ def posterior_weights(
 
     ``w_ij`` is proportional to ``g_j exp(-precision |q_i - k_j|^2 / 2)``. Computed in log
     space, so rows sum to 1 in any dimension; squared distances come from one matrix product
-    of *centred* points, since uncentred ones cancel in float32 late in a run.
+    of points in cells (:mod:`diffevo_jax.attention.distances`), since they cancel in
+    float32 late in a run otherwise.
 
     For looking at a posterior; :func:`posterior_mean` never makes this array.
 
@@ -55,11 +56,12 @@ def posterior_weights(
         Zhang et al., 2024, arXiv:2410.02543, eqs. 8 and 9.
     """
     queries, keys = whitened(queries, keys, precision)
-    log_kernel = matmul(queries, keys.T) - 0.5 * jnp.sum(keys**2, axis=1)
+    centres = find_centres(keys)
+    asked = as_queries(queries, centres)
+    weight = log_kernel(asked, as_keys(keys, centres))
     if floor is not None:
-        log_kernel -= 0.5 * jnp.sum(queries**2, axis=1, keepdims=True)
-        log_kernel = jnp.logaddexp(log_kernel, math.log(floor))
-    return jax.nn.softmax(log_kernel + or_uniform(log_weight), axis=1)
+        weight = jnp.logaddexp(weight - asked.half_square[:, None], math.log(floor))
+    return jax.nn.softmax(weight + or_uniform(log_weight)[None], axis=1)
 
 
 @checked
@@ -106,10 +108,9 @@ def posterior_mean(
     References:
         Zhang et al., 2024, arXiv:2410.02543, eq. 8.
     """
-    log_weight, value_centre = or_uniform(log_weight), jnp.mean(values, axis=0)
+    log_weight = or_uniform(log_weight)
     queries, keys = whitened(queries, keys, precision)
-    values = values - value_centre
-    count = len(queries)
+    values, count = jnp.asarray(values), len(queries)
     place = jnp.arange(count, dtype=jnp.int32)  # M or more is the place of no key
     if chosen is not None:
         keys, values = keys[chosen.index], values[chosen.index]
@@ -119,5 +120,4 @@ def posterior_mean(
     if guidance is not None:
         plain = or_uniform(guidance.log_weight)
         options["guidance"] = guidance._replace(log_weight=plain)
-    answer = attention(queries, keys, values, log_weight, mine, floor=floor, **options)
-    return pytree.replace(answer, clean=value_centre + answer.clean)
+    return attention(queries, keys, values, log_weight, mine, floor=floor, **options)

@@ -133,7 +133,9 @@ class Discriminator:
 
     def logit(self, state: DiscriminatorState, points: jax.Array) -> jax.Array:
         """The log-ratio at points (N, D), as learned, (N,)."""
-        return feed_forward(state.weights, (points - state.centre) / state.scale)[:, 0]
+        return feed_forward(state.weights, (points - state.centre[None]) / state.scale)[
+            :, 0
+        ]
 
     def gradient(
         self, state: DiscriminatorState, points: jax.Array
@@ -189,7 +191,7 @@ class Discriminator:
         points, weight = fake
         share = (weight / jnp.sum(weight))[:, None]
         centre = jnp.sum(share * points, axis=0)
-        variance = jnp.sum(share * (points - centre) ** 2) / points.shape[1]
+        variance = jnp.sum(share * (points - centre[None]) ** 2) / points.shape[1]
         scale = jnp.sqrt(variance + width**2)
         state = pytree.replace(state, centre=centre, scale=scale)
 
@@ -226,7 +228,8 @@ class Discriminator:
         density = kernel_log_density(points, precision, valid=present)
         log_weight = log_weight - density_power * density
         share = jax.nn.softmax(or_uniform(log_weight))
-        base = present / jnp.maximum(jnp.sum(present), 1)
+        base = present.astype(points.dtype)
+        base = base / jnp.maximum(jnp.sum(base), 1.0)
         width = 1 / jnp.sqrt(precision)
         size = len(points)
         real, fake = (points, size * share), (points, size * base)

@@ -74,7 +74,7 @@ class ExactRatio:
 
     def _log_mass(self, density: GaussianMixture) -> jax.Array:
         """Log of a density's mass in every cell, normalised, (cells, cells)."""
-        middle = (jnp.arange(self.cells) + 0.5) * self._side() - self.radius
+        middle = (jnp.arange(self.cells, dtype=float) + 0.5) * self._side() - self.radius
         points = jnp.stack(jnp.meshgrid(middle, middle, indexing="ij"), axis=-1)
         height = density.log_density(points.reshape(-1, 2), 0.0)
         return jax.nn.log_softmax(height).reshape(self.cells, self.cells)
@@ -96,7 +96,7 @@ class ExactRatio:
         )
         length = time / self._side() ** 2
         count = jnp.ceil(length * jnp.max(leaving) / _SAFE).astype(jnp.int32)
-        step = length / count
+        step = length / count.astype(mass.dtype)
 
         def change(_: int, mass: jax.Array) -> jax.Array:
             moved = jnp.zeros_like(mass)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
+from diffevo_jax.compilation import make_room
 from diffevo_jax.flows.discriminator import Discriminator, DiscriminatorState
 from diffevo_jax.flows.divergences import Divergence, ReverseKL
 from diffevo_jax.flows.generator import (
@@ -144,13 +145,13 @@ def train_gan(
     References:
         Yi, Zhu, Liu, 2023, arXiv:2302.01075; Goodfellow et al., 2014, arXiv:1406.2661.
     """
-    arrays.check_key("key", key)
     points = arrays.check_population("data", data)
     recipe = GANRecipe() if recipe is None else recipe
     if not isinstance(recipe, GANRecipe):
         raise TypeError(f"recipe: got {recipe!r}, want a GANRecipe")
     validation.validate(recipe)
     validation.check_count("num_steps", num_steps)
+    make_room()
     recipe = pytree.strong(recipe)
     if state is None:
         state = init_gan(key, recipe, points)

@@ -93,12 +93,12 @@ class Generator:
 
     def latent(self, state: GeneratorState, points: jax.Array) -> jax.Array:
         """What the points (N, D) that it started from are generated from, (N, D)."""
-        return (points - state.centre) / state.scale
+        return (points - state.centre[None]) / state.scale[None]
 
     def generate(self, state: GeneratorState, latent: jax.Array) -> jax.Array:
         """Points (N, D) from normal ones (N, D)."""
         moved = feed_forward(state.weights, latent)
-        return state.centre + state.scale * (latent + moved)
+        return state.centre[None] + state.scale[None] * (latent + moved)
 
     def sample(self, key: jax.Array, state: GeneratorState, n: int) -> jax.Array:
         """Draw n points, (n, D)."""

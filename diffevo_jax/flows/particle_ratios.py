@@ -48,10 +48,10 @@ class GaussianRatio:
         self, key: jax.Array, state: tuple[()], particles: jax.Array, step_size: Number
     ) -> tuple[jax.Array, jax.Array, tuple[()]]:
         """Log-ratio, gradient, nothing."""
-        mean = jnp.mean(particles, axis=0)
+        mean = jnp.mean(particles, axis=0)[None]
         centred = particles - mean
         product = matmul(centred.T, centred)
-        own = gaussian_mixture(mean[None], product[None] / len(particles))
+        own = gaussian_mixture(mean, product[None] / len(particles))
         densities = [one.log_density(particles, 0.0) for one in (self.target, own)]
         gradient = self.target.score(particles, 0.0) - own.score(particles, 0.0)
         return densities[0] - densities[1], gradient, ()

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
-from diffevo_jax.attention import matmul
+from diffevo_jax.attention.distances import as_keys, as_queries, find_centres, log_kernel
 from diffevo_jax.base import PyTree
 from diffevo_jax.denoisers.oracles import GaussianMixture
 from diffevo_jax.flows.divergences import Divergence, ReverseKL
@@ -114,10 +114,11 @@ def smoothed_kl(
     which = jax.random.randint(key_which, (num_samples,), 0, size)
     shape = (num_samples, dim)
     y = particles[which] + width * jax.random.normal(key_noise, shape, particles.dtype)
-    centre = jnp.mean(particles, axis=0)
+    centre = jnp.mean(particles, axis=0)[None]
     near, y_near = (particles - centre) / width, (y - centre) / width
-    product = matmul(y_near, near.T)
-    squares = jnp.sum(y_near**2, axis=1)[:, None] + jnp.sum(near**2, axis=1)
+    centres = find_centres(near)
+    asked = as_queries(y_near, centres)
+    log_near = log_kernel(asked, as_keys(near, centres)) - asked.half_square[:, None]
     volume = 0.5 * dim * jnp.log(2 * jnp.pi * width**2) + jnp.log(float(size))
-    own = jax.nn.logsumexp(product - 0.5 * squares, axis=1) - volume
+    own = jax.nn.logsumexp(log_near, axis=1) - volume
     return jnp.mean(own - target.log_density(y, width))

@@ -3,14 +3,17 @@
 Needs the extra ``optuna``. For the problem, see :class:`diffevo_jax.sweeps.Tuning`.
 """
 
+import functools
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from diffevo_jax import pytree
 from diffevo_jax.pytree import arrays, validation
+from diffevo_jax.sweeps.ranges import Range
 from diffevo_jax.sweeps.tuning import Tuning
 
 if TYPE_CHECKING:
@@ -32,7 +35,10 @@ def optimize(
     sees fresh ones, also if a stored study goes on.
 
     A trial's value is the mean of its scores, which are its user attribute ``"scores"``. A
-    trial with a failed run is told as failed; so are the trials of a batch that raises.
+    trial with a failed run is told as failed; so are the trials of a batch that raises. A
+    batch is a trial of :meth:`optuna.Study.optimize` and those asked for beside it, so that
+    a sampler that knows when its search is over, such as ``GridSampler``, ends it: there
+    are then fewer batches.
 
     Args:
         study: an ``optuna.study.Study`` with the direction ``"maximize"`` and any sampler.
@@ -40,7 +46,7 @@ def optimize(
             smaller than the number of trials.
         key: a typed key, of the seeds.
         tuning: what to search.
-        num_batches: >= 1.
+        num_batches: >= 1; fewer if the sampler stops the study.
         batch_size: trials of a batch, >= 1.
 
     Raises:
@@ -71,34 +77,56 @@ def optimize(
     directions = [direction.name.lower() for direction in study.directions]
     if directions != ["maximize"]:
         raise ValueError(f"study: got {', '.join(directions)}, want maximize, once")
-    distributions: dict[str, Any] = {
-        name: optuna.distributions.FloatDistribution(
-            float(ends.low), float(ends.high), log=ends.scale == "log"
-        )
-        for name, ends in tuning.fields.items()
-    }
+    suggest = functools.partial(_suggest, dict(tuning.fields))
     tuning = pytree.strong(tuning)
-    for _ in range(num_batches):
-        trials = [study.ask(distributions) for _ in range(batch_size)]
+
+    def objective(first: "optuna.Trial") -> float:
+        """A batch: the trial of the study's own loop, and others that are asked for here.
+
+        A sampler whose search is over says so by ``Study.stop``, which only exists within
+        this loop; the batch is told to its end.
+        """
+        others: list[optuna.Trial] = []
         try:
-            scores = _batch(key, tuning, trials)
+            suggest(first)
+            for _ in range(batch_size - 1):
+                others.append(study.ask())
+                suggest(others[-1])
+            scores = _batch(key, tuning, [first, *others])
         except BaseException:
-            for trial in trials:
+            for trial in others:
                 study.tell(trial, state=optuna.trial.TrialState.FAIL)
             raise
-        for trial, row in zip(trials, scores, strict=True):
-            trial.set_user_attr("scores", row.tolist())
-            value = float(row.mean())
-            if math.isfinite(value):
-                study.tell(trial, value)
-            else:
+        value, *values = (
+            _value(trial, row) for trial, row in zip([first, *others], scores, strict=True)
+        )
+        for trial, told in zip(others, values, strict=True):
+            if math.isnan(told):
                 study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            else:
+                study.tell(trial, told)
+        return value
+
+    study.optimize(objective, n_trials=num_batches)
 
 
-def _batch(key: jax.Array, tuning: Tuning, trials: list[Any]) -> np.ndarray:
+def _suggest(fields: dict[str, Range], trial: "optuna.Trial") -> None:
+    for name, ends in fields.items():
+        low, high = float(ends.low), float(ends.high)
+        trial.suggest_float(name, low, high, log=ends.scale == "log")
+
+
+def _value(trial: "optuna.Trial", scores: np.ndarray) -> float:
+    """What a trial is worth, after its scores are kept; NaN, a failure, if one failed."""
+    trial.set_user_attr("scores", scores.tolist())
+    value = float(scores.mean())
+    return value if math.isfinite(value) else math.nan
+
+
+def _batch(key: jax.Array, tuning: Tuning, trials: "list[optuna.Trial]") -> np.ndarray:
     """Scores of trials, (batch_size, num_seeds)."""
     solutions = {
-        name: np.array([trial.params[name] for trial in trials], np.float32)
+        name: np.array([trial.params[name] for trial in trials], jnp.result_type(float))
         for name in tuning.fields
     }
     key = jax.random.fold_in(key, trials[0].number)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
-from diffevo_jax.attention import bisect, matmul, or_uniform
+from diffevo_jax.attention import bisect, covariance, matmul, or_uniform
 from diffevo_jax.base import PyTree
 from diffevo_jax.kernels.parts import linear_features
 from diffevo_jax.pytree import Number, validation
@@ -137,10 +137,10 @@ def principal_axes(points: jax.Array, log_weight: jax.Array, count: int) -> jax.
         (count, D), rows orthonormal; zero where M points have fewer axes.
     """
     weight = jax.nn.softmax(or_uniform(log_weight))
-    centred = points - matmul(weight, points)
-    axes = jnp.linalg.svd(jnp.sqrt(weight)[:, None] * centred, full_matrices=False)[2]
-    missing = max(count - len(axes), 0)
-    return jnp.pad(axes[:count], ((0, missing), (0, 0)))
+    centred = points - matmul(weight, points)[None]
+    known = min(count, *points.shape)
+    axes = covariance.principal_axes(weight, centred, known)
+    return jnp.pad(axes, ((0, count - known), (0, 0)))
 
 
 #: Halvings of an interval of 40 nats: a precision is right to 1e-5 of itself.
@@ -167,16 +167,16 @@ def perplexity_precision(
     mask = mask | ~jnp.any(mask)
     nearest = jnp.min(jnp.where(mask, half_squares, jnp.inf), axis=1, keepdims=True)
     excess = jnp.where(mask, half_squares - nearest, 0.0)
-    scale = jnp.sum(excess, axis=1) / jnp.sum(mask)
+    scale = jnp.sum(excess, axis=1) / jnp.sum(mask).astype(excess.dtype)
     excess /= jnp.where(scale > 0, scale, 1.0)[:, None]
 
-    def is_wide(middle: jax.Array) -> jax.Array:
+    def too_wide(middle: jax.Array) -> jax.Array:
         exponent = -jnp.exp(middle)[:, None] * excess
-        weight = jnp.where(mask, jnp.exp(exponent), 0.0)
+        weight = jnp.where(mask[None], jnp.exp(exponent), 0.0)
         total = jnp.sum(weight, axis=1)
         entropy = jnp.log(total) - jnp.sum(weight * exponent, axis=1) / total
-        return entropy > jnp.log(jnp.maximum(neighbours, 1.0))
+        return entropy - jnp.log(jnp.maximum(neighbours, 1.0))
 
-    ends = jnp.full(len(excess), -20.0), jnp.full(len(excess), 20.0)
-    log_precision = bisect(is_wide, *ends, _HALVINGS)
+    low, high = (jnp.full(len(excess), end, excess.dtype) for end in (-20.0, 20.0))
+    log_precision = bisect(too_wide, low, high, _HALVINGS)
     return jnp.exp(log_precision) / jnp.where(scale > 0, scale, 1.0)

@@ -101,6 +101,10 @@ def _quadrature(t: Number) -> tuple[jax.Array, jax.Array, jax.Array]:
     until = 0.5 * (basis[:, 1:] - below) @ basis[:, :_NODES].T * weights
     t = jnp.asarray(t, dtype=float)[..., None, None]
     starts = np.arange(_PANELS)[:, None]
-    nodes = t * (starts + 0.5 * (x + 1)) / _PANELS
+    # Constants with as many axes as what they are multiplied by.
+    like = lambda numbers, array: np.expand_dims(
+        numbers, tuple(range(array.ndim - numbers.ndim))
+    )
+    nodes = t * like(starts + 0.5 * (x + 1), t) / _PANELS
     half = 0.5 * t / _PANELS
-    return nodes, half * weights, half[..., None] * until
+    return nodes, half * like(weights, half), half[..., None] * like(until, half[..., None])

@@ -78,7 +78,7 @@ def two_peaks_step(x: jax.Array, radius: float = 0.5) -> jax.Array:
 
 def _distance_to_peaks(x: jax.Array) -> jax.Array:
     peaks = jnp.array([[-1.0, -1.0], [1.0, 1.0]])
-    return jnp.linalg.norm(x - peaks, axis=-1)
+    return jnp.linalg.norm(x[None] - peaks, axis=-1)
 
 
 class Rescaling(NamedTuple):

@@ -241,13 +241,14 @@ class Space:
         return jnp.clip(middle + half * fraction, *self._box())  # rounding, in float32
 
     def _middle_and_half(self) -> tuple[jax.Array, jax.Array]:
+        """Of a box, both (1, D)."""
         lower, upper = self._box()
         half = 0.5 * upper - 0.5 * lower
         return 0.5 * lower + 0.5 * upper, jnp.maximum(half, jnp.finfo(half.dtype).tiny)
 
     def _box(self) -> tuple[jax.Array, jax.Array]:
-        """Both bounds as vectors ``(D,)``, in order where they are traced too."""
-        lower, upper = self._flat("lower"), self._flat("upper")
+        """Both bounds as rows ``(1, D)``, in order where they are traced too."""
+        lower, upper = self._flat("lower")[None], self._flat("upper")[None]
         return jnp.minimum(lower, upper), jnp.maximum(lower, upper)
 
     def _flat(self, name: str) -> jax.Array:

@@ -343,8 +343,7 @@ def _held(name: str, value: Any, wanted: _Wanted) -> Any:
     if wanted.row and isinstance(value, list):
         value = tuple(value)
     if wanted.key:
-        check_key(name, value, several=wanted.several)
-        return value
+        return check_key(name, value, several=wanted.several)
     check(name, value, wanted.hint)
     if wanted.low is not None and isinstance(value, int | np.integer):
         if value < wanted.low:

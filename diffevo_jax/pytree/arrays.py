@@ -7,21 +7,41 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffevo_jax.pytree.components import concrete, short
+from diffevo_jax.pytree.keys import drawing_alone
 
 _REAL = (np.bool_, np.integer, np.floating)
-
-
 _ARRAYS = np.ndarray | np.generic | jax.Array
 
 
-def check_key(name: str, key: Any, *, several: bool = False) -> None:
-    """Raise unless ``key`` is one typed JAX key, or an array of them if it may be."""
+def check_key(name: str, key: Any, *, several: bool = False) -> jax.Array:
+    """Return a key that may be used for one run, or an array of them if it may be one.
+
+    Raises:
+        TypeError: it is no typed JAX key.
+        ValueError: it is several keys, divided over explicit axes, or of an implementation
+            that cannot keep what is promised; see :mod:`diffevo_jax.pytree.keys`.
+    """
     dtype = getattr(key, "dtype", None)
     if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
         got = type(key).__name__ if dtype is None else f"an array of {dtype}"
         raise TypeError(f"{name}: got {got}, want a typed key, as of jax.random.key(0)")
+    check_whole(name, key)
     if key.shape and not several:
         raise ValueError(f"{name}: got shape {key.shape}, want (); vmap over many keys")
+    return drawing_alone(name, key)
+
+
+def check_whole(name: str, array: jax.Array) -> None:
+    """Raise if an array is divided over devices in its type: over a mesh's explicit axes.
+
+    What is divided over axes of type ``Auto`` is one array to a program.
+    """
+    spec = getattr(getattr(jax.typeof(array), "sharding", None), "spec", ())
+    if any(axis is not None for axis in spec):
+        raise ValueError(
+            f"{name}: got an array that is divided over explicit axes of a mesh, {spec}; "
+            "want one on one device, or a mesh whose axes are of type Auto"
+        )
 
 
 def check_population(name: str, population: Any) -> jax.Array:
@@ -73,6 +93,7 @@ def as_given(name: str, value: object) -> Any:
     if isinstance(value, jax.Array):
         if not any(jnp.issubdtype(value.dtype, kind) for kind in _REAL):
             raise TypeError(f"{name}: got {value.dtype}, want real numbers")
+        check_whole(name, value)
         return value
     if isinstance(value, float) and abs(value) < 1e38:
         return value

@@ -358,14 +358,22 @@ def shapes(function: Callable[[Any], Any], component: Any) -> Any:
     """
     leaves, structure = jax.tree.flatten(component)
     abstract = [jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x)) for x in leaves]
-    # What is traced belongs to the mesh of devices that it was traced for.
-    mesh = jax.sharding.get_abstract_mesh()
-    return _shapes(function, structure, tuple(abstract), mesh)
+    return _shapes(function, structure, tuple(abstract), trace_context())
+
+
+def trace_context() -> tuple[Any, ...]:
+    """What a trace belongs to, beside its arguments: the key of what is kept of one.
+
+    The mesh of devices that it was made for, and the settings of JAX that decide dtypes.
+    """
+    settings = ("jax_enable_x64", "jax_default_prng_impl", "jax_numpy_dtype_promotion")
+    known = (getattr(jax.config, name, None) for name in settings)
+    return (jax.sharding.get_abstract_mesh(), *known)
 
 
 @functools.lru_cache
 def _shapes(
-    function: Callable[[Any], Any], structure: Any, leaves: tuple[Any, ...], mesh: Any
+    function: Callable[[Any], Any], structure: Any, leaves: tuple[Any, ...], context: Any
 ) -> Any:
     return jax.eval_shape(function, jax.tree.unflatten(structure, leaves))
 

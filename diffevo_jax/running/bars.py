@@ -1,8 +1,11 @@
 """Progress bars on the host: over the generations of a run, over the runs of a sweep."""
 
 import contextlib
+import io
 import math
+import sys
 from collections.abc import Callable, Iterator
+from typing import IO, Any
 
 import jax
 import numpy as np
@@ -12,6 +15,7 @@ from diffevo_jax.running.evolution import Result
 
 def show_generations(results: Iterator[Result], num_generations: int) -> Iterator[Result]:
     """Pass results through, showing a bar with best and mean fitness over the runs."""
+    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     columns = (
@@ -20,7 +24,7 @@ def show_generations(results: Iterator[Result], num_generations: int) -> Iterato
         BarColumn(),
         TextColumn("{task.fields[fitness]}"),
     )
-    with Progress(*columns) as bar:
+    with Progress(*columns, console=Console(file=_shown())) as bar:
         task = bar.add_task("", total=num_generations, fitness="compiling")
         for result in results:
             info = jax.tree.map(lambda row: row[..., -1], result.history)
@@ -48,6 +52,7 @@ def show_runs(total: int, done: int, visible: bool) -> Iterator[Callable[[int], 
     if not visible:
         yield lambda count: None
         return
+    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -66,6 +71,31 @@ def show_runs(total: int, done: int, visible: bool) -> Iterator[Callable[[int], 
         TimeRemainingColumn(),
     )
     # By default rich forgets what took longer than half a minute, as a batch may.
-    with Progress(*columns, speed_estimate_period=math.inf) as bar:
+    console = Console(file=_shown())
+    with Progress(*columns, console=console, speed_estimate_period=math.inf) as bar:
         task = bar.add_task("", total=total, completed=done)
         yield lambda count: bar.advance(task, count)
+
+
+class _Unfailing:
+    """A stream for a bar: that nobody can see it is no reason to end a run."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            return self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _shown() -> Any:
+    """The standard output, or what stands for it where there is none."""
+    return _Unfailing(io.StringIO() if sys.stdout is None else sys.stdout)

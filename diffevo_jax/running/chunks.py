@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from diffevo_jax.base import Info, Problem, PyTree, Strategy
-from diffevo_jax.compilation import compiler_options
+from diffevo_jax.compilation import compiler_options, make_room
 from diffevo_jax.running import device_mesh
 from diffevo_jax.running.evolution import RunState, begin_run, best_solution, generation
 
@@ -64,6 +64,7 @@ def programs(
         record: see :func:`diffevo_jax.evolve`.
         devices: to spread many runs over; None for the default one.
     """
+    make_room()
     mesh = None if devices is None else device_mesh.line(devices)
     begin, advance = _compiled(jax.default_backend())
     return Programs(

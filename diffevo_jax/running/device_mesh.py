@@ -6,9 +6,10 @@ library never does.
 """
 
 import contextlib
+import functools
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -16,7 +17,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from diffevo_jax.base import PyTree
-from diffevo_jax.pytree import validation
+from diffevo_jax.pytree import arrays, validation
 from diffevo_jax.pytree.annotations import checked
 
 #: Names of the axes of a mesh: independent runs, and parts of one population.
@@ -38,11 +39,12 @@ def spread(
         devices: D of them; None takes all that this process can address.
 
     Returns:
-        A compiled function of arguments whose leaves have a leading axis R, a multiple of
+        A function, compiled, of arguments whose leaves have a leading axis R, a multiple of
         D; so have its results.
 
     Raises:
-        ValueError: when called, if D does not divide R.
+        ValueError: when called, if D does not divide R, or if the call cannot leave the
+            caller's own mesh, see :func:`alone`.
 
     Example:
         >>> import jax, diffevo_jax as de
@@ -53,7 +55,14 @@ def spread(
         (4,)
     """
     mesh = line(jax.local_devices() if devices is None else devices)
-    return jax.jit(lambda *arguments: over_runs(function, mesh, *arguments))
+    program = jax.jit(lambda *arguments: over_runs(function, mesh, *arguments))
+
+    @functools.wraps(function)
+    def spread_out(*arguments: PyTree) -> Any:
+        with alone():
+            return program(*arguments)
+
+    return spread_out
 
 
 def use_all_cores() -> None:
@@ -126,6 +135,30 @@ def line(devices: Sequence[jax.Device]) -> Mesh:
     return Mesh(np.array(devices), (RUNS,))
 
 
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Leave the mesh that the caller has set (``jax.set_mesh``), for a program on our own.
+
+    Raises:
+        ValueError: inside a program that is traced for that mesh, which cannot be left.
+    """
+    theirs = jax.sharding.get_abstract_mesh()
+    if theirs.empty:
+        yield
+        return
+    # Its name before JAX 0.7.
+    set_mesh = getattr(jax, "set_mesh", None) or vars(jax.sharding)["use_mesh"]
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(set_mesh(Mesh(np.empty((), object), ())))
+        except ValueError:
+            raise ValueError(
+                f"devices: got a mesh of axes {theirs.axis_names} set inside of jit, "
+                "want the call outside of jit, or no mesh"
+            ) from None
+        yield
+
+
 def as_placed(shapes: PyTree, mesh: Mesh | None) -> PyTree:
     """Shapes of what :func:`over_runs` returns, with where it will be."""
     if mesh is None:
@@ -154,6 +187,7 @@ def over_runs(
 def in_parts(function: Callable[..., Any], mesh: Mesh, *arguments: PyTree) -> PyTree:
     """Call a function on every device, with a part of the leading axis of its arguments."""
     for leaf in jax.tree.leaves(arguments):
+        arrays.check_whole("devices", leaf)
         if leaf.ndim == 0 or len(leaf) % mesh.size:
             raise ValueError(
                 f"devices: got {mesh.size} for an argument of shape {leaf.shape}, want a "

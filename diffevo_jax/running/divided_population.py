@@ -31,6 +31,7 @@ from diffevo_jax.base import (
     PyTree,
     Strategy,
 )
+from diffevo_jax.compilation import make_room
 from diffevo_jax.pytree import validation
 from diffevo_jax.pytree.annotations import Keys, checked
 from diffevo_jax.running import arguments, device_mesh
@@ -59,7 +60,8 @@ def evolve_on(
     better: they do not communicate.
 
     Args:
-        mesh: of :func:`diffevo_jax.make_mesh`.
+        mesh: of :func:`diffevo_jax.make_mesh`; one of ``jax.make_mesh`` with the same axes
+            will do.
         key: a typed key; or (R,) of them, R a multiple of the mesh's ``runs``.
         strategy: one that is not :class:`diffevo_jax.base.Divisible` is told on every
             device alike.
@@ -87,6 +89,7 @@ def evolve_on(
         (64, 2)
     """
     _check(mesh, key, num_blocks)
+    mesh = Mesh(mesh.devices, mesh.axis_names)  # axes that nothing outside is divided over
     one = key.reshape(-1)[0]
     arguments.check_run(one, strategy, problem, population_size, population, record)
     if pytree.offers(strategy, Divisible):
@@ -94,13 +97,15 @@ def evolve_on(
             lambda whole: DividedAttention(whole, device_mesh.POPULATION, num_blocks)
         )
     problem = DividedProblem(problem, device_mesh.POPULATION, num_blocks)
+    make_room()
     given = pytree.strong((key, strategy, problem, population))
-    return _compiled(mesh.devices.flat[0].platform)(
-        *_everywhere(mesh, given),
-        mesh=mesh,
-        population_size=population_size,
-        record=tuple(record),
-    )
+    with device_mesh.alone():
+        return _compiled(mesh.devices.flat[0].platform)(
+            *_everywhere(mesh, given),
+            mesh=mesh,
+            population_size=population_size,
+            record=tuple(record),
+        )
 
 
 def _check(mesh: Mesh, key: jax.Array, num_blocks: int) -> None:

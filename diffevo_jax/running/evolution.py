@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Info, Problem, PyTree, Strategy
+from diffevo_jax.compilation import make_room
 from diffevo_jax.pytree import arrays, validation
 from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.running import arguments, ask_tell
@@ -114,6 +115,7 @@ def evolve(
         (25,)
     """
     arguments.check_run(key, strategy, problem, population_size, population, record)
+    make_room()
     strategy, problem = pytree.strong(strategy), pytree.strong(problem)
     return _evolve(
         key,

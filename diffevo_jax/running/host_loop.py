@@ -14,10 +14,12 @@ from diffevo_jax.pytree.annotations import Keys, checked
 from diffevo_jax.running.arguments import check_run
 from diffevo_jax.running.bars import show_generations
 from diffevo_jax.running.chunks import Programs, decode, programs
+from diffevo_jax.running.device_mesh import alone
 from diffevo_jax.running.evolution import Result, result_of
 
 
 @checked
+@alone()
 def iterate(
     key: Keys,
     strategy: Strategy,
@@ -91,16 +93,18 @@ def _iterate(
 ) -> Iterator[Result]:
     """The loop of :func:`iterate`, which has checked its arguments at once."""
     runs, total = key.ndim, strategy.num_generations
-    run_state = compiled.prepare(key, strategy, problem, population)
+    with alone():
+        run_state = compiled.prepare(key, strategy, problem, population)
     chunks = []
     for done in range(0, total, length):
         count = min(length, total - done)
-        run_state, rows = compiled.advance(
-            key, strategy, problem, run_state, jnp.uint32(done), jnp.uint32(count)
-        )
+        with alone():
+            run_state, rows = compiled.advance(
+                key, strategy, problem, run_state, jnp.uint32(done), jnp.uint32(count)
+            )
+            best = decode(problem, run_state.state.best_solution)
         chunks.append(jax.tree.map(functools.partial(_first, count, runs), rows))
         history, recorded = jax.tree.map(functools.partial(_join, runs), *chunks)
-        best = decode(problem, run_state.state.best_solution)
         yield result_of(run_state, best, history, recorded)
 
 

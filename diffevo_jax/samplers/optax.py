@@ -6,6 +6,7 @@ from jax import Array
 
 from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
+from diffevo_jax.compilation import arithmetic_of_others
 from diffevo_jax.pytree import Number
 from diffevo_jax.samplers.counting import (
     Step,
@@ -30,6 +31,14 @@ class Transformation(Protocol):
     def update(self) -> Any:
         """``update(gradient, state, params) -> (updates, state)``."""
         ...
+
+
+def transformed(
+    transformation: Transformation, gradient: PyTree, state: PyTree, params: PyTree
+) -> tuple[PyTree, PyTree]:
+    """What a transformation makes of a gradient, and its state after that."""
+    with arithmetic_of_others():
+        return transformation.update(gradient, state, params)
 
 
 @pytree.dataclass
@@ -75,6 +84,6 @@ class Optax:
         """Take one step of the optimiser; the noise level falls with the grid."""
         sigma, sigma_next = step_ends(sigmas, k)
         gradient = (y - clean) / sigma**2
-        step, memory = self.transformation.update(gradient, memory, y)
+        step, memory = transformed(self.transformation, gradient, memory, y)
         fresh = kept_and_fresh(sigma, sigma_next, self.eta)[1] * normal_like(key, y)
         return y + step + fresh, sigma_next, memory

@@ -15,7 +15,7 @@ from diffevo_jax.base import Denoise, Grid, Sampler
 from diffevo_jax.denoisers.fixed import clean_points
 from diffevo_jax.pytree import validation
 from diffevo_jax.pytree.annotations import checked
-from diffevo_jax.pytree.arrays import check_key, check_population
+from diffevo_jax.pytree.arrays import check_population
 from diffevo_jax.samplers.counting import check_grid
 
 
@@ -144,7 +144,6 @@ def _run(
     record: bool = False,
 ) -> tuple[jax.Array, Any, tuple[jax.Array, jax.Array]]:
     """The samples; if recorded, points, answers and levels; the last point and level."""
-    check_key("key", key)
     if not callable(denoise):
         raise TypeError(
             f"denoise: got {denoise!r}, want a function of (y, sigma); "

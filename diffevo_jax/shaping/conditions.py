@@ -108,7 +108,8 @@ class Target:
                 f"Target.value: got shape {wanted.shape}, want () or {measured.shape[1:]}"
             )
         scale = jnp.maximum(self.scale, jnp.finfo(measured.dtype).tiny)
-        misfit = -0.5 * jnp.sum(((measured - wanted) / scale) ** 2, axis=1)
+        apart = (measured - wanted.reshape(1, -1)) / scale
+        misfit = -0.5 * jnp.sum(apart**2, axis=1)
         return jnp.where(jnp.isnan(misfit), -jnp.inf, misfit)
 
 

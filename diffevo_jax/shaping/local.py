@@ -57,7 +57,7 @@ class Local:
         scaled = min_max_scaled(fitness)
         weight = jax.nn.softmax(log_kernel, axis=1)
         mean = matmul(weight, scaled)[:, None]
-        difference = scaled - mean
+        difference = scaled[None] - mean
         deviation = jnp.sqrt(jnp.sum(weight * difference**2, axis=1, keepdims=True))
         spread = deviation > _NO_SPREAD
         scores = jnp.where(spread, difference / jnp.where(spread, deviation, 1.0), 0.0)

@@ -66,15 +66,14 @@ class TargetESS:
         """Map finite fitness ``(N,)`` to log-weights ``(N,)``; the best has 0."""
         mask = _mask(fitness, valid)
         scores = standard_scores(fitness, valid)
-        wanted = self.share * jnp.sum(mask)
+        wanted = self.share * jnp.sum(mask).astype(scores.dtype)
 
-        def has_few(middle: jax.Array) -> jax.Array:
+        def too_few(middle: jax.Array) -> jax.Array:
             weight = jnp.where(mask, jnp.exp(_boltzmann(scores, jnp.exp(middle))), 0.0)
-            return jnp.sum(weight) ** 2 < wanted * jnp.sum(weight**2)
+            return wanted * jnp.sum(weight**2) - jnp.sum(weight) ** 2
 
-        log_temperature = bisect(
-            has_few, jnp.full((), -12.0), jnp.full((), 12.0), _HALVINGS
-        )
+        low, high = (jnp.full((), end, scores.dtype) for end in (-12.0, 12.0))
+        log_temperature = bisect(too_few, low, high, _HALVINGS)
         return _boltzmann(scores, jnp.exp(log_temperature))
 
 
@@ -108,7 +107,8 @@ class Rank:
         count = jnp.sum(mask)
         # Twice the number from the top: whole numbers, so that no bit depends on a value.
         from_top = 2 * count - (below + up_to) - 1
-        return -from_top / (2.0 * jnp.maximum(count - 1, 1)) / _positive(self.temperature)
+        others = jnp.maximum(count - 1, 1).astype(float)
+        return -from_top.astype(float) / (2.0 * others) / _positive(self.temperature)
 
 
 #: Halvings of an interval of 24 nats: to float32 rounding.
@@ -127,8 +127,8 @@ def standard_scores(fitness: jax.Array, valid: jax.Array | None = None) -> jax.A
         (N,), clipped to +-1e4.
     """
     mask = _mask(fitness, valid)
-    count = jnp.maximum(jnp.sum(mask), 1)
     scaled = min_max_scaled(fitness, valid)
+    count = jnp.maximum(jnp.sum(mask), 1).astype(scaled.dtype)
     centred = scaled - jnp.sum(jnp.where(mask, scaled, 0.0)) / count
     deviation = jnp.sqrt(jnp.sum(jnp.where(mask, centred**2, 0.0)) / count)
     scores = centred / jnp.where(deviation > 0, deviation, 1.0)

@@ -38,7 +38,7 @@ from diffevo_jax.flows.generator import Generator
 from diffevo_jax.flows.kernel_ratios import KernelRatio
 from diffevo_jax.flows.ratio import Ratio, RatioEstimator
 from diffevo_jax.pytree import Number, validation
-from diffevo_jax.samplers.optax import Transformation
+from diffevo_jax.samplers.optax import Transformation, transformed
 from diffevo_jax.shaping.conditions import Condition, check_conditions, total
 from diffevo_jax.strategies import shell
 
@@ -243,7 +243,7 @@ class MonoFlow:
         memory, made, latent = state.optimizer_state, state.generator_state, state.latent
         points = state.population
         if self.optimizer is not None:
-            step, memory = self.optimizer.update(-step, memory, points)
+            step, memory = transformed(self.optimizer, -step, memory, points)
         step = bounded(step, self.longest_step * ratio.width)
         fresh = jax.random.normal(key_noise, points.shape, points.dtype)
         fresh *= self.noise * ratio.width / jnp.sqrt(points.shape[1])
@@ -281,5 +281,6 @@ class MonoFlow:
 
 def bounded(step: jax.Array, longest: Number) -> jax.Array:
     """Steps ``(N, D)`` of at most that length, in the same directions."""
-    length = jnp.linalg.norm(step, axis=1, keepdims=True)
-    return step * jnp.minimum(1.0, longest / jnp.where(length > 0, length, 1.0))
+    square = jnp.sum(step**2, axis=1, keepdims=True)
+    length = jnp.sqrt(jnp.where(square > 0, square, 1.0))  # 0 has no slope
+    return step * jnp.where(square > 0, jnp.minimum(1.0, longest / length), 1.0)

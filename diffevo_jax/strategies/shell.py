@@ -146,7 +146,7 @@ def repaired(
     """Put broken numbers (NaN, infinite) at 0: such candidates failed and are not there."""
     finite = jnp.isfinite(candidates)
     present = jnp.all(finite, axis=1)
-    fitness = jnp.where(present, fitness, jnp.nan)
+    fitness = jnp.where(present, fitness, -jnp.inf)
     return jnp.where(finite, candidates, 0.0), fitness, present
 
 
@@ -181,7 +181,8 @@ def describe_fitness(fitness: jax.Array) -> dict[str, jax.Array]:
     """What :class:`diffevo_jax.Info` says of the fitness ``(N,)`` of a generation."""
     valid = jnp.isfinite(fitness)
     num_valid = jnp.sum(valid)
-    mean = jnp.sum(jnp.where(valid, fitness / jnp.maximum(num_valid, 1), 0.0))
+    count = jnp.maximum(num_valid, 1).astype(fitness.dtype)
+    mean = jnp.sum(jnp.where(valid, fitness / count, 0.0))
     return {
         "best_fitness": jnp.max(jnp.where(valid, fitness, -jnp.inf)),
         "mean_fitness": jnp.where(num_valid > 0, mean, -jnp.inf),

@@ -11,7 +11,7 @@ import numpy as np
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Info, PyTree
-from diffevo_jax.compilation import compiler_options
+from diffevo_jax.compilation import compiler_options, make_room
 from diffevo_jax.pytree import validation
 from diffevo_jax.running import device_mesh
 from diffevo_jax.running.evolution import Result, evolve
@@ -50,6 +50,8 @@ class Batching(NamedTuple):
         """Raise ValueError or TypeError if a value is none."""
         if self.batch_size is not None:
             validation.check_count("batch_size", self.batch_size)
+        if self.devices is not None and not self.devices:
+            raise ValueError("devices: got none, want at least one")
         if self.mode not in MODES:
             raise ValueError(f"mode: got {self.mode!r}, want one of {MODES}")
         if isinstance(self.keep, str) or not set(self.keep) <= set(KEEPABLE):
@@ -72,6 +74,21 @@ class KeptRuns:
     kept: dict[str, jax.Array]
 
 
+def named(runs: KeptRuns) -> dict[str, Any]:
+    """The arrays of runs by name, as they stand in a file of a batch."""
+    arrays = {f"history/{name}": value for name, value in vars(runs.history).items()}
+    arrays |= {f"kept/{name}": value for name, value in runs.kept.items()}
+    return arrays | {"best": runs.best}
+
+
+def run_shapes(traced: jax.stages.Traced) -> dict[str, jax.ShapeDtypeStruct]:
+    """What the program of a group leaves of one run, by name."""
+    return {
+        name: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype)
+        for name, leaf in named(traced.out_info).items()
+    }
+
+
 class Program(NamedTuple):
     """A compiled program that runs any ``batch_size`` runs of a group.
 
@@ -86,19 +103,11 @@ class Program(NamedTuple):
 
 def program(key: jax.Array, group: Group, runs: int, batching: Batching) -> Program:
     """Compile for a group; a batch size that is not given is found by memory."""
-    share = len(batching.devices or (None,))
-    size = batching.batch_size or min(
-        runs, share * _MOST.get(jax.default_backend(), _MOST_ELSEWHERE)
-    )
-    size += -size % share
-    compiled = _compile(key, group, size, batching)
-    free = _free_memory()
-    if batching.batch_size is None and free is not None:
-        needed = _needed_memory(compiled)
-        while needed > _SHARE * free and size > share:
-            size = max(share, size // 2 // share * share)
-            compiled = _compile(key, group, size, batching)
-            needed = _needed_memory(compiled)
+    share, size = _share(batching), first_size(runs, batching)
+    if getattr(jax.config, "jax_disable_jit", False):  # a debugger sees every operation
+        compiled = _function(group.structure, group.population_size, batching)
+    else:
+        compiled, size = _fitting(key, group, size, batching)
 
     def call(setting: np.ndarray, seed: np.ndarray, count: int) -> KeptRuns:
         # The rest of a last batch repeats its first run.
@@ -118,24 +127,68 @@ def program(key: jax.Array, group: Group, runs: int, batching: Batching) -> Prog
     return Program(call, size)
 
 
-def _compile(
+def _fitting(
     key: jax.Array, group: Group, size: int, batching: Batching
-) -> jax.stages.Compiled:
+) -> tuple[Callable[..., Any], int]:
+    """Compiled for so many runs, or for fewer if the memory asks for it; and how many."""
+    compiled, share, free = _compile(key, group, size, batching), _share(batching), None
+    if batching.batch_size is None:
+        free = _free_memory()
+    while free is not None and _needed_memory(compiled) > _SHARE * free and size > share:
+        size = max(share, size // 2 // share * share)
+        compiled = _compile(key, group, size, batching)
+    return compiled, size
+
+
+def first_size(runs: int, batching: Batching) -> int:
+    """Runs at a time, before anybody has looked at the memory: all devices have equally."""
+    share = _share(batching)
+    most = share * _MOST.get(jax.default_backend(), _MOST_ELSEWHERE)
+    size = batching.batch_size or min(runs, most)
+    return size + -size % share
+
+
+def _share(batching: Batching) -> int:
+    """How many devices share a batch."""
+    return len(batching.devices or (None,))
+
+
+def trace(key: jax.Array, group: Group, size: int, batching: Batching) -> jax.stages.Traced:
+    """The program of a group for ``size`` runs at a time, not compiled.
+
+    Raises:
+        ValueError: what only N, D and the structure show is wrong.
+        TypeError: the same.
+    """
     index = jax.ShapeDtypeStruct((size,), jnp.int32)
     seed = jax.ShapeDtypeStruct((size,), jnp.uint32)
-    counts = jax.ShapeDtypeStruct((len(batching.devices or (None,)),), jnp.int32)
+    counts = jax.ShapeDtypeStruct((_share(batching),), jnp.int32)
     # A program of another size is another shape, not another function.
     batching = batching._replace(batch_size=None)
     jitted = _jitted(group.structure, group.population_size, batching)
-    return jitted.lower(key, group.varying, group.fixed, index, seed, counts).compile()
+    with jax.disable_jit(False):
+        return jitted.trace(key, group.varying, group.fixed, index, seed, counts)
+
+
+def _compile(
+    key: jax.Array, group: Group, size: int, batching: Batching
+) -> jax.stages.Compiled:
+    return trace(key, group, size, batching).lower().compile()
 
 
 @functools.lru_cache(maxsize=8)  # the same function again is not compiled again
 def _jitted(
     structure: jax.tree_util.PyTreeDef, population_size: int, batching: Batching
 ) -> jax.stages.Wrapped:
-    runs = functools.partial(_runs, structure, population_size, batching)
+    make_room()
+    runs = _function(structure, population_size, batching)
     return jax.jit(runs, compiler_options=compiler_options() or None)
+
+
+def _function(
+    structure: jax.tree_util.PyTreeDef, population_size: int, batching: Batching
+) -> Callable[..., Any]:
+    return functools.partial(_runs, structure, population_size, batching)
 
 
 def _runs(
@@ -153,7 +206,7 @@ def _runs(
 
     def one(setting: jax.Array, seed: jax.Array) -> KeptRuns:
         leaves = [
-            constant if column is None else column[setting]
+            constant if column is None else jnp.asarray(column)[setting]
             for column, constant in zip(varying, fixed, strict=True)
         ]
         strategy, problem = assemble(structure, leaves)

@@ -55,8 +55,7 @@ def execute(
 
 
 def _rows(plan: Plan) -> tables.Rows:
-    longest = max(group.num_generations for group in plan.groups)
-    rows = tables.Rows(len(plan.settings), plan.num_seeds, longest)
+    rows = tables.Rows(len(plan.settings), plan.num_seeds, plan.run_shapes)
     for group in plan.groups:
         rows.evaluations[group.numbers] = group.num_generations * group.population_size
     return rows

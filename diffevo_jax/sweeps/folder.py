@@ -1,26 +1,41 @@
 """A sweep on disk: one file a batch, written whole or not at all."""
 
-import hashlib
+import contextlib
+import io
 import json
 import os
-import re
 import tempfile
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from diffevo_jax.pytree.records import plain, version_of
+from diffevo_jax.sweeps import identity
 from diffevo_jax.sweeps.plan import Plan
 
 _MANIFEST = "sweep.json"
 #: What a process that is killed while it writes leaves behind; nobody reads it.
 _UNFINISHED = ".unfinished-"
+#: Bytes of a manifest at most, of which a few hundred are used.
+_LARGEST_MANIFEST = 2**16
+#: Bytes of a batch's file at most beside its numbers, for each array.
+_HEADERS = 2**10
+#: What a file of a batch has beside its arrays: of which sweep it is, and which batch; and
+#: a digest of both and of all arrays.
+_SEAL = {
+    "sweep": jax.ShapeDtypeStruct((32,), np.uint8),
+    "batch": jax.ShapeDtypeStruct((), np.int64),
+    "digest": jax.ShapeDtypeStruct((32,), np.uint8),
+}
+#: What a batch holds, by name.
+Shapes = Mapping[str, jax.ShapeDtypeStruct]
 
 
 class FolderError(ValueError):
-    """The folder holds another sweep, or a batch that is damaged."""
+    """The folder holds another sweep, or a file that is damaged."""
 
 
 class Folder:
@@ -32,17 +47,21 @@ class Folder:
 
     Raises:
         FolderError: the folder holds another sweep.
+        ValueError: the sweep cannot be identified: it calls code outside of its programs.
     """
 
     def __init__(self, path: str | Path, plan: Plan) -> None:
-        self.path = Path(path)
+        self.path = check_path(path)
+        self._plan, self._batches = plan, plan.batches()
+        wanted = identity.manifest(plan)
+        self._sweep = identity.digest(wanted)
         self.path.mkdir(parents=True, exist_ok=True)
-        wanted = _manifest(plan)
         manifest = self.path / _MANIFEST
         if not manifest.exists():
-            self._write_whole(manifest, json.dumps(wanted, indent=1).encode())
-        found = json.loads(manifest.read_text())
-        different = [name for name in wanted if found.get(name) != wanted[name]]
+            write_new(manifest, json.dumps(wanted, indent=1).encode())
+        found = read_manifest(manifest)
+        different = [n for n in wanted if n not in found or found[n] != wanted[n]]
+        different += ["names"] if found.keys() - wanted.keys() else []
         if different:
             raise FolderError(
                 f"folder: {self.path} holds another sweep: other {', '.join(different)}"
@@ -58,53 +77,146 @@ class Folder:
 
     def write(self, number: int, arrays: dict[str, np.ndarray]) -> None:
         """Store a batch."""
+        seal = identity.digest_of(self._sweep, number, arrays)
+        content = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+        content |= {
+            "sweep": np.frombuffer(self._sweep, np.uint8),
+            "batch": np.array(number, np.int64),
+            "digest": np.frombuffer(seal, np.uint8),
+        }
         with tempfile.TemporaryDirectory(dir=self.path, prefix=_UNFINISHED) as folder:
             written = Path(folder) / "batch.npz"
-            np.savez(written, allow_pickle=False, **arrays)
+            np.savez(written, allow_pickle=False, **content)
             os.replace(written, self._file(number))
 
     def read(self, number: int) -> dict[str, np.ndarray]:
         """A stored batch.
 
         Raises:
-            FolderError: the file is damaged.
+            FolderError: the file is damaged, or it is another batch.
         """
-        try:
-            with np.load(self._file(number)) as arrays:
-                return dict(arrays)  # the archive has a checksum for every array
-        except Exception as error:
-            raise FolderError(
-                f"folder: {self._file(number)} is damaged: {error}; remove it and go on"
-            ) from error
+        batch = self._batches[number]
+        shapes = {
+            name: jax.ShapeDtypeStruct((batch.size, *run.shape), run.dtype)
+            for name, run in self._plan.run_shapes[batch.group].items()
+        }
+        return read_batch(self._file(number), self._sweep, number, shapes)
 
     def _file(self, number: int) -> Path:
         return self.path / f"batch-{number:06d}.npz"
 
-    def _write_whole(self, path: Path, content: bytes) -> None:
-        with tempfile.TemporaryDirectory(dir=self.path, prefix=_UNFINISHED) as folder:
-            written = Path(folder) / path.name
-            written.write_bytes(content)
-            os.replace(written, path)
+
+def check_path(path: str | Path) -> Path:
+    """The path of a folder, with the home of ``~``.
+
+    Raises:
+        TypeError: it is no path.
+        ValueError: it is empty, or no file system has such a name.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"folder: got {path!r}, want a path")
+    if not str(path) or "\0" in str(path):
+        raise ValueError(f"folder: got {str(path)!r}, want a path")
+    return Path(path).expanduser()
 
 
-def _manifest(plan: Plan) -> dict[str, Any]:
-    """What decides the results of a sweep, by name."""
-    settings = hashlib.sha256()
-    for group in plan.groups:
-        # Without addresses of functions, which differ from process to process.
-        structure = re.sub(r" at 0x[0-9a-f]+", "", repr(group.structure))
-        settings.update(repr((group.numbers, structure)).encode())
-        settings.update(repr(group.population_size).encode())
-        for leaf in (*group.varying, *group.fixed):
-            settings.update(b"-" if leaf is None else np.asarray(leaf, float).tobytes())
-    return {
-        "settings": settings.hexdigest(),
-        "num_settings": len(plan.settings),
-        "num_seeds": plan.num_seeds,
-        "key": plain(jax.random.key_data(plan.key)),
-        "mode": plan.batching.mode,
-        "batch_size": plan.batching.batch_size,
-        "keep": list(plan.batching.keep),
-        "versions": {name: version_of(name) for name in ("diffevo-jax", "jax")},
-        "backend": jax.default_backend(),
-    }
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file whole, unless there is one: of several writers one is the first."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=_UNFINISHED) as folder:
+        written = Path(folder) / path.name
+        written.write_bytes(content)
+        try:
+            os.link(written, path)
+        except FileExistsError:
+            return
+        except OSError:  # a file system without links
+            with contextlib.suppress(FileExistsError), path.open("xb") as file:
+                file.write(content)
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of a folder.
+
+    Raises:
+        FolderError: it is none.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_MANIFEST + 1)
+        if len(content) > _LARGEST_MANIFEST:
+            raise ValueError(f"got more than {_LARGEST_MANIFEST} bytes")
+        found = json.loads(content)
+        if not isinstance(found, dict):
+            raise TypeError(f"got a {type(found).__name__}, want names and values")
+        return found
+    except (OSError, TypeError, ValueError, RecursionError) as error:
+        raise FolderError(f"folder: {path} is damaged: {error}") from error
+
+
+def read_batch(
+    path: Path, sweep: bytes, number: int, shapes: Shapes
+) -> dict[str, np.ndarray]:
+    """The arrays of a batch.
+
+    No more is read than what they take, and no array is made before its header is known to
+    be the right one.
+
+    Args:
+        path: of the file.
+        sweep: digest of the sweep's manifest.
+        number: of the batch.
+        shapes: of its arrays.
+
+    Raises:
+        FolderError: it is another batch, or damaged.
+    """
+    try:
+        wanted = dict(shapes) | _SEAL
+        sizes = [np.dtype(w.dtype).itemsize * w.size + _HEADERS for w in wanted.values()]
+        with path.open("rb") as file:
+            content = file.read(sum(sizes) + 1)
+        if len(content) > sum(sizes):
+            raise ValueError(f"got more than {sum(sizes):,} bytes")
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = {
+                info.filename.removesuffix(".npy"): info for info in archive.infolist()
+            }
+            if members.keys() != wanted.keys() or len(archive.infolist()) != len(members):
+                raise ValueError("got other arrays")
+            arrays = {
+                name: _array(archive, members[name], like) for name, like in wanted.items()
+            }
+        seal = {name: arrays.pop(name) for name in _SEAL}
+        if seal["sweep"].tobytes() != sweep:
+            raise ValueError("it is of another sweep")
+        if int(seal["batch"]) != number:
+            raise ValueError(f"it is batch {int(seal['batch'])}")
+        if seal["digest"].tobytes() != identity.digest_of(sweep, number, arrays):
+            raise ValueError("its digest is another one")
+        return arrays
+    except Exception as error:
+        raise FolderError(
+            f"folder: {path} is damaged: {error}; remove it and go on"
+        ) from error
+
+
+def _array(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, like: jax.ShapeDtypeStruct
+) -> np.ndarray:
+    """An array of an archive, which must be like the one that is expected."""
+    name = member.filename
+    if member.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{name} is compressed")
+    with archive.open(member) as file:  # which compares a checksum at the end
+        version = np.lib.format.read_magic(file)
+        if version != (1, 0):
+            raise ValueError(f"{name} has a header of version {version}")
+        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        wanted = np.dtype(like.dtype)
+        stored = np.lib.format.descr_to_dtype(np.lib.format.dtype_to_descr(wanted))
+        if is_fortran or (shape, dtype) != (like.shape, stored):
+            raise ValueError(
+                f"{name} has {shape} of {dtype}, want {like.shape} of {wanted}"
+            )
+        content = file.read()
+    return np.frombuffer(content, wanted).reshape(shape)

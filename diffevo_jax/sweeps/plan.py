@@ -7,13 +7,14 @@ import jax
 from diffevo_jax.base import Problem, Strategy
 from diffevo_jax.pytree import validation
 from diffevo_jax.sweeps import tables
-from diffevo_jax.sweeps.batches import Batching
+from diffevo_jax.sweeps.batches import Batching, first_size, run_shapes, trace
 from diffevo_jax.sweeps.settings import (
     Axes,
     Group,
     Setting,
     check_settings,
     grouped,
+    named_in_errors,
     settings_of,
 )
 
@@ -49,6 +50,7 @@ class Plan(NamedTuple):
         groups: those that one program can run.
         num_seeds: runs of each setting.
         batching: how they run; without a batch size all of a group are one batch.
+        run_shapes: what a run of each group leaves, by name.
     """
 
     key: jax.Array
@@ -56,6 +58,7 @@ class Plan(NamedTuple):
     groups: list[Group]
     num_seeds: int
     batching: Batching
+    run_shapes: list[dict[str, jax.ShapeDtypeStruct]]
 
     @property
     def num_runs(self) -> int:
@@ -86,19 +89,50 @@ def make_plan(
 ) -> Plan:
     """Check the arguments of :func:`diffevo_jax.sweep`, and plan it.
 
+    A run of every group is traced: what only N, D and the structure show to be wrong is
+    known before any group has run, and so is what it leaves.
+
     Raises:
-        ValueError: an axis names no field, lengths do not match, a number is out of range.
+        ValueError: an axis names no field, lengths do not match, a number is out of range,
+            or what ``keep=`` asks for has other shapes in other settings.
         TypeError: a value has the wrong type.
         ImportError: xarray is not installed.
     """
     tables.check_xarray()
     validation.check_count("num_seeds", num_seeds)
     batching.check()
+    batching = batching._replace(keep=tuple(batching.keep))
     if stored and batching.batch_size is None:
         batching = batching._replace(batch_size=STORED_BATCH)
     settings = settings_of(strategy, problem, population_size, axes)
     check_settings(key, settings)
-    return Plan(key, settings, grouped(settings), num_seeds, batching)
+    groups, shapes = grouped(settings), []
+    for group in groups:
+        with named_in_errors(settings, group.numbers[0]):
+            traced = trace_group(key, group, num_seeds, batching)
+        shapes.append(run_shapes(traced))
+    _check_kept(batching.keep, shapes)
+    return Plan(key, settings, groups, num_seeds, batching, shapes)
+
+
+def trace_group(
+    key: jax.Array, group: Group, num_seeds: int, batching: Batching
+) -> jax.stages.Traced:
+    """The program of a group as one device runs it, not compiled."""
+    alone = batching._replace(devices=None)
+    return trace(key, group, first_size(len(group.numbers) * num_seeds, alone), alone)
+
+
+def _check_kept(
+    keep: tuple[str, ...], shapes: list[dict[str, jax.ShapeDtypeStruct]]
+) -> None:
+    for name in keep:
+        found = dict.fromkeys(group[f"kept/{name}"].shape for group in shapes)
+        if len(found) > 1:
+            listed = " and ".join(map(str, found))
+            raise ValueError(
+                f"keep: {name!r} has shapes {listed}, want one shape for all settings"
+            )
 
 
 def check_shard(shard: tuple[int, int]) -> None:

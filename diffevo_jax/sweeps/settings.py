@@ -1,8 +1,9 @@
 """What a sweep runs: settings, and groups of them that one program can run."""
 
+import contextlib
 import inspect
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeGuard
 
 import jax
@@ -11,7 +12,7 @@ import numpy as np
 from diffevo_jax import pytree
 from diffevo_jax.base import Problem, PyTree, Strategy
 from diffevo_jax.pytree import paths, validation
-from diffevo_jax.running.arguments import check_run, check_start
+from diffevo_jax.running.arguments import check_run
 from diffevo_jax.sweeps.fields import Whole, find_path, full_path, label, with_environment
 
 #: An axis: values, or labels and values; of several fields together, tuples of values.
@@ -182,21 +183,32 @@ def check_settings(key: jax.Array, settings: Sequence[Setting]) -> None:
         TypeError: a value has the wrong type.
     """
     known: set[Any] = set()
-    for number, (values, strategy, problem, size) in enumerate(settings):
+    for number, (_, strategy, problem, size) in enumerate(settings):
         leaves, structure = jax.tree.flatten((strategy, problem))
         shape = (structure, size, *map(np.shape, leaves))
-        try:
+        with named_in_errors(settings, number):
             if shape not in known:
                 check_run(key, strategy, problem, size, None, ())
-                check_start(strategy, (size, problem.space.dim))
                 known.add(shape)
                 continue
             for part in filter(pytree.is_component, (strategy, problem)):
                 validation.validate(part, shapes=False)
-        except (TypeError, ValueError) as error:
-            named = ", ".join(f"{name}={value}" for name, value in values.items())
-            where = f"setting {number} ({named}): " if named else ""
+
+
+@contextlib.contextmanager
+def named_in_errors(settings: Sequence[Setting], number: int) -> Iterator[None]:
+    """Say in an error with which setting it came."""
+    values = settings[number].values
+    named = ", ".join(f"{name}={value}" for name, value in values.items())
+    where = f"setting {number} ({named}): " if named else ""
+    try:
+        yield
+    except Exception as error:
+        if where and type(error) in (TypeError, ValueError):
             raise type(error)(f"{where}{error}") from error
+        if where:  # others are not made of a message alone
+            error.add_note(f"in {where[:-2]}")
+        raise
 
 
 def grouped(settings: Sequence[Setting]) -> list[Group]:

@@ -8,6 +8,7 @@ import jax
 
 from diffevo_jax.base import Problem, Strategy
 from diffevo_jax.pytree.annotations import Index, checked
+from diffevo_jax.running.device_mesh import alone
 from diffevo_jax.sweeps.batches import Batching
 from diffevo_jax.sweeps.execution import execute
 from diffevo_jax.sweeps.folder import Folder
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 
 @checked
+@alone()
 def sweep(
     key: jax.Array,
     strategy: Strategy,
@@ -73,7 +75,8 @@ def sweep(
             64 with a ``folder``, so that all jobs have the same.
         devices: spread a batch over these; None stays on the default one.
         folder: store every batch there; a sweep that was stopped, or killed, goes on from
-            it.
+            it. It knows its sweep by the programs that functions come to, so that these may
+            not call the host.
         shard: ``(i, n)``: run only every n-th batch from the i-th on, counted from 0, for
             jobs that share a folder; runs that other jobs have stored are in the result,
             and the others are ``missing``.
@@ -86,7 +89,8 @@ def sweep(
         runs end in NaN. :func:`diffevo_jax.sweeps.save` stores it.
 
     Raises:
-        ValueError: an axis names no field, lengths do not match, a number is out of range.
+        ValueError: an axis names no field, lengths do not match, a number is out of range;
+            the folder holds another sweep, or a file that is damaged.
         ImportError: xarray is not installed.
 
     Example:

@@ -1,27 +1,28 @@
 """Labelled results of sweeps: an xarray Dataset, on disk, as a tidy table, its best row."""
 
-import dataclasses
 import importlib
+import io
 import math
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import jax
 import numpy as np
 import numpy.typing as npt
 
-from diffevo_jax.base import Info
 from diffevo_jax.pytree import annotations
 from diffevo_jax.pytree.annotations import checked
-from diffevo_jax.sweeps.batches import KEEPABLE, KeptRuns
+from diffevo_jax.pytree.files import written_whole
+from diffevo_jax.sweeps.batches import KEEPABLE, KeptRuns, named
 
 if TYPE_CHECKING:
     import pandas
     import xarray
 
 _MISSING = "install diffevo-jax[sweep]"
+#: Where a run's mean fitness stands among what it leaves.
+_MEAN = "history/mean_fitness"
 
 
 def check_xarray() -> None:
@@ -35,51 +36,40 @@ def check_xarray() -> None:
 class Rows:
     """Results of all runs on the host, filled batch by batch.
 
+    A column has the dtype of what it holds, or the next one that has a NaN, for what is
+    missing: int32 is float64, and no fitness is rounded.
+
     Args:
         num_settings: S.
         num_seeds: R.
-        num_generations: of the longest run.
+        run_shapes: what a run of each group leaves, by the names of
+            :func:`diffevo_jax.sweeps.batches.named`.
     """
 
-    def __init__(self, num_settings: int, num_seeds: int, num_generations: int) -> None:
+    def __init__(
+        self,
+        num_settings: int,
+        num_seeds: int,
+        run_shapes: Sequence[Mapping[str, jax.ShapeDtypeStruct]],
+    ) -> None:
         self.shape = (num_settings, num_seeds)
-        self.history = {
-            field.name: np.full((*self.shape, num_generations), np.nan, np.float32)
-            for field in dataclasses.fields(Info)
+        self.columns = {
+            name: np.full((*self.shape, *_largest(name, run_shapes)), np.nan, dtype)
+            for name, dtype in _dtypes(run_shapes).items()
         }
-        self.best = np.full(self.shape, np.nan, np.float32)
-        self.final = np.full(self.shape, np.nan, np.float32)
+        self.final = np.full(self.shape, np.nan, self.columns[_MEAN].dtype)
         self.known = np.zeros(self.shape, bool)
         self.evaluations = np.zeros(num_settings, np.int64)
-        self.kept: dict[str, np.ndarray] = {}
 
     def put(
         self, setting: np.ndarray, seed: np.ndarray, arrays: Mapping[str, np.ndarray]
     ) -> None:
         """Store runs: flat arrays with a leading axis of runs, as :func:`flat` makes."""
-        count = len(setting)
         for name, values in arrays.items():
-            kind, _, rest = name.partition("/")
-            values = values[:count]
-            if kind == "history":
-                self.history[rest][setting, seed, : values.shape[1]] = values
-            elif kind == "kept":
-                self._keep(rest, setting, seed, values)
-        self.best[setting, seed] = arrays["best"][:count]
-        self.final[setting, seed] = arrays["history/mean_fitness"][:count, -1]
+            inner = tuple(slice(length) for length in values.shape[1:])
+            self.columns[name][:, :, *inner][setting, seed] = values
+        self.final[setting, seed] = arrays[_MEAN][:, -1]
         self.known[setting, seed] = True
-
-    def _keep(
-        self, name: str, setting: np.ndarray, seed: np.ndarray, values: np.ndarray
-    ) -> None:
-        shape = (*self.shape, *values.shape[1:])
-        rows = self.kept.setdefault(name, np.full(shape, np.nan, np.float32))
-        if rows.shape != shape:
-            raise ValueError(
-                f"keep: {name!r} has shapes {rows.shape[2:]} and {values.shape[1:]}, "
-                "want one shape for all settings"
-            )
-        rows[setting, seed] = values
 
     def dataset(self, values: Sequence[dict[str, Any]]) -> "xarray.Dataset":
         """An ``xarray.Dataset`` with the dimensions setting, seed and generation.
@@ -87,25 +77,25 @@ class Rows:
         Args:
             values: what is swept, of every setting.
         """
-        dims = ("setting", "seed")
-        finite = np.isfinite(self.final) & np.isfinite(self.best)
+        dims, best = ("setting", "seed"), self.columns["best"]
+        finite = np.isfinite(self.final) & np.isfinite(best)
         variables: dict[str, Any] = {
             "final_mean": (dims, self.final),
-            "final_best": (dims, self.best),
+            "final_best": (dims, best),
             "failed": (dims, self.known & ~finite),
             "missing": (dims, ~self.known),
             "evaluations": (dims[:1], self.evaluations),
         }
-        variables |= {
-            name: ((*dims, "generation"), rows) for name, rows in self.history.items()
-        }
-        variables |= {
-            name: ((*dims, *KEEPABLE[name]), rows) for name, rows in self.kept.items()
-        }
+        for full, rows in self.columns.items():
+            kind, _, name = full.partition("/")
+            if kind == "history":
+                variables[name] = ((*dims, "generation"), rows)
+            elif kind == "kept":
+                variables[name] = ((*dims, *KEEPABLE[name]), rows)
         coordinates: dict[str, Any] = {
             "setting": np.arange(self.shape[0]),
             "seed": np.arange(self.shape[1]),
-            "generation": np.arange(self.history["done"].shape[2]),
+            "generation": np.arange(self.columns[_MEAN].shape[2]),
         }
         for name in dict.fromkeys(name for row in values for name in row):
             column = [row.get(name) for row in values]
@@ -146,24 +136,19 @@ def save(dataset: "xarray.Dataset", path: str | Path) -> None:
     """Save a sweep: NetCDF (``.nc``), Zarr (``.zarr``), or a tidy Parquet or CSV table.
 
     NetCDF and Zarr hold everything; ``xarray.open_dataset`` reads them. The tidy table has
-    one row for each setting, seed and generation, or a CSV one for each setting and seed. A
-    file is written whole or not at all.
+    one row for each setting, seed and generation, or a CSV one for each setting and seed.
+    All of it is written, or none, and what was there before is then as it was.
 
     Raises:
         ValueError: the ending is none of these.
         ImportError: the package for it is missing.
+        OSError: it cannot be written, or the disk is full.
     """
     _check_dataset(dataset)
     path = check_ending(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write = _FORMATS[path.suffix].write
-    if path.suffix == ".zarr":  # a folder, which cannot be replaced in one step
-        write(dataset, path)
-        return
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        written = Path(folder) / path.name
-        write(dataset, written)
-        os.replace(written, path)
+    with written_whole(path) as unfinished:
+        _FORMATS[path.suffix].write(dataset, unfinished)
 
 
 def check_ending(path: str | Path) -> Path:
@@ -200,15 +185,24 @@ def tidy(dataset: "xarray.Dataset", *, generations: bool = True) -> "pandas.Data
     return dataset.to_dataframe().reset_index()
 
 
+def _write_netcdf(dataset: "xarray.Dataset", path: Path) -> None:
+    """By way of memory: on a full disk HDF5 raises again and again, wherever it ends."""
+    import h5netcdf
+    import xarray
+
+    content = io.BytesIO()
+    with h5netcdf.File(content, "w") as file:
+        dataset.dump_to_store(xarray.backends.H5NetCDFStore(file))
+    path.write_bytes(content.getbuffer())
+
+
 class _Format(NamedTuple):
     packages: tuple[str, ...]
     write: Callable[[Any, Path], Any]
 
 
 _FORMATS = {
-    ".nc": _Format(
-        ("h5netcdf",), lambda dataset, path: dataset.to_netcdf(path, engine="h5netcdf")
-    ),
+    ".nc": _Format(("h5netcdf",), _write_netcdf),
     ".zarr": _Format(
         ("zarr",), lambda dataset, path: dataset.to_zarr(path, mode="w", consolidated=False)
     ),
@@ -266,6 +260,22 @@ def interval(values: npt.ArrayLike, level: float = 0.95) -> tuple[float, float, 
 
 def flat(runs: KeptRuns) -> dict[str, np.ndarray]:
     """What is kept of runs, as named arrays on the host."""
-    arrays = {f"history/{name}": value for name, value in vars(runs.history).items()}
-    arrays |= {f"kept/{name}": value for name, value in runs.kept.items()}
-    return {name: np.asarray(v) for name, v in (arrays | {"best": runs.best}).items()}
+    return {name: np.asarray(array) for name, array in named(runs).items()}
+
+
+def _dtypes(
+    run_shapes: Sequence[Mapping[str, jax.ShapeDtypeStruct]],
+) -> dict[str, np.dtype]:
+    """Of the columns of a table."""
+    return {
+        name: np.result_type(np.float32, *(group[name].dtype for group in run_shapes))
+        for name in run_shapes[0]
+    }
+
+
+def _largest(
+    name: str, run_shapes: Sequence[Mapping[str, jax.ShapeDtypeStruct]]
+) -> tuple[int, ...]:
+    """Shape of a column's entries: that of the longest runs."""
+    shapes = [group[name].shape for group in run_shapes]
+    return tuple(max(lengths) for lengths in zip(*shapes, strict=True))

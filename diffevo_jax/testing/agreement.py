@@ -116,7 +116,8 @@ def each_number_changed(part: PyTree) -> Any:
     for place, leaf in enumerate(leaves):
         factors = np.ones((len(leaves), *[1] * leaf.ndim))
         factors[place] = 0.9
-        settings.append((leaf * factors).astype(leaf.dtype))
+        changed = leaf.astype(float)[None] * jnp.asarray(factors, float)
+        settings.append(changed.astype(leaf.dtype))
     return jax.tree.unflatten(structure, settings)
 
 

@@ -94,7 +94,7 @@ def rows_have_precisions(kernel: Kernel, dim: int = D) -> None:
     if not pytree.offers(kernel, RowKernel):
         return
     points = population(dim=dim)
-    halves = 0.5 * jnp.sum((points[:, None] - points) ** 2, axis=-1)
+    halves = 0.5 * jnp.sum((points[:, None] - points[None]) ** 2, axis=-1)
     mask = jnp.ones(N, bool).at[2].set(False)
     precision = kernel.row_precision(halves, mask)
     expect(precision.shape == (N,), f"precisions of shape {(N,)}", precision.shape)

@@ -334,7 +334,88 @@ def test_the_strategy_asks_the_attention_it_is_given(key) -> None:
     tell = jax.jit(strategy.tell, compiler_options=QUICK)
     state, info = tell(key, state, population, population[:, 0])
     assert asked == [((8, 3), (8, 3), (8, 3), (8,), 1e-9)]
-    # the mean is in the coordinates of the centred values
-    want = np.broadcast_to(population.mean(axis=0) + 0.25, (8, 3))
+    want = np.full((8, 3), 0.25)
     np.testing.assert_allclose(state.clean_estimate, want, rtol=1e-6)
     assert (float(info.self_weight), float(info.effective_sample_size)) == (0.5, 3.0)
+
+
+# Several modes
+
+#: Deviation of a cluster, in widths of the kernel, that leaves everyone some neighbours.
+TIGHT = 2.0
+
+
+def clusters(size: int, dim: int, sigma: float, centres: np.ndarray) -> np.ndarray:
+    rng = np.random.default_rng(dim)
+    spread = sigma * TIGHT / np.sqrt(dim)
+    which = rng.integers(0, len(centres), size)
+    return np.float32(centres[which] + spread * rng.normal(size=(size, dim)))
+
+
+#: Centres of clusters, in units of the space, of D dimensions.
+PLACES: dict[str, Callable[[int, float], np.ndarray]] = {
+    "one, 1,000 deviations off": lambda dim, spread: np.full((1, dim), 1000 * spread),
+    "two far ones": lambda dim, _: np.array([[1.0], [-1.0]]) * np.ones(dim),
+    "two of different signs": lambda dim, _: np.resize([1.0, 1.0, -1.0], (2, dim)),
+}
+
+
+@pytest.mark.parametrize("by_rows", [False, True], ids=["blocks", "rows"])
+@pytest.mark.parametrize("where", PLACES.values(), ids=PLACES)
+@pytest.mark.parametrize("alpha_bar", [0.5, 0.9999])
+@pytest.mark.parametrize("dim", [2, 100, 1000, 10_000])
+def test_an_answer_is_right_in_the_spread_of_its_own_cluster(
+    dim, alpha_bar, where, by_rows
+) -> None:
+    # given clusters that are as tight as the kernel is narrow, however far apart
+    sigma = float(np.sqrt((1 - alpha_bar) / alpha_bar))
+    spread = sigma * TIGHT / np.sqrt(dim)
+    points = clusters(64, dim, sigma, where(dim, spread))
+    log_weight = np.float32(np.random.default_rng(1).normal(size=64))
+    attention = rows_of_one_bandwidth if by_rows else attend
+    got = clusters_mean(attention)(points, log_weight, np.float32(1 / sigma**2))
+    # then the answer is what float64 says of these points, to the answer's own rounding
+    far = points.astype(np.float64)
+    squares = ((far[:, None] - far[None]) ** 2).sum(axis=2)
+    logits = log_weight - squares / (2 * sigma**2)
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    weights /= weights.sum(axis=1, keepdims=True)
+    want = weights @ far
+    allowed = 1e-4 * spread + np.spacing(np.abs(want).astype(np.float32))
+    assert (np.abs(np.float64(got.clean) - want) <= allowed).all()
+    np.testing.assert_allclose(
+        got.effective_sample_size, 1 / (weights**2).sum(axis=1), rtol=1e-3
+    )
+
+
+def rows_of_one_bandwidth(*given: Any, **options: Any) -> Estimate:
+    ones = lambda half, mask: jnp.ones(len(half), half.dtype)
+    return de.attention.attend_by_rows(*given, row_precision=ones, **options)
+
+
+@functools.cache
+def clusters_mean(attention: Callable[..., Estimate]) -> Any:
+    def mean(points: Any, log_weight: Any, precision: Any) -> Estimate:
+        return de.denoisers.posterior_mean(
+            points, points, points, log_weight, precision, attention=attention
+        )
+
+    return jax.jit(mean, compiler_options=QUICK)
+
+
+@pytest.mark.parametrize("scale", [1e3, 1e6, 1e8])
+@pytest.mark.parametrize("size", [2, 7, 100])
+def test_one_dimension_is_right_however_narrow_the_kernel_is(size, scale) -> None:
+    # given one-dimensional features far apart in widths of the kernel
+    points = np.float32(scale) * np.random.default_rng(size).normal(size=(size, 1))
+    points, own = np.float32(points), np.arange(size, dtype=np.int32)
+    log_weight = np.float32(np.random.default_rng(1).normal(size=size))
+    for compiler in (None, QUICK):
+        function = jax.jit(attend, compiler_options=compiler)
+        got = function(points, points, points, log_weight, own)
+        want = dense(Points(points, points, points, log_weight, own), None)
+        assert_close(
+            de.replace(got, clean=got.clean / scale),
+            de.replace(want, clean=want.clean / scale),
+            8 * EPS,
+        )

@@ -363,6 +363,13 @@ def test_hidden_layers_change_the_number_of_weights(read) -> None:
         ("evolve beale --population-size 0", "population_size: got 0"),
         ("evolve beale --support best --count 9 --population-size 8", "count: got 9"),
         ("evolve beale --kernel principal-components --kernel.dim 3", "dim: got 3"),
+        # What no memory holds.
+        ("evolve beale --seeds 2000000000000", "seeds: got 2,000,000,000,000; num_gen"),
+        ("evolve beale --num-generations 1000000000000", "which takes at least 120,000 GB"),
+        ("evolve beale --population-size 1000000000000", "got 1,000,000,000,000 x 2 numb"),
+        ("evolve rastrigin --dim 10000000000", "population: got 512 x 10,000,000,000"),
+        ("evolve rastrigin --dim 1" + 40 * "0", "of memory, want what fits into"),
+        ("evolve cartpole --hidden 10000000 10000000", "of memory, want what fits into"),
         ("evolve beale --num-generations 0", "num_generations: got 0"),
         ("evolve beale --seeds 0", "seeds: got 0"),
         ("evolve beale --seed -1", "seed: got -1"),
@@ -374,6 +381,17 @@ def test_hidden_layers_change_the_number_of_weights(read) -> None:
 )
 def test_a_bad_command_line_gets_one_line_and_exit_code_2(fail, line, hint) -> None:
     assert hint in fail(*line.split())
+
+
+def test_what_only_tracing_shows_is_wrong_is_told_before_anything_runs(
+    fail, monkeypatch
+) -> None:
+    def iterate(*args: Any, **kwargs: Any) -> Any:
+        raise ValueError("dim: got 5 for 2 numbers")
+        yield
+
+    monkeypatch.setattr(report, "iterate", iterate)
+    assert "dim: got 5 for 2 numbers" in fail("evolve", *LANDSCAPE)
 
 
 @pytest.mark.parametrize("flag", ["--json", "--plot"])

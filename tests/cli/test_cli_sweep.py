@@ -4,6 +4,7 @@ Most tests need no real runs: their program is replaced by one that makes result
 """
 
 import contextlib
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -53,9 +54,10 @@ def pretend(monkeypatch):
             ran.extend(zip(number.tolist(), seed.tolist(), strict=True))
             fitness = np.where(seed < 1000, 10.0 * number + seed, 100.0 + seed % 2)
             rows = np.repeat(fitness[:, None], group.num_generations, axis=1)
-            blank = dict.fromkeys(vars(INFO), np.zeros_like(rows))
-            history = Info(**blank | {"mean_fitness": rows, "best_fitness": rows})
-            return KeptRuns(history=history, best=fitness + 1, kept={})
+            blank = {name: np.zeros(rows.shape, kind) for name, kind in INFO.items()}
+            told = dict.fromkeys(("mean_fitness", "best_fitness"), rows.astype("f4"))
+            best = (fitness + 1).astype("f4")
+            return KeptRuns(history=Info(**blank | told), best=best, kept={})
 
         return Program(call, min(how.batch_size or 4, runs))
 
@@ -63,7 +65,11 @@ def pretend(monkeypatch):
     return ran
 
 
-INFO = Info(*[np.zeros(())] * 10)
+#: Dtypes of what a generation tells.
+INFO = {
+    field.name: {"num": "i4", "done": "?"}.get(field.name.split("_")[0], "f4")
+    for field in dataclasses.fields(Info)
+}
 
 
 @pytest.fixture
@@ -245,7 +251,7 @@ def test_a_thousand_settings_check_their_shapes_once(read, monkeypatch) -> None:
     _, plan = read("cartpole", *axes)
     assert len(plan.settings) == 1000
     assert len(plan.groups) == 1
-    assert len(traced) == 1
+    assert len(traced) == 2  # as it is, and in the trace of a run
 
 
 def test_a_wrong_number_in_a_late_setting_is_found(fail) -> None:
@@ -408,6 +414,23 @@ def test_a_file_that_is_not_there_gets_one_line(fail, tmp_path) -> None:
         ("beale --folder X --shard 0/0", "got '0/0'"),
         ("beale --folder X --shard 1", "got '1'"),
         ("beale --folder X --shard -1/2", "got '-1/2'"),
+        # What no memory holds.
+        ("beale --seeds 2000000000000", "axes: got 1 settings and 2,000,000,000,000 seeds"),
+        ("beale --axis=scale=range(1,1000000000000)", "got 'range(1,1000000000000)', 999,"),
+        ("beale --axis=scale=range(0,-1000000000000,-1)", ", 1,000,000,000,000 values"),
+        ("beale --axis=scale=linspace(1,2,1000000000000)", "takes at least 400,000 GB"),
+        (
+            "beale --axis=scale=range(1,999) --axis=eta=linspace(0,1,999) "
+            "--axis=temperature=range(1,999) --axis=kappa=linspace(0,1,999)",
+            "axes: got 994,012,988,004 settings, which takes at least",
+        ),
+        ("beale --axis=num-generations=8,1000000000000", "seeds of 1,000,000,000,000 gen"),
+        ("beale --confirm 1000000000000", "confirm: got 1,000,000,000,000, which takes"),
+        ("beale --batch-size 1000000000000", "batch_size: got 1,000,000,000,000; "),
+        ("beale --axis=population-size=8,1000000000000", "population: got 1,000,000,0"),
+        ("beale --support best --count 9 --population-size 8", "count: got 9"),
+        ("beale --kernel principal-components --kernel.dim 5", "dim: got 5"),
+        ("beale --axis=kernel=gaussian,principal-components(dim=5)", "dim: got 5"),
         ("beale --out sweep.xyz", "want an ending among .nc, .zarr, .parquet, .csv"),
         ("beale --out no/such/folder.nc", "--out: got no/such/folder.nc, which cannot"),
     ],

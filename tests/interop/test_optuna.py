@@ -32,7 +32,8 @@ TUNING = de.sweeps.Tuning(
 
 
 def new_study(**options):
-    options = {"direction": "maximize", "sampler": optuna.samplers.TPESampler(seed=0)}
+    sampler = optuna.samplers.TPESampler(seed=0)
+    options = {"direction": "maximize", "sampler": sampler} | options
     return optuna.create_study(**options)
 
 
@@ -122,3 +123,49 @@ def test_without_optuna_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ImportError, match=r"install diffevo-jax\[optuna\]"):
         bridge.optimize(None, KEY, TUNING, num_batches=1, batch_size=2)
+
+
+STEPS = {SCALE: [0.1, 0.5, 1.0], "sampler.eta": [0.0, 1.0]}
+
+
+SAMPLERS = {
+    # Six settings; the batch in which the last of them is told is told to its end.
+    "grid": (lambda s: s.GridSampler(STEPS, seed=0), 8),
+    "random": (lambda s: s.RandomSampler(seed=0), 12),
+    "tpe": (lambda s: s.TPESampler(seed=0, n_startup_trials=4), 12),
+    "nsga": (lambda s: s.NSGAIISampler(seed=0, population_size=4), 12),
+    "quasi_random": (lambda s: s.QMCSampler(seed=0), 12),
+    "fixed": (lambda s: s.PartialFixedSampler({SCALE: 0.5}, s.RandomSampler(seed=0)), 12),
+}
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_every_trial_of_any_sampler_is_told(name):
+    made_by, trials = SAMPLERS[name]
+    made = new_study(sampler=made_by(optuna.samplers))
+    bridge.optimize(made, KEY, TUNING, num_batches=3, batch_size=4)
+    assert len(made.trials) == trials
+    assert all(trial.state.is_finished() for trial in made.trials)
+    if name == "grid":
+        assert len({tuple(trial.params.values()) for trial in made.trials}) == 6
+
+
+def test_a_sampler_that_stops_the_study_loses_no_trial():
+    class Stops(optuna.samplers.RandomSampler):
+        def after_trial(self, study, trial, state, values):
+            study.stop()
+
+    made = new_study(sampler=Stops(seed=0))
+    bridge.optimize(made, KEY, TUNING, num_batches=5, batch_size=3)
+    assert [trial.state.is_finished() for trial in made.trials] == [True] * 3
+    bridge.optimize(made, KEY, TUNING, num_batches=5, batch_size=3)  # and it can go on
+    assert len(made.trials) == 6
+
+
+def test_a_sampler_that_fails_leaves_no_trial_running():
+    lacking = optuna.samplers.GridSampler({SCALE: [0.1, 0.5]}, seed=0)
+    made = new_study(sampler=lacking)
+    with pytest.raises(ValueError, match=r"sampler\.eta"):
+        bridge.optimize(made, KEY, TUNING, num_batches=1, batch_size=3)
+    assert {trial.state for trial in made.trials} == {optuna.trial.TrialState.FAIL}

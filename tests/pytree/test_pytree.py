@@ -13,6 +13,9 @@ import diffevo_jax as de
 from diffevo_jax import pytree
 from diffevo_jax.pytree import validation
 
+#: Older releases of JAX have it in another place.
+ENABLE_X64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64
+
 
 @pytree.dataclass
 class Cooling:
@@ -311,3 +314,14 @@ def test_a_class_with_a_repr_of_its_own_keeps_it():
             return "quiet"
 
     assert repr(Quiet()) == "quiet"
+
+
+def test_shapes_that_are_kept_are_those_of_the_dtypes_of_now():
+    def half(cooling):
+        return jnp.zeros(3) + 0.5
+
+    cooling = pytree.strong(Cooling())
+    assert pytree.shapes(half, cooling).dtype == jnp.float32
+    with ENABLE_X64(True):
+        assert pytree.shapes(half, cooling).dtype == jnp.float64
+    assert pytree.shapes(half, cooling).dtype == jnp.float32

@@ -84,6 +84,37 @@ told["nobody"] = message(lambda: de.spread(evolve, devices=[]))
 told["run three"] = message(lambda: run(keys[:3], devices))
 told["run one"] = message(lambda: run(keys[0], devices))
 told["run nobody"] = message(lambda: run(keys, []))
+
+mesh_of = lambda kind: jax.make_mesh((2,), ("x",), axis_types=(kind,))
+set_mesh = getattr(jax, "set_mesh", None) or jax.sharding.use_mesh
+spread_out, explicit = de.spread(evolve), jax.sharding.AxisType.Explicit
+told["with a mesh"] = {}
+for kind in (explicit, jax.sharding.AxisType.Auto):
+    with set_mesh(mesh_of(kind)):
+        told["with a mesh"][kind.name] = [
+            de.equal(spread_out(keys), together),
+            de.equal(run(keys, devices), results[-1]),
+        ]
+        told[f"in jit, {kind.name}"] = message(lambda: jax.jit(de.spread(evolve))(keys))
+one = {"population_size": 8, "num_blocks": 2}
+given = jax.make_mesh((1, 2), ("runs", "population"), axis_types=(explicit,) * 2)
+on = lambda mesh: de.evolve_on(mesh, keys[0], strategy, problem, **one)
+told["explicit mesh"] = de.equal(on(given), on(de.make_mesh(population=2)))
+rows = jax.sharding.NamedSharding(mesh_of(explicit), jax.sharding.PartitionSpec("x"))
+parted = jax.device_put(population, rows)
+told["parted population"] = message(
+    lambda: de.evolve(keys[0], strategy, problem, population=parted)
+)
+told["parted fitness"] = message(
+    lambda: de.tell(
+        strategy,
+        keys[0],
+        de.init(strategy, keys[0], population),
+        population,
+        jax.device_put(np.ones(8, np.float32), rows),
+    )
+)
+told["parted keys"] = message(lambda: de.spread(evolve)(jax.device_put(keys, rows)))
 print(json.dumps(told))
 '''
 
@@ -136,6 +167,16 @@ def test_the_host_loop_keeps_the_runs_on_their_devices(told) -> None:
     assert told["iterate places"] == [[[0, 2], [1, 2]]]
 
 
+@pytest.mark.parametrize("kind", ["Explicit", "Auto"])
+def test_a_mesh_that_the_caller_has_set_is_left_alone(told, kind) -> None:
+    # given jax.set_mesh, then spread and the host loop give the same bits on their devices
+    assert told["with a mesh"][kind] == [True, True]
+
+
+def test_a_mesh_with_explicit_axes_divides_a_population_as_ours(told) -> None:
+    assert told["explicit mesh"]
+
+
 def test_run_is_the_last_of_iterate(told) -> None:
     assert told["run"]
 
@@ -169,3 +210,19 @@ def test_run_is_the_last_of_iterate(told) -> None:
 )
 def test_runs_that_the_devices_cannot_share_are_refused(told, case, message) -> None:
     assert told[case] == message
+
+
+@pytest.mark.parametrize("name", ["population", "fitness", "keys"])
+def test_arrays_divided_over_explicit_axes_are_refused(told, name) -> None:
+    argument = "devices" if name == "keys" else name
+    message = f"ValueError: {argument}: got an array that is divided over explicit axes"
+    assert told[f"parted {name}"].startswith(message)
+    assert "want one on one device" in told[f"parted {name}"]
+
+
+@pytest.mark.parametrize("kind", ["Explicit", "Auto"])
+def test_a_mesh_that_is_set_inside_of_jit_is_refused(told, kind) -> None:
+    assert told[f"in jit, {kind}"] == (
+        "ValueError: devices: got a mesh of axes ('x',) set inside of jit, "
+        "want the call outside of jit, or no mesh"
+    )

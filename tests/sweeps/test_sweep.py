@@ -1,5 +1,7 @@
 """Sweeps: settings, seeds, groups, and the promises of one program."""
 
+import dataclasses
+import types
 import zipfile
 
 import jax
@@ -10,12 +12,16 @@ import xarray
 from jax._src import test_util  # counts compilations
 
 import diffevo_jax as de
+from diffevo_jax.sweeps import batches, execution, tables
 
+# Named since 0.8; before it was experimental.
+ENABLE_X64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64
 KEY = jax.random.key(0)
 PROBLEM = de.problems.Landscape("beale")
 STRATEGY = de.DiffusionEvolution(3)
 N = 8
 TEMPERATURES = [0.1, 0.3, 1.0]
+INFO = [field.name for field in dataclasses.fields(de.Info)]
 
 
 def sweep(strategy=STRATEGY, **options):
@@ -180,6 +186,162 @@ def test_a_swept_field_without_values_is_an_error():
     strategy = de.replace(STRATEGY, sampler=de.samplers.DDIM(jnp.zeros(0)))
     with pytest.raises(ValueError, match=r"got lengths sampler.eta 0, want equal ones"):
         sweep(strategy)
+
+
+# What only N, D or a trace show.
+
+
+def crowded(num_neighbours):
+    novelty = de.conditions.Novelty(num_neighbours=num_neighbours)
+    return de.denoisers.Population(conditions=(novelty,))
+
+
+def untraceable(x):
+    return x[0] if x[0] > 0 else x[1]
+
+
+LATE = {
+    "neighbours": (
+        {"denoiser": [crowded(3), crowded(N)]},
+        rf"^setting 1 \(denoiser=.*\): Novelty.num_neighbours: got {N}, want < N = {N}",
+    ),
+    "axes": (
+        {"kernel": [de.kernels.PrincipalComponents(1), de.kernels.PrincipalComponents(5)]},
+        r"^setting 1 \(kernel=.*\): PrincipalComponents.dim: got 5",
+    ),
+    "size": (
+        {"denoiser": [crowded(5)], "population_size": [N, 5]},
+        r"^setting 1 .*population_size=5\): Novelty.num_neighbours: got 5, want < N = 5",
+    ),
+    "fitness": (
+        {
+            "problem": {
+                "sound": PROBLEM,
+                "wrong": de.problems.Function(lambda x: x, dim=2),
+            }
+        },
+        r"^setting 1 \(problem=wrong\): fitness",
+    ),
+}
+
+
+@pytest.fixture
+def never(monkeypatch):
+    """No program is compiled, and nothing runs."""
+
+    def program(*arguments):
+        raise AssertionError("a group has run")
+
+    monkeypatch.setattr(execution, "program", program)
+
+
+@pytest.mark.parametrize("name", LATE)
+def test_what_a_trace_shows_is_known_before_any_group_runs(never, name):
+    axes, message = LATE[name]
+    with pytest.raises(ValueError, match=message):
+        sweep(axes=axes)
+
+
+def test_an_error_of_a_users_own_keeps_its_kind_and_names_the_setting(never):
+    problems = {"sound": PROBLEM, "mine": de.problems.Function(untraceable, dim=2)}
+    with pytest.raises(jax.errors.TracerBoolConversionError) as caught:
+        sweep(axes={"problem": problems})
+    assert "in setting 1 (problem=mine)" in caught.value.__notes__
+
+
+def test_what_is_kept_has_one_shape_which_is_known_before_any_group_runs(never):
+    message = r"keep: 'population' has shapes \(8, 2\) and \(9, 2\), want one shape"
+    with pytest.raises(ValueError, match=message):
+        sweep(axes={"population_size": [8, 9]}, keep=("population",))
+
+
+# Dtypes.
+
+
+def test_fitness_is_not_rounded_in_the_table():
+    with ENABLE_X64(True):
+        fall = de.problems.Function(lambda x: 1e6 - 1e-3 * jnp.sum(x**2), dim=2)
+        swept = de.sweep(
+            KEY,
+            de.DiffusionEvolution(1),
+            fall,
+            axes={"problem.space.scale": [3.0, 1.0, 2.0]},
+            num_seeds=2,
+            population_size=N,
+        )
+    assert swept.final_mean.dtype == swept.mean_fitness.dtype == np.float64
+    assert len(np.unique(swept.final_mean)) == 6  # in float32 they tie
+    assert de.sweeps.ranking(swept).tolist() == [1, 2, 0]
+
+
+def table_of(fitness, count=0):
+    """A table of one run, of what its program has left."""
+    blank = {name: np.zeros((1, 1), fitness.dtype) for name in INFO}
+    told = {"mean_fitness": fitness[None], "num_failed": np.full((1, 1), count, np.int32)}
+    arrays = {f"history/{name}": values for name, values in (blank | told).items()}
+    arrays["best"] = fitness
+    shapes = {n: jax.ShapeDtypeStruct(v.shape[1:], v.dtype) for n, v in arrays.items()}
+    rows = tables.Rows(1, 1, [shapes])
+    rows.put(np.zeros(1, int), np.zeros(1, int), arrays)
+    return rows.dataset([{}])
+
+
+@pytest.mark.parametrize(
+    ("fitness", "dtype"),
+    [
+        (np.float64([-1e60]), np.float64),
+        (np.float64([1 + 2**-40]), np.float64),
+        (np.float32([0.1]), np.float32),
+        (np.float16([0.1]), np.float32),
+        (np.asarray(jnp.array([0.1], jnp.bfloat16)), np.float32),
+    ],
+)
+def test_a_table_has_the_dtype_of_what_it_holds(fitness, dtype):
+    table = table_of(fitness, count=2**24 + 1)
+    for name in ("final_mean", "final_best", "mean_fitness"):
+        assert table[name].dtype == dtype
+        assert float(table[name].item()) == float(fitness[0])
+    assert int(table.num_failed.item()) == 2**24 + 1
+    assert not table.failed.any()
+
+
+def test_without_x64_a_table_of_fitness_is_float32(result):
+    assert result.final_mean.dtype == result.population.dtype == np.float32
+
+
+# Without a compiler.
+
+
+def drawn(key, strategy, problem, *, population_size):
+    """In the place of an evolution: fitness is drawn."""
+    fitness = strategy.sampler.eta * jax.random.normal(key, (1,))
+    blank = dict.fromkeys(INFO, jnp.zeros(1))
+    history = de.Info(**blank | {"mean_fitness": fitness})
+    state = types.SimpleNamespace(best_solution=jnp.zeros(2))
+    return types.SimpleNamespace(
+        history=history, best_fitness=fitness[0], state=state, population=0, fitness=0
+    )
+
+
+@pytest.mark.parametrize("mode", ["vmap", "map"])
+def test_without_jit_every_operation_is_seen(monkeypatch, mode):
+    monkeypatch.setattr(batches, "evolve", drawn)
+    monkeypatch.setattr(batches, "_jitted", batches._jitted.__wrapped__)  # no cache
+    with jax.disable_jit():
+        swept = sweep(axes={"sampler.eta": [0.0, 0.5, 1.0]}, mode=mode)
+    draws = [jax.random.normal(jax.random.fold_in(KEY, s), ()) for s in range(2)]
+    np.testing.assert_allclose(swept.final_mean, np.outer([0, 0.5, 1], draws), rtol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["vmap", "map"])
+def test_a_sweep_runs_without_jit(mode):
+    strategy = de.DiffusionEvolution(1, sampler=de.samplers.DDIM(eta=0.5))
+    with jax.disable_jit():
+        swept = sweep(strategy, axes={"sampler.eta": [0.5, 0.0]}, num_seeds=1, mode=mode)
+        key = jax.random.fold_in(KEY, 0)
+        alone = de.evolve(key, strategy, PROBLEM, population_size=N)
+    np.testing.assert_allclose(swept.final_mean[0, 0], alone.fitness.mean(), rtol=1e-5)
 
 
 # On disk.

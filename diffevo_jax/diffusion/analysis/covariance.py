@@ -120,7 +120,7 @@ def fit_gaussian(
         raise ValueError("log_weight: got NaN or infinity, want numbers, or -inf")
     weight = jax.nn.softmax(jnp.where((log_weight > -jnp.inf).any(), log_weight, 0.0))
     mean = matmul(weight, points)
-    spread = jnp.sqrt(weight)[:, None] * (points - mean)
+    spread = jnp.sqrt(weight)[:, None] * (points - mean[None])
     _, deviations, axes = jnp.linalg.svd(spread, full_matrices=True)
     missing = points.shape[1] - len(deviations)
     return _gaussian(mean, jnp.pad(deviations**2, (0, max(missing, 0))), axes.T)
@@ -158,7 +158,7 @@ def logistic_covariance(places: jax.typing.ArrayLike, scale: Number = 1.0) -> ja
     if places.ndim != 1:
         raise ValueError(f"places: got shape {places.shape}, want (D,)")
     validation.check_positive("scale", scale)
-    return 2 * jax.nn.sigmoid(-jnp.abs(places[:, None] - places) / scale)
+    return 2 * jax.nn.sigmoid(-jnp.abs(places[:, None] - places[None]) / scale)
 
 
 @pytree.dataclass
@@ -198,6 +198,7 @@ def wiener_filter(variances: jax.Array, sigmas: jax.Array) -> WienerFilter:
         statistical learning", 2009, eq. 3.50, for their sum.
     """
     noise = jnp.asarray(sigmas)[:, None] ** 2
+    variances = jnp.asarray(variances)[None]
     gains = variances / (variances + noise)
     num_above = jnp.sum(variances > noise, axis=1, dtype=jnp.int32)
     return WienerFilter(gains, num_above, jnp.sum(gains, axis=1))

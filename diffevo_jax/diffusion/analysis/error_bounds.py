@@ -35,7 +35,7 @@ from diffevo_jax.base import Denoise
 from diffevo_jax.denoisers.fixed import clean_points
 from diffevo_jax.pytree import Number
 from diffevo_jax.pytree.annotations import checked
-from diffevo_jax.pytree.arrays import check_key, check_population
+from diffevo_jax.pytree.arrays import check_population
 
 
 @pytree.dataclass
@@ -88,7 +88,6 @@ def denoising_errors(
         ...     jnp.zeros((4, 2)), jnp.ones(1)).tolist()
         [0.5]
     """
-    check_key("key", key)
     points = check_population("points", points)
     eps = jax.random.normal(key, points.shape, points.dtype)
 

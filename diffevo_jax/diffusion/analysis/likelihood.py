@@ -29,7 +29,6 @@ from diffevo_jax.base import Denoise, Grid
 from diffevo_jax.denoisers.fixed import clean_points
 from diffevo_jax.pytree import Number, validation
 from diffevo_jax.pytree.annotations import checked
-from diffevo_jax.pytree.arrays import check_key
 from diffevo_jax.samplers.integrators import integrate
 
 #: A Runge-Kutta method by name, or ``integrate(slope, start, sigmas)``, which follows
@@ -169,10 +168,9 @@ def log_likelihood(
     points = jnp.asarray(points, dtype=float)
     dim = points.shape[1]
     if key is None:
-        probes = jnp.eye(dim, dtype=points.dtype)[:, None] * jnp.ones_like(points)
+        probes = jnp.eye(dim, dtype=points.dtype)[:, None] * jnp.ones_like(points)[None]
         scale = 1.0
     else:
-        check_key("key", key)
         validation.check_count("num_probes", num_probes)
         shape = (num_probes, *points.shape)
         probes = jax.random.rademacher(key, shape, points.dtype)
@@ -188,7 +186,8 @@ def log_likelihood(
     start = (points, jnp.zeros(len(points), points.dtype))
     latent, volume = _follow(growth, start, sigmas, method)
     variance = prior_deviation**2 + sigmas[-1] ** 2
-    distance = jnp.sum((latent - prior_mean) ** 2, axis=1) / variance
+    apart = latent - jnp.reshape(prior_mean, (1, -1))
+    distance = jnp.sum(apart**2, axis=1) / variance
     log_prior = -0.5 * (distance + dim * jnp.log(2 * math.pi * variance))
     return Likelihood(log_prior + volume, latent)
 

@@ -25,7 +25,7 @@ from diffevo_jax.denoisers.fixed import clean_points
 from diffevo_jax.diffusion.training.objectives import snr_falls
 from diffevo_jax.pytree import Number, validation
 from diffevo_jax.pytree.annotations import checked
-from diffevo_jax.pytree.arrays import check_key, check_population
+from diffevo_jax.pytree.arrays import check_population
 
 
 @pytree.dataclass
@@ -101,7 +101,6 @@ def variational_bound(
         >>> f"{float(bound.total):.1f}"  # the entropy is 1.42
         '1.5'
     """
-    check_key("key", key)
     validation.check_count("num_levels", num_levels)
     points = check_population("points", points)
     if pytree.is_component(grid):

@@ -51,6 +51,7 @@ def clip_denoised(
 
     def clipped(y: jax.Array, sigma: jax.Array) -> jax.Array:
         answer = clean_points(denoise(y, sigma), y)
-        return jnp.clip(answer, *(jnp.asarray(end, answer.dtype) for end in (low, high)))
+        like = lambda end: jnp.broadcast_to(jnp.asarray(end, answer.dtype), answer.shape)
+        return jnp.clip(answer, like(low), like(high))
 
     return clipped

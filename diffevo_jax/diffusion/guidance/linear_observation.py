@@ -67,7 +67,7 @@ class LinearObservation:
     def log_likelihood(self, points: jax.Array) -> jax.Array:
         """``log p(c | x_0)`` of clean points (N, D), in nats, (N,)."""
         matrix, values = self._arrays()
-        error = (values - matmul(points, matrix.T)) / self.deviation
+        error = (values[None] - matmul(points, matrix.T)) / self.deviation
         volume = len(values) * jnp.log(2 * math.pi * jnp.square(self.deviation))
         return -0.5 * (jnp.sum(error**2, axis=1) + volume)
 
@@ -83,7 +83,7 @@ class LinearObservation:
         def update(
             mean: jax.Array, eigenvalues: jax.Array, axes: jax.Array
         ) -> tuple[Any, ...]:
-            covariance = matmul(axes * eigenvalues, axes.T)
+            covariance = matmul(axes * eigenvalues[None], axes.T)
             expected, cross = matmul(matrix, mean), matmul(covariance, matrix.T)
             noise = variance * jnp.eye(len(values), dtype=covariance.dtype)
             total = matmul(matrix, cross) + noise
@@ -188,7 +188,7 @@ def linear_posterior(
         else:
             share = 1.0 / (prior_deviation**-2.0 + jnp.asarray(sigma) ** -2.0)
             spread = (share * matmul(matrix, matrix.T))[None]
-        error = values - matmul(clean, matrix.T)
+        error = values[None] - matmul(clean, matrix.T)
         weighed = _solve(spread, noise, error)
         return clean + sigma**2 * back(matmul(weighed, matrix).astype(clean.dtype))[0]
 

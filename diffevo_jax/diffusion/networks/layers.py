@@ -23,9 +23,15 @@ def dense_init(key: jax.Array, inputs: int, outputs: int, gain: Number = 1.0) ->
     return {"bias": jnp.zeros(outputs), "weight": weight}
 
 
+def along_channels(numbers: jax.Array, like: jax.Array) -> jax.Array:
+    """Numbers ``(C,)``, one for each channel, with as many axes as ``like`` (..., C)."""
+    return jnp.expand_dims(numbers, range(like.ndim - 1))
+
+
 def dense(layer: Layer, signal: jax.Array) -> jax.Array:
     """``signal @ weight + bias``, (..., inputs) to (..., outputs)."""
-    return signal @ layer["weight"] + layer["bias"]
+    product = signal @ layer["weight"]
+    return product + along_channels(layer["bias"], product)
 
 
 def feed_forward_init(key: jax.Array, widths: tuple[int, ...]) -> list[Layer]:
@@ -65,7 +71,8 @@ def conv(layer: Layer, image: jax.Array) -> jax.Array:
         padded[:, i : i + height, j : j + width] for i in range(size) for j in range(size)
     ]
     matrix = layer["weight"].reshape(-1, layer["bias"].size)
-    return jnp.concatenate(shifted, axis=-1) @ matrix + layer["bias"]
+    product = jnp.concatenate(shifted, axis=-1) @ matrix
+    return product + along_channels(layer["bias"], product)
 
 
 def norm_init(channels: int) -> Layer:
@@ -81,7 +88,8 @@ def group_norm(layer: Layer, image: jax.Array) -> jax.Array:
     centred = grouped - jnp.mean(grouped, axis=(1, 2, 4), keepdims=True)
     variance = jnp.mean(centred**2, axis=(1, 2, 4), keepdims=True)
     normal = (centred * jax.lax.rsqrt(variance + 1e-5)).reshape(image.shape)
-    return normal * layer["scale"] + layer["shift"]
+    scale, shift = layer["scale"], layer["shift"]
+    return normal * along_channels(scale, normal) + along_channels(shift, normal)
 
 
 def attention_init(key: jax.Array, channels: int) -> dict[str, Any]:
@@ -114,7 +122,7 @@ def level_features(c_noise: jax.Array, count: int) -> jax.Array:
         arXiv:2006.11239, appendix B.
     """
     octaves = jnp.linspace(math.log(_SLOWEST), math.log(_FASTEST), count)
-    angle = 2 * math.pi * c_noise[:, None] * jnp.exp(octaves)
+    angle = 2 * math.pi * c_noise[:, None] * jnp.exp(octaves)[None]
     return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
 
 

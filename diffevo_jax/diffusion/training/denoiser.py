@@ -65,7 +65,8 @@ class NetworkDenoiser:
             Karras et al., 2022, arXiv:2206.00364, eq. 7; Ho and Salimans, 2022,
             arXiv:2207.12598, eq. 6 (``guidance`` is its w).
         """
-        y = jnp.asarray(y, jnp.result_type(y, float))
+        y = jnp.asarray(y)
+        y = y if jnp.issubdtype(y.dtype, jnp.floating) else y.astype(float)
         flat = (math.prod(self.shape),)
         if y.ndim < 2 or y.shape[1:] not in (self.shape, flat):
             raise ValueError(f"y: got shape {y.shape}, want (N, *{self.shape})")

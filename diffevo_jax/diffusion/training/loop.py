@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
@@ -52,7 +53,7 @@ def init_training(
     weights = network.init(jax.random.fold_in(key, _SETUP), shape)
     weights = jax.tree.map(jnp.asarray, weights)
     # An average that moves by a thousandth a step would stand still in bfloat16.
-    fine = lambda leaf: leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
+    fine = lambda leaf: leaf.astype(np.promote_types(leaf.dtype, np.float32))
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         weights=weights,
@@ -95,7 +96,7 @@ def train_steps(
         labels: of each sample, or None.
 
     Returns:
-        The state; losses and baselines, both (length,), NaN after ``count``.
+        The state; losses and baselines, both (length,), infinite after ``count``.
     """
     data, labels = jax.tree.map(jnp.asarray, (data, labels))
     share = None if sample_weight is None else jnp.cumsum(sample_weight)
@@ -105,7 +106,7 @@ def train_steps(
         state, loss, baseline = _step(key, network, recipe, state, data, share, labels)
         return state, losses.at[i].set(loss), baselines.at[i].set(baseline)
 
-    unknown = jnp.full(length, jnp.nan, dtype=float)
+    unknown = jnp.full(length, jnp.inf, dtype=float)
     return jax.lax.fori_loop(0, count, body, (state, unknown, unknown))
 
 
@@ -142,8 +143,8 @@ def _step(
     baseline = loss_of((), _SILENT, None)
     losses = jnp.stack([loss, baseline])
     moved = _remember_losses(recipe, _move(recipe, state, gradient), losses)
-    squares = sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(gradient))
-    good = jnp.isfinite(loss + squares)
+    squares = [jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(gradient)]
+    good = jnp.isfinite(loss + sum(square.astype(loss.dtype) for square in squares))
     diverged_at = jnp.where(state.diverged_at < 0, state.step, state.diverged_at)
     stopped = pytree.replace(state, diverged_at=diverged_at)
     state = pytree.select(good & (state.diverged_at < 0), moved, stopped)
@@ -169,9 +170,12 @@ def _move(recipe: Recipe, state: TrainState, gradient: PyTree) -> TrainState:
         recipe.used_optimizer(), gradient, state.optimizer_state, state.weights
     )
     step = state.step + 1
-    decay = jnp.minimum(recipe.ema, (1.0 + step) / (10.0 + step))
+    done = step.astype(float)
+    decay = jnp.minimum(recipe.ema, (1.0 + done) / (10.0 + done))
     average = jax.tree.map(
-        lambda old, new: decay * old + (1 - decay) * new, state.average, weights
+        lambda old, new: decay * old + (1 - decay) * new.astype(old.dtype),
+        state.average,
+        weights,
     )
     return pytree.replace(
         state,
@@ -187,11 +191,11 @@ def _remember_losses(recipe: Recipe, state: TrainState, losses: jax.Array) -> Tr
 
     In the state, so that they are the same however a training is cut into calls.
     """
-    tenth = jnp.ceil(recipe.num_steps / 10)
+    last = state.step.astype(float) > recipe.num_steps - jnp.ceil(recipe.num_steps / 10)
     return pytree.replace(
         state,
         first=jnp.where(state.step == 1, losses, state.first),
-        last=state.last + jnp.where(state.step > recipe.num_steps - tenth, losses, 0.0),
+        last=state.last + jnp.where(last, losses, 0.0),
     )
 
 

@@ -38,7 +38,8 @@ def network_output(
         label: with leading axis B, or None.
     """
     scale, level = parameterisation.coefficients(sigma)[2:]
-    return network.apply(weights, append_axes(scale, y) * y, level, label)
+    output = network.apply(weights, append_axes(scale, y) * y, level, label)
+    return output.astype(y.dtype)
 
 
 @checked

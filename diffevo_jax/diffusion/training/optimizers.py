@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from diffevo_jax.base import PyTree
 from diffevo_jax.pytree import Number
 from diffevo_jax.pytree.annotations import checked
+from diffevo_jax.samplers.optax import transformed
 
 if TYPE_CHECKING:  # it takes a seventh of a second to import
     import optax
@@ -27,6 +28,7 @@ def default_optimizer(
     import optax
 
     def schedule(count: jax.Array) -> jax.Array:
+        count = count.astype(float)
         done = jnp.minimum(count / num_steps, 1.0)
         return learning_rate * jnp.minimum(
             (count + 1) / jnp.maximum(0.05 * num_steps, 1.0),
@@ -55,5 +57,5 @@ def descend(
     """Weights and the optimizer's state after one step."""
     import optax
 
-    change, optimizer_state = optimizer.update(gradient, optimizer_state, weights)
+    change, optimizer_state = transformed(optimizer, gradient, optimizer_state, weights)
     return optax.apply_updates(weights, change), optimizer_state

@@ -58,7 +58,9 @@ def sinusoids(
     each = (count, num_waves, 1)
     weight = math.sqrt(2 / num_waves) * jax.random.normal(keys[0], each)
     frequency = low + (high - low) * jax.random.uniform(keys[1], each)
-    angle = frequency * jnp.linspace(0, 1, length) + jax.random.uniform(keys[2], each)
+    angle = frequency * jnp.linspace(0, 1, length)[None, None] + jax.random.uniform(
+        keys[2], each
+    )
     return jnp.sum(weight * jnp.sin(2 * math.pi * angle), axis=1)
 
 
@@ -89,7 +91,7 @@ def drawn_shapes(key: jax.Array, count: int, size: int = 16) -> tuple[jax.Array,
     radius = jax.random.uniform(key_radius, (count, 1, 1), minval=0.2, maxval=0.3) * size
     reach = (0.5 * size - 1.5 - radius)[..., 0]  # the outermost pixels stay black
     centre = reach * jax.random.uniform(key_place, (count, 2), minval=-1.0, maxval=1.0)
-    pixels = jnp.arange(size) - (size - 1) / 2
+    pixels = jnp.arange(size, dtype=float) - (size - 1) / 2
     right = pixels[None, None, :] - centre[:, 0, None, None]
     up = centre[:, 1, None, None] - pixels[None, :, None]
     right, up = jnp.broadcast_arrays(right, up)

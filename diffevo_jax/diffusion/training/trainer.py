@@ -10,7 +10,7 @@ import numpy as np
 
 from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
-from diffevo_jax.compilation import compiler_options
+from diffevo_jax.compilation import compiler_options, make_room
 from diffevo_jax.diffusion.networks.mlp import MLP
 from diffevo_jax.diffusion.networks.network import (
     ClassConditional,
@@ -25,7 +25,7 @@ from diffevo_jax.diffusion.training.parameterisations import Parameterisation
 from diffevo_jax.diffusion.training.recipe import Recipe
 from diffevo_jax.pytree import Number, validation
 from diffevo_jax.pytree.annotations import Index, checked
-from diffevo_jax.pytree.arrays import check_key
+from diffevo_jax.pytree.arrays import real_array
 
 #: Steps between looks of the host.
 CHUNK = 250
@@ -116,7 +116,6 @@ def train(
         >>> jax.jit(draw)(jax.random.key(2)).shape
         (100, 2)
     """
-    check_key("key", key)
     network = MLP() if network is None else network
     recipe = Recipe() if recipe is None else recipe
     validation.check_part("network", network, NetworkLike, "MLP() or UNet()")
@@ -129,6 +128,7 @@ def train(
     samples, weight = _check_data(data, sample_weight, recipe.parameterisation)
     labels = _check_labels(labels, len(samples), network)
     _check_output(network, samples, labels)
+    make_room()
     network, recipe = pytree.strong((network, recipe.completed()))
     shape = samples.shape[1:]
     if state is None:
@@ -199,10 +199,7 @@ def _check_data(
         sample_weight: (N,) >= 0, or None; scaled to 1 on average.
         parameterisation: which says ``sigma_data``.
     """
-    given = jnp.asarray(data)
-    if not any(jnp.issubdtype(given.dtype, kind) for kind in (jnp.floating, jnp.integer)):
-        raise TypeError(f"data: got {given.dtype}, want real numbers")
-    array = given.astype(float)
+    array = real_array("data", data, "(N, ...)")
     if array.ndim < 2 or 0 in array.shape:
         raise ValueError(f"data: got shape {array.shape}, want (N, ...) with N >= 1")
     weight = _weight(sample_weight, len(array))

@@ -151,7 +151,7 @@ class EvosaxStrategy:
         """Learn the fitness ``(N,)`` of candidates; see :func:`diffevo_jax.tell`."""
         sound = jnp.all(jnp.isfinite(candidates), axis=1)
         candidates = jnp.where(sound[:, None], candidates, state.population)
-        fitness = jnp.where(sound, fitness, jnp.nan)
+        fitness = jnp.where(sound, fitness, -jnp.inf)
         hopeless = ~jnp.any(jnp.isfinite(fitness))
         best_solution, best_fitness = best_so_far(state, candidates, fitness, violation)
         told = EvosaxState(

@@ -1,7 +1,9 @@
 """Environments by name: built once, checked, and made the rules of an episode."""
 
+import dataclasses
 import difflib
 import functools
+import inspect
 from typing import Any
 
 import jax
@@ -9,6 +11,7 @@ import numpy as np
 
 from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
+from diffevo_jax.compilation import arithmetic_of_others
 from diffevo_jax.problems.control import brax, statistics
 from diffevo_jax.problems.control.episode import Context, EpisodeSpec
 from diffevo_jax.problems.control.rewriting import observation_from_state
@@ -19,6 +22,30 @@ from diffevo_jax.problems.control.spaces import (
     to_action,
 )
 from diffevo_jax.pytree.annotations import checked
+from diffevo_jax.pytree.components import trace_context
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ArithmeticOfOthers:
+    """An environment whose code promotes ranks and dtypes, whatever JAX is told to refuse.
+
+    Attributes:
+        inner: the environment; all of its attributes are this one's.
+    """
+
+    inner: Environment
+
+    def __getattr__(self, name: str) -> Any:
+        """The attribute of the environment, as a method that promotes if it is one."""
+        value = getattr(self.inner, name)
+        if not inspect.ismethod(value):
+            return value
+
+        def method(*arguments: Any, **options: Any) -> Any:
+            with arithmetic_of_others():
+                return value(*arguments, **options)
+
+        return method
 
 
 @checked
@@ -37,7 +64,8 @@ def environment(env_name: str) -> tuple[Environment, PyTree]:
     """
     if env_name.startswith(brax.PREFIX):
         with jax.ensure_compile_time_eval():
-            return brax.make(env_name)
+            env, params = brax.make(env_name)
+        return ArithmeticOfOthers(env), params
     import gymnax  # here, not above: it pulls in pandas and seaborn
 
     if env_name not in gymnax.registered_envs:
@@ -47,12 +75,13 @@ def environment(env_name: str) -> tuple[Environment, PyTree]:
             f"for example {', '.join(close or gymnax.registered_envs[:3])}"
         )
     try:
-        with jax.ensure_compile_time_eval():
-            return gymnax.make(env_name)
+        with jax.ensure_compile_time_eval(), arithmetic_of_others():
+            env, params = gymnax.make(env_name)
     except Exception as error:
         raise ValueError(
             f"env_name: {env_name} cannot be built here: {type(error).__name__}: {error}"
         ) from error
+    return ArithmeticOfOthers(env), params
 
 
 def episode_spec(env_name: str, scaling: str, max_steps: int, rewrite: bool) -> EpisodeSpec:
@@ -66,9 +95,8 @@ def episode_spec(env_name: str, scaling: str, max_steps: int, rewrite: bool) -> 
             :class:`diffevo_jax.problems.Control`.
     """
     once = rewrite and jax.default_backend() == "cpu"
-    # It holds a traced program, and a trace belongs to the mesh it was made for.
-    mesh = jax.sharding.get_abstract_mesh()
-    return _episode_spec(env_name, scaling, max_steps, rewrite, once, mesh)
+    context = trace_context()  # it holds a traced program
+    return _episode_spec(env_name, scaling, max_steps, rewrite, once, context)
 
 
 @functools.cache
@@ -78,7 +106,7 @@ def _episode_spec(
     max_steps: int,
     rewrite: bool,
     once: bool,
-    mesh: jax.sharding.AbstractMesh,
+    context: tuple[Any, ...],
 ) -> EpisodeSpec:
     env, defaults = environment(env_name)
 

@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Policy, PyTree
+from diffevo_jax.compilation import arithmetic_of_others
 from diffevo_jax.problems.control import statistics
 from diffevo_jax.problems.control.rewriting import compute_once, compute_trigonometry_once
 from diffevo_jax.problems.control.spaces import UNROLLED, Environment
@@ -22,7 +23,7 @@ class Episode:
     """What an episode came to.
 
     Attributes:
-        total_reward: () sum of rewards until the end; NaN if an observation was not finite.
+        total_reward: () sum of rewards until the end; -inf if an observation is not finite.
         length: () int32, steps taken.
         terminated: () bool, whether the environment ended it, not the time limit.
     """
@@ -137,9 +138,10 @@ def begin(
     )
     # Numbers of a type of their own, as steps return them: one trace of step serves all.
     lane = jax.tree.map(_strong, lane)
-    after = jax.eval_shape(
-        functools.partial(step, spec), context, policy_params, keys[1], lane
-    )
+    with arithmetic_of_others():  # before and after may have different dtypes
+        after = jax.eval_shape(
+            functools.partial(step, spec), context, policy_params, keys[1], lane
+        )
     if jax.tree.leaves(jax.eval_shape(lambda: lane)) != jax.tree.leaves(after):
         # Resets and steps of some environments disagree about dtypes, also of actions.
         follow = functools.partial(_next, spec, context, policy_params, keys[1])
@@ -188,9 +190,10 @@ def _next(
         action, move = compute_once(action, lane.action), compute_trigonometry_once(move)
     key = jax.random.fold_in(key, lane.episode.length)
     observation, env_state, reward, terminated, _ = move(key, lane.env_state, action)
+    reward = jnp.asarray(reward, float)
     episode = Episode(
         # A simulation that breaks down never ends in most environments: it has failed.
-        lane.episode.total_reward + jnp.where(_all_finite(seen), reward, jnp.nan),
+        lane.episode.total_reward + jnp.where(_all_finite(seen), reward, -jnp.inf),
         lane.episode.length + 1,
         jnp.asarray(terminated, bool),
     )
@@ -211,7 +214,7 @@ def _next(
 def end(spec: EpisodeSpec, context: Context, lane: Lane) -> Rollout:
     """What the episode came to, which also depends on the last observation."""
     finite = _all_finite(_observation(spec, context, lane))
-    total_reward = jnp.where(finite, lane.episode.total_reward, jnp.nan)
+    total_reward = jnp.where(finite, lane.episode.total_reward, -jnp.inf)
     return Rollout(pytree.replace(lane.episode, total_reward=total_reward), lane.moments)
 
 

@@ -23,6 +23,7 @@ from diffevo_jax.problems.control.spaces import as_floats, normalise, output_sha
 from diffevo_jax.problems.control.statistics import Moments
 from diffevo_jax.problems.space import Space
 from diffevo_jax.pytree import Number, validation
+from diffevo_jax.pytree.keys import drawing_in_a_batch
 
 OBSERVATIONS = ("space", "running", "none")
 
@@ -32,7 +33,8 @@ class Control:
     """Maximise the mean total reward of a policy in an environment.
 
     The solutions are the policy's weights. Every individual plays ``num_episodes`` episodes
-    from starts of its own, drawn afresh in every generation.
+    from starts of its own, drawn afresh in every generation. Episodes are played in batches
+    of any size, and so their keys are of threefry2x32, whatever that of an evaluation is.
 
     Discrete actions are the argmax of the policy's output; continuous ones are ``tanh`` of
     it, stretched to the bounds of the action space; ``softplus`` of it from a single bound;
@@ -142,7 +144,7 @@ class Control:
             self._spec(),
             self._context(problem_state),
             jax.tree.map(each, solutions),
-            jax.random.split(key, (math.prod(shape), 2)),
+            jax.random.split(drawing_in_a_batch(key), (math.prod(shape), 2)),
         )
         if self._learns():
             join = lambda old, new: jnp.concatenate([old[None], new])
@@ -164,7 +166,8 @@ class Control:
             policy_params: a solution, for example ``result.best_solution``.
             problem_state: ``result.problem_state``, for ``observation="running"``.
         """
-        context, keys = self._context(problem_state), jax.random.split(key)
+        context = self._context(problem_state)
+        keys = jax.random.split(drawing_in_a_batch(key))
         return play(self._spec(), context, policy_params, keys).episode
 
     def controller(

@@ -75,12 +75,13 @@ def merge(moments: Moments) -> Moments:
     # Around one of the means, so that what is constant stays so, far from the origin too.
     def centre(m: jax.Array) -> jax.Array:
         reference = jnp.where(total > 0, m[longest], 0.0)
-        return reference + average(m - reference, fractions)
+        return reference + average(m - reference[None], fractions)
 
     mean = jax.tree.map(centre, moments.mean)
     squares = jax.tree.map(
         lambda s, m, centre: (
-            average(s, 1.0 * (counts > 0)) + average((m - centre) ** 2, counts)
+            average(s, (counts > 0).astype(counts.dtype))
+            + average((m - centre[None]) ** 2, counts)
         ),
         moments.squares,
         moments.mean,

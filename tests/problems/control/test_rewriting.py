@@ -21,6 +21,9 @@ from diffevo_jax.problems.control.rewriting import (
     observation_from_state,
 )
 
+#: Older releases of JAX have it in another place.
+ENABLE_X64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64
+
 # The observation that the state has: environments of gymnax
 
 SEEN = ["CartPole-v1", "Pendulum-v1", "Acrobot-v1", "FrozenLake-misc"]
@@ -333,3 +336,12 @@ def test_without_the_division_the_episodes_are_the_same_to_rounding(
     again = jax.jit(lambda *arguments: rewards.__wrapped__(*arguments))  # traced anew
     got = again(problem(max_steps=9), key)
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
+def test_a_traced_program_is_not_kept_for_other_dtypes() -> None:
+    spec = functools.partial(environments.episode_spec, "CartPole-v1", "space", 9, True)
+    assert spec() is spec()
+    with ENABLE_X64(True):
+        wide = spec()
+        assert wide is spec()
+    assert wide is not spec()

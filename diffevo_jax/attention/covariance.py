@@ -1,0 +1,157 @@
+"""The covariance of weighted points, its axes, and derivatives that are always finite.
+
+A derivative by way of the axes of a singular value decomposition divides by differences of
+variances, and there is none where two are the same, such as 0. What is made of a covariance
+has a derivative of its own, and that is used here.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from diffevo_jax.attention.numerics import matmul
+
+
+def principal_variances(
+    weight: jax.Array, centred: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Variances and axes of weighted points, largest first, by singular values.
+
+    Args:
+        weight: (M,) with sum 1.
+        centred: (M, D) points about their weighted mean.
+
+    Returns:
+        (K,) variances and (K, D) axes, rows orthonormal, K the smaller of M and D.
+    """
+    spread = jnp.sqrt(weight)[:, None] * centred
+    _, deviation, axes = jnp.linalg.svd(spread, full_matrices=False)
+    return deviation**2, axes
+
+
+def shrinkage(weight: jax.Array, centred: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """How much of a covariance is chance: a sphere's share of it, and its variance.
+
+    The oracle approximating shrinkage of Gaussian points, their number the effective one,
+    ``1 / sum w^2``. Far fewer points than dimensions have all their variance along a few
+    axes of their own; nearly all of it is chance.
+
+    Returns:
+        The share in [0, 1], and the mean variance of a coordinate, both ().
+
+    References:
+        Chen, Wiesel, Eldar, Hero, 2010, doi:10.1109/TSP.2010.2053029, eq. 23.
+    """
+    size, dim = centred.shape
+    some = weight > 0
+    spread = jnp.where(some, jnp.sqrt(jnp.where(some, weight, 1.0)), 0.0)[:, None] * centred
+    gram = matmul(spread, spread.T) if size <= dim else matmul(spread.T, spread)
+    trace, square = jnp.sum(weight[:, None] * centred**2), jnp.sum(gram**2)
+    count = 1 / jnp.sum(weight**2)
+    chance = (1 - 2 / dim) * square + trace**2
+    known = (count + 1 - 2 / dim) * (square - trace**2 / dim)
+    some = known > chance
+    return jnp.where(some, chance / jnp.where(some, known, 1.0), 1.0), trace / dim
+
+
+@jax.custom_jvp
+def filtered(
+    y: jax.Array,
+    weight: jax.Array,
+    centred: jax.Array,
+    share: jax.Array,
+    variance: jax.Array,
+    sigma: jax.Array,
+) -> jax.Array:
+    """The Wiener filter ``C (C + sigma^2)^-1 y`` of a covariance that is shrunk.
+
+        C = (1 - share) sum_j w_j x_j x_j^T + share variance
+
+    Args:
+        y: (N, D) about the mean.
+        weight: (M,) with sum 1.
+        centred: (M, D), x.
+        share: () of the sphere, in [0, 1].
+        variance: () of the sphere.
+        sigma: () > 0, the noise of y.
+    """
+    return _Filter(weight, centred, share, variance, sigma).kept(y)
+
+
+@filtered.defjvp
+def _filtered_jvp(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
+    y, weight, centred, share, variance, sigma = primals
+    dy, dweight, dcentred, dshare, dvariance, dsigma = tangents
+    wiener = _Filter(*primals[1:])
+    x = wiener.removed(y) / sigma**2
+    along = matmul(x, centred.T)
+    turned = matmul(along * dweight, centred) + matmul(along * weight, dcentred)
+    turned += matmul(matmul(x, dcentred.T) * weight, centred)
+    turned = (1 - share) * turned - dshare * matmul(along * weight, centred)
+    turned += (dshare * variance + share * dvariance) * x
+    change = wiener.kept(dy - 2 * sigma * dsigma * x) + wiener.removed(turned)
+    return wiener.kept(y), change
+
+
+class _Filter:
+    """A Wiener filter by its axes: linear in what it is given."""
+
+    def __init__(
+        self,
+        weight: jax.Array,
+        centred: jax.Array,
+        share: jax.Array,
+        variance: jax.Array,
+        sigma: jax.Array,
+    ) -> None:
+        variances, self.axes = principal_variances(weight, centred)
+        around = share * variance
+        along = (1 - share) * variances + around
+        self.gains = along / (along + sigma**2), around / (around + sigma**2)
+        self.losses = sigma**2 / (along + sigma**2), sigma**2 / (around + sigma**2)
+
+    def kept(self, y: jax.Array) -> jax.Array:
+        """What is signal of y, (N, D)."""
+        return self._scaled(y, *self.gains)
+
+    def removed(self, y: jax.Array) -> jax.Array:
+        """What is noise of y, (N, D)."""
+        return self._scaled(y, *self.losses)
+
+    def _scaled(self, y: jax.Array, along: jax.Array, around: jax.Array) -> jax.Array:
+        parts = matmul(y, self.axes.T)
+        return around * y + matmul((along - around) * parts, self.axes)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def principal_axes(weight: jax.Array, centred: jax.Array, count: int) -> jax.Array:
+    """The first axes ``(count, D)`` of weighted points, rows orthonormal.
+
+    Axes of the same variance turn into each other freely: that has the derivative 0 here.
+
+    Args:
+        weight: (M,) with sum 1.
+        centred: (M, D) points about their weighted mean.
+        count: how many, static, at most the smaller of M and D.
+    """
+    return principal_variances(weight, centred)[1][:count]
+
+
+@principal_axes.defjvp
+def _axes_jvp(count: int, primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
+    (weight, centred), (dweight, dcentred) = primals, tangents
+    variances, axes = principal_variances(weight, centred)
+    first = axes[:count]
+    along = matmul(first, centred.T)
+    turned = matmul(along * dweight, centred) + matmul(along * weight, dcentred)
+    turned += matmul(matmul(first, dcentred.T) * weight, centred)
+    parts = matmul(turned, axes.T)
+    beyond = turned - matmul(parts, axes)
+    rounding = variances[0] * jnp.finfo(variances.dtype).eps
+    gaps = variances[:count, None] - variances[None]
+    apart = jnp.abs(gaps) > rounding
+    parts = jnp.where(apart, parts / jnp.where(apart, gaps, 1.0), 0.0)
+    own = variances[:count, None]
+    beyond = jnp.where(own > rounding, beyond / jnp.where(own > rounding, own, 1.0), 0.0)
+    return first, matmul(parts, axes) + beyond

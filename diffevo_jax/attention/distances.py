@@ -1,0 +1,150 @@
+"""Squared distances of points in cells: by one matrix product, right within every cell.
+
+A product of centred points gives squared distances at the rounding of the points' own
+length. If they lie in several far places, one centre does not help: neighbours are then as
+near to each other as the rounding is large. So every point is seen from the nearest of a
+few centres. With ``q = c_a + u`` and ``k = c_b + v``
+
+    |q - k|^2 / 2 = |u - v|^2 / 2 + (c_a - c_b) (u - v) + |c_a - c_b|^2 / 2,
+
+where all but the first vanish exactly within a cell. They are a number for each query and
+each cell, and one for each key and each cell, and so some more columns of one product.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from diffevo_jax.attention.numerics import matmul
+
+#: Points among which centres are looked for: of few points some, of many so many.
+_FEWEST_POINTS, _MOST_POINTS, _SHARE = 16, 32, 8
+#: A cell for so many dimensions, between two bounds: the more of them, the more is rounded,
+#: and the less two more columns cost.
+_DIMENSIONS, _FEWEST, _MOST = 8, 2, 8
+#: The golden ratio's multiples are nowhere near a period of the points.
+_GOLDEN = 0.6180339887498949
+
+
+#: Half squared distance, of the largest, from which on a centre has a cell of its own.
+_FAR = 1 / 64
+
+
+class Centres(NamedTuple):
+    """Of few cells.
+
+    Attributes:
+        places: (C, d).
+        half_square: (C,) half their squared lengths; huge for who has no cell.
+        gaps: (C, C) half the squared distances between them, 0 to itself.
+    """
+
+    places: jax.Array
+    half_square: jax.Array
+    gaps: jax.Array
+
+
+class Placed(NamedTuple):
+    """Points in their cells; queries and keys of the same centres go together.
+
+    Attributes:
+        columns: (N, d + 2 C), whose products are minus half the squared distances, up to
+            ``half_square`` of both; one column if d = 1.
+        half_square: (N,) half the squared distance from the centre of the cell.
+        cell: (N, C), 1 for the point's cell, else 0.
+    """
+
+    columns: jax.Array
+    half_square: jax.Array
+    cell: jax.Array
+
+
+def find_centres(points: jax.Array) -> Centres:
+    """Centres of few cells, far from each other, in which the points ``(N, d)`` lie.
+
+    Those of a sample that are farthest from each other, one after the other (Gonzalez,
+    1985, doi:10.1016/0304-3975(85)90224-5). They are a matter of rounding only, and not
+    differentiated.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.attention import distances
+        >>> points = jnp.array([[8.0, 9.0], [-9.0, -9.0], [8.0, 7.0]])
+        >>> distances.find_centres(points).places.tolist()
+        [[-9.0, -9.0], [8.0, 9.0]]
+    """
+    points = jax.lax.stop_gradient(points)
+    size, dim = points.shape
+    count = min(max(size // _SHARE, _FEWEST_POINTS), _MOST_POINTS, size)
+    chosen = [int(_GOLDEN * number % 1 * size) for number in range(count)]
+    sample = points if size == count else points[jnp.asarray(chosen)]
+    half_square = 0.5 * jnp.sum(sample**2, axis=1)
+    half = half_square[:, None] + half_square[None] - matmul(sample, sample.T)
+    index = [jnp.argmax(half_square)]
+    nearest = half[index[0]]
+    cells = min(max(dim // _DIMENSIONS, _FEWEST), _MOST, max(count // 4, _FEWEST), count)
+    remoteness = []
+    for _ in range(1, cells):
+        index.append(jnp.argmax(nearest))
+        remoteness.append(nearest[index[-1]])
+        nearest = jnp.minimum(nearest, half[index[-1]])
+    which = jnp.stack(index)
+    gaps = jnp.where(jnp.eye(cells, dtype=bool), 0.0, half[which][:, which])
+    lengths = half_square[which]
+    if cells > _FEWEST:
+        far = jnp.stack(remoteness) > _FAR * remoteness[0]
+        none = jnp.finfo(lengths.dtype).max / 8
+        lengths = lengths.at[1:].set(jnp.where(far, lengths[1:], none))
+    return Centres(sample[which], lengths, gaps)
+
+
+def as_queries(points: jax.Array, centres: Centres) -> Placed:
+    """Points (N, d) to ask about, in the cells of C centres."""
+    inside, nearer, placed = _place(points, centres)
+    if points.shape[1] == 1:
+        return placed
+    columns = jnp.concatenate([inside, nearer, placed.cell], axis=1)
+    return placed._replace(columns=columns)
+
+
+def as_keys(points: jax.Array, centres: Centres) -> Placed:
+    """Points (M, d) that are asked, in the cells of C centres."""
+    inside, nearer, placed = _place(points, centres)
+    if points.shape[1] == 1:
+        return placed
+    beyond = nearer + matmul(placed.cell, centres.gaps)
+    columns = jnp.concatenate([inside, placed.cell, beyond], axis=1)
+    return placed._replace(columns=columns)
+
+
+def log_kernel(
+    queries: Placed, keys: Placed, log_weight: jax.Array | None = None
+) -> jax.Array:
+    """Log of a Gaussian kernel of variance 1 (N, M), times weights (M,) of the keys.
+
+    Minus half the squared distances, up to a constant a row. The constant is minus the
+    queries' ``half_square``: left out, since it is far larger than the rest where there is
+    much noise.
+    """
+    bias = keys.half_square if log_weight is None else keys.half_square - log_weight
+    if queries.columns.shape[1] > 1:
+        return matmul(queries.columns, keys.columns.T) - bias[None]
+    # Kept, or the largest of them may be rounded in another way than where it is used.
+    half = 0.5 * (queries.columns - keys.columns.T) ** 2
+    return jax.lax.optimization_barrier(-half - bias[None])
+
+
+def _place(points: jax.Array, centres: Centres) -> tuple[jax.Array, jax.Array, Placed]:
+    """Points from their centres (N, d), and how much nearer (N, C) they are to others.
+
+    That is half of ``|x - c_a|^2 - |x - c_b|^2``, a the point's cell: 0 there, exactly.
+    """
+    nearness = matmul(points, centres.places.T) - centres.half_square[None]
+    label = jnp.argmax(jax.lax.stop_gradient(nearness), axis=1)
+    cell = jax.nn.one_hot(label, len(centres.places), dtype=points.dtype)
+    nearer = nearness - jnp.max(nearness, axis=1, keepdims=True)
+    inside = points - centres.places[label]
+    if points.shape[1] == 1:
+        return inside, nearer, Placed(points, jnp.zeros_like(points[:, 0]), cell)
+    return inside, nearer, Placed(inside, 0.5 * jnp.sum(inside**2, axis=1), cell)

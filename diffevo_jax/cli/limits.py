@@ -1,0 +1,111 @@
+"""How much memory a command line asks for at least, known before anything is made of it.
+
+An estimate counts only what must be there: what it refuses cannot run, and what it lets
+pass may still be too much.
+"""
+
+import os
+from pathlib import Path
+
+import jax.numpy as jnp
+
+from diffevo_jax.cli.errors import UsageError
+
+#: Scalars that a generation leaves; and copies of them, and of a population: on the device,
+#: in chunks, and as one.
+_SCALARS, _COPIES = 10, 3
+#: Bytes of a value of an axis, and of a setting, before anything runs.
+_VALUE = 400
+_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+def check_memory(what: str, needed: float) -> None:
+    """Raise unless this machine has so much memory at all.
+
+    Args:
+        what: asks for it.
+        needed: bytes.
+
+    Raises:
+        UsageError: it has not.
+
+    Example:
+        >>> from diffevo_jax.cli import limits
+        >>> limits.check_memory("seeds: got 2,000,000,000,000", 8 * 2e12)
+        Traceback (most recent call last):
+        diffevo_jax.cli.errors.UsageError: seeds: got 2,000,000,000,000, which takes at ...
+    """
+    known = _memory()
+    if known is not None and needed > known:
+        raise UsageError(
+            f"{what}, which takes at least {_gigabytes(needed)} of memory, "
+            f"want what fits into {_gigabytes(known)}"
+        )
+
+
+def check_runs(
+    name: str, runs: int, population_size: int, dim: int, num_generations: int
+) -> None:
+    """Raise unless so many runs at once fit into memory, with all that they leave.
+
+    Args:
+        name: of what says how many.
+        runs: how many.
+        population_size: N.
+        dim: D.
+        num_generations: T.
+
+    Raises:
+        UsageError: they do not.
+    """
+    number = jnp.zeros(()).dtype.itemsize * _COPIES
+    for what, count in (
+        (f"num_generations: got {num_generations:,}", num_generations * _SCALARS),
+        (f"population: got {population_size:,} x {dim:,} numbers", population_size * dim),
+    ):
+        check_memory(what, number * count)
+        check_memory(f"{name}: got {runs:,}; {what}", number * count * runs)
+
+
+def check_settings(counts: list[int], seeds: int, num_generations: int) -> None:
+    """Raise unless a table of all settings and seeds fits into memory.
+
+    Args:
+        counts: values of each axis.
+        seeds: of each setting.
+        num_generations: of a run.
+
+    Raises:
+        UsageError: it does not.
+    """
+    settings = 1
+    for count in counts:
+        settings *= count
+    what = f"axes: got {settings:,} settings"
+    check_memory(what, _VALUE * settings)
+    row = jnp.zeros(()).dtype.itemsize * _SCALARS * num_generations
+    what += f" and {seeds:,} seeds of {num_generations:,} generations"
+    check_memory(what, row * settings * seeds)
+
+
+def check_values(word: str, count: int) -> None:
+    """Raise unless so many values of an axis, that a word asks for, fit into memory."""
+    check_memory(f"--axis: got {word!r}, {count:,} values", _VALUE * count)
+
+
+def _memory() -> int | None:
+    """Bytes that this process may have: of the machine, or of its container."""
+    known = []
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        known.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for path in map(Path, _LIMITS):
+        try:
+            known.append(int(path.read_text()))
+        except (OSError, ValueError):  # there is none, or it says "max"
+            continue
+    return min(known, default=None)
+
+
+def _gigabytes(count: float) -> str:
+    value = count / 1e9
+    return f"{value:,.0f} GB" if value >= 10 else f"{value:.1f} GB"

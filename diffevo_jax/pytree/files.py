@@ -1,0 +1,89 @@
+"""Files that are written whole or not at all, and whether they can be."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+#: What a process that is killed while it writes leaves behind; nobody reads it.
+UNFINISHED = ".unfinished-"
+
+
+@contextlib.contextmanager
+def written_whole(path: str | Path) -> Iterator[Path]:
+    """Write a file, or a folder, that is there in whole afterwards, or as it was before.
+
+    A link is followed. What is neither file nor folder, such as ``/dev/stdout`` or a pipe,
+    cannot be replaced and is written to directly.
+
+    Args:
+        path: whose folder exists.
+
+    Yields:
+        Where to write: beside the path, whose place it takes at the end. If anything is
+        raised, a full disk or Ctrl-C, it is removed, and the path is as it was.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from diffevo_jax.pytree.files import written_whole
+        >>> path = Path(tempfile.mkdtemp()) / "out.txt"
+        >>> with written_whole(path) as unfinished:
+        ...     _ = unfinished.write_text("all of it")
+        >>> path.read_text()
+        'all of it'
+    """
+    if _is_device(Path(path)):
+        yield Path(path)
+        return
+    target = Path(os.path.realpath(path))
+    with _beside(target) as unfinished:
+        yield unfinished
+        if target.is_dir():  # which nothing can replace in one step
+            os.rename(target, unfinished.parent / "replaced")
+        elif target.exists():
+            shutil.copymode(target, unfinished)
+        os.replace(unfinished, target)
+
+
+def check_writable(name: str, path: Path, *, folder: bool = False) -> None:
+    """Find out before anything runs whether :func:`written_whole` can write, by trying.
+
+    Args:
+        name: of the argument.
+        path: of a file.
+        folder: whether what is written is a folder.
+
+    Raises:
+        ValueError: it cannot be, or is a folder where a file is wanted, or the reverse.
+    """
+    try:
+        if _is_device(path):
+            if folder or not os.access(path, os.W_OK):
+                raise OSError("it is a device")
+            return
+        target = Path(os.path.realpath(path))
+        if target.exists() and target.is_dir() != folder:
+            raise OSError("it is a folder" if target.is_dir() else "it is a file")
+        with _beside(target) as unfinished:
+            unfinished.touch()
+    except (OSError, ValueError) as error:  # ValueError: a zero in the name
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(
+            f"{name}: got {path}, which cannot be written: {reason}"
+        ) from error
+
+
+def _is_device(path: Path) -> bool:
+    """Whether it is there and neither file nor folder, or named as what devices lead to."""
+    known = path.exists() and not path.is_file() and not path.is_dir()
+    return known or (path.parts[:2] == ("/", "dev") and path.is_file())
+
+
+@contextlib.contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """A path of the same name in a temporary folder on the same disk."""
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=UNFINISHED) as folder:
+        yield Path(folder) / target.name

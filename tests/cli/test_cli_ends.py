@@ -1,0 +1,348 @@
+"""How a command ends: saved before shown, whatever its streams, its disk and Ctrl-C do."""
+
+import contextlib
+import errno
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+import xarray
+
+import diffevo_jax as de
+from diffevo_jax import cli
+from diffevo_jax.cli import interrupts, outputs, report, streams, sweep_command
+from diffevo_jax.running import bars
+from diffevo_jax.sweeps import tables
+
+EVOLVE = ("evolve", "beale", "--population-size=8", "--num-generations=2", "--seeds=2")
+SWEEP = ("sweep", "beale", "--population-size=8", "--num-generations=2", "--seeds=2")
+SCORES, FLAGS = ("final_mean", "final_best"), ("failed", "missing")
+COMMAND = (sys.executable, "-m", "diffevo_jax.cli")
+
+
+class Stream(io.StringIO):
+    """A standard output that takes no text, or only that of an encoding."""
+
+    encoding = "utf-8"
+
+    def __init__(self, error: int | None = None, encoding: str = "utf-8") -> None:
+        super().__init__()
+        self.error, self.encoding = error, encoding
+
+    def write(self, text: str) -> int:
+        if self.error is not None:
+            raise OSError(self.error, os.strerror(self.error))
+        text.encode(self.encoding)
+        return super().write(text)
+
+
+@pytest.fixture(scope="module")
+def ended() -> tuple[Any, Any]:
+    """What an evolution and a sweep might end with."""
+    strategy, problem = de.DiffusionEvolution(2), de.problems.Landscape("beale")
+    evolve = lambda key: de.evolve(key, strategy, problem, population_size=8)
+    shapes = jax.eval_shape(jax.vmap(evolve), jax.random.split(jax.random.key(0), 2))
+    result = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), shapes)
+    config = {"name": "beale", "strategy": strategy, "problem": problem, "seeds": 2}
+    config |= {"population_size": 8, "seed": 0}
+    table = {name: (("setting", "seed"), np.ones((1, 2))) for name in SCORES}
+    table |= {name: (("setting", "seed"), np.zeros((1, 2), bool)) for name in FLAGS}
+    dataset = xarray.Dataset(table | {"evaluations": ("setting", [16])})
+    return report.Report(config, result, [1.0, 2.0], False), dataset
+
+
+@pytest.fixture(autouse=True)
+def _nothing_runs(monkeypatch, ended) -> None:
+    told, dataset = ended
+    monkeypatch.setattr(report, "follow", lambda *_: told)
+    monkeypatch.setattr(sweep_command, "execute", lambda *_, **__: dataset.copy())
+
+
+def targets(folder: Path, words: tuple[str, ...]) -> list[str]:
+    """Flags of all files that a command can write, with their paths."""
+    if words[0] == "evolve":
+        return [f"--json={folder / 'out.json'}", f"--plot={folder / 'curve.png'}"]
+    return [f"--out={folder / 'out.nc'}"]
+
+
+both = pytest.mark.parametrize("words", [EVOLVE, SWEEP])
+
+
+@both
+def test_outputs_are_saved_before_they_are_shown(monkeypatch, tmp_path, words) -> None:
+    flags, seen = targets(tmp_path, words), []
+    monkeypatch.setattr(
+        streams, "say", lambda text: seen.append((text, len(list(tmp_path.iterdir()))))
+    )
+    assert cli.main([*words, *flags]) == 0
+    assert [count for _, count in seen] == [len(flags)]
+    assert "best" in seen[0][0]
+
+
+@both
+@pytest.mark.parametrize(
+    ("stream", "code", "said"),
+    [
+        (Stream(errno.ENOSPC), 1, "the output was not written: No space left on device"),
+        (Stream(errno.EIO), 1, "the output was not written: Input/output error"),
+        (Stream(errno.EPIPE), 141, ""),
+        (Stream(encoding="ascii"), 0, ""),
+        (Stream(encoding="latin-1"), 0, ""),
+        (None, 0, ""),
+    ],
+)
+def test_no_output_loses_what_was_to_be_saved(
+    monkeypatch, tmp_path, words, stream, code, said
+) -> None:
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setattr(sys, "stderr", err := io.StringIO())
+    assert cli.main([*words, *targets(tmp_path, words)]) == code
+    assert err.getvalue() == (f"diffevo: error: {said}\n" if said else "")
+    assert len(list(tmp_path.iterdir())) == len(targets(tmp_path, words))
+
+
+@both
+def test_a_closed_output_is_no_error(monkeypatch, tmp_path, words) -> None:
+    (closed := Stream()).close()
+    monkeypatch.setattr(sys, "stdout", closed)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert cli.main([*words, *targets(tmp_path, words)]) == 0
+    assert cli.main([*words, "--nonsense"]) == 2
+    assert cli.main([words[0], "beale", "--help"]) == 0
+    assert len(list(tmp_path.iterdir())) == len(targets(tmp_path, words))
+
+
+@pytest.mark.parametrize("line", ["--help", "--version", "list", "evolve beale --help"])
+@pytest.mark.parametrize(("error", "code"), [(errno.EPIPE, 141), (errno.ENOSPC, 1)])
+def test_all_that_speaks_says_by_its_code_that_it_was_not_heard(
+    monkeypatch, line, error, code
+) -> None:
+    monkeypatch.setattr(sys, "stdout", Stream(error))
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert cli.main(line.split()) == code
+
+
+def test_letters_that_the_output_lacks_are_written_otherwise(monkeypatch) -> None:
+    for encoding, text in (("ascii", "+/- 3 \\u03b1"), ("utf-8", "± 3 α")):
+        monkeypatch.setattr(sys, "stdout", out := Stream(encoding=encoding))
+        streams.say("± 3 α")
+        assert out.getvalue() == text
+    streams.say("\udcff")  # of a file name that is no text
+
+
+@both
+@pytest.mark.parametrize("there", [False, True])
+def test_a_full_disk_loses_neither_the_table_nor_the_file_before(
+    monkeypatch, capsys, tmp_path, words, there
+) -> None:
+    """Half of a file is written, and then there is no room."""
+
+    def fail(path: Path, content: Any, write: Any) -> None:
+        write(path, content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    write_text, write_bytes = Path.write_text, Path.write_bytes
+    monkeypatch.setattr(Path, "write_text", lambda p, c: fail(p, c, write_text))
+    monkeypatch.setattr(Path, "write_bytes", lambda p, c: fail(p, c, write_bytes))
+    path = Path(targets(tmp_path, words)[0].partition("=")[2])
+    if there:
+        write_text(path, "before")
+    assert cli.main([*words, *targets(tmp_path, words)]) == 1
+    out, err = capsys.readouterr()
+    assert "best" in out
+    assert f"{path} was not written: No space left on device" in err
+    assert err.count("\n") == 1  # a second file is not affected
+    assert path.exists() == there
+    assert not there or path.read_text() == "before"
+    others = [other for other in tmp_path.iterdir() if other != path]
+    assert [other.name for other in others] == ["curve.png"] * (words == EVOLVE)
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_folder_that_fails_half_way_is_not_left(
+    monkeypatch, capsys, tmp_path, there, ended
+) -> None:
+    path = tmp_path / "out.zarr"
+    if there:
+        tables.save(ended[1], path)
+
+    def to_zarr(dataset: Any, path: Path, **_: Any) -> None:
+        path.mkdir()
+        (path / "zarr.json").write_text("{}")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(xarray.Dataset, "to_zarr", to_zarr)
+    assert cli.main([*SWEEP, f"--out={path}"]) == 1
+    assert "final mean" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == [path] * there
+    if there:
+        with xarray.open_zarr(path, consolidated=False) as found:
+            assert found.sizes == ended[1].sizes
+
+
+def test_every_output_is_tried_and_any_error_is_told(capsys, tmp_path) -> None:
+    def fail(path: Path) -> None:
+        raise RuntimeError("of a library")
+
+    wanted = [
+        outputs.Output("--json", tmp_path / "a", fail),
+        outputs.Output("--plot", tmp_path / "b", Path.touch),
+    ]
+    assert outputs.save_and_show(wanted, lambda: None) == 1
+    assert "--json: " in (err := capsys.readouterr().err)
+    assert "was not written: RuntimeError: of a library" in err
+    assert (tmp_path / "b").exists()
+
+
+def test_what_runs_out_of_memory_says_so(monkeypatch, capsys) -> None:
+    for error in (
+        MemoryError(),
+        jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes."),
+    ):
+
+        def follow(*_: Any, error: Exception = error) -> Any:
+            raise error
+
+        monkeypatch.setattr(report, "follow", follow)
+        assert cli.main([*EVOLVE]) == 1
+        assert "memory" in capsys.readouterr().err
+
+
+# Bars
+
+
+def test_a_bar_that_nobody_can_see_ends_no_run(monkeypatch, ended) -> None:
+    for stream in (None, Stream(errno.EIO), Stream(encoding="ascii")):
+        monkeypatch.setattr(sys, "stdout", stream)
+        with bars.show_runs(2, 0, True) as advance:
+            advance(2)
+        assert list(bars.show_generations(iter([ended[0].result]), 2)) == [ended[0].result]
+
+
+# Ctrl-C
+
+
+@pytest.fixture
+def handler(monkeypatch):
+    """The handler of a process, and the codes with which it ends itself."""
+    codes: list[int] = []
+    monkeypatch.setattr(interrupts.os, "_exit", codes.append)
+    before = signal.getsignal(signal.SIGINT)
+    interrupts.install()
+    yield signal.getsignal(signal.SIGINT), codes
+    signal.signal(signal.SIGINT, before)
+
+
+def press() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_in_jax_ends_the_process_and_elsewhere_is_an_exception(
+    handler, capsys
+) -> None:
+    interrupts.at_the_end(lambda: "3 of 4 batches are stored")
+    jax.eval_shape(lambda x: press() or x, 0.0)
+    assert handler[1] == [130]
+    assert capsys.readouterr().err == "diffevo: 3 of 4 batches are stored\n"
+    with pytest.raises(KeyboardInterrupt):
+        press()
+    assert handler[1] == [130]
+
+
+def test_the_first_ctrl_c_only_asks_once_there_is_something_to_keep(
+    handler, capsys
+) -> None:
+    interrupts.only_ask()
+    assert not interrupts.is_asked()
+    press()
+    assert interrupts.is_asked()
+    assert "waiting for the generations under way" in capsys.readouterr().err
+    with pytest.raises(KeyboardInterrupt):
+        press()
+
+
+def test_who_ignores_ctrl_c_goes_on_ignoring_it_and_who_answers_answers() -> None:
+    for before in (signal.SIG_IGN, lambda *_: None):
+        old = signal.signal(signal.SIGINT, before)
+        try:
+            interrupts.install()
+            assert signal.getsignal(signal.SIGINT) is before
+            interrupts.only_ask()
+            press()
+            assert not interrupts.is_asked()
+        finally:
+            signal.signal(signal.SIGINT, old)
+
+
+def test_a_process_has_all_three_streams_and_ends_at_once_if_not_well(monkeypatch) -> None:
+    from diffevo_jax.cli import __main__ as entrance
+
+    ended, opened = [], []
+
+    def missing(number: int) -> None:
+        if number != 1:
+            raise OSError(errno.EBADF, "")
+
+    system = {"_exit": ended.append, "open": lambda *_: opened.append(1), "fstat": missing}
+    known = {"devnull": os.devnull, "O_RDWR": os.O_RDWR}
+    monkeypatch.setattr(entrance, "os", SimpleNamespace(**system, **known))
+    monkeypatch.setattr(entrance.interrupts, "install", lambda: None)
+    for code in (0, 130):
+        monkeypatch.setattr(entrance, "main", lambda code=code: code)
+        entrance.process()
+    assert ended == [130]
+    assert len(opened) == 4
+
+
+# Processes
+
+
+@pytest.mark.slow
+def test_a_process_without_streams_saves(tmp_path) -> None:
+    path = tmp_path / "out.json"
+    line = " ".join([*COMMAND, *EVOLVE, f"--json={path}", "<&- >&- 2>&-"])
+    assert subprocess.run(line, shell=True, check=False).returncode == 0
+    assert json.loads(path.read_text())["summary"]["generations"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", [(), ("--folder", "runs")])
+def test_ctrl_c_in_a_running_sweep_ends_in_130(tmp_path, flags) -> None:
+    line = (*COMMAND, *SWEEP, "--axis=sampler.eta=linspace(0,1,2000)", *flags)
+    for wait in np.linspace(0.0, 4.0, 4):
+        process = subprocess.Popen(
+            (*line, "--batch-size=2"), cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        )
+        time.sleep(6.0 + wait)  # what Python imports before is not ours
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 130, err
+        assert "interrupted" in err
+        assert not list(tmp_path.glob("*/.unfinished-*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", ["nc", "zarr", "csv", "parquet"])
+def test_a_real_disk_that_is_full_leaves_nothing(tmp_path, ending) -> None:
+    """No file may be longer than a few bytes, which the system enforces."""
+    path = tmp_path / f"out.{ending}"
+    limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64)); "
+    code = f"{limit}from diffevo_jax import cli; sys.exit(cli.main(sys.argv[1:]))"
+    line = (sys.executable, "-c", code, *SWEEP, f"--out={path}")
+    run = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert run.returncode == 1, run.stderr
+    assert "final mean" in run.stdout
+    assert f"{path} was not written: " in run.stderr
+    assert "Traceback" not in run.stderr
+    with contextlib.suppress(FileNotFoundError):
+        assert list(tmp_path.iterdir()) == []
