@@ -7,9 +7,17 @@ WORKERS ?= 2
 BIN    := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
+# The newest interpreter that is here, for the newest versions of everything.
+NEWEST  ?= $(shell for p in python3.14 python3.13 python3.12; do \
+  $$p -c 0 2>/dev/null && echo $$p && exit; done; echo $(PYTHON))
+
 # The benchmarks of speed: those with a peer or a limit to compare with, and the rest.
 COMPARED   := main_job rollouts estimator first_result roofline
 BENCHMARKS := $(COMPARED) scaling
+
+# What make ends runs: behaviour, not the look of the source.
+ENDS := attention denoisers diffusion flows kernels noise problems pytree running samplers \
+  shaping strategies sweeps test_contract.py test_metrics.py test_versions.py
 
 # What mypy leaves alone in benchmarks; that names and arguments exist is checked there too.
 VALUES := arg-type assignment call-overload index misc operator return-value type-abstract \
@@ -18,12 +26,13 @@ VALUES := arg-type assignment call-overload index misc operator return-value typ
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test slow bench bench-check bench-quick format clean FORCE
+.PHONY: help demo test slow ends bench bench-check bench-quick format clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "PYTHON=$(PYTHON)  the interpreter that .venv is made from"
+	@echo "NEWEST=$(NEWEST)  the one for the newest versions in make ends"
 	@echo "WORKERS=$(WORKERS)  test processes"
 
 demo: .venv/.demo ## evolve CartPole controllers, plot to build/cartpole.png
@@ -40,6 +49,14 @@ test: .venv/.dev ## format check, lint, types, doctests, tests
 
 slow: .venv/.dev ## the tests that take minutes
 	$(PYTEST) -m slow
+
+ends: ## test the wheel with the oldest versions allowed, and with the newest
+	rm -rf build/ends
+	$(PYTHON) -m pip wheel --quiet --disable-pip-version-check --no-deps -w build/ends .
+	$(PYTHON) tests/lower_bounds.py pyproject.toml > build/ends/oldest.txt
+	touch build/ends/newest.txt
+	$(call end,oldest,$(PYTHON))
+	$(call end,newest,$(NEWEST))
 
 bench: .venv/.dev ## measure speed and memory, store the results, fill the README
 	$(call benchmarks,$(BENCHMARKS),)
@@ -65,6 +82,18 @@ define benchmarks
   echo "benchmarks/$$name.py $(2)"; \
   $(BIN)/python benchmarks/$$name.py $(2) || status=1; \
 done; exit $$status
+endef
+
+# $(call end,NAME,PYTHON): an environment with the wheel, and the tests of what it does, in
+# a folder without the package's source. What others have deprecated is no error there.
+define end
+$(2) -m venv build/ends/$(1)
+build/ends/$(1)/bin/python -m pip install --quiet --disable-pip-version-check \
+  --constraint build/ends/$(1).txt "$$(ls build/ends/*.whl)[dev]"
+mkdir build/ends/$(1)/work
+cp -r tests conftest.py pyproject.toml README.md docs build/ends/$(1)/work
+cd build/ends/$(1)/work && ../bin/python -m pytest -n $(WORKERS) --dist loadfile \
+  -W default $(ENDS:%=tests/%)
 endef
 
 # The environment. Without ensurepip (Debian, minimal images) it has no pip of its

@@ -4,6 +4,8 @@ import importlib.metadata
 import subprocess
 import sys
 
+import lower_bounds
+
 from diffevo_jax.pytree.records import UNKNOWN, version_of
 
 
@@ -23,3 +25,13 @@ def test_a_source_tree_that_is_not_installed_can_be_imported() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == UNKNOWN
+
+
+def test_the_oldest_versions_are_the_lower_bounds() -> None:
+    # given bounds, an exception, a marker and a name without any
+    project = {
+        "dependencies": ["jax>=0.6.1", "optax>=0.2.5,!=0.2.7", "six"],
+        "optional-dependencies": {"viz": ["matplotlib>=3.8"], "dev": ["own[viz]", "mypy"]},
+    }
+    wanted = ["jax==0.6.1", "optax==0.2.5", "matplotlib==3.8"]
+    assert lower_bounds.oldest(project) == wanted

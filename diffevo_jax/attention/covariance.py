@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax.attention.numerics import matmul
+from diffevo_jax.pytree.derivatives import square_root
 
 
 def principal_variances(
@@ -44,8 +45,7 @@ def shrinkage(weight: jax.Array, centred: jax.Array) -> tuple[jax.Array, jax.Arr
         Chen, Wiesel, Eldar, Hero, 2010, doi:10.1109/TSP.2010.2053029, eq. 23.
     """
     size, dim = centred.shape
-    some = weight > 0
-    spread = jnp.where(some, jnp.sqrt(jnp.where(some, weight, 1.0)), 0.0)[:, None] * centred
+    spread = square_root(weight)[:, None] * centred
     gram = matmul(spread, spread.T) if size <= dim else matmul(spread.T, spread)
     trace, square = jnp.sum(weight[:, None] * centred**2), jnp.sum(gram**2)
     count = 1 / jnp.sum(weight**2)

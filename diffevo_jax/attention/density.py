@@ -12,6 +12,7 @@ from diffevo_jax.attention.distances import as_keys, as_queries, find_centres, l
 from diffevo_jax.attention.numerics import or_uniform, whitened
 from diffevo_jax.pytree import Number
 from diffevo_jax.pytree.annotations import checked
+from diffevo_jax.pytree.derivatives import square_root
 
 
 @checked
@@ -48,7 +49,7 @@ def neighbour_distance(
         squared = jnp.where(valid & (index != own), squared, jnp.inf)
         nearest = -jax.lax.top_k(-squared, count)[0]
         found = nearest < jnp.inf
-        distance = jnp.sum(jnp.sqrt(jnp.where(found, nearest, 0.0)))
+        distance = jnp.sum(square_root(jnp.where(found, nearest, 0.0)))
         return distance / jnp.maximum(jnp.sum(found), 1).astype(distance.dtype)
 
     size = min(len(points), BLOCK_SIZE)
@@ -64,7 +65,7 @@ def standardized_distances(distance: jax.Array, valid: jax.Array) -> jax.Array:
     number = jnp.maximum(jnp.sum(valid), 1).astype(distance.dtype)
     weight = valid.astype(distance.dtype) / number
     mean = jnp.sum(weight * distance)
-    deviation = jnp.sqrt(jnp.sum(weight * (distance - mean) ** 2))
+    deviation = square_root(jnp.sum(weight * (distance - mean) ** 2))
     # Distances come from a matrix product: below this, their spread is its rounding.
     spread = deviation > jnp.sqrt(jnp.finfo(distance.dtype).eps) * mean
     return jnp.where(spread, (distance - mean) / jnp.where(spread, deviation, 1.0), 0.0)
@@ -150,5 +151,5 @@ def _standardise(points: jax.Array, valid: jax.Array) -> jax.Array:
     number = jnp.maximum(jnp.sum(mask), 1).astype(points.dtype)
     weight = mask.astype(points.dtype) / number
     points = jnp.where(mask, points - jnp.sum(weight * points, axis=0)[None], 0.0)
-    deviation = jnp.sqrt(jnp.sum(weight * points**2) / points.shape[1])
+    deviation = square_root(jnp.sum(weight * points**2) / points.shape[1])
     return points / jnp.where(deviation > 0, deviation, 1.0)

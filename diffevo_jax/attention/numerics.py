@@ -75,7 +75,9 @@ def whitened(
         keys: (M, d).
         precision: () of the kernel, its inverse variance.
     """
-    centre, scale = jnp.mean(keys, axis=0)[None], jnp.sqrt(jnp.asarray(precision))
+    # A little more, so that a precision of 0 has the derivative that its products have.
+    scale = jnp.sqrt(jnp.asarray(precision) + 1e-30)
+    centre = jnp.mean(keys, axis=0)[None]
     return scale * (queries - centre), scale * (keys - centre)
 
 

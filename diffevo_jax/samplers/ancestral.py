@@ -7,6 +7,7 @@ from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
 from diffevo_jax.pytree import Number
 from diffevo_jax.pytree.annotations import checked
+from diffevo_jax.pytree.derivatives import square_root
 from diffevo_jax.samplers.counting import (
     Step,
     at_the_level,
@@ -51,7 +52,7 @@ def ancestral_step(
     """
     ratio = sigma_next / jnp.asarray(sigma)
     wide = jnp.hypot(sigma_data, sigma_next) / jnp.hypot(sigma_data, sigma)
-    falls = jnp.sqrt(jnp.maximum((sigma - sigma_next) * (sigma + sigma_next), 0.0))
+    falls = square_root((sigma - sigma_next) * (sigma + sigma_next))
     tau = jnp.where(sigma_next > 0, falls * wide, 0.0)
     return clean + ratio**2 * (y - clean) + tau * eps
 

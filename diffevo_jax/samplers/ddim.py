@@ -7,6 +7,7 @@ from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
 from diffevo_jax.pytree import Number
 from diffevo_jax.pytree.annotations import checked
+from diffevo_jax.pytree.derivatives import square_root
 from diffevo_jax.samplers.counting import (
     Step,
     at_the_level,
@@ -35,9 +36,9 @@ def kept_and_fresh(sigma: Number, sigma_next: Number, eta: Number) -> tuple[Arra
         Song, Meng, Ermon, 2020, arXiv:2010.02502, eq. 16, divided by sqrt(alpha_bar).
     """
     ratio = sigma_next / jnp.asarray(sigma)
-    tau = eta * ratio * jnp.sqrt(jnp.maximum(sigma**2 - sigma_next**2, 0.0))  # eq. 16
+    tau = eta * ratio * square_root(sigma**2 - sigma_next**2)  # eq. 16
     # sqrt(sigma'^2 - tau^2) / sigma, without the cancellation
-    kept = ratio * jnp.sqrt(jnp.maximum((1 - eta) * (1 + eta), 0.0) + (eta * ratio) ** 2)
+    kept = ratio * square_root(jnp.maximum((1 - eta) * (1 + eta), 0.0) + (eta * ratio) ** 2)
     return kept, tau
 
 

@@ -10,6 +10,7 @@ from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
 from diffevo_jax.pytree import Number
 from diffevo_jax.pytree.annotations import checked
+from diffevo_jax.pytree.derivatives import square_root
 from diffevo_jax.samplers.counting import Step, normal_like, step_ends, warn_if_coarse
 
 #: Largest fall of sigma in a step. The flow is ``d(y / sigma) = -D / sigma^2 dsigma``, so
@@ -110,7 +111,7 @@ class EDM:
         arrived = clean + ratio * (y - clean)
         corrected = heun_correction(y, first, clean, ratio)
         raise_next = self._raise(sigmas, k // 2 + 1)
-        deviation = sigma_next * jnp.sqrt(raise_next**2 - 1) * self.noise_scale
+        deviation = sigma_next * square_root(raise_next**2 - 1) * self.noise_scale
         churned = corrected + deviation * normal_like(key, y)
         second = k % 2 == 1
         return (

@@ -8,6 +8,7 @@ from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
 from diffevo_jax.pytree import Number
 from diffevo_jax.pytree.annotations import checked
+from diffevo_jax.pytree.derivatives import square_root
 from diffevo_jax.samplers.counting import (
     Step,
     at_the_level,
@@ -47,7 +48,7 @@ def euler_maruyama_step(
         beta = rate / sigma.
     """
     share = 1 - sigma_next / jnp.asarray(sigma)
-    noise = sigma * jnp.sqrt(jnp.maximum(2 * rate * share, 0.0))
+    noise = sigma * square_root(2 * rate * share)
     return y + (1 + rate) * share * (clean - y) + noise * eps
 
 

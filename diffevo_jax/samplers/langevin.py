@@ -7,6 +7,7 @@ from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
 from diffevo_jax.pytree import Number, validation
 from diffevo_jax.pytree.annotations import checked
+from diffevo_jax.pytree.derivatives import square_root
 from diffevo_jax.samplers.counting import Step, no_memory, normal_like, step_ends
 from diffevo_jax.samplers.ddim import ddim_step
 
@@ -30,7 +31,7 @@ def langevin_step(y: Array, clean: Array, sigma: Number, step: Number, eps: Arra
         Song and Ermon, 2019, arXiv:1907.05600, algorithm 1 (step = alpha_i / (2
         sigma_i^2)); Song et al., 2020, arXiv:2011.13456, algorithms 2 to 5.
     """
-    return y + step * (clean - y) + jnp.sqrt(2.0 * step) * sigma * eps
+    return y + step * (clean - y) + square_root(2.0 * step) * sigma * eps
 
 
 @pytree.dataclass

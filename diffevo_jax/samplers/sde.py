@@ -32,6 +32,7 @@ from diffevo_jax.denoisers.fixed import clean_points
 from diffevo_jax.noise import Process
 from diffevo_jax.pytree import Number
 from diffevo_jax.pytree.annotations import checked
+from diffevo_jax.pytree.derivatives import square_root
 from diffevo_jax.samplers.integrators import integrate, walk
 
 
@@ -91,7 +92,7 @@ def reverse_terms(
     y = x / scale
     outward = y - clean_points(denoise(y, sigma), y)
     drift = scale_rate * y + scale * (sigma_rate / sigma + beta) * outward
-    return drift, scale * sigma * jnp.sqrt(2.0 * jnp.maximum(beta, 0.0))
+    return drift, scale * sigma * square_root(2.0 * beta)
 
 
 @checked
@@ -126,7 +127,7 @@ def reverse_step(
     _, _, sigma, sigma_rate = _path(process, t)
     drift, diffusion = reverse_terms(process, denoise, x, t, rate * sigma_rate / sigma)
     step = jnp.maximum(jnp.asarray(t - t_next), 0.0)
-    return (x - step * drift + jnp.sqrt(step) * diffusion * eps).astype(x.dtype)
+    return (x - step * drift + square_root(step) * diffusion * eps).astype(x.dtype)
 
 
 @checked

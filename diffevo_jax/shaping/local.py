@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from diffevo_jax import pytree
 from diffevo_jax.attention import matmul
 from diffevo_jax.pytree import Number
+from diffevo_jax.pytree.derivatives import square_root
 from diffevo_jax.shaping.relative import min_max_scaled, standard_scores
 
 #: Deviations below this fraction of the range of fitness are rounding.
@@ -58,7 +59,7 @@ class Local:
         weight = jax.nn.softmax(log_kernel, axis=1)
         mean = matmul(weight, scaled)[:, None]
         difference = scaled[None] - mean
-        deviation = jnp.sqrt(jnp.sum(weight * difference**2, axis=1, keepdims=True))
+        deviation = square_root(jnp.sum(weight * difference**2, axis=1, keepdims=True))
         spread = deviation > _NO_SPREAD
         scores = jnp.where(spread, difference / jnp.where(spread, deviation, 1.0), 0.0)
         return jnp.clip(scores, -self.limit, self.limit) / self._positive()

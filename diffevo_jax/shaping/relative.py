@@ -11,6 +11,7 @@ from diffevo_jax import pytree
 from diffevo_jax.attention import bisect
 from diffevo_jax.pytree import Number
 from diffevo_jax.pytree.annotations import checked
+from diffevo_jax.pytree.derivatives import square_root
 
 
 @pytree.dataclass
@@ -130,7 +131,7 @@ def standard_scores(fitness: jax.Array, valid: jax.Array | None = None) -> jax.A
     scaled = min_max_scaled(fitness, valid)
     count = jnp.maximum(jnp.sum(mask), 1).astype(scaled.dtype)
     centred = scaled - jnp.sum(jnp.where(mask, scaled, 0.0)) / count
-    deviation = jnp.sqrt(jnp.sum(jnp.where(mask, centred**2, 0.0)) / count)
+    deviation = square_root(jnp.sum(jnp.where(mask, centred**2, 0.0)) / count)
     scores = centred / jnp.where(deviation > 0, deviation, 1.0)
     return jnp.clip(scores, -1e4, 1e4)
 

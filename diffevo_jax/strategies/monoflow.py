@@ -38,6 +38,7 @@ from diffevo_jax.flows.generator import Generator
 from diffevo_jax.flows.kernel_ratios import KernelRatio
 from diffevo_jax.flows.ratio import Ratio, RatioEstimator
 from diffevo_jax.pytree import Number, validation
+from diffevo_jax.pytree.derivatives import square_root
 from diffevo_jax.samplers.optax import Transformation, transformed
 from diffevo_jax.shaping.conditions import Condition, check_conditions, total
 from diffevo_jax.strategies import shell
@@ -282,5 +283,5 @@ class MonoFlow:
 def bounded(step: jax.Array, longest: Number) -> jax.Array:
     """Steps ``(N, D)`` of at most that length, in the same directions."""
     square = jnp.sum(step**2, axis=1, keepdims=True)
-    length = jnp.sqrt(jnp.where(square > 0, square, 1.0))  # 0 has no slope
-    return step * jnp.where(square > 0, jnp.minimum(1.0, longest / length), 1.0)
+    length = square_root(square)
+    return step * jnp.minimum(1.0, longest / jnp.where(length > 0, length, 1.0))
