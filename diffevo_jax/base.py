@@ -58,7 +58,7 @@ class Estimate:
     self_weight: jax.Array
     num_weightless: jax.typing.ArrayLike = 0
     num_diverged: jax.typing.ArrayLike = 0
-    sound: jax.typing.ArrayLike = True
+    sound: jax.Array | bool = True
 
 
 @pytree.dataclass
@@ -137,8 +137,8 @@ class Info:
     #: () int32, steps of the strategy that were undone because what it learns or computes
     #: for them diverged: then the population stays. 0 or 1 a generation.
     num_diverged: jax.Array
-    #: () int32, numbers of the strategy that were out of their range, and were clipped;
-    #: where they are not traced, they raise instead.
+    #: () int32, numbers of the strategy, and in ``evolve`` and ``run`` of the problem, that
+    #: were out of their range, and were clipped; where they are not traced, they raise.
     num_clipped: jax.Array
     #: () bool, whether this was the last generation.
     done: jax.Array

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import jax
 
+from diffevo_jax.pytree.annotations import checked
+
 _EMITTERS = "xla_cpu_use_fusion_emitters"
 #: What JAX reports when it has compiled a program.
 _COMPILED = "/jax/core/compile/backend_compile_duration"
@@ -21,6 +23,7 @@ _MOST = 128
 _MAPS, _MOST_MAPS = Path("/proc/self/maps"), Path("/proc/sys/vm/max_map_count")
 
 
+@checked
 def compiler_options(
     backend: str | None = None, quick: bool = False
 ) -> dict[str, bool | int | float | str]:
@@ -78,6 +81,7 @@ def arithmetic_of_others() -> Iterator[None]:
         yield
 
 
+@checked
 def use_cache(directory: str | Path) -> None:
     """Keep every compiled program in a directory, for later processes.
 
@@ -92,6 +96,7 @@ def use_cache(directory: str | Path) -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
+@checked
 def make_room() -> None:
     """Forget all compiled programs if there is hardly room for more.
 

@@ -3,7 +3,10 @@
 import jax
 import jax.numpy as jnp
 
+from diffevo_jax.pytree.annotations import checked
 
+
+@checked
 def effective_sample_size(weights: jax.Array) -> jax.Array:
     """Effective number of individuals behind normalised weights, ``1 / sum_j w_j^2``.
 
@@ -25,6 +28,7 @@ def effective_sample_size(weights: jax.Array) -> jax.Array:
     return 1.0 / jnp.sum(weights**2, axis=-1)
 
 
+@checked
 def self_weight(weights: jax.Array) -> jax.Array:
     """Weight that each individual has in its own estimate: the diagonal.
 
@@ -37,6 +41,7 @@ def self_weight(weights: jax.Array) -> jax.Array:
     return jnp.diagonal(weights)
 
 
+@checked
 def entropy(population: jax.Array, cell: float | jax.Array = 0.1) -> jax.Array:
     """Entropy of the cells that a population occupies, in bits.
 
@@ -72,6 +77,7 @@ def entropy(population: jax.Array, cell: float | jax.Array = 0.1) -> jax.Array:
     return -jnp.mean(jnp.log2(jnp.mean(shared, axis=1)))
 
 
+@checked
 def top(population: jax.Array, fitness: jax.Array, count: int) -> jax.Array:
     """The ``count`` individuals of highest fitness, best first.
 
@@ -87,6 +93,7 @@ def top(population: jax.Array, fitness: jax.Array, count: int) -> jax.Array:
     return population[jax.lax.top_k(finite, count)[1]]
 
 
+@checked
 def qd_score(
     solutions: jax.Array,
     fitness: jax.Array,

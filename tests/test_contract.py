@@ -108,7 +108,7 @@ def components(part: Any) -> list[Any]:
 
 
 def test_the_kit_wants_a_legal_component() -> None:
-    with pytest.raises(TypeError, match=r"got <class .*, want an object of a class made"):
+    with pytest.raises(TypeError, match=r"kernel: got <class .*, want a Kernel"):
         testing.check_kernel(de.kernels.Gaussian)
     with pytest.raises(ValueError, match=r"Gaussian\.kappa: got -1\.0, want"):
         testing.check_kernel(de.kernels.Gaussian(kappa=-1.0))

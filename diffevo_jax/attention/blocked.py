@@ -24,6 +24,7 @@ from diffevo_jax.attention.distances import (
 )
 from diffevo_jax.attention.numerics import Guidance, guided, matmul, relative
 from diffevo_jax.base import Estimate, PyTree
+from diffevo_jax.pytree.annotations import checked
 
 #: Queries, and keys, in a block. The bits of a result depend on it, and on nothing else.
 BLOCK_SIZE = 1024
@@ -51,6 +52,7 @@ class Division(Protocol):
         ...
 
 
+@checked
 def attend(
     queries: jax.Array,
     keys: jax.Array,

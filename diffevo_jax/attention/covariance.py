@@ -99,9 +99,9 @@ def _filtered_jvp(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array
     wiener = _Filter(*primals[1:])
     x = wiener.removed(y) / sigma**2
     along = matmul(x, centred.T)
-    turned = matmul(along * dweight, centred) + matmul(along * weight, dcentred)
-    turned += matmul(matmul(x, dcentred.T) * weight, centred)
-    turned = (1 - share) * turned - dshare * matmul(along * weight, centred)
+    turned = matmul(along * dweight[None], centred) + matmul(along * weight[None], dcentred)
+    turned += matmul(matmul(x, dcentred.T) * weight[None], centred)
+    turned = (1 - share) * turned - dshare * matmul(along * weight[None], centred)
     turned += (dshare * variance + share * dvariance) * x
     change = wiener.kept(dy - 2 * sigma * dsigma * x) + wiener.removed(turned)
     return wiener.kept(y), change
@@ -134,7 +134,7 @@ class _Filter:
 
     def _scaled(self, y: jax.Array, along: jax.Array, around: jax.Array) -> jax.Array:
         parts = matmul(y, self.axes.T)
-        return around * y + matmul((along - around) * parts, self.axes)
+        return around * y + matmul((along - around)[None] * parts, self.axes)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
@@ -157,8 +157,8 @@ def _axes_jvp(count: int, primals: tuple, tangents: tuple) -> tuple[jax.Array, j
     variances, axes = principal_variances(weight, centred)
     first = axes[:count]
     along = matmul(first, centred.T)
-    turned = matmul(along * dweight, centred) + matmul(along * weight, dcentred)
-    turned += matmul(matmul(first, dcentred.T) * weight, centred)
+    turned = matmul(along * dweight[None], centred) + matmul(along * weight[None], dcentred)
+    turned += matmul(matmul(first, dcentred.T) * weight[None], centred)
     parts = matmul(turned, axes.T)
     beyond = turned - matmul(parts, axes)
     rounding = variances[0] * jnp.finfo(variances.dtype).eps

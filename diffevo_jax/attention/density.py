@@ -11,9 +11,11 @@ from diffevo_jax.attention.blocked import BLOCK_SIZE, Attention, attend
 from diffevo_jax.attention.distances import as_keys, as_queries, find_centres, log_kernel
 from diffevo_jax.attention.numerics import or_uniform, whitened
 from diffevo_jax.pytree import Number
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.pytree.derivatives import square_root
 
 
+@checked
 def neighbour_distance(
     points: jax.Array, count: int, valid: jax.Array | None = None
 ) -> jax.Array:
@@ -54,6 +56,7 @@ def neighbour_distance(
     return jax.lax.map(from_one, (points, index), batch_size=size)
 
 
+@checked
 def standardized_distances(distance: jax.Array, valid: jax.Array) -> jax.Array:
     """Distances ``(N,)`` in deviations from their mean over the valid.
 
@@ -68,6 +71,7 @@ def standardized_distances(distance: jax.Array, valid: jax.Array) -> jax.Array:
     return jnp.where(spread, (distance - mean) / jnp.where(spread, deviation, 1.0), 0.0)
 
 
+@checked
 def log_density(
     points: jax.Array, bandwidth: Number = 1.0, valid: jax.Array | None = None
 ) -> jax.Array:

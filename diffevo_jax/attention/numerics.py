@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax.pytree import Number
+from diffevo_jax.pytree.annotations import checked
 
 #: Accelerators else round the factors of a product to half of their digits.
 _EXACT = jax.lax.Precision.HIGHEST
@@ -54,21 +55,25 @@ def relative(logits: jax.Array, largest: jax.Array) -> jax.Array:
     return jax.lax.optimization_barrier(jnp.exp(jnp.where(below > 0, 0.0, below)))
 
 
+@checked
 def matmul(first: jax.Array, second: jax.Array) -> jax.Array:
     """A matrix product at full precision."""
     return jnp.matmul(first, second, precision=_EXACT)
 
 
+@checked
 def einsum(subscripts: str, *arrays: jax.Array) -> jax.Array:
     """A sum of products at full precision, as :func:`jax.numpy.einsum`."""
     return jnp.einsum(subscripts, *arrays, precision=_EXACT)
 
 
+@checked
 def or_uniform(log_weight: jax.Array) -> jax.Array:
     """Log-weights; zeros if all are ``-inf``, so that all count the same."""
     return jnp.where(jnp.any(log_weight > -jnp.inf), log_weight, 0.0)
 
 
+@checked
 def whitened(
     queries: jax.Array, keys: jax.Array, precision: Number
 ) -> tuple[jax.Array, jax.Array]:
@@ -85,6 +90,7 @@ def whitened(
     return scale * (queries - centre), scale * (keys - centre)
 
 
+@checked
 def bisect(
     function: Callable[[jax.Array], jax.Array],
     low: jax.Array,

@@ -20,6 +20,7 @@ from diffevo_jax.attention.distances import (
 )
 from diffevo_jax.attention.numerics import Guidance, guided, matmul
 from diffevo_jax.base import Estimate
+from diffevo_jax.pytree.annotations import checked
 
 #: Numbers of a block of rows. The bits of a result depend on it, and on nothing else.
 BLOCK_NUMBERS = 2**22
@@ -31,6 +32,7 @@ RowPrecision = Callable[[jax.Array, jax.Array], jax.Array]
 RowLogWeight = Callable[[jax.Array], jax.Array]
 
 
+@checked
 def attend_by_rows(
     queries: jax.Array,
     keys: jax.Array,

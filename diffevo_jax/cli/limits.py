@@ -67,6 +67,18 @@ def check_runs(
         check_memory(f"{name}: got {runs:,}; {what}", number * count * runs)
 
 
+def check_population(size: int) -> None:
+    """Raise unless so many individuals fit into memory: more cannot even be traced.
+
+    Args:
+        size: N, of one number each or more.
+
+    Raises:
+        UsageError: they do not.
+    """
+    check_memory(f"population: got {size:,}", jnp.zeros(()).dtype.itemsize * _COPIES * size)
+
+
 def check_settings(counts: list[int], seeds: int, num_generations: int) -> None:
     """Raise unless a table of all settings and seeds fits into memory.
 

@@ -171,6 +171,7 @@ def plan_of(settings: flags.Request[SweepOptions]) -> Plan:
     swept = axes.parse(*what, options.population_size, options.axis)
     longest = max(_values("num_generations", settings.strategy.num_generations, swept))
     limits.check_settings(list(map(len, swept.values())), options.seeds, longest)
+    limits.check_population(max(_values("population_size", options.population_size, swept)))
     limits.check_memory(f"confirm: got {options.confirm:,}", 8 * options.confirm)
     plan = make_plan(
         key_of_seed(options.seed),

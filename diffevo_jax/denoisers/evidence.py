@@ -196,3 +196,10 @@ def with_counts(
         num_weightless=jnp.sum(weightless[:size], dtype=jnp.int32),
         sound=~jnp.all(weightless) & jnp.any(plain[:size] > -jnp.inf),
     )
+
+
+def check_dimension(y: jax.Array, evidence: Evidence) -> None:
+    """Raise unless points (N, D) have the dimension of the evaluated ones."""
+    dim = evidence.points.shape[1]
+    if jnp.ndim(y) != 2 or y.shape[1] != dim:
+        raise ValueError(f"y: got shape {jnp.shape(y)}, want (N, {dim})")

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Denoise, Denoiser, Estimate, Evaluated
-from diffevo_jax.pytree import validation
+from diffevo_jax.pytree.annotations import checked
 
 
 @pytree.dataclass
@@ -73,6 +73,7 @@ def _as_pytree(model: Any) -> Any:
     return jax.tree_util.Partial(model)
 
 
+@checked
 def bind(denoiser: Denoiser, state: Any) -> Denoise:
     """What :func:`diffevo_jax.sample` takes, of a denoiser that has learnt.
 
@@ -95,19 +96,6 @@ def bind(denoiser: Denoiser, state: Any) -> Denoise:
         (1000, 2)
     """
     return lambda y, sigma: denoiser.denoise(state, y, sigma)
-
-
-def check_denoiser(name: str, part: Any) -> None:
-    """Raise unless a part is a denoiser; say how to make one of what only answers.
-
-    Raises:
-        TypeError: it is none.
-    """
-    if callable(part) or hasattr(part, "denoise"):  # a model: an oracle, a network
-        example = f"denoisers.Fixed({type(part).__name__}(...).denoise)"
-    else:
-        example = "denoisers.Population()"
-    validation.check_kind(name, part, Denoiser, example)
 
 
 def clean_points(answer: Any, y: jax.Array) -> jax.Array:

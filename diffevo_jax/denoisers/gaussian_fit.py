@@ -22,12 +22,14 @@ from diffevo_jax.denoisers.evidence import (
     Evidence,
     Latest,
     Memory,
+    check_dimension,
     empty_evidence,
     log_weights,
     with_counts,
     with_generation,
 )
-from diffevo_jax.pytree import Number, validation
+from diffevo_jax.pytree import Number
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.shaping.conditions import Condition, check_conditions
 
 
@@ -83,10 +85,7 @@ class GaussianFit:
 
     def check(self) -> None:
         """Raise ValueError or TypeError if parts do not go together."""
-        check = validation.check_kind
-        check("GaussianFit.shaping", self.shaping, Shaping, "shaping.Standardized()")
         check_conditions("GaussianFit.conditions", self.conditions)
-        check("GaussianFit.memory", self.memory, Memory, "denoisers.Latest()")
         if pytree.offers(self.shaping, RowShaping):
             raise ValueError(
                 f"GaussianFit.shaping: got {type(self.shaping).__name__}, which compares "
@@ -119,6 +118,7 @@ class GaussianFit:
 
     def denoise(self, state: GaussianFitState, y: jax.Array, sigma: jax.Array) -> Estimate:
         """Where the clean points are; see :class:`diffevo_jax.Denoiser`."""
+        check_dimension(y, state.evidence)
         answer = functools.partial(
             gaussian_mean,
             y,
@@ -139,6 +139,7 @@ class GaussianFit:
         return with_counts(estimate, state.log_weight, state.plain_log_weight, state.size)
 
 
+@checked
 def gaussian_mean(
     y: jax.Array,
     values: jax.Array,

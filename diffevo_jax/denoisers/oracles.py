@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from diffevo_jax import pytree
 from diffevo_jax.attention import einsum, matmul
 from diffevo_jax.pytree import Number, validation
+from diffevo_jax.pytree.annotations import checked
 
 #: Beyond these the square of sigma, and a distance in units of a deviation, leave float32.
 _LARGEST_SIGMA, _SMALLEST_VARIANCE = 1e18, 1e-24
@@ -58,7 +59,7 @@ class GaussianMixture:
     means: jax.Array = pytree.numbers()
     eigenvalues: jax.Array = pytree.numbers()
     eigenvectors: jax.Array = pytree.numbers()
-    log_weights: jax.Array = pytree.numbers()
+    log_weights: jax.Array = pytree.numbers(infinite=True)
 
     def denoise(self, y: jax.Array, sigma: Number) -> jax.Array:
         """Mean of the clean points given noisy ones, ``E[x_0 | y]``.
@@ -142,6 +143,7 @@ class GaussianMixture:
         return einsum("nke,kde->nd", rotated, self.eigenvectors)
 
 
+@checked
 def gaussian_mixture(
     means: jax.typing.ArrayLike,
     covariances: jax.typing.ArrayLike,
@@ -216,6 +218,7 @@ def _check(name: str, value: jax.Array, legal: jax.Array, wanted: str) -> None:
         raise ValueError(f"{name}: got {value}, want {wanted}")
 
 
+@checked
 def random_mixture(
     key: jax.Array,
     num_components: int,

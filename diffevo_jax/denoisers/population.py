@@ -45,6 +45,7 @@ from diffevo_jax.denoisers.evidence import (
     Evidence,
     Latest,
     Memory,
+    check_dimension,
     empty_evidence,
     log_weights,
     with_counts,
@@ -53,7 +54,7 @@ from diffevo_jax.denoisers.evidence import (
 from diffevo_jax.denoisers.posterior import posterior_mean
 from diffevo_jax.denoisers.support import Chosen, Everyone, Support, reweighted
 from diffevo_jax.kernels import Tempered
-from diffevo_jax.pytree import Number, validation
+from diffevo_jax.pytree import Number
 from diffevo_jax.shaping.conditions import Condition, check_conditions
 
 
@@ -131,12 +132,7 @@ class Population:
 
     def check(self) -> None:
         """Raise ValueError or TypeError if parts do not go together."""
-        check = validation.check_kind
-        check("Population.kernel", self.kernel, Kernel, "kernels.Tempered()")
-        check("Population.shaping", self.shaping, Shaping, "shaping.Standardized()")
         check_conditions("Population.conditions", self.conditions)
-        check("Population.memory", self.memory, Memory, "denoisers.Latest()")
-        check("Population.support", self.support, Support, "denoisers.Everyone()")
         if not callable(self.attention) or not _takes_guidance(self.attention):
             raise TypeError(
                 f"Population.attention: got {self.attention!r}, want a function of the "
@@ -188,6 +184,7 @@ class Population:
 
     def denoise(self, state: PopulationState, y: jax.Array, sigma: jax.Array) -> Estimate:
         """Where the clean points are; see :class:`diffevo_jax.Denoiser`."""
+        check_dimension(y, state.evidence)
         kernel, evidence, dim = self._inner(), state.evidence, y.shape[1]
         queries, keys = self._measured(state, y)
         factor = kernel.factor(state.kernel_state, dim) / sigma**2

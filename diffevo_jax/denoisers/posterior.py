@@ -19,8 +19,10 @@ from diffevo_jax.attention import Attention, Guidance, attend, or_uniform, white
 from diffevo_jax.attention.distances import as_keys, as_queries, find_centres, log_kernel
 from diffevo_jax.base import Estimate
 from diffevo_jax.denoisers.support import Chosen
+from diffevo_jax.pytree.annotations import checked
 
 
+@checked
 def posterior_weights(
     queries: jax.Array,
     keys: jax.Array,
@@ -62,6 +64,7 @@ def posterior_weights(
     return jax.nn.softmax(weight + or_uniform(log_weight)[None], axis=1)
 
 
+@checked
 def posterior_mean(
     queries: jax.Array,
     keys: jax.Array,

@@ -18,6 +18,7 @@ from diffevo_jax.flows.generator import (
     regression_loss,
 )
 from diffevo_jax.pytree import Number, arrays, validation
+from diffevo_jax.pytree.annotations import checked
 
 LOSSES = ("regression", "adversarial")
 
@@ -101,6 +102,7 @@ class GAN:
         return self.generator.sample(key, self.state.generator, n)
 
 
+@checked
 def train_gan(
     key: jax.Array,
     data: jax.typing.ArrayLike,
@@ -143,7 +145,6 @@ def train_gan(
     References:
         Yi, Zhu, Liu, 2023, arXiv:2302.01075; Goodfellow et al., 2014, arXiv:1406.2661.
     """
-    arrays.check_key("key", key)
     points = arrays.check_population("data", data)
     recipe = GANRecipe() if recipe is None else recipe
     if not isinstance(recipe, GANRecipe):

@@ -24,8 +24,10 @@ from diffevo_jax.denoisers import posterior_mean
 from diffevo_jax.flows.ratio import Ratio
 from diffevo_jax.kernels import Tempered
 from diffevo_jax.pytree import Number
+from diffevo_jax.pytree.annotations import checked
 
 
+@checked
 def kernel_ratio(
     queries: jax.Array,
     points: jax.Array,
@@ -111,6 +113,7 @@ def _ratio(
     )
 
 
+@checked
 def kernel_log_density(
     points: jax.Array,
     precision: Number,

@@ -11,6 +11,7 @@ from diffevo_jax.flows.divergences import Divergence, ReverseKL
 from diffevo_jax.flows.exact_ratio import ExactRatio
 from diffevo_jax.flows.particle_ratios import FlowRatio
 from diffevo_jax.pytree import Number, validation
+from diffevo_jax.pytree.annotations import checked
 
 
 @pytree.dataclass
@@ -28,6 +29,7 @@ class FlowResult:
     ratio_state: PyTree
 
 
+@checked
 def particle_flow(
     key: jax.Array,
     ratio: FlowRatio,
@@ -86,6 +88,7 @@ def particle_flow(
     return FlowResult(particles, path, state)
 
 
+@checked
 def smoothed_kl(
     key: jax.Array,
     particles: jax.Array,

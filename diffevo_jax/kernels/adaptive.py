@@ -8,6 +8,7 @@ from diffevo_jax.attention import bisect, covariance, matmul, or_uniform
 from diffevo_jax.base import PyTree
 from diffevo_jax.kernels.parts import linear_features
 from diffevo_jax.pytree import Number, validation
+from diffevo_jax.pytree.annotations import checked
 
 
 @pytree.dataclass
@@ -123,6 +124,7 @@ class Perplexity:
         return perplexity_precision(half_squares, mask, self.neighbours)
 
 
+@checked
 def principal_axes(points: jax.Array, log_weight: jax.Array, count: int) -> jax.Array:
     """The first principal axes of weighted points, by singular value decomposition.
 
@@ -145,6 +147,7 @@ def principal_axes(points: jax.Array, log_weight: jax.Array, count: int) -> jax.
 _HALVINGS = 22
 
 
+@checked
 def perplexity_precision(
     half_squares: jax.Array, mask: jax.Array, neighbours: Number
 ) -> jax.Array:

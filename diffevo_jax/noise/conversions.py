@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax.pytree import Number
+from diffevo_jax.pytree.annotations import checked
 
 SIGMA_MIN = 1e-6
 SIGMA_MAX = 1e6
@@ -36,6 +37,7 @@ def sigma_from_rates(signal: jax.Array, noise: jax.Array) -> jax.Array:
     return jnp.clip(jnp.sqrt(noise / signal), SIGMA_MIN, SIGMA_MAX)
 
 
+@checked
 def sigma_from_alpha_bar(alpha_bar: Number) -> jax.Array:
     """Noise level of a cumulative signal rate; safe at exactly 0 and 1.
 
@@ -54,16 +56,19 @@ def sigma_from_alpha_bar(alpha_bar: Number) -> jax.Array:
     return sigma_from_rates(jnp.clip(alpha_bar, SIGMA_MAX**-2, 1.0), 1.0 - alpha_bar)
 
 
+@checked
 def alpha_bar_from_sigma(sigma: Number) -> jax.Array:
     """Cumulative signal rate of a noise level, ``1 / (1 + sigma^2)``."""
     return 1.0 / (1.0 + jnp.asarray(sigma, dtype=float) ** 2)
 
 
+@checked
 def canonical_scale(sigma: Number) -> jax.Array:
     """Factor from unit scale to canonical coordinates, ``y = sqrt(1 + sigma^2) x``."""
     return jnp.sqrt(1.0 + jnp.asarray(sigma, dtype=float) ** 2)
 
 
+@checked
 def log_snr_from_sigma(sigma: Number) -> jax.Array:
     """Log signal-to-noise ratio of a noise level, ``-2 log sigma``.
 
@@ -79,6 +84,7 @@ def log_snr_from_sigma(sigma: Number) -> jax.Array:
     return -2.0 * jnp.log(jnp.asarray(sigma, dtype=float))
 
 
+@checked
 def sigma_from_log_snr(log_snr: Number) -> jax.Array:
     """Noise level of a log signal-to-noise ratio, ``exp(-log_snr / 2)``.
 
@@ -97,6 +103,7 @@ def sigma_from_log_snr(log_snr: Number) -> jax.Array:
     return jnp.clip(sigma, SIGMA_MIN, SIGMA_MAX)
 
 
+@checked
 def alpha_bar_from_betas(betas: jax.Array) -> jax.Array:
     """Cumulative signal rates of a discrete chain, ``prod_{i <= t} (1 - beta_i)``.
 
@@ -117,6 +124,7 @@ def alpha_bar_from_betas(betas: jax.Array) -> jax.Array:
     return jnp.exp(jnp.cumsum(jnp.log1p(-jnp.asarray(betas, dtype=float))))
 
 
+@checked
 def betas_from_alpha_bar(alpha_bar: jax.Array) -> jax.Array:
     """Variance that each step adds, ``beta_t = 1 - alpha_bar_t / alpha_bar_{t-1}``.
 
@@ -132,6 +140,7 @@ def betas_from_alpha_bar(alpha_bar: jax.Array) -> jax.Array:
     return -jnp.expm1(jnp.diff(log_signal, prepend=jnp.zeros(1)))
 
 
+@checked
 def noise_from_clean(y: jax.Array, clean: jax.Array, sigma: Number) -> jax.Array:
     """The noise that a clean point implies, ``eps = (y - x_0) / sigma``.
 
@@ -149,6 +158,7 @@ def noise_from_clean(y: jax.Array, clean: jax.Array, sigma: Number) -> jax.Array
     return (y - clean) / sigma
 
 
+@checked
 def clean_from_noise(y: jax.Array, eps: jax.Array, sigma: Number) -> jax.Array:
     """The clean point that a noise implies, ``x_0 = y - sigma eps``.
 
@@ -157,6 +167,7 @@ def clean_from_noise(y: jax.Array, eps: jax.Array, sigma: Number) -> jax.Array:
     return y - sigma * eps
 
 
+@checked
 def score_from_clean(y: jax.Array, clean: jax.Array, sigma: Number) -> jax.Array:
     """The score that a clean point implies, ``(x_0 - y) / sigma^2`` (Tweedie's formula).
 
@@ -180,6 +191,7 @@ def score_from_clean(y: jax.Array, clean: jax.Array, sigma: Number) -> jax.Array
     return (clean - y) / sigma / sigma
 
 
+@checked
 def clean_from_score(y: jax.Array, score: jax.Array, sigma: Number) -> jax.Array:
     """The clean point that a score implies, ``x_0 = y + sigma^2 score``.
 
@@ -188,6 +200,7 @@ def clean_from_score(y: jax.Array, score: jax.Array, sigma: Number) -> jax.Array
     return y + sigma * (sigma * score)
 
 
+@checked
 def velocity_from_clean(y: jax.Array, clean: jax.Array, sigma: Number) -> jax.Array:
     """The velocity that a clean point implies, well conditioned at every noise level.
 
@@ -216,6 +229,7 @@ def velocity_from_clean(y: jax.Array, clean: jax.Array, sigma: Number) -> jax.Ar
     return signal * (noise_from_clean(y, clean, sigma) - sigma * clean)
 
 
+@checked
 def clean_from_velocity(y: jax.Array, velocity: jax.Array, sigma: Number) -> jax.Array:
     """The clean point that a velocity implies.
 

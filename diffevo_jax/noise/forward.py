@@ -8,8 +8,10 @@ import jax.numpy as jnp
 
 from diffevo_jax.noise.conversions import alpha_bar_from_sigma
 from diffevo_jax.pytree import Number
+from diffevo_jax.pytree.annotations import checked
 
 
+@checked
 def diffuse(key: jax.Array, clean: jax.Array, sigma: Number) -> jax.Array:
     """Forward diffusion to noise level sigma, in one go.
 
@@ -30,6 +32,7 @@ def diffuse(key: jax.Array, clean: jax.Array, sigma: Number) -> jax.Array:
     return jnp.sqrt(alpha_bar_from_sigma(sigma)) * clean + noise * eps
 
 
+@checked
 def forward_step(key: jax.Array, x: jax.Array, beta: Number) -> jax.Array:
     """One step of the forward chain, ``sqrt(1 - beta) x + sqrt(beta) eps``.
 
@@ -49,6 +52,7 @@ def forward_step(key: jax.Array, x: jax.Array, beta: Number) -> jax.Array:
     return jnp.sqrt(1 - beta) * x + jnp.sqrt(beta) * eps  # eq. 2
 
 
+@checked
 def forward_chain(key: jax.Array, x: jax.Array, betas: jax.Array) -> jax.Array:
     """The forward chain with all that it passes through.
 
@@ -84,6 +88,7 @@ def forward_chain(key: jax.Array, x: jax.Array, betas: jax.Array) -> jax.Array:
     return jnp.concatenate([x[None], later])
 
 
+@checked
 def ddpm_posterior(
     x: jax.Array, clean: jax.Array, alpha_bar: Number, alpha_bar_next: Number
 ) -> tuple[jax.Array, jax.Array]:
@@ -120,6 +125,7 @@ def ddpm_posterior(
     return of_clean * clean + of_noisy * x, variance
 
 
+@checked
 def ddpm_mean_from_noise(
     x: jax.Array, eps: jax.Array, alpha_bar: Number, alpha_bar_next: Number
 ) -> jax.Array:

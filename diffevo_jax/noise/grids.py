@@ -15,6 +15,7 @@ from jax.typing import ArrayLike
 from diffevo_jax import pytree
 from diffevo_jax.noise.conversions import SIGMA_MAX, SIGMA_MIN, sigma_from_rates
 from diffevo_jax.pytree import Number
+from diffevo_jax.pytree.annotations import checked
 
 
 @pytree.dataclass
@@ -134,7 +135,9 @@ class Levels:
         [8.0, 2.0, 0.5]
     """
 
-    values: ArrayLike | Sequence[float] = pytree.numbers()
+    values: ArrayLike | Sequence[float] = pytree.numbers(above=0.0)
+
+    ordered = (("later", "earlier"),)
 
     def sigmas(self, num_levels: int) -> jax.Array:
         """The levels, ``(num_levels,)``; raise ValueError if there are not so many."""
@@ -145,20 +148,29 @@ class Levels:
             )
         return jax.lax.cummin(jnp.clip(values, SIGMA_MIN, SIGMA_MAX))
 
+    @property
+    def earlier(self) -> jax.Array:
+        """All levels but the last, ``(T - 1,)``."""
+        return jnp.asarray(self.values, dtype=float)[:-1]
+
+    @property
+    def later(self) -> jax.Array:
+        """All levels but the first, ``(T - 1,)``."""
+        return jnp.asarray(self.values, dtype=float)[1:]
+
     def check(self) -> None:
-        """Raise ValueError if the levels are not positive, finite and falling."""
+        """Raise ValueError if the levels do not fall."""
         values = jnp.asarray(self.values, dtype=float)
         if values.ndim != 1 or not values.size:
             raise ValueError(f"Levels.values: got {_count(values)}, want shape (T,)")
         known = pytree.concrete(values)
         if known is None:
             return
-        if not (np.isfinite(known) & (known > 0)).all():
-            raise ValueError(f"Levels.values: got {known}, want positive finite numbers")
         if (np.diff(known) > 0).any():
             raise ValueError(f"Levels.values: got {known}, want them from noisy to clean")
 
 
+@checked
 def from_alpha_bars(alpha_bars: ArrayLike | Sequence[float]) -> Levels:
     """The grid of cumulative signal rates, the ``alpha`` of the evolution paper.
 
@@ -179,6 +191,7 @@ def from_alpha_bars(alpha_bars: ArrayLike | Sequence[float]) -> Levels:
     return Levels(sigma_from_rates(jnp.maximum(signal, SIGMA_MAX**-2), 1.0 - signal))
 
 
+@checked
 def from_alphas(alphas: ArrayLike | Sequence[float]) -> Levels:
     """The grid of a discrete chain, from the fraction of signal that each step keeps.
 
@@ -196,6 +209,7 @@ def from_alphas(alphas: ArrayLike | Sequence[float]) -> Levels:
     return _from_log_alphas(jnp.log(jnp.asarray(alphas, dtype=float)))
 
 
+@checked
 def from_betas(betas: ArrayLike | Sequence[float]) -> Levels:
     """The grid of a discrete chain, from the variance that each step adds.
 

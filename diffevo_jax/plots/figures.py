@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from diffevo_jax.base import Info, Problem
 from diffevo_jax.noise import canonical_scale
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.running.evolution import Result
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 ORANGE, BLUE, GREEN, INK = "#D55E00", "#0072B2", "#009E73", "#222222"
 
 
+@checked
 def learning_curve(history: Info, *, ax: Axes | None = None, title: str = "") -> Figure:
     """Draw fitness over generations: the typical run, and how far the runs spread.
 
@@ -60,6 +62,7 @@ def learning_curve(history: Info, *, ax: Axes | None = None, title: str = "") ->
     return cast("Figure", ax.figure)
 
 
+@checked
 def landscape(
     problem: Problem,
     extent: Sequence[float] | None = None,
@@ -83,6 +86,8 @@ def landscape(
     if space.bounded:
         edges = jax.tree.leaves((space.lower, space.upper))
         whole = np.stack([np.broadcast_to(edge, 2) for edge in edges])
+    if extent is not None and len(extent) != 4:
+        raise ValueError(f"extent: got {extent}, want left, right, bottom and top")
     left, right, bottom, top = whole.T.ravel() if extent is None else extent
     x, y = np.linspace(left, right, 200), np.linspace(bottom, top, 200)
     points = jnp.asarray(np.stack(np.meshgrid(x, y), axis=-1), space.layout.dtypes[0])
@@ -97,6 +102,7 @@ def landscape(
     return cast("Figure", ax.figure)
 
 
+@checked
 def population(
     problem: Problem,
     population: npt.ArrayLike,
@@ -125,6 +131,7 @@ def population(
     return cast("Figure", ax.figure)
 
 
+@checked
 def trajectories(
     problem: Problem,
     result: Result,
@@ -169,6 +176,7 @@ def trajectories(
     return cast("Figure", ax.figure)
 
 
+@checked
 def film(
     problem: Problem,
     result: Result,
@@ -201,6 +209,7 @@ def film(
     return FuncAnimation(figure, draw, _evenly(generations, 25, len(paths)), interval=150)
 
 
+@checked
 def episode(states: Mapping[str, Any], *, num_frames: int = 6) -> Figure:
     """Draw episodes of CartPole, one a row, as strips of frames from start to end.
 

@@ -8,7 +8,7 @@ import jax
 from diffevo_jax import pytree
 from diffevo_jax.base import Evaluation, PyTree
 from diffevo_jax.problems.space import Space
-from diffevo_jax.pytree import validation
+from diffevo_jax.pytree import arrays, validation
 
 
 @pytree.dataclass
@@ -56,12 +56,6 @@ class Function:
         object.__setattr__(self, "fn", fn)
         object.__setattr__(self, "space", space)
 
-    def check(self) -> None:
-        """Raise TypeError if the space is none."""
-        if not isinstance(self.space, Space):
-            example = "problems.Space(jax.numpy.zeros(2), lower=-1.0, upper=1.0)"
-            raise TypeError(f"Function.space: got {self.space!r}, want one like {example}")
-
     def init(self, key: jax.Array) -> tuple[()]:
         """No state."""
         return ()
@@ -70,4 +64,8 @@ class Function:
         self, key: jax.Array, problem_state: tuple[()], solutions: PyTree
     ) -> tuple[Evaluation, tuple[()]]:
         """Evaluate N solutions: leaves with leading axis N."""
-        return Evaluation(fitness=jax.vmap(self.fn)(solutions)), problem_state
+
+        def evaluate(solution: PyTree) -> jax.Array:  # before vmap makes an array of it
+            return arrays.real_array("fn", self.fn(solution), "()")
+
+        return Evaluation(fitness=jax.vmap(evaluate)(solutions)), problem_state

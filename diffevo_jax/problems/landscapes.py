@@ -18,16 +18,19 @@ from diffevo_jax import pytree
 from diffevo_jax.base import Evaluation
 from diffevo_jax.problems.space import Space
 from diffevo_jax.pytree import Number, validation
+from diffevo_jax.pytree.annotations import checked
 
 #: Half the width of the box of the benchmark, [-4, 4]^D.
 BOX = 4.0
 
 
+@checked
 def rosenbrock(x: jax.Array) -> jax.Array:
     """Rosenbrock's valley, ``(1 - x)^2 + 100 (y - x^2)^2``; 0 at (1, 1)."""
     return (1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2
 
 
+@checked
 def beale(x: jax.Array) -> jax.Array:
     """Beale's function; 0 at (3, 0.5)."""
     a, b = x[0], x[1]
@@ -35,11 +38,13 @@ def beale(x: jax.Array) -> jax.Array:
     return first + (2.25 - a + a * b**2) ** 2 + (2.625 - a + a * b**3) ** 2
 
 
+@checked
 def himmelblau(x: jax.Array) -> jax.Array:
     """Himmelblau's function, ``(x^2 + y - 11)^2 + (x + y^2 - 7)^2``; 0 at four points."""
     return (x[0] ** 2 + x[1] - 11) ** 2 + (x[0] + x[1] ** 2 - 7) ** 2
 
 
+@checked
 def ackley(x: jax.Array) -> jax.Array:
     """Ackley's function with a = 20, b = 0.2, c = 2 pi; 0 at the origin."""
     radius = jnp.sqrt(jnp.mean(x**2))
@@ -47,11 +52,13 @@ def ackley(x: jax.Array) -> jax.Array:
     return -20 * jnp.exp(-0.2 * radius) - jnp.exp(waves) + 20 + math.e
 
 
+@checked
 def rastrigin(x: jax.Array) -> jax.Array:
     """Rastrigin's function in any dimension; 0 at the origin."""
     return 10 * x.size + jnp.sum(x**2 - 10 * jnp.cos(2 * jnp.pi * x))
 
 
+@checked
 def two_peaks(x: jax.Array, width: float = 0.1) -> jax.Array:
     """Two Gaussian peaks at (-1, -1) and (1, 1), of height 1 each.
 
@@ -63,6 +70,7 @@ def two_peaks(x: jax.Array, width: float = 0.1) -> jax.Array:
     return jnp.sum(jnp.exp(-0.5 * (distance / width) ** 2))
 
 
+@checked
 def two_peaks_step(x: jax.Array, radius: float = 0.5) -> jax.Array:
     """1 within ``radius`` of (-1, -1) or (1, 1), else 1e-9."""
     return jnp.where(jnp.any(_distance_to_peaks(x) < radius), 1.0, 1e-9)
@@ -112,6 +120,7 @@ _RASTRIGIN = {
 NAMES = (*_RESCALED, "rastrigin", *_DENSITIES)
 
 
+@checked
 def rescaling(name: str, dim: int) -> Rescaling:
     """Published constants of a function; Rastrigin's are interpolated between dimensions.
 

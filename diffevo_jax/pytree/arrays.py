@@ -6,18 +6,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from diffevo_jax.pytree.components import concrete
+from diffevo_jax.pytree.components import concrete, short
 from diffevo_jax.pytree.keys import drawing_alone
 
+_REAL = (np.bool_, np.integer, np.floating)
+_ARRAYS = np.ndarray | np.generic | jax.Array
 
-def check_key(name: str, key: Any) -> jax.Array:
-    """Return a key that may be used for one run; raise unless it is one typed JAX key."""
+
+def check_key(name: str, key: Any, *, several: bool = False) -> jax.Array:
+    """Return a key that may be used for one run, or an array of them if it may be one.
+
+    Raises:
+        TypeError: it is no typed JAX key.
+        ValueError: it is several keys, divided over explicit axes, or of an implementation
+            that cannot keep what is promised; see :mod:`diffevo_jax.pytree.keys`.
+    """
     dtype = getattr(key, "dtype", None)
     if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
         got = type(key).__name__ if dtype is None else f"an array of {dtype}"
         raise TypeError(f"{name}: got {got}, want a typed key, as of jax.random.key(0)")
     check_whole(name, key)
-    if key.shape:
+    if key.shape and not several:
         raise ValueError(f"{name}: got shape {key.shape}, want (); vmap over many keys")
     return drawing_alone(name, key)
 
@@ -37,7 +46,7 @@ def check_whole(name: str, array: jax.Array) -> None:
 
 def check_population(name: str, population: Any) -> jax.Array:
     """Return the population as a float array; raise if it is not (N, D), N and D >= 1."""
-    array = _real_array(name, population, "(N, D)")
+    array = real_array(name, population, "(N, D)")
     if array.ndim != 2 or 0 in array.shape:
         raise ValueError(
             f"{name}: got shape {array.shape}, want (N, D) with N >= 1 and D >= 1"
@@ -45,27 +54,93 @@ def check_population(name: str, population: Any) -> jax.Array:
     known = concrete(array)
     if known is not None and not np.isfinite(known).all():
         raise ValueError(f"{name}: got NaN or infinity, want finite numbers")
-    return array.astype(float)
+    return array
 
 
 def check_fitness(fitness: Any, population_size: int, name: str = "fitness") -> jax.Array:
     """Return the fitness as a float array; raise if its shape is not (N,)."""
-    array = _real_array(name, fitness, f"({population_size},)")
+    array = real_array(name, fitness, f"({population_size},)")
     if array.shape != (population_size,):
         raise ValueError(
             f"{name}: got shape {array.shape}, want ({population_size},), "
             "one number for each candidate"
         )
-    return array.astype(float)
-
-
-def _real_array(name: str, value: Any, shape: str) -> jax.Array:
-    try:
-        array = jnp.asarray(value)
-    except (TypeError, ValueError) as error:
-        got = type(value).__name__
-        raise TypeError(f"{name}: got {got}, want an array of shape {shape}") from error
-    if not any(jnp.issubdtype(array.dtype, kind) for kind in (jnp.floating, jnp.integer)):
-        raise TypeError(f"{name}: got {array.dtype}, want real numbers")
-    check_whole(name, array)
     return array
+
+
+def as_given(name: str, value: object) -> Any:
+    """Real numbers as they were given, lists as arrays; none of them wraps or overflows.
+
+    JAX cuts integers of the host that are too long for it, and makes floats that are too
+    large infinite. Such integers become floats here, and such floats are refused.
+
+    Args:
+        name: what they are called.
+        value: an array of JAX or of NumPy, a number, or a list of them.
+
+    Raises:
+        TypeError: they are not real numbers.
+        ValueError: one is finite, and too large for JAX's default float.
+
+    Example:
+        >>> import numpy as np
+        >>> from diffevo_jax.pytree import arrays
+        >>> float(arrays.as_given("fitness", np.int64(3_000_000_000)))
+        3000000000.0
+    """
+    if isinstance(value, list | tuple):
+        value = _of_list(name, value)
+    if isinstance(value, jax.Array):
+        if not any(jnp.issubdtype(value.dtype, kind) for kind in _REAL):
+            raise TypeError(f"{name}: got {value.dtype}, want real numbers")
+        check_whole(name, value)
+        return value
+    if isinstance(value, float) and abs(value) < 1e38:
+        return value
+    known = np.asarray(value)
+    if known.dtype == object and isinstance(value, int):  # beyond 64 bits
+        known = np.asarray(value, float)
+    if not any(jnp.issubdtype(known.dtype, kind) for kind in _REAL):
+        raise TypeError(f"{name}: got {short(value)}, want real numbers")
+    default = np.dtype(jax.dtypes.canonicalize_dtype(float))
+    if jnp.issubdtype(known.dtype, np.integer):
+        limits = np.iinfo(jax.dtypes.canonicalize_dtype(known.dtype))
+        fits = not known.size or (known.min() >= limits.min and known.max() <= limits.max)
+        return value if fits else known.astype(default)
+    with np.errstate(over="ignore"):
+        lost = np.isfinite(known) & ~np.isfinite(known.astype(default))
+    if jnp.issubdtype(known.dtype, np.floating) and lost.any():
+        raise ValueError(
+            f"{name}: got {known[lost][0]:g}, want numbers up to "
+            f"{np.finfo(default).max:g}, the largest {default} (jax_enable_x64 has more)"
+        )
+    return value
+
+
+def as_floats(name: str, value: object) -> jax.Array:
+    """Real numbers as an array of the default float; see :func:`as_given`."""
+    return jnp.asarray(as_given(name, value)).astype(float)
+
+
+def _of_list(name: str, value: object) -> Any:
+    """A list, of lists too, as an array."""
+    try:
+        if any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(value)):
+            return jnp.asarray(value)
+        array = np.asarray(value)
+        whole = array.dtype == object and all(isinstance(x, int) for x in array.flat)
+        return np.asarray(value, float) if whole else array  # integers beyond 64 bits
+    except (TypeError, ValueError, OverflowError) as error:
+        got = f"{short(value)} ({type(value).__name__})"
+        raise TypeError(f"{name}: got {got}, want an array of real numbers") from error
+
+
+def real_array(name: str, value: object, shape: str) -> jax.Array:
+    """Real numbers, and no truth values, as floats; see :func:`as_given`."""
+    if not isinstance(value, int | float | list | tuple | _ARRAYS):
+        got = type(value).__name__
+        raise TypeError(f"{name}: got {got}, want an array of shape {shape}")
+    array = as_given(name, value)
+    if jnp.issubdtype(jnp.result_type(array), np.bool_):
+        raise TypeError(f"{name}: got bool, want real numbers")
+    return jnp.asarray(array).astype(float)

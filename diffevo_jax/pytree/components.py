@@ -64,9 +64,25 @@ def number(
     return dataclasses.field(metadata={"number": limits}, **options)
 
 
-def numbers(**options: Any) -> Any:
-    """Declare a field that holds a pytree of numbers, or None; cast like a number."""
-    return dataclasses.field(metadata={"numbers": True}, **options)
+def numbers(
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    above: float = -math.inf,
+    infinite: bool = False,
+    **options: Any,
+) -> Any:
+    """Declare a field that holds a pytree of numbers, or None; cast like a number.
+
+    Args:
+        low: as of :func:`number`, of each of them.
+        high: as of :func:`number`.
+        above: as of :func:`number`.
+        infinite: whether they may be infinite.
+        **options: as for :func:`dataclasses.field`.
+    """
+    limits = {"low": low, "high": high, "above": above, "infinite": infinite}
+    return dataclasses.field(metadata={"numbers": limits}, **options)
 
 
 @dataclass_transform(
@@ -97,6 +113,7 @@ def dataclass(cls: type[T]) -> type[T]:
     made: Any = dataclasses.dataclass(frozen=True, eq=False, init=not own_init, repr=False)(
         cls
     )
+    made.__init__ = _named(made.__init__)
     if not own_repr:
         made.__repr__ = _repr
     data: list[str] = []
@@ -106,6 +123,32 @@ def dataclass(cls: type[T]) -> type[T]:
     _register(made, data, meta)
     made.__is_component__ = True
     return made
+
+
+def _named(init: Callable[..., None]) -> Callable[..., None]:
+    """A constructor that says what it wants, where a call does not fit it."""
+    signature = inspect.signature(init)
+
+    @functools.wraps(init)
+    def called(self: object, *args: Any, **kwargs: Any) -> None:
+        try:
+            init(self, *args, **kwargs)
+        except TypeError:
+            try:
+                signature.bind(self, *args, **kwargs)
+            except TypeError as error:
+                name = type(self).__name__
+                raise TypeError(not_called_so(name, signature, error)) from None
+            raise
+
+    return called
+
+
+def not_called_so(name: str, signature: inspect.Signature, error: TypeError) -> str:
+    """What to say of a call that does not fit a signature."""
+    known = [one for one in signature.parameters if one not in ("self", "cls")]
+    hint = "; fields of parts are changed by replace" if "unexpected" in str(error) else ""
+    return f"{name}: {error}, want arguments among {', '.join(known) or 'none'}{hint}"
 
 
 def _register(cls: type[Any], data: list[str], meta: list[str]) -> None:
@@ -217,6 +260,7 @@ def replace(component: T, **changes: Any) -> T:
             so that they may be those of the new one.
 
     Raises:
+        TypeError: it is no component.
         ValueError: there is no such field, there are several, or one is named twice.
 
     Example:
@@ -227,6 +271,8 @@ def replace(component: T, **changes: Any) -> T:
         >>> strategy.denoiser.shaping, strategy.sampler
         (Standardized(temperature=0.5), DDIM(eta=0.0))
     """
+    if isinstance(component, type) or not dataclasses.is_dataclass(component):
+        raise TypeError(f"component: got {short(component)}, want one of a dataclass")
     changed: Any = component
     own = {field.name for field in dataclasses.fields(changed)}
     below = {name: value for name, value in changes.items() if name not in own}

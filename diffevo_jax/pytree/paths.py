@@ -232,7 +232,9 @@ def _fields(value: Any) -> tuple[str, ...]:
 def _unknown(component: Any, path: str) -> str:
     close = closest(component, path)
     hint = f"; closest: {shortest(component, close)}" if close else ""
-    return f"{type(component).__name__} has no field {path!r}{hint}"
+    named = ", ".join(shortest(component, name) for name in names(component))
+    wanted = f"want one of {named}" if named else "it has no fields"
+    return f"{type(component).__name__} has no field {path!r}{hint}; {wanted}"
 
 
 def closest(component: Any, path: str) -> str | None:

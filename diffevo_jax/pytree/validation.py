@@ -2,13 +2,15 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from types import FunctionType
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from diffevo_jax.pytree import annotations, arrays
 from diffevo_jax.pytree.components import concrete, is_component, offers, replace
 
 Component = TypeVar("Component")
@@ -41,21 +43,22 @@ class ChecksShapes(Protocol):
 class Ordered(Protocol):
     """A component of whose numbers some may not be above others.
 
-    See :class:`diffevo_jax.noise.VP`.
+    See :class:`diffevo_jax.noise.VP`, and of arrays :class:`diffevo_jax.noise.Levels`.
     """
 
     @property
     def ordered(self) -> tuple[tuple[str, str], ...]:
-        """Pairs of fields, a class attribute: the first is at most the second."""
+        """Pairs of names, a class attribute: the first is at most the second."""
         ...
 
 
 def validate(component: Any, *, shapes: bool = True) -> None:
     """Check what can be known before running: types, shapes, concrete ranges.
 
-    Walks the component and the components in its fields; a component with rules across
-    fields is :class:`Checked`, and one that must trace something to know
-    :class:`ChecksShapes`.
+    Walks the component and the components in its fields. Every field holds what its
+    annotation says: a part keeps the contract that it is annotated with, structure is of
+    the kinds that are named. A component with rules across fields is :class:`Checked`, and
+    one that must trace something to know :class:`ChecksShapes`.
 
     Args:
         component: one of the library's dataclasses.
@@ -63,18 +66,35 @@ def validate(component: Any, *, shapes: bool = True) -> None:
             component of the same structure has passed it.
 
     Raises:
-        TypeError: a number field holds something that is not a number.
+        TypeError: a field holds something of another kind than its annotation says.
         ValueError: a number field is out of its range, not finite, or swept.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> de.pytree.validate(de.samplers.Heun(frozen="no"))
+        Traceback (most recent call last):
+        TypeError: Heun.frozen: got 'no' (str), want True or False
     """
+    if isinstance(component, type) or not is_component(component):
+        got = annotations.got(component)
+        raise TypeError(f"component: got {got}, want one of a pytree.dataclass")
+    kind: Callable[..., object] = type(component)
+    hints = annotations.annotations_of(kind)
     for field in dataclasses.fields(component):
         value = getattr(component, field.name)
         name = f"{type(component).__name__}.{field.name}"
         if "number" in field.metadata:
             check_number(name, value, **field.metadata["number"])
-        if "numbers" in field.metadata:
+        elif "numbers" in field.metadata:
+            annotations.check(name, value, hints[field.name])
             for leaf in jax.tree.leaves(value):
                 _check_type(name, leaf)
-        if not field.metadata:
+                _check_range(name, leaf, **field.metadata["numbers"])
+        elif field.metadata.get("static"):
+            annotations.check(name, value, hints[field.name])
+            _check_hashable(name, value)
+        else:
+            annotations.check(name, value, hints[field.name], _like(field))
             _check_leaves(name, value)
         for part in _parts(value):
             validate(part, shapes=shapes)
@@ -82,6 +102,25 @@ def validate(component: Any, *, shapes: bool = True) -> None:
         component.check()
     if shapes and offers(component, ChecksShapes):
         component.check_shapes()
+
+
+def _like(field: dataclasses.Field[Any]) -> str:
+    """What a field may hold: as it says itself, or what it holds if it is not given."""
+    if "like" in field.metadata:
+        return str(field.metadata["like"])
+    factory = field.default_factory
+    if factory is dataclasses.MISSING:
+        return ""
+    made = type(factory()) if isinstance(factory, FunctionType) else factory
+    return f"{getattr(made, '__name__', made)}()"
+
+
+def _check_hashable(name: str, value: Any) -> None:
+    try:
+        hash(value)
+    except TypeError:
+        got = annotations.got(value)
+        raise TypeError(f"{name}: got {got}, want structure that can be hashed") from None
 
 
 def check_number(
@@ -119,9 +158,10 @@ def _parts(value: Any) -> Sequence[Any]:
 def _check_type(name: str, value: Any) -> None:
     legal = int | float | np.number | np.ndarray | jax.Array
     if isinstance(value, bool) or not isinstance(value, legal):
-        raise TypeError(f"{name}: got {value!r} ({type(value).__name__}), want a number")
-    kind = jnp.result_type(value)
-    if not (jnp.issubdtype(kind, jnp.floating) or jnp.issubdtype(kind, jnp.integer)):
+        raise TypeError(f"{name}: got {annotations.got(value)}, want a number")
+    arrays.as_given(name, value)
+    kind = jnp.result_type(value) if hasattr(value, "dtype") else jnp.dtype(float)
+    if jnp.issubdtype(kind, np.bool_):
         raise TypeError(f"{name}: got {kind}, want a real number")
 
 
@@ -133,24 +173,26 @@ def _check_shape(name: str, value: Any, shape: tuple[int, ...]) -> None:
         )
 
 
-def _check_range(name: str, value: Any, low: float, high: float, above: float) -> None:
+def _check_range(
+    name: str, value: Any, low: float, high: float, above: float, infinite: bool = False
+) -> None:
     known = concrete(value)
-    if known is None:
-        return
-    if not _is_legal(known, low, high, above).all():
+    if known is not None and not _is_legal(known, low, high, above, infinite).all():
         raise ValueError(f"{name}: got {value}, want {_range(low, high, above)}")
 
 
-def _is_legal(known: np.ndarray, low: float, high: float, above: float) -> np.ndarray:
-    legal: np.ndarray = np.isfinite(known) & (known >= low) & (known <= high)
-    return legal & (known > above)
+def _is_legal(
+    known: np.ndarray, low: float, high: float, above: float, infinite: bool
+) -> np.ndarray:
+    legal: np.ndarray = (known >= low) & (known <= high) & (infinite | np.isfinite(known))
+    return legal & ((known > above) | (above == -math.inf))
 
 
 def _range(low: float, high: float, above: float) -> str:
     parts = [f"> {above:g}"] if above > -math.inf else []
     parts += [f">= {low:g}"] if low > -math.inf else []
     parts += [f"<= {high:g}"] if high < math.inf else []
-    return "a number " + " and ".join(parts) if parts else "a number"
+    return "a number " + " and ".join(parts) if parts else "a finite number"
 
 
 def check_positive(name: str, value: Any, *, or_zero: bool = False) -> None:
@@ -161,6 +203,7 @@ def check_positive(name: str, value: Any, *, or_zero: bool = False) -> None:
 
 def check_floor(name: str, value: float | None) -> None:
     """Raise unless ``value`` is None, or a finite number above 0."""
+    annotations.check(name, value, float | None)
     if value is not None and not 0 < value < math.inf:
         raise ValueError(f"{name}: got {value}, want None or > 0, finite")
 
@@ -171,49 +214,21 @@ def check_part(name: str, part: Any, contract: type, examples: str) -> None:
     Args:
         name: what it is called.
         part: one of the library's components, which is validated; or one's own.
-        contract: a ``runtime_checkable`` Protocol, whose members it must have.
-        examples: of such parts.
-
-    Raises:
-        TypeError: as :func:`check_kind`.
-        TypeError, ValueError: as :func:`validate`.
-    """
-    check_kind(name, part, contract, examples)
-    if is_component(part):
-        validate(part)
-
-
-def check_kind(name: str, part: Any, contract: type, examples: str) -> None:
-    """Raise unless ``part`` is an object with all that a contract asks for.
-
-    Args:
-        name: what it is called.
-        part: a component, which is not validated here, or one's own object.
-        contract: a Protocol, for example :class:`diffevo_jax.Denoiser`.
+        contract: a Protocol, whose members it must have.
         examples: of such parts.
 
     Raises:
         TypeError: it is a class, or lacks a member.
-
-    Example:
-        >>> import diffevo_jax as de
-        >>> from diffevo_jax.pytree import validation
-        >>> kernel = de.kernels.Gaussian()
-        >>> validation.check_kind("denoiser", kernel, de.Denoiser, "Population()")
-        Traceback (most recent call last):
-        TypeError: denoiser: got Gaussian(kappa=1.0, floor=None), want an object like ...
+        TypeError, ValueError: as :func:`validate`.
     """
-    members = [member for member in vars(contract) if not member.startswith("_")]
-    missing = [member for member in members if not hasattr(part, member)]
-    if missing or isinstance(part, type):
-        lacks = f"; it has no {missing[0]!r}" if missing else ""
-        raise TypeError(f"{name}: got {part!r}, want an object like {examples}{lacks}")
+    annotations.check(name, part, contract, examples)
+    if is_component(part):
+        validate(part)
 
 
 def check_count(name: str, value: Any, low: int = 1) -> None:
     """Raise unless ``value`` is a Python int of at least ``low``."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name}: got {value!r} ({type(value).__name__}), want an int")
+    annotations.check(name, value, int)
     if value < low:
         raise ValueError(f"{name}: got {value}, want an int >= {low}")
 
@@ -238,7 +253,13 @@ def clipped(component: Component) -> tuple[Component, jax.Array]:
             limits = field.metadata["number"]
             legal, wrong = _clip(value, limits["low"], limits["high"], limits["above"])
             changes[field.name], count = legal, count + wrong
-        elif not field.metadata and _parts(value):
+        elif "numbers" in field.metadata:
+            leaves, structure = jax.tree.flatten(value)
+            for place, leaf in enumerate(leaves):
+                leaves[place], wrong = _clip(leaf, **field.metadata["numbers"])
+                count += wrong
+            changes[field.name] = jax.tree.unflatten(structure, leaves)
+        elif not field.metadata.get("static") and _parts(value):
             leaves, structure = jax.tree.flatten(value, is_leaf=is_component)
             for place, leaf in enumerate(leaves):
                 if is_component(leaf):
@@ -251,14 +272,17 @@ def clipped(component: Component) -> tuple[Component, jax.Array]:
     return replace(component, **changes), count
 
 
-def _clip(value: Any, low: float, high: float, above: float) -> tuple[Any, Any]:
+def _clip(
+    value: Any, low: float, high: float, above: float, infinite: bool = False
+) -> tuple[Any, Any]:
     known = concrete(value)
-    if known is not None and _is_legal(known, low, high, above).all():
+    if known is not None and _is_legal(known, low, high, above, infinite).all():
         return value, 0  # nothing to compute
     number = jnp.asarray(value, float)
     limits = jnp.finfo(number.dtype)
     step = max(float(limits.tiny), abs(above) * float(limits.eps))
-    lowest = max(low, above + step if above > -math.inf else -float(limits.max))
-    highest = min(high, float(limits.max))  # infinity is not a number that is legal
+    largest = math.inf if infinite else float(limits.max)
+    lowest = max(low, above + step if above > -math.inf else -largest)
+    highest = min(high, largest)
     legal = jnp.where(jnp.isnan(number), lowest, jnp.clip(number, lowest, highest))
     return legal, jnp.sum(~(legal == number), dtype=jnp.int32)

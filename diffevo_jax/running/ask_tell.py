@@ -5,16 +5,20 @@ and no number of the strategy is baked into the compiled program.
 """
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from diffevo_jax import pytree
 from diffevo_jax.base import Info, PyTree, StateT, Strategy
 from diffevo_jax.pytree import validation
-from diffevo_jax.pytree.arrays import check_fitness, check_key, check_population
+from diffevo_jax.pytree.annotations import Index, checked
+from diffevo_jax.pytree.arrays import as_given, check_fitness, check_population
 
 #: The "generation" whose keys serve the set-up; no run is that long.
 _SETUP = np.uint32(2**32 - 1)
 
 
+@checked
 def init(strategy: Strategy[StateT], key: jax.Array, population: jax.Array) -> StateT:
     """Start a strategy from a population.
 
@@ -46,12 +50,13 @@ def init(strategy: Strategy[StateT], key: jax.Array, population: jax.Array) -> S
         >>> bool(state.done), int(state.generation)
         (True, 3)
     """
-    validation.validate(strategy)
-    key = check_key("key", key)
+    like = "de.DiffusionEvolution(10)"
+    validation.check_part("strategy", strategy, Strategy, like)
     population = check_population("population", population)
     return strategy.init(key, population)
 
 
+@checked
 def ask(
     strategy: Strategy[StateT], key: jax.Array, state: StateT
 ) -> tuple[jax.Array, StateT]:
@@ -64,11 +69,15 @@ def ask(
 
     Returns:
         Candidates (N, D) in unit scale, and the state to tell the fitness to.
+
+    Raises:
+        TypeError, ValueError: the state is not one of this strategy.
     """
-    key = check_key("key", key)
+    _check_state(strategy, key, state)
     return strategy.ask(key, state)
 
 
+@checked
 def tell(
     strategy: Strategy[StateT],
     key: jax.Array,
@@ -96,31 +105,64 @@ def tell(
     Raises:
         ValueError: candidates are not (N, D) or fitness is not (N,).
     """
-    key = check_key("key", key)
     candidates = check_population("candidates", candidates)
-    asked = jax.eval_shape(strategy.ask, key, state)[0].shape
+    asked = _check_state(strategy, key, state)
     if candidates.shape != asked:
         raise ValueError(f"candidates: got shape {candidates.shape}, want {asked}")
     fitness = check_fitness(fitness, len(candidates))
     if violation is not None:
         violation = check_fitness(violation, len(candidates), "violation")
+    measures = jax.tree.map(lambda leaf: as_given("measures", leaf), measures)
     return strategy.tell(key, state, candidates, fitness, measures, violation)
 
 
+def _check_state(
+    strategy: Strategy[StateT], key: jax.Array, state: StateT
+) -> tuple[int, ...]:
+    """Raise unless a state is one that the strategy makes; what it asks for, its shape.
+
+    A strategy that is no component is not asked what its states are.
+    """
+    if not pytree.is_component(strategy):
+        return jax.eval_shape(strategy.ask, key, state)[0].shape
+    told = f"want one of this {type(strategy).__name__}, as of init"
+    try:
+        candidates, first = pytree.shapes(_asked_and_first, (strategy, state))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise TypeError(f"state: got {pytree.short(state)}, {told}") from error
+    if _types(state) != _types(first):
+        raise ValueError(f"state: got {pytree.short(state)}, {told}")
+    asked: tuple[int, ...] = candidates.shape
+    return asked
+
+
+def _types(tree: PyTree) -> tuple[object, list[tuple[object, object]]]:
+    """Structure, shapes and dtypes."""
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, [(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves]
+
+
+def _asked_and_first(given: tuple[Strategy[StateT], StateT]) -> tuple[jax.Array, StateT]:
+    """What a strategy asks for, and the state that it starts with there."""
+    strategy, state = given
+    candidates, _ = strategy.ask(jax.random.key(0), state)
+    return candidates, strategy.init(jax.random.key(0), candidates)
+
+
+@checked
 def generation_keys(
-    key: jax.Array, generation: int | jax.Array
+    key: jax.Array, generation: Index | jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Keys of one generation of a run: for ``ask``, for ``evaluate``, for ``tell``."""
-    key = check_key("key", key)
     key_ask, key_evaluate, key_tell = jax.random.split(
         jax.random.fold_in(key, generation), 3
     )
     return key_ask, key_evaluate, key_tell
 
 
+@checked
 def setup_keys(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Keys of a run's set-up: for the problem, the population, the strategy."""
-    key = check_key("key", key)
     key_problem, key_population, key_strategy = jax.random.split(
         jax.random.fold_in(key, _SETUP), 3
     )

@@ -18,11 +18,13 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from diffevo_jax.base import PyTree
 from diffevo_jax.pytree import arrays, validation
+from diffevo_jax.pytree.annotations import checked
 
 #: Names of the axes of a mesh: independent runs, and parts of one population.
 RUNS, POPULATION = "runs", "population"
 
 
+@checked
 def spread(
     function: Callable[..., Any], *, devices: Sequence[jax.Device] | None = None
 ) -> Callable[..., Any]:
@@ -96,6 +98,7 @@ def devices_for(runs: int, count: int | None) -> list[jax.Device] | None:
     return devices[:count] if count > 1 else None
 
 
+@checked
 def make_mesh(
     *, runs: int = 1, population: int = 1, devices: Sequence[jax.Device] | None = None
 ) -> Mesh:

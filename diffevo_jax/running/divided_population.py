@@ -33,13 +33,15 @@ from diffevo_jax.base import (
 )
 from diffevo_jax.compilation import make_room
 from diffevo_jax.pytree import validation
+from diffevo_jax.pytree.annotations import Keys, checked
 from diffevo_jax.running import arguments, device_mesh
 from diffevo_jax.running.evolution import Result, evolve
 
 
+@checked
 def evolve_on(
     mesh: Mesh,
-    key: jax.Array,
+    key: Keys,
     strategy: Strategy,
     problem: Problem,
     *,

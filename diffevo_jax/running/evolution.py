@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from diffevo_jax import pytree
 from diffevo_jax.base import Info, Problem, PyTree, Strategy
 from diffevo_jax.compilation import make_room
-from diffevo_jax.pytree import arrays
+from diffevo_jax.pytree import arrays, validation
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.running import arguments, ask_tell
 
 
@@ -68,6 +69,7 @@ class RunState:
     measures: PyTree
 
 
+@checked
 def evolve(
     key: jax.Array,
     strategy: Strategy,
@@ -153,6 +155,7 @@ def begin_run(
     population: jax.Array | None,
 ) -> RunState:
     """Set up a run: the problem's state, the population, the strategy's state."""
+    problem, _ = _clipped(problem)
     key_problem, key_population, key_strategy = ask_tell.setup_keys(key)
     if population is None:
         assert population_size is not None
@@ -195,6 +198,7 @@ def generation(
     Returns:
         The next one, and ``(info, recorded)`` of this generation.
     """
+    problem, num_clipped = _clipped(problem)
     key_ask, key_evaluate, key_tell = ask_tell.generation_keys(key, index)
     candidates, state = strategy.ask(key_ask, run_state.state)
     candidates = problem.space.repair(candidates)
@@ -208,6 +212,7 @@ def generation(
     state, info = strategy.tell(
         key_tell, state, candidates, fitness, evaluation.measures, violation
     )
+    info = pytree.replace(info, num_clipped=info.num_clipped + num_clipped)
     run_state = RunState(state, problem_state, candidates, fitness, evaluation.measures)
     recorded = {
         name: vars(run_state if name in arguments.RECORDABLE else state)[name]
@@ -235,4 +240,10 @@ def result_of(
 
 def best_solution(problem: Problem, best: jax.Array) -> PyTree:
     """Decode one solution (D,)."""
+    problem, _ = _clipped(problem)
     return jax.tree.map(lambda leaf: leaf[0], problem.space.decode(best[None]))
+
+
+def _clipped(problem: Problem) -> tuple[Problem, jax.typing.ArrayLike]:
+    """A problem with legal numbers, where they are traced, and how many were not."""
+    return validation.clipped(problem) if pytree.is_component(problem) else (problem, 0)

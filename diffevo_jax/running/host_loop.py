@@ -10,6 +10,7 @@ import numpy as np
 from diffevo_jax import pytree
 from diffevo_jax.base import Problem, Strategy
 from diffevo_jax.pytree import validation
+from diffevo_jax.pytree.annotations import Keys, checked
 from diffevo_jax.running.arguments import check_run
 from diffevo_jax.running.bars import show_generations
 from diffevo_jax.running.chunks import Programs, decode, programs
@@ -17,9 +18,10 @@ from diffevo_jax.running.device_mesh import alone
 from diffevo_jax.running.evolution import Result, result_of
 
 
+@checked
 @alone()
 def iterate(
-    key: jax.Array,
+    key: Keys,
     strategy: Strategy,
     problem: Problem,
     *,
@@ -69,7 +71,9 @@ def iterate(
     check_run(first, strategy, problem, population_size, population, record)
     validation.check_count("chunk_size", chunk_size)
     strategy, problem = pytree.strong(strategy), pytree.strong(problem)
-    if devices is not None and (not runs or len(key) % max(len(devices), 1)):
+    if devices is not None and not len(devices):
+        raise ValueError("devices: got none, want at least one")
+    if devices is not None and (not runs or len(key) % len(devices)):
         raise ValueError(
             f"devices: got {len(devices)} for keys of shape {key.shape}, want a divisor of "
             "the number of runs"
@@ -82,7 +86,7 @@ def iterate(
 def _iterate(
     compiled: Programs,
     length: int,
-    key: jax.Array,
+    key: Keys,
     strategy: Strategy,
     problem: Problem,
     population: jax.Array | None,
@@ -104,8 +108,9 @@ def _iterate(
         yield result_of(run_state, best, history, recorded)
 
 
+@checked
 def run(
-    key: jax.Array,
+    key: Keys,
     strategy: Strategy,
     problem: Problem,
     *,

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from diffevo_jax import denoisers, kernels, noise, problems, samplers, shaping
 from diffevo_jax.base import Kernel
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.strategies import DiffusionEvolution
 
 #: Published scale of the weights for each environment; 1 elsewhere.
@@ -40,6 +41,7 @@ class Experiment(NamedTuple):
     population_size: int
 
 
+@checked
 def control(
     env_name: str, *, hidden: tuple[int, ...] = (8,), kernel: Kernel | None = None
 ) -> Experiment:
@@ -72,6 +74,7 @@ def control(
     )
 
 
+@checked
 def landscape(name: str, *, dim: int = 2, num_generations: int | None = None) -> Experiment:
     """The two-dimensional experiment: 512 individuals, exact kernel, eta 0.1, floor 1e-9.
 

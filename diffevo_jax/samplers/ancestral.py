@@ -6,6 +6,7 @@ from jax import Array
 from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
 from diffevo_jax.pytree import Number
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.pytree.derivatives import square_root
 from diffevo_jax.samplers.counting import (
     Step,
@@ -17,6 +18,7 @@ from diffevo_jax.samplers.counting import (
 )
 
 
+@checked
 def ancestral_step(
     y: Array,
     clean: Array,

@@ -13,6 +13,7 @@ from jax import Array
 
 from diffevo_jax import pytree
 from diffevo_jax.base import ChecksGrid, Grid, PyTree, Sampler
+from diffevo_jax.pytree.annotations import checked
 
 #: What ``query`` and ``update`` return: points (N, D), their noise level (), the memory.
 Step = tuple[Array, Array, PyTree]
@@ -45,6 +46,7 @@ def normal_like(key: Array, y: Array) -> Array:
     return jax.random.normal(key, y.shape, y.dtype)
 
 
+@checked
 def num_levels(sampler: Sampler, num_generations: int) -> int:
     """Levels of the grid that a sampler walks down in so many rounds of evaluation.
 
@@ -76,6 +78,7 @@ def num_levels(sampler: Sampler, num_generations: int) -> int:
     return levels
 
 
+@checked
 def check_grid(sampler: Sampler, grid: Grid, num_levels: int) -> None:
     """Let a sampler say what it thinks of a grid, if it cares and the grid is concrete.
 

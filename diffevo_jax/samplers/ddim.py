@@ -6,6 +6,7 @@ from jax import Array
 from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
 from diffevo_jax.pytree import Number
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.pytree.derivatives import square_root
 from diffevo_jax.samplers.counting import (
     Step,
@@ -41,6 +42,7 @@ def kept_and_fresh(sigma: Number, sigma_next: Number, eta: Number) -> tuple[Arra
     return kept, tau
 
 
+@checked
 def ddim_step(
     y: Array,
     clean: Array,

@@ -6,6 +6,7 @@ from jax import Array
 from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
 from diffevo_jax.pytree import Number
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.samplers.counting import (
     Step,
     at_the_level,
@@ -16,6 +17,7 @@ from diffevo_jax.samplers.counting import (
 from diffevo_jax.samplers.ddim import ddim_step
 
 
+@checked
 def extrapolate(
     clean: Array,
     previous: Array,

@@ -9,6 +9,7 @@ from jax import Array
 from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
 from diffevo_jax.pytree import Number
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.pytree.derivatives import square_root
 from diffevo_jax.samplers.counting import Step, normal_like, step_ends, warn_if_coarse
 
@@ -20,6 +21,7 @@ from diffevo_jax.samplers.counting import Step, normal_like, step_ends, warn_if_
 LARGEST_FALL = 4.0
 
 
+@checked
 def heun_correction(
     arrived: Array, clean: Array, clean_next: Array, ratio: Number
 ) -> Array:

@@ -7,6 +7,7 @@ from jax import Array
 from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
 from diffevo_jax.pytree import Number
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.pytree.derivatives import square_root
 from diffevo_jax.samplers.counting import (
     Step,
@@ -19,6 +20,7 @@ from diffevo_jax.samplers.counting import (
 )
 
 
+@checked
 def euler_maruyama_step(
     y: Array,
     clean: Array,

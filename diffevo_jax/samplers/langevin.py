@@ -6,11 +6,13 @@ from jax import Array
 from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
 from diffevo_jax.pytree import Number, validation
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.pytree.derivatives import square_root
 from diffevo_jax.samplers.counting import Step, no_memory, normal_like, step_ends
 from diffevo_jax.samplers.ddim import ddim_step
 
 
+@checked
 def langevin_step(y: Array, clean: Array, sigma: Number, step: Number, eps: Array) -> Array:
     """A step of Langevin dynamics that stays at its noise level.
 

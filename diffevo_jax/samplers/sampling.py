@@ -14,7 +14,8 @@ from diffevo_jax import pytree
 from diffevo_jax.base import Denoise, Grid, Sampler
 from diffevo_jax.denoisers.fixed import clean_points
 from diffevo_jax.pytree import validation
-from diffevo_jax.pytree.arrays import check_key, check_whole
+from diffevo_jax.pytree.annotations import checked
+from diffevo_jax.pytree.arrays import check_population
 from diffevo_jax.samplers.counting import check_grid
 
 
@@ -36,6 +37,7 @@ class SamplePath:
     sigmas: jax.Array
 
 
+@checked
 def sample(
     key: jax.Array,
     denoise: Denoise,
@@ -84,6 +86,7 @@ def sample(
     return _run(key, denoise, grid, sampler, shape, num_levels, start, final_denoise)[0]
 
 
+@checked
 def sample_path(
     key: jax.Array,
     denoise: Denoise,
@@ -141,7 +144,6 @@ def _run(
     record: bool = False,
 ) -> tuple[jax.Array, Any, tuple[jax.Array, jax.Array]]:
     """The samples; if recorded, points, answers and levels; the last point and level."""
-    key = check_key("key", key)
     if not callable(denoise):
         raise TypeError(
             f"denoise: got {denoise!r}, want a function of (y, sigma); "
@@ -159,8 +161,7 @@ def _run(
     sigmas = grid.sigmas(num_levels)
     if start is None:
         start = sigmas[0] * jax.random.normal(key_start, shape)
-    start = jnp.asarray(start, dtype=float)
-    check_whole("start", start)
+    start = check_population("start", start)
     if start.shape != tuple(shape):
         raise ValueError(f"start: got shape {start.shape}, want {tuple(shape)}")
     answers = (sampler.num_rounds(num_levels) - 1) * sampler.answers_per_evaluation

@@ -31,10 +31,12 @@ from diffevo_jax.base import Denoise
 from diffevo_jax.denoisers.fixed import clean_points
 from diffevo_jax.noise import Process
 from diffevo_jax.pytree import Number
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.pytree.derivatives import square_root
 from diffevo_jax.samplers.integrators import integrate, walk
 
 
+@checked
 def ode_velocity(process: Process, denoise: Denoise, x: jax.Array, t: Number) -> jax.Array:
     """Velocity dx/dt of the probability-flow ODE, in the process's coordinates.
 
@@ -62,6 +64,7 @@ def ode_velocity(process: Process, denoise: Denoise, x: jax.Array, t: Number) ->
     return reverse_terms(process, denoise, x, t, 0.0)[0]
 
 
+@checked
 def reverse_terms(
     process: Process, denoise: Denoise, x: jax.Array, t: Number, beta: Number
 ) -> tuple[jax.Array, jax.Array]:
@@ -92,6 +95,7 @@ def reverse_terms(
     return drift, scale * sigma * square_root(2.0 * beta)
 
 
+@checked
 def reverse_step(
     process: Process,
     denoise: Denoise,
@@ -126,6 +130,7 @@ def reverse_step(
     return (x - step * drift + square_root(step) * diffusion * eps).astype(x.dtype)
 
 
+@checked
 def euler_maruyama(
     key: jax.Array,
     process: Process,
@@ -179,6 +184,7 @@ def euler_maruyama(
     return walk(move, x, times, (keys, rates), return_path)
 
 
+@checked
 def heun(
     process: Process,
     denoise: Denoise,

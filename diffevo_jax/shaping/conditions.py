@@ -74,10 +74,6 @@ class Constraint:
         holds, cost = violation <= 0, jnp.where(hard, -jnp.inf, cost)
         return jnp.where(holds, 0.0, jnp.where(jnp.isnan(cost), -jnp.inf, cost))
 
-    def check(self) -> None:
-        """Raise TypeError if ``violation`` is not a function."""
-        _check_function("Constraint.violation", self.violation)
-
 
 @pytree.dataclass
 class Target:
@@ -115,10 +111,6 @@ class Target:
         apart = (measured - wanted.reshape(1, -1)) / scale
         misfit = -0.5 * jnp.sum(apart**2, axis=1)
         return jnp.where(jnp.isnan(misfit), -jnp.inf, misfit)
-
-    def check(self) -> None:
-        """Raise TypeError if ``measure`` is not a function."""
-        _check_function("Target.measure", self.measure)
 
 
 @pytree.dataclass
@@ -167,10 +159,8 @@ class Novelty:
         return jnp.where(valid, novelty, -jnp.inf)
 
     def check(self) -> None:
-        """Raise if ``num_neighbours`` or ``measure`` is not legal."""
+        """Raise if ``num_neighbours`` is not legal."""
         validation.check_count("Novelty.num_neighbours", self.num_neighbours)
-        if self.measure is not None:
-            _check_function("Novelty.measure", self.measure)
 
 
 @pytree.dataclass
@@ -216,12 +206,9 @@ class Density:
 
 
 def check_conditions(name: str, conditions: Any) -> None:
-    """Raise TypeError unless these are a tuple of conditions."""
-    if not isinstance(conditions, tuple):
-        raise TypeError(f"{name}: got {conditions!r}, want a tuple")
+    """Raise TypeError unless what these have is the method of conditions."""
     for number, condition in enumerate(conditions):
         where, like = f"{name}[{number}]", "conditions.Density()"
-        validation.check_kind(where, condition, Condition, like)
         try:  # a shaping has a method of that name, of fitness alone
             inspect.signature(condition.log_weight).bind((), (), ())
         except TypeError:
@@ -260,8 +247,3 @@ def _measured(
 def _check_shape(name: str, value: jax.Array, shape: tuple[int, ...]) -> None:
     if jnp.shape(value) != shape:
         raise ValueError(f"{name}: got shape {jnp.shape(value)}, want {shape}")
-
-
-def _check_function(name: str, value: Any) -> None:
-    if not callable(value):
-        raise TypeError(f"{name}: got {value!r}, want a function")

@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax.base import Shaping
+from diffevo_jax.pytree.annotations import checked
 
 
+@checked
 def log_weight(shaping: Shaping, fitness: jax.Array) -> jax.Array:
     """Shape fitness of which some may have failed.
 
@@ -30,6 +32,7 @@ def log_weight(shaping: Shaping, fitness: jax.Array) -> jax.Array:
     return jnp.where(valid, shaped, -jnp.inf)
 
 
+@checked
 def without_failures(fitness: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Fitness ``(N,)`` with the lowest value where it failed, and where it did not fail."""
     valid = jnp.isfinite(fitness)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from diffevo_jax import pytree
 from diffevo_jax.attention import bisect
 from diffevo_jax.pytree import Number
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.pytree.derivatives import square_root
 
 
@@ -115,6 +116,7 @@ class Rank:
 _HALVINGS = 30
 
 
+@checked
 def standard_scores(fitness: jax.Array, valid: jax.Array | None = None) -> jax.Array:
     """Fitness minus its mean, over its standard deviation; 0 where all are equal.
 

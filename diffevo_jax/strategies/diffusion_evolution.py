@@ -31,9 +31,10 @@ from diffevo_jax.base import (
     Sampler,
 )
 from diffevo_jax.denoisers import Population
-from diffevo_jax.denoisers.fixed import check_denoiser, clean_points
+from diffevo_jax.denoisers.fixed import clean_points
 from diffevo_jax.kernels import Perplexity
 from diffevo_jax.pytree import validation
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.samplers import DDIM, check_grid, num_levels
 from diffevo_jax.shaping import Standardized
 from diffevo_jax.strategies import shell
@@ -108,7 +109,10 @@ class DiffusionEvolution:
     """
 
     num_generations: int = pytree.static()
-    denoiser: Denoiser = dataclasses.field(default_factory=Population)
+    denoiser: Denoiser = dataclasses.field(
+        default_factory=Population,
+        metadata={"like": "denoisers.Population(), or denoisers.Fixed(...) of a model"},
+    )
     sampler: Sampler = dataclasses.field(default_factory=DDIM)
     grid: Grid = dataclasses.field(default_factory=lambda: noise.VE(0.01, 4.0))
 
@@ -117,6 +121,7 @@ class DiffusionEvolution:
     tell = shell.tell
 
     @classmethod
+    @checked
     def for_several(cls, num_generations: int) -> "DiffusionEvolution":
         """The setting that keeps several good solutions, where the default ends at one.
 
@@ -147,12 +152,8 @@ class DiffusionEvolution:
 
     def check(self) -> None:
         """Raise ValueError or TypeError if parts do not go together."""
-        name = "DiffusionEvolution"
-        validation.check_count(f"{name}.num_generations", self.num_generations)
-        check_denoiser(f"{name}.denoiser", self.denoiser)
-        check = validation.check_kind
-        check(f"{name}.sampler", self.sampler, Sampler, "samplers.DDIM()")
-        check(f"{name}.grid", self.grid, Grid, "noise.Cosine()")
+        name = "DiffusionEvolution.num_generations"
+        validation.check_count(name, self.num_generations)
         levels = num_levels(self.sampler, self.num_generations)
         check_grid(self.sampler, self.grid, levels)
 

@@ -162,17 +162,7 @@ class MonoFlow:
     def check(self) -> None:
         """Raise ValueError or TypeError if the parts do not go together."""
         validation.check_count("MonoFlow.num_generations", self.num_generations)
-        check = validation.check_kind
-        check("MonoFlow.grid", self.grid, Grid, "noise.VE(0.02, 0.5)")
-        check("MonoFlow.shaping", self.shaping, Shaping, "shaping.Standardized()")
         check_conditions("MonoFlow.conditions", self.conditions)
-        check("MonoFlow.ratio", self.ratio, RatioEstimator, "flows.KernelRatio()")
-        check("MonoFlow.divergence", self.divergence, Divergence, "flows.ReverseKL()")
-        if not isinstance(self.generator, Generator | None):
-            raise TypeError(
-                f"MonoFlow.generator: got {self.generator!r}, "
-                "want a flows.Generator, or None"
-            )
         if pytree.offers(self.shaping, RowShaping):
             raise ValueError(
                 f"MonoFlow.shaping: got {type(self.shaping).__name__}, want one that "

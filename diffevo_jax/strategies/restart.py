@@ -5,17 +5,19 @@ import jax.numpy as jnp
 
 from diffevo_jax import noise, pytree
 from diffevo_jax.pytree import validation
+from diffevo_jax.pytree.annotations import Index, checked
 from diffevo_jax.strategies.diffusion_evolution import (
     DiffusionEvolution,
     DiffusionEvolutionState,
 )
 
 
+@checked
 def renoise(
     strategy: DiffusionEvolution,
     key: jax.Array,
     state: DiffusionEvolutionState,
-    generation: int | jax.Array,
+    generation: Index | jax.Array,
 ) -> DiffusionEvolutionState:
     """Noise the clean estimates up to the level of a generation, and go on from there.
 
@@ -27,14 +29,16 @@ def renoise(
         strategy: the strategy that made ``state``.
         key: a typed key.
         state: of any generation, also of the last.
-        generation: () int, in [0, num_generations - 1], to go on from; with a sampler of
-            several rounds a step, the first round of one.
+        generation: () int, in [0, num_generations - 1], to go on from; if it is traced, the
+            nearest of these. With a sampler of several rounds a step, the first round of
+            one.
 
     Returns:
         The state from which ``ask`` goes on.
 
     Raises:
         TypeError: ``generation`` is no int.
+        ValueError: it is concrete, and no generation of the strategy.
 
     Example:
         >>> import jax, diffevo_jax as de
@@ -48,6 +52,9 @@ def renoise(
     strategy, _ = validation.clipped(strategy)
     if not jnp.issubdtype(jnp.result_type(generation), jnp.integer):
         raise TypeError(f"generation: got {generation!r}, want an int")
+    known, last = pytree.concrete(generation), strategy.num_generations - 1
+    if known is not None and not ((known >= 0) & (known <= last)).all():
+        raise ValueError(f"generation: got {generation}, want one in [0, {last}]")
     start = jnp.clip(jnp.asarray(generation), 0, strategy.num_generations - 1)
     state = pytree.replace(state, generation=start.astype(state.generation.dtype))
     memory = strategy.sampler.init(jnp.zeros_like(state.population))

@@ -132,6 +132,8 @@ def _axis(
     whole: Whole, given: str | tuple[str, ...], values: Collection[Any]
 ) -> list[dict[str, Any]]:
     full = [full_path(whole, name) for name in _names(given)]
+    if len(set(full)) < len(full):
+        raise ValueError(f"{given!r}: got one field twice, want each once")
     single = isinstance(values, str) or (_is_array(values) and values.ndim == 0)
     if single or not isinstance(values, Collection) or not len(values):
         raise ValueError(f"{given!r}: got {values!r}, want a sequence of values")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import jax
 
 from diffevo_jax.base import Problem, Strategy
+from diffevo_jax.pytree.annotations import Index, checked
 from diffevo_jax.running.device_mesh import alone
 from diffevo_jax.sweeps.batches import Batching
 from diffevo_jax.sweeps.execution import execute
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import xarray
 
 
+@checked
 @alone()
 def sweep(
     key: jax.Array,
@@ -28,7 +30,7 @@ def sweep(
     num_seeds: int = 1,
     population_size: int | None = None,
     keep: tuple[str, ...] = (),
-    confirm: int = 0,
+    confirm: Index = 0,
     mode: str = "vmap",
     batch_size: int | None = None,
     devices: Sequence[jax.Device] | None = None,
@@ -103,6 +105,8 @@ def sweep(
         >>> result["sampler.eta"].values.tolist(), result.population_size.values.tolist()
         ([0.0, 0.0, 1.0, 1.0], [16, 32, 16, 32])
     """
+    if devices is not None and not len(devices):
+        raise ValueError("devices: got none, want at least one")
     check_confirm(confirm)
     check_shard(shard)
     plan = make_plan(

@@ -11,6 +11,8 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
+from diffevo_jax.pytree import annotations
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.pytree.files import written_whole
 from diffevo_jax.sweeps.batches import KEEPABLE, KeptRuns, named
 
@@ -123,6 +125,13 @@ def _column(values: Sequence[Any]) -> np.ndarray:
     return np.array([str(value) for value in values], dtype=object)
 
 
+def _check_dataset(dataset: object) -> None:
+    if not hasattr(dataset, "data_vars"):
+        got = annotations.got(dataset)
+        raise TypeError(f"dataset: got {got}, want an xarray.Dataset, as of sweep")
+
+
+@checked
 def save(dataset: "xarray.Dataset", path: str | Path) -> None:
     """Save a sweep: NetCDF (``.nc``), Zarr (``.zarr``), or a tidy Parquet or CSV table.
 
@@ -135,6 +144,7 @@ def save(dataset: "xarray.Dataset", path: str | Path) -> None:
         ImportError: the package for it is missing.
         OSError: it cannot be written, or the disk is full.
     """
+    _check_dataset(dataset)
     path = check_ending(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as unfinished:
@@ -159,6 +169,7 @@ def check_ending(path: str | Path) -> Path:
     return path
 
 
+@checked
 def tidy(dataset: "xarray.Dataset", *, generations: bool = True) -> "pandas.DataFrame":
     """A pandas table with a row for each setting, seed and generation.
 
@@ -166,6 +177,7 @@ def tidy(dataset: "xarray.Dataset", *, generations: bool = True) -> "pandas.Data
         dataset: of :func:`diffevo_jax.sweep`.
         generations: False leaves the history out: a row for each setting and seed.
     """
+    _check_dataset(dataset)
     kept = [name for name in dataset.data_vars if name in KEEPABLE]
     dataset = dataset.drop_vars(kept)
     if not generations:
@@ -205,6 +217,7 @@ _FORMATS = {
 }
 
 
+@checked
 def ranking(dataset: "xarray.Dataset", by: str = "final_mean") -> np.ndarray:
     """Numbers of the settings, the one with the best mean over seeds first.
 
@@ -214,11 +227,13 @@ def ranking(dataset: "xarray.Dataset", by: str = "final_mean") -> np.ndarray:
         dataset: of :func:`diffevo_jax.sweep`.
         by: ``"final_mean"`` or ``"final_best"``.
     """
+    _check_dataset(dataset)
     broken = np.asarray(dataset["failed"] | dataset["missing"]).any(axis=1)
     means = np.asarray(dataset[by], float)[~broken].mean(axis=1)
     return np.flatnonzero(~broken)[np.argsort(-means, kind="stable")]
 
 
+@checked
 def best_setting(dataset: "xarray.Dataset", by: str = "final_mean") -> int:
     """Number of the setting with the best mean over seeds; see :func:`ranking`.
 
@@ -231,6 +246,7 @@ def best_setting(dataset: "xarray.Dataset", by: str = "final_mean") -> int:
     return int(ranked[0])
 
 
+@checked
 def interval(values: npt.ArrayLike, level: float = 0.95) -> tuple[float, float, float]:
     """Mean and confidence interval of the mean, by Student's t; (R,) with R >= 2."""
     from scipy.stats import t

@@ -11,6 +11,7 @@ from diffevo_jax import noise, pytree
 from diffevo_jax.base import Denoiser, Estimate, Evaluated, PyTree
 from diffevo_jax.denoisers import bind
 from diffevo_jax.problems import Function
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.running import evolve
 from diffevo_jax.samplers import DDIM, sample
 from diffevo_jax.strategies import DiffusionEvolution
@@ -209,6 +210,7 @@ PROMISES: tuple[Promise, ...] = (
 )
 
 
+@checked
 def check_denoiser(
     denoiser: Denoiser, dim: int = D, *, but: Collection[Promise] = ()
 ) -> None:

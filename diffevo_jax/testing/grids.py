@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from diffevo_jax import noise, pytree
 from diffevo_jax.base import Grid
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.testing.agreement import (
     D,
     Promise,
@@ -78,6 +79,7 @@ PROMISES: tuple[Promise, ...] = (
 )
 
 
+@checked
 def check_grid(grid: Grid, dim: int = D, *, but: Collection[Promise] = ()) -> None:
     """Hold a grid to all promises of one.
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Kernel, PyTree, RowKernel
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.testing.agreement import (
     D,
     N,
@@ -140,6 +141,7 @@ PROMISES: tuple[Promise, ...] = (
 )
 
 
+@checked
 def check_kernel(kernel: Kernel, dim: int = D, *, but: Collection[Promise] = ()) -> None:
     """Hold a kernel to all promises of one.
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Evaluation, Problem, PyTree
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.running import evolve
 from diffevo_jax.strategies import DiffusionEvolution
 from diffevo_jax.testing.agreement import (
@@ -124,6 +125,7 @@ PROMISES: tuple[Promise, ...] = (
 )
 
 
+@checked
 def check_problem(problem: Problem, dim: int = D, *, but: Collection[Promise] = ()) -> None:
     """Hold a problem to all promises of one.
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from diffevo_jax import noise, pytree
 from diffevo_jax.base import PyTree, Sampler
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.testing.agreement import (
     D,
     Promise,
@@ -152,6 +153,7 @@ PROMISES: tuple[Promise, ...] = (
 )
 
 
+@checked
 def check_sampler(sampler: Sampler, dim: int = D, *, but: Collection[Promise] = ()) -> None:
     """Hold a sampler to all promises of one.
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from diffevo_jax import pytree, shaping
 from diffevo_jax.base import RowShaping, Shaping
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.testing.agreement import (
     FAILURES,
     D,
@@ -116,6 +117,7 @@ PROMISES: tuple[Promise, ...] = (
 )
 
 
+@checked
 def check_shaping(shaping: Shaping, dim: int = D, *, but: Collection[Promise] = ()) -> None:
     """Hold a shaping to all promises of one.
 

@@ -12,6 +12,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 from diffevo_jax import pytree
 from diffevo_jax.base import Info, PyTree, Strategy
 from diffevo_jax.problems import Function
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.running import evolve, generation_keys, setup_keys
 from diffevo_jax.testing.agreement import (
     FAILURES,
@@ -311,6 +312,7 @@ PROMISES: tuple[Promise, ...] = (
 )
 
 
+@checked
 def check_strategy(
     strategy: Strategy, dim: int = D, *, but: Collection[Promise] = ()
 ) -> None:

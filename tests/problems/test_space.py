@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+import diffevo_jax as de
 from diffevo_jax import pytree
 from diffevo_jax.problems import Space
 from diffevo_jax.problems.space import BOUNDARIES
@@ -365,13 +366,13 @@ def test_an_example_without_numbers_is_refused(example):
         ),
         ({"lower": 0.0}, r"Space\.upper: got None, want both bounds or none"),
         ({"upper": 0.0}, r"Space\.lower: got None, want both bounds or none"),
-        ({"lower": -np.inf, "upper": 0.0}, r"not finite"),
-        ({"lower": 0.0, "upper": np.nan}, r"not finite"),
+        ({"lower": -np.inf, "upper": 0.0}, r"Space\.lower: got -inf, want a number >="),
+        ({"lower": 0.0, "upper": np.nan}, r"Space\.upper: got nan, want a number >="),
         ({"boundary": "wrap"}, r"Space\.boundary: got 'wrap', want one of .*reflect"),
         ({"scale": 0.0}, r"Space\.scale: got 0\.0, want .* > 0"),
         (
             {"lower": 0.0, "upper": 1.0, "bound_scale": -1.0},
-            r"Space\.bound_scale: got -1\.0, want .* > 0",
+            r"Space\.bound_scale: got -1\.0, want .* >= 1e-30",
         ),
         ({"lower": [0.0], "upper": 1.0}, r"Space\.lower: got .* want a scalar or"),
         ({"lower": 0.0, "upper": {"a": 1.0}}, r"Space\.upper: got .* want a scalar or"),
@@ -419,3 +420,163 @@ def test_encode_refuses_solutions_unlike_the_example(solutions):
 
     with pytest.raises(ValueError, match=r"solutions: got .* want "):
         space.encode(solutions)
+
+
+# The edges of dtypes
+
+#: Bounds that a leaf of a dtype cannot have, or no number is between; what is said of them.
+NOT_OF_THE_DTYPE = {
+    "int8 above": (
+        "int8",
+        200,
+        220,
+        r"Space\.lower: got 200 .* int8, want .*\[-128, 127\]",
+    ),
+    "int8 over": ("int8", 0, 128, r"Space\.upper: got 128 .* int8"),
+    "uint8 below": ("uint8", -1, 5, r"Space\.lower: got -1 .* uint8, want .*\[0, 255\]"),
+    "above 2^24": ("int32", 0, 2**24 + 1, r"Space\.upper: got 16777217 .*tells apart"),
+    "nearly 6": ("int32", 0, 5.9999999999, r"Space\.upper: got 6 .* that float32 tells"),
+    "nearly 0": ("int32", 1e-40, 5.0, r"Space\.lower: got 1e-40 .* that float32 tells"),
+    "of the host": (
+        "int32",
+        np.int64(2**40),
+        np.int64(2**41),
+        r"Space\.lower: got 1\.09951",
+    ),
+    "half": ("float16", -1e5, 1e5, r"Space\.lower: got -100000 .* float16, want .*65504\]"),
+    "brain": ("bfloat16", 0.0, 3.3e38, r"Space\.upper: got 3\.3e\+38, want .* <= 8e\+37"),
+    "denormal": ("float32", 1e-40, 1.0, r"Space\.lower: got 1e-40 .*0 or of a size"),
+    "denormal width": ("float32", 1e-30, 1e-30 + 1e-38, r"got 1e-30 with upper 1e-30"),
+    "no half between": (
+        "float16",
+        1.0001,
+        1.0002,
+        r"got .* want lower < upper, in float32",
+    ),
+    "one brain between": (
+        "bfloat16",
+        1.0,
+        1.001,
+        r"got 1 with upper 1 .* want lower < upper",
+    ),
+    "no integer between": ("int16", 0.2, 0.8, r"got 1 with upper 0 .* want lower < upper"),
+}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "lower", "upper", "message"), NOT_OF_THE_DTYPE.values(), ids=NOT_OF_THE_DTYPE
+)
+def test_bounds_that_the_dtype_cannot_keep_are_refused(dtype, lower, upper, message):
+    space = Space(jax.ShapeDtypeStruct((2,), dtype), lower=lower, upper=upper)
+    with pytest.raises(ValueError, match=message):
+        validation.validate(space)
+
+
+@pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e5m2", "complex64"])
+def test_dtypes_that_cannot_be_kept_within_bounds_are_refused(dtype):
+    with pytest.raises(TypeError, match=rf"example: got dtype {dtype}, want floats or int"):
+        Space(jax.ShapeDtypeStruct((2,), dtype))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "uint32", "int32", "float16"])
+def test_without_bounds_nothing_leaves_the_range_of_the_dtype(dtype):
+    space = Space(jax.ShapeDtypeStruct((3,), dtype), scale=1e30)
+    lowest, highest = ends(dtype)
+
+    got = np.asarray(DECODE(space, np.array([[-9.0, 0.0, 9.0]], np.float32)), np.float64)[0]
+
+    assert got[0] == lowest
+    assert got[1] == 0.0
+    assert highest * (1 - 2**-24) < got[2] <= highest
+
+
+def ends(dtype):
+    limits = (jnp.iinfo if jnp.issubdtype(dtype, jnp.integer) else jnp.finfo)(dtype)
+    return float(limits.min), float(limits.max)
+
+
+#: Points at which a box is asked for solutions: far, near, at the bounds and in the middle.
+PLACES = np.array([0.0, -2.0, 2.0, -1e-30, 1.9999999, 3.0, -77.7, 1e9, -3e38], np.float32)
+
+
+def any_box(rng):
+    """A dtype, two bounds of any size and near the ends of the dtype, and two options."""
+    kinds = ["float32", "float16", "bfloat16", "int8", "uint8", "int16", "int32"]
+    dtype = str(rng.choice(kinds))
+    low, high = ends(dtype)
+    kind = rng.integers(5)
+    if kind == 0:  # somewhere near an end of the dtype
+        first = rng.choice([low, high]) * rng.choice([1.0, 0.999, 0.5])
+        second = first * rng.uniform(0.5, 1.0)
+    elif kind == 1:  # narrow, somewhere
+        first = rng.normal() * 10.0 ** rng.uniform(-3, 9)
+        second = first * (1 + 10.0 ** rng.uniform(-8, -1))
+    elif kind == 2:  # of any size
+        first, second = (rng.normal() * 10.0 ** rng.uniform(-42, 38) for _ in range(2))
+    elif kind == 3:  # small whole numbers
+        first, second = rng.integers(-300, 300, 2).astype(float)
+    else:  # one-ended
+        first, second = 0.0, rng.choice([-1.0, 1.0]) * 10.0 ** rng.uniform(-42, 38)
+    lower, upper = sorted((float(np.float32(first)), float(np.float32(second))))
+    scale = 10.0 ** rng.choice([0.0, 0.3, rng.uniform(-30, 30)])
+    return dtype, lower, upper, str(rng.choice(BOUNDARIES)), scale
+
+
+@jax.jit
+def there_and_back(space, x):
+    solutions = space.decode(x)
+    encoded = space.encode(solutions)
+    return space.repair(x), encoded, solutions, space.decode(encoded)
+
+
+def hold_boxes(seed, number):
+    """How many of some boxes are accepted; those decode to what is finite and inside."""
+    rng, accepted = np.random.default_rng(seed), 0
+    for _ in range(number):
+        dtype, lower, upper, boundary, scale = any_box(rng)
+        example = jax.ShapeDtypeStruct((len(PLACES),), dtype)
+        space = Space(example, 1.0, lower, upper, boundary, scale)
+        try:
+            validation.validate(space)
+        except ValueError:
+            continue
+        accepted += 1
+        drawn = rng.normal(size=len(PLACES)) * scale
+        made = there_and_back(space, np.stack([PLACES, drawn.astype(np.float32)]))
+        for values in map(np.float64, made):
+            assert np.isfinite(values).all(), (space, made)
+        for solutions in made[2:]:
+            exact = np.float64(solutions)
+            assert ((exact >= lower) & (exact <= upper)).all(), (space, exact)
+    return accepted
+
+
+def test_500_boxes_are_feasible_and_finite():
+    assert hold_boxes(0, 500) > 150
+
+
+@pytest.mark.slow
+def test_10000_boxes_are_feasible_and_finite():
+    assert hold_boxes(1, 10_000) > 3_000
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper"),
+    [(1.0, -1.0), (np.nan, 1.0), (-1.0, np.nan), (1.0, 1.0), (-8e37, 8e37)],
+)
+def test_traced_bounds_that_make_no_box_are_put_in_order_and_counted(lower, upper):
+    result = evolved_in_a_box(lower, upper)
+
+    assert np.isfinite(result.population).all()
+    assert np.isfinite(result.best_solution).all()
+    wrong = int(np.isnan(lower)) + int(np.isnan(upper)) or 3 * (lower > upper)
+    assert result.history.num_clipped.min() >= wrong
+    assert (wrong > 0) == bool(result.history.num_clipped.max() > 0)
+
+
+@jax.jit
+def evolved_in_a_box(lower, upper):
+    space = Space(VECTOR, lower=lower, upper=upper)
+    problem = de.problems.Function(lambda x: -jnp.sum(x**2), space=space)
+    strategy, key = de.DiffusionEvolution(2), jax.random.key(0)
+    return de.evolve(key, strategy, problem, population_size=4)

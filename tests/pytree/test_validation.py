@@ -54,6 +54,15 @@ def with_sigma_min(sigma_min: Any) -> de.DiffusionEvolution:
     return de.DiffusionEvolution(5, grid=de.noise.EDM(sigma_min, sigma_max=30.0))
 
 
+def with_level(level: Any) -> de.DiffusionEvolution:
+    return de.DiffusionEvolution(5, grid=de.noise.Levels([8.0, 4.0, 2.0, 1.0, level]))
+
+
+def with_target(value: Any) -> de.DiffusionEvolution:
+    target = de.conditions.Target(lambda x, measures: x, [0.0, value])
+    return de.DiffusionEvolution(5, denoiser=de.denoisers.Population(conditions=(target,)))
+
+
 #: What makes a strategy of a number, an illegal number, and its name and range.
 ILLEGAL = {
     "eta above": (with_eta, 2.0, r"DDIM\.eta: got 2\.0, want .*<= 1"),
@@ -65,6 +74,10 @@ ILLEGAL = {
     "kappa": (with_kappa, 1e7, r"Gaussian\.kappa: got 10000000\.0, want .*<= 1e\+06"),
     "condition": (with_strength, -1.0, r"Density\.strength: got -1\.0, want .*>= 0"),
     "archive": (with_correction, 1.5, r"Archive.correction: got 1\.5, want .*<= 1"),
+    "level nan": (with_level, np.nan, r"Levels\.values: got nan, want a number > 0"),
+    "level 0": (with_level, 0.0, r"Levels\.values: got 0\.0, want a number > 0"),
+    "target nan": (with_target, np.nan, r"Target\.value: got nan, want a finite number"),
+    "target inf": (with_target, -np.inf, r"Target\.value: got -inf, want a finite number"),
     "sigma equal": (with_sigma_min, 30.0, r"EDM\.sigma_min: got 30\.0"),
     "sigma order": (with_sigma_min, 40.0, r"EDM\.sigma_min: got 40\.0"),
 }
@@ -79,6 +92,10 @@ CLIPPED = {
     "kappa": (with_kappa, 1e7, 1e6),
     "condition": (with_strength, -1.0, 0.0),
     "archive": (with_correction, 1.5, 1.0),
+    "level nan": (with_level, np.nan, TINY),
+    "level 0": (with_level, 0.0, TINY),
+    "target nan": (with_target, np.nan, -LARGEST),
+    "target inf": (with_target, np.inf, LARGEST),
 }
 
 
@@ -111,6 +128,7 @@ def test_traced_it_is_clipped_and_counted(make, number, legal) -> None:
     states, infos = traced(make, number, legal)
     wrong, right = (jax.tree.map(lambda leaf, n=n: leaf[n], states) for n in range(2))
     assert de.equal(wrong, right)
+    assert jnp.isfinite(wrong.population).all()
     assert infos.num_clipped.tolist() == [1, 0]
 
 
@@ -119,6 +137,38 @@ def test_traced_levels_in_the_wrong_order_are_put_right_and_counted() -> None:
     states, infos = traced(grid, (30.0, 0.03), (0.03, 30.0))
     assert jnp.array_equal(*states.population)
     assert infos.num_clipped.tolist() == [1, 0]
+
+
+def test_a_level_above_the_one_before_is_put_right_and_counted() -> None:
+    states, infos = traced(with_level, 3.0, 1.0)
+    assert jnp.array_equal(*states.population)
+    assert infos.num_clipped.tolist() == [1, 0]
+
+
+def test_the_numbers_of_a_problem_are_counted_too() -> None:
+    @jax.jit
+    def run(temperature: jax.Array) -> de.Info:
+        problem = de.problems.Landscape("beale", temperature=temperature)
+        strategy, key = de.DiffusionEvolution(2), jax.random.key(0)
+        return de.evolve(key, strategy, problem, population_size=4).history
+
+    assert run(-1.0).num_clipped.tolist() == [1, 1]
+    assert run(np.nan).num_failed.tolist() == [0, 0]
+    assert run(1.0).num_clipped.tolist() == [0, 0]
+
+
+def test_an_array_of_numbers_that_may_be_infinite_keeps_its_infinities() -> None:
+    weights = jax.jit(lambda x: validation.clipped(oracle(x)))(jnp.array([0.0, -jnp.inf]))
+    assert weights[0].log_weights.tolist() == [0.0, -np.inf]
+    assert int(weights[1]) == 0
+    pytree.validate(oracle(np.array([0.0, -np.inf])))
+    with pytest.raises(ValueError, match=r"GaussianMixture\.log_weights: got .*nan"):
+        pytree.validate(oracle(np.array([0.0, np.nan])))
+
+
+def oracle(log_weights: Any) -> de.oracles.GaussianMixture:
+    mixture = de.oracles.gaussian_mixture([[0.0], [1.0]], 1.0)
+    return de.replace(mixture, log_weights=log_weights)
 
 
 def test_every_wrong_number_is_counted() -> None:

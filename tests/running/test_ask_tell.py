@@ -13,6 +13,11 @@ STRATEGY = de.DiffusionEvolution(num_generations=3)
 class Echo:
     """A strategy that tells what it was told."""
 
+    num_generations = 3
+
+    def init(self, key, population):
+        return ()
+
     def ask(self, key, state):
         return jnp.ones((8, 2)), state
 

@@ -162,7 +162,7 @@ def test_a_swept_key_is_refused(key) -> None:
             "population: got shape (4,), want (N, D)",
         ),
         ({"population": jnp.ones((0, 2))}, ValueError, "population: got shape (0, 2)"),
-        ({"population": "many"}, TypeError, "population: got str, want an array"),
+        ({"population": "many"}, TypeError, "population: got 'many' (str)"),
         (
             {"population_size": 4, "record": ("weights",)},
             ValueError,

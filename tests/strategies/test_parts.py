@@ -288,9 +288,9 @@ def test_renoised_points_are_clean_estimates_with_the_noise_of_a_level(
 
 
 @pytest.mark.parametrize(("asked", "got"), [(-3, 0), (99, T - 1)])
-def test_a_generation_that_there_is_not_is_the_nearest(asked, got, key) -> None:
+def test_a_traced_generation_that_there_is_not_is_the_nearest(asked, got, key) -> None:
     *_, (state, _) = generations(evolution(), 1, key)
-    again = de.strategies.renoise(evolution(), key, state, asked)
+    again = jax.jit(de.strategies.renoise)(evolution(), key, state, jnp.asarray(asked))
     assert int(again.generation) == got
     np.testing.assert_allclose(again.sigma, SIGMAS[got], rtol=1e-5)
 
@@ -537,7 +537,7 @@ def test_an_option_that_there_is_not_is_refused(options, error, message, key) ->
 
 def test_an_oracle_that_is_no_denoiser_is_told_how_to_be_one(key) -> None:
     oracle = de.oracles.gaussian_mixture([[0.0, 0.0]], 1.0)
-    with pytest.raises(TypeError, match=r"got Gauss.* like denoisers\.Fixed\(Gaussian"):
+    with pytest.raises(TypeError, match=r"got Gauss.* like .* denoisers\.Fixed\("):
         de.init(de.DiffusionEvolution(T, oracle), key, X)
 
 

@@ -215,12 +215,14 @@ def test_the_key_its_implementation_and_the_settings_of_jax_count():
     base = identity.manifest(plan_of())
     assert names() == set()
     assert names(key=jax.random.key(1)) == {"key"}
-    rbg, unsafe = (
-        identity.manifest(plan_of(key=jax.random.key(0, impl=impl)))
-        for impl in ("rbg", "unsafe_rbg")
+    one_by_one = Batching("map", batch_size=4)  # where each key draws alone
+    mapped, rbg = (
+        identity.manifest(plan_of(key=key, batching=one_by_one))
+        for key in (KEY, jax.random.key(0, impl="rbg"))
     )
-    assert rbg["key"] == unsafe["key"]
-    assert len({base["prng"], rbg["prng"], unsafe["prng"]}) == 3
+    assert {name for name in rbg if rbg[name] != mapped[name]} >= {"key", "prng"}
+    with pytest.raises(ValueError, match=r"key: got a key of unsafe_rbg"):
+        plan_of(key=jax.random.key(0, impl="unsafe_rbg"), batching=one_by_one)
     with ENABLE_X64(True):
         assert "x64" in names()
     with jax.threefry_partitionable(not jax.config.jax_threefry_partitionable):

@@ -208,7 +208,7 @@ def test_many_solutions_give_a_swept_strategy():
         ({"shaping.temperature": (0, 2)}, "low: got 0.0, want a number > 0"),
         ({"sampler.eta": (0, 1), "strategy.sampler.eta": (0, 1)}, "are the same"),
         ({"sampler.eta": (0, 1), "eta": (0, 1)}, "are the same"),
-        ({"sampler.eta": 0.5}, "got 0.5, want a range"),
+        ({"sampler.eta": 0.5}, "got 0.5, want a Range"),
         ({"sampler.eta": (1,)}, r"got \(1,\), want \(low, high\)"),
         ({"sampler.eta": (0, math.nan)}, "Range.high: got nan"),
     ],

@@ -21,12 +21,14 @@ from diffevo_jax import pytree
 from diffevo_jax.attention import matmul
 from diffevo_jax.denoisers.oracles import GaussianMixture
 from diffevo_jax.pytree import Number, validation
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.pytree.arrays import check_population
 
 #: A covariance may have eigenvalues this far below 0, of its largest: rounding.
 _ROUNDING = 1e-5
 
 
+@checked
 def coloured_noise(
     covariance: jax.typing.ArrayLike, mean: jax.typing.ArrayLike = 0.0
 ) -> GaussianMixture:
@@ -79,6 +81,7 @@ def coloured_noise(
     return _gaussian(jnp.broadcast_to(mean, variances.shape), variances, axes)
 
 
+@checked
 def fit_gaussian(
     points: jax.typing.ArrayLike, log_weight: jax.typing.ArrayLike | None = None
 ) -> GaussianMixture:
@@ -127,6 +130,7 @@ def _gaussian(mean: jax.Array, variances: jax.Array, axes: jax.Array) -> Gaussia
     return GaussianMixture(mean[None], variances[None], axes[None], jnp.zeros(1))
 
 
+@checked
 def logistic_covariance(places: jax.typing.ArrayLike, scale: Number = 1.0) -> jax.Array:
     """A covariance from pairwise differences: alike where places are close.
 
@@ -173,6 +177,7 @@ class WienerFilter:
     degrees_of_freedom: jax.Array
 
 
+@checked
 def wiener_filter(variances: jax.Array, sigmas: jax.Array) -> WienerFilter:
     """Which directions of a signal stand above white noise, level by level.
 
@@ -199,6 +204,7 @@ def wiener_filter(variances: jax.Array, sigmas: jax.Array) -> WienerFilter:
     return WienerFilter(gains, num_above, jnp.sum(gains, axis=1))
 
 
+@checked
 def effective_rank(variances: jax.Array) -> jax.Array:
     """Number of directions that a signal has, ``exp(-sum_d p_d log p_d)``.
 

@@ -34,7 +34,8 @@ from diffevo_jax import pytree
 from diffevo_jax.base import Denoise
 from diffevo_jax.denoisers.fixed import clean_points
 from diffevo_jax.pytree import Number
-from diffevo_jax.pytree.arrays import check_key, check_population
+from diffevo_jax.pytree.annotations import checked
+from diffevo_jax.pytree.arrays import check_population
 
 
 @pytree.dataclass
@@ -55,6 +56,7 @@ class ErrorBound:
         return self.error + self.prior
 
 
+@checked
 def denoising_errors(
     key: jax.Array,
     denoise: Denoise,
@@ -86,7 +88,6 @@ def denoising_errors(
         ...     jnp.zeros((4, 2)), jnp.ones(1)).tolist()
         [0.5]
     """
-    check_key("key", key)
     points = check_population("points", points)
     eps = jax.random.normal(key, points.shape, points.dtype)
 
@@ -98,6 +99,7 @@ def denoising_errors(
     return jax.lax.map(error, jnp.asarray(sigmas, dtype=float))
 
 
+@checked
 def largest_slopes(denoise: Denoise, points: jax.Array, sigma: jax.Array) -> jax.Array:
     """How fast answers part at each point: the one-sided Lipschitz constant there.
 
@@ -127,6 +129,7 @@ def largest_slopes(denoise: Denoise, points: jax.Array, sigma: jax.Array) -> jax
     return jnp.linalg.eigvalsh((matrices + jnp.swapaxes(matrices, 1, 2)) / 2)[:, -1]
 
 
+@checked
 def kl_bound(sigmas: jax.Array, errors: jax.Array, prior: Number) -> ErrorBound:
     """The Kullback-Leibler divergence that an error may lead to, at most.
 
@@ -155,6 +158,7 @@ def kl_bound(sigmas: jax.Array, errors: jax.Array, prior: Number) -> ErrorBound:
     return ErrorBound(_integral(errors / sigmas**2, sigmas)[0], jnp.asarray(prior))
 
 
+@checked
 def wasserstein_bound(
     sigmas: jax.Array,
     errors: jax.Array,

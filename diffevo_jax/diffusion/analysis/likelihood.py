@@ -28,7 +28,7 @@ from diffevo_jax import pytree
 from diffevo_jax.base import Denoise, Grid
 from diffevo_jax.denoisers.fixed import clean_points
 from diffevo_jax.pytree import Number, validation
-from diffevo_jax.pytree.arrays import check_key
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.samplers.integrators import integrate
 
 #: A Runge-Kutta method by name, or ``integrate(slope, start, sigmas)``, which follows
@@ -49,6 +49,7 @@ class Likelihood:
     latent: jax.Array
 
 
+@checked
 def encode(
     denoise: Denoise,
     points: jax.Array,
@@ -87,6 +88,7 @@ def encode(
     return _follow(_flow(denoise), jnp.asarray(points, dtype=float), sigmas, method)
 
 
+@checked
 def decode(
     denoise: Denoise,
     latent: jax.Array,
@@ -113,6 +115,7 @@ def decode(
     return _follow(_flow(denoise), jnp.asarray(latent, dtype=float), sigmas, method)
 
 
+@checked
 def log_likelihood(
     denoise: Denoise,
     points: jax.Array,
@@ -168,7 +171,6 @@ def log_likelihood(
         probes = jnp.eye(dim, dtype=points.dtype)[:, None] * jnp.ones_like(points)[None]
         scale = 1.0
     else:
-        check_key("key", key)
         validation.check_count("num_probes", num_probes)
         shape = (num_probes, *points.shape)
         probes = jax.random.rademacher(key, shape, points.dtype)

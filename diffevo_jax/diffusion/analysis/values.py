@@ -12,8 +12,10 @@ import jax.numpy as jnp
 
 from diffevo_jax import pytree
 from diffevo_jax.pytree import Number, validation
+from diffevo_jax.pytree.annotations import checked
 
 
+@checked
 def value_histogram(
     values: jax.Array, *, low: Number, high: Number, num_bins: int
 ) -> jax.Array:
@@ -50,6 +52,7 @@ def value_histogram(
     return jnp.where(jnp.isnan(place).any(), jnp.nan, counts / values.size)
 
 
+@checked
 def value_entropy(
     values: jax.Array, *, low: Number, high: Number, num_bins: int
 ) -> jax.Array:
@@ -80,6 +83,7 @@ def value_entropy(
     return jnp.sum(jax.scipy.special.entr(shares)) + jnp.log((high - low) / num_bins)
 
 
+@checked
 def normal_entropy(variance: Number) -> jax.Array:
     """Entropy of normal values, the largest of a variance, ``log(2 pi e v) / 2`` nats."""
     return 0.5 * jnp.log(2 * math.pi * math.e * jnp.asarray(variance, dtype=float))

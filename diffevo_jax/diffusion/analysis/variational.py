@@ -24,7 +24,8 @@ from diffevo_jax.base import Denoise, Grid
 from diffevo_jax.denoisers.fixed import clean_points
 from diffevo_jax.diffusion.training.objectives import snr_falls
 from diffevo_jax.pytree import Number, validation
-from diffevo_jax.pytree.arrays import check_key, check_population
+from diffevo_jax.pytree.annotations import checked
+from diffevo_jax.pytree.arrays import check_population
 
 
 @pytree.dataclass
@@ -48,6 +49,7 @@ class VariationalBound:
         return self.prior + jnp.sum(self.steps) + self.decoder
 
 
+@checked
 def gaussian_kl(
     mean: jax.Array, variance: Number, other_mean: Number, other_variance: Number
 ) -> jax.Array:
@@ -63,6 +65,7 @@ def gaussian_kl(
     return 0.5 * (ratio - 1 - jnp.log(ratio) + distance)
 
 
+@checked
 def variational_bound(
     key: jax.Array,
     denoise: Denoise,
@@ -98,7 +101,6 @@ def variational_bound(
         >>> f"{float(bound.total):.1f}"  # the entropy is 1.42
         '1.5'
     """
-    check_key("key", key)
     validation.check_count("num_levels", num_levels)
     points = check_population("points", points)
     if pytree.is_component(grid):

@@ -20,8 +20,10 @@ import jax.numpy as jnp
 from diffevo_jax.base import Denoise
 from diffevo_jax.denoisers.fixed import clean_points
 from diffevo_jax.pytree import Number
+from diffevo_jax.pytree.annotations import checked
 
 
+@checked
 def classifier_guidance(
     denoise: Denoise,
     log_probability: Callable[[jax.Array, jax.Array], jax.Array],
@@ -62,6 +64,7 @@ def classifier_guidance(
     return guided
 
 
+@checked
 def posterior_guidance(
     denoise: Denoise,
     log_likelihood: Callable[[jax.Array], jax.Array],

@@ -5,8 +5,10 @@ import jax
 from diffevo_jax.base import Denoise
 from diffevo_jax.denoisers.fixed import clean_points
 from diffevo_jax.pytree import Number
+from diffevo_jax.pytree.annotations import checked
 
 
+@checked
 def classifier_free_guidance(
     denoise: Denoise, without: Denoise, guidance: Number
 ) -> Denoise:

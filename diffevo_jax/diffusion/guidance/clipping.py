@@ -7,8 +7,10 @@ import numpy as np
 from diffevo_jax import pytree
 from diffevo_jax.base import Denoise
 from diffevo_jax.denoisers.fixed import clean_points
+from diffevo_jax.pytree.annotations import checked
 
 
+@checked
 def clip_denoised(
     denoise: Denoise, low: jax.typing.ArrayLike, high: jax.typing.ArrayLike
 ) -> Denoise:

@@ -5,8 +5,10 @@ import jax.numpy as jnp
 
 from diffevo_jax.base import Denoise
 from diffevo_jax.denoisers.fixed import clean_points
+from diffevo_jax.pytree.annotations import checked
 
 
+@checked
 def inpaint(
     denoise: Denoise, known: jax.typing.ArrayLike, values: jax.typing.ArrayLike
 ) -> Denoise:

@@ -26,6 +26,7 @@ from diffevo_jax.denoisers import oracles
 from diffevo_jax.denoisers.fixed import clean_points
 from diffevo_jax.denoisers.oracles import GaussianMixture
 from diffevo_jax.pytree import Number, validation
+from diffevo_jax.pytree.annotations import checked
 
 
 @pytree.dataclass
@@ -107,6 +108,7 @@ class LinearObservation:
         return jnp.asarray(self.matrix, dtype=float), jnp.asarray(self.values, dtype=float)
 
 
+@checked
 def known_part(
     known: jax.typing.ArrayLike, values: jax.typing.ArrayLike, deviation: Number
 ) -> LinearObservation:
@@ -131,6 +133,7 @@ def known_part(
     return LinearObservation(jnp.eye(len(mask))[index], given[index], deviation)
 
 
+@checked
 def linear_posterior(
     denoise: Denoise,
     observation: LinearObservation,

@@ -10,7 +10,7 @@ from diffevo_jax.diffusion.networks.network import Network, NetworkLike, null_la
 from diffevo_jax.diffusion.training.losses import append_axes, denoising_loss
 from diffevo_jax.diffusion.training.optimizers import descend
 from diffevo_jax.diffusion.training.recipe import Recipe
-from diffevo_jax.pytree.keys import drawing_alone
+from diffevo_jax.pytree.annotations import Index, checked
 
 #: Steps have the keys 0, 1, 2, ...; the first weights have this one.
 _SETUP = 2**32 - 1
@@ -45,11 +45,11 @@ class TrainState:
     diverged_at: jax.Array
 
 
+@checked
 def init_training(
     key: jax.Array, network: NetworkLike, recipe: Recipe, shape: tuple[int, ...]
 ) -> TrainState:
     """The state before the first step, for samples of a shape."""
-    key = drawing_alone("key", key)
     weights = network.init(jax.random.fold_in(key, _SETUP), shape)
     weights = jax.tree.map(jnp.asarray, weights)
     # An average that moves by a thousandth a step would stand still in bfloat16.
@@ -65,13 +65,14 @@ def init_training(
     )
 
 
+@checked
 def train_steps(
     key: jax.Array,
     network: NetworkLike,
     recipe: Recipe,
     state: TrainState,
     data: jax.Array,
-    count: jax.Array | int,
+    count: jax.Array | Index,
     *,
     length: int,
     sample_weight: jax.Array | None = None,
@@ -97,7 +98,6 @@ def train_steps(
     Returns:
         The state; losses and baselines, both (length,), infinite after ``count``.
     """
-    key = drawing_alone("key", key)
     data, labels = jax.tree.map(jnp.asarray, (data, labels))
     share = None if sample_weight is None else jnp.cumsum(sample_weight)
 

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 
 from diffevo_jax.base import PyTree
 from diffevo_jax.diffusion.networks.network import NetworkLike
-from diffevo_jax.diffusion.training.objectives import Objective
+from diffevo_jax.diffusion.training.objectives import ObjectiveLike
 from diffevo_jax.diffusion.training.parameterisations import Parameterisation
 from diffevo_jax.pytree import Number
+from diffevo_jax.pytree.annotations import checked
 
 #: A training has failed if its loss ends so many times above that of the answer 0.
 DIVERGED = 2.0
@@ -41,6 +42,7 @@ def network_output(
     return output.astype(y.dtype)
 
 
+@checked
 def sample_losses(
     weights: PyTree,
     clean: jax.Array,
@@ -80,6 +82,7 @@ def sample_losses(
     return jnp.mean(jnp.square(got - want).reshape(len(clean), -1), axis=1)
 
 
+@checked
 def denoising_loss(
     weights: PyTree,
     key: jax.Array,
@@ -87,7 +90,7 @@ def denoising_loss(
     *,
     network: NetworkLike,
     parameterisation: Parameterisation,
-    objective: Objective,
+    objective: ObjectiveLike,
     sample_weight: jax.Array | None = None,
     label: PyTree = None,
     teacher: PyTree | None = None,

@@ -22,6 +22,7 @@ from diffevo_jax import noise, pytree
 from diffevo_jax.base import Grid
 from diffevo_jax.noise import Process
 from diffevo_jax.pytree import Number, validation
+from diffevo_jax.pytree.annotations import checked
 
 #: Largest alpha_bar at which a chain of betas may end: what is left of the data there.
 MAX_LAST_ALPHA_BAR = 1e-3
@@ -121,6 +122,7 @@ def snr_falls(sigmas: jax.Array) -> jax.Array:
     return jnp.append(falls, sigmas[-1] ** -2)
 
 
+@checked
 def beta_levels(betas: jax.typing.ArrayLike) -> GridLevels:
     """The levels of a discrete chain, from the variance that each of its steps adds.
 

@@ -8,12 +8,14 @@ import jax.numpy as jnp
 
 from diffevo_jax.base import PyTree
 from diffevo_jax.pytree import Number
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.samplers.optax import transformed
 
 if TYPE_CHECKING:  # it takes a seventh of a second to import
     import optax
 
 
+@checked
 def default_optimizer(
     learning_rate: Number, num_steps: Number
 ) -> "optax.GradientTransformation":

@@ -4,10 +4,10 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from diffevo_jax import pytree
-from diffevo_jax.diffusion.training.objectives import Objective, ObjectiveLike
+from diffevo_jax.diffusion.training.objectives import ObjectiveLike
 from diffevo_jax.diffusion.training.optimizers import default_optimizer
 from diffevo_jax.diffusion.training.parameterisations import EDM, Parameterisation
-from diffevo_jax.pytree import Number, validation
+from diffevo_jax.pytree import Number, annotations, validation
 from diffevo_jax.samplers.optax import Transformation
 
 if TYPE_CHECKING:  # it takes a seventh of a second to import
@@ -50,7 +50,7 @@ class Recipe:
     """
 
     parameterisation: Parameterisation = dataclasses.field(default_factory=EDM)
-    objective: Objective | None = None
+    objective: ObjectiveLike | None = None
     num_steps: Number = pytree.number(default=2000, low=1.0)
     batch_size: int = pytree.static(default=256)
     learning_rate: Number | None = pytree.numbers(default=None)
@@ -71,9 +71,8 @@ class Recipe:
         validation.check_count("Recipe.batch_size", self.batch_size)
         if self.optimizer is not None:
             example = "optax.adam(1e-3)"
-            validation.check_kind(
-                "Recipe.optimizer", self.optimizer, Transformation, example
-            )
+            name = "Recipe.optimizer"
+            annotations.check(name, self.optimizer, Transformation, example)
         if self.learning_rate is not None:
             validation.check_positive("Recipe.learning_rate", self.learning_rate)
             if self.optimizer is not None:
@@ -84,7 +83,7 @@ class Recipe:
         if known is not None and not 0 <= known < 1:
             raise ValueError(f"Recipe.trust: got {self.trust}, want a number >= 0 and < 1")
 
-    def used_objective(self) -> Objective:
+    def used_objective(self) -> ObjectiveLike:
         """The objective, or else that of the parameterisation."""
         if self.objective is not None:
             return self.objective

@@ -10,11 +10,13 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax.pytree import Number, validation
+from diffevo_jax.pytree.annotations import checked
 
 #: The labels 0 to 4 of drawn shapes.
 SHAPES = ("disc", "ring", "square", "cross", "triangle")
 
 
+@checked
 def sinusoids(
     key: jax.Array,
     count: int,
@@ -62,6 +64,7 @@ def sinusoids(
     return jnp.sum(weight * jnp.sin(2 * math.pi * angle), axis=1)
 
 
+@checked
 def drawn_shapes(key: jax.Array, count: int, size: int = 16) -> tuple[jax.Array, jax.Array]:
     """Images of one white shape on black, of random kind, size and place.
 

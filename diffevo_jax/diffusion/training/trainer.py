@@ -24,7 +24,8 @@ from diffevo_jax.diffusion.training.losses import DIVERGED
 from diffevo_jax.diffusion.training.parameterisations import Parameterisation
 from diffevo_jax.diffusion.training.recipe import Recipe
 from diffevo_jax.pytree import Number, validation
-from diffevo_jax.pytree.arrays import check_key, check_whole
+from diffevo_jax.pytree.annotations import Index, checked
+from diffevo_jax.pytree.arrays import real_array
 
 #: Steps between looks of the host.
 CHUNK = 250
@@ -62,6 +63,7 @@ class Trained:
         return self.denoiser.denoise(y, sigma, label, guidance)
 
 
+@checked
 def train(
     key: jax.Array,
     data: jax.typing.ArrayLike,
@@ -70,7 +72,7 @@ def train(
     *,
     labels: PyTree = None,
     sample_weight: jax.typing.ArrayLike | None = None,
-    stop_at: int | None = None,
+    stop_at: Index | None = None,
     state: TrainState | None = None,
     callback: Callable[[int, float], None] | None = None,
 ) -> Trained:
@@ -114,7 +116,6 @@ def train(
         >>> jax.jit(draw)(jax.random.key(2)).shape
         (100, 2)
     """
-    check_key("key", key)
     network = MLP() if network is None else network
     recipe = Recipe() if recipe is None else recipe
     validation.check_part("network", network, NetworkLike, "MLP() or UNet()")
@@ -198,11 +199,7 @@ def _check_data(
         sample_weight: (N,) >= 0, or None; scaled to 1 on average.
         parameterisation: which says ``sigma_data``.
     """
-    given = jnp.asarray(data)
-    if not any(jnp.issubdtype(given.dtype, kind) for kind in (jnp.floating, jnp.integer)):
-        raise TypeError(f"data: got {given.dtype}, want real numbers")
-    check_whole("data", given)
-    array = given.astype(float)
+    array = real_array("data", data, "(N, ...)")
     if array.ndim < 2 or 0 in array.shape:
         raise ValueError(f"data: got shape {array.shape}, want (N, ...) with N >= 1")
     weight = _weight(sample_weight, len(array))

@@ -10,6 +10,7 @@ from diffevo_jax import pytree
 from diffevo_jax.base import Evaluation, PyTree
 from diffevo_jax.problems.space import Space
 from diffevo_jax.pytree import Number
+from diffevo_jax.pytree.annotations import checked
 
 
 @runtime_checkable
@@ -22,6 +23,7 @@ class HasRange(Protocol):
         ...
 
 
+@checked
 def from_problem(
     problem: Any,
     *,

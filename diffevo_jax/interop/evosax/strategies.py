@@ -10,9 +10,11 @@ from evosax.algorithms.population_based.base import PopulationBasedAlgorithm
 from diffevo_jax import pytree
 from diffevo_jax.base import Info, PyTree
 from diffevo_jax.pytree import offers, validation
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.strategies.shell import best_so_far, describe_fitness
 
 
+@checked
 def from_algorithm(
     algorithm: Any, num_generations: int, params: PyTree = None
 ) -> "EvosaxStrategy":

@@ -21,6 +21,7 @@ from diffevo_jax.problems.control.spaces import (
     normalise,
     to_action,
 )
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.pytree.components import trace_context
 
 
@@ -47,6 +48,7 @@ class ArithmeticOfOthers:
         return method
 
 
+@checked
 @functools.lru_cache
 def environment(env_name: str) -> tuple[Environment, PyTree]:
     """Build an environment once: the object and its default parameters.

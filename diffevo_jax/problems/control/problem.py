@@ -37,8 +37,9 @@ class Control:
     of any size, and so their keys are of threefry2x32, whatever that of an evaluation is.
 
     Discrete actions are the argmax of the policy's output; continuous ones are ``tanh`` of
-    it, stretched to the bounds of the action space (the output itself where there are no
-    bounds).
+    it, stretched to the bounds of the action space; ``softplus`` of it from a single bound;
+    the output itself where there is no bound within 1000. They are within their bounds, and
+    of the dtype of their space.
 
     Args:
         env_name: a registered gymnax name, for example ``"CartPole-v1"``; or one of brax,
@@ -51,9 +52,10 @@ class Control:
         num_episodes: episodes an individual plays in a generation, >= 1; static.
         observation: ``"space"`` normalises by the bounds of the observation space to zero
             mean and unit variance, ``sqrt(3) (2 (o - low) / (high - low) - 1)``, where
-            bounds beyond 1000 count as 1; ``"running"`` by the mean and deviation of what
-            the policies of earlier generations saw (the problem's state, see
-            :meth:`controller`), clipped to +-10; ``"none"`` leaves observations alone;
+            bounds beyond 1000 count as 1, see
+            :func:`diffevo_jax.problems.control.normalise`; ``"running"`` by the mean and
+            deviation of what the policies of earlier generations saw (the problem's state,
+            see :meth:`controller`), clipped to +-10; ``"none"`` leaves observations alone;
             static.
         scale: weights per unit deviation: the policies start as N(0, scale^2 I).
         rewrite: whether the environment's traced program may be rewritten so that a step

@@ -12,12 +12,17 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
+from jax.dtypes import canonicalize_dtype
+from jax.typing import ArrayLike, DTypeLike
 
 from diffevo_jax.base import PyTree
+from diffevo_jax.problems.space import as_dtype
+from diffevo_jax.pytree.annotations import checked
 
 #: Bounds beyond this count as +-1 when observations are normalised, as in the paper.
 _UNBOUNDED = 1e3
+#: Bounds beyond this are no bounds, such as the largest float and infinity.
+_ENDLESS = 1e30
 #: Arrays of at most so many numbers are computed one number at a time, so that XLA joins
 #: what makes the numbers and what uses them into one kernel.
 UNROLLED = 32
@@ -37,11 +42,12 @@ class Discrete(Protocol):
 
 @runtime_checkable
 class Box(Protocol):
-    """Arrays of one shape, between bounds that broadcast to it."""
+    """Arrays of one shape and dtype, between bounds that broadcast to the shape."""
 
     low: ArrayLike
     high: ArrayLike
     shape: tuple[int, ...]
+    dtype: DTypeLike
 
     def sample(self, key: jax.Array, /) -> jax.Array:
         """Draw one."""
@@ -89,11 +95,15 @@ class Environment(Protocol):
         ...
 
 
+@checked
 def normalise(observation: PyTree, space: EnvSpace) -> PyTree:
     """Scale observations by the bounds of their space to zero mean and unit variance.
 
-    A uniform variable on the bounds gets unit variance. Bounds beyond 1000 count as +-1;
-    where the bounds are equal the result is 0. Discrete observations become one-hot.
+    A uniform variable on the bounds gets unit variance. Bounds beyond 1000 count as +-1,
+    as long as that leaves an interval of 1 or more; where it does not, as in [100, 5000],
+    they count as they are, and an end that there is not is one beyond the other, as 2 in
+    [1, inf). Where the bounds are equal the result is 0. Discrete observations become
+    one-hot.
 
     Args:
         observation: as the environment gives it.
@@ -125,10 +135,7 @@ def _map_boxes(
 
 
 def _by_bounds(box: jax.Array, space: Box) -> jax.Array:
-    low, high = (jnp.asarray(bound, dtype=float) for bound in (space.low, space.high))
-    low = jnp.where(low < -_UNBOUNDED, -1.0, low)
-    high = jnp.where(high > _UNBOUNDED, 1.0, high)
-    low, high = jnp.broadcast_to(low, box.shape), jnp.broadcast_to(high, box.shape)
+    low, high = (jnp.broadcast_to(end, box.shape) for end in _interval(space))
 
     def scale(number: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
         width = jnp.where(high > low, high - low, 1.0)
@@ -136,6 +143,18 @@ def _by_bounds(box: jax.Array, space: Box) -> jax.Array:
         return jnp.where(high > low, math.sqrt(3) * scaled, 0.0)
 
     return _unrolled(scale, jnp.asarray(box, dtype=float), low, high)
+
+
+def _interval(space: Box) -> tuple[jax.Array, jax.Array]:
+    """The ends of what observations are scaled by."""
+    low, high = (jnp.asarray(bound, dtype=float) for bound in (space.low, space.high))
+    near_low = jnp.where(low < -_UNBOUNDED, -1.0, low)
+    near_high = jnp.where(high > _UNBOUNDED, 1.0, high)
+    moved = (near_low != low) | (near_high != high)
+    narrow = moved & (near_high - near_low < 1.0) & (low < high)
+    below = jnp.where(low < -_ENDLESS, high - 1.0, low)
+    above = jnp.where(high > _ENDLESS, low + 1.0, high)
+    return jnp.where(narrow, below, near_low), jnp.where(narrow, above, near_high)
 
 
 def _unrolled(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
@@ -154,15 +173,23 @@ def output_shape(space: EnvSpace) -> tuple[int, ...]:
 
 
 def to_action(output: jax.Array, space: EnvSpace) -> jax.Array:
-    """Turn a policy's output into an action of the space."""
+    """Turn a policy's output into an action of the space, in its bounds and its dtype.
+
+    A number between two bounds is ``tanh`` of the output, stretched to them; with one bound
+    alone it is ``softplus`` of the output away from it. If [-1000, 1000] is within the
+    bounds it is the output itself, at most as far as they go.
+    """
     if isinstance(space, Discrete):
         return _argmax(jnp.ravel(output)).astype(space.dtype)
     box = _box(space)
     output = jnp.reshape(output, box.shape)
     low, high = (jnp.asarray(bound, dtype=float) for bound in (box.low, box.high))
-    bounded = (low > -_UNBOUNDED) & (high < _UNBOUNDED)
+    free = (low <= -_UNBOUNDED) & (high >= _UNBOUNDED)
     stretched = 0.5 * (low + high) + 0.5 * (high - low) * jnp.tanh(output)
-    return jnp.where(bounded, stretched, output)
+    action = jnp.where(free, output, stretched)
+    action = jnp.where(~free & (high > _ENDLESS), low + jax.nn.softplus(output), action)
+    action = jnp.where(~free & (low < -_ENDLESS), high - jax.nn.softplus(-output), action)
+    return as_dtype(jnp.clip(action, low, high), str(canonicalize_dtype(box.dtype)))
 
 
 def _box(space: EnvSpace) -> Box:

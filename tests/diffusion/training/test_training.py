@@ -314,7 +314,7 @@ def test_weights_of_half_precision_are_trained_and_averaged_in_full():
 
 
 def test_a_state_of_another_training_is_an_error(trained):
-    with pytest.raises(TypeError, match="state: got Trained, want the state"):
+    with pytest.raises(TypeError, match=r"state: got Trained.*, want a TrainState"):
         train(state=trained)
     with pytest.raises(ValueError, match="state: its optimizer_state are not"):
         train(state=trained.state, optimizer=optax.sgd(0.1))
@@ -383,8 +383,8 @@ def test_what_is_trained_prints_in_a_line(trained):
         ({"network": WRONG_SHAPE}, ValueError, r"network: got outputs of shape \(1,\)"),
         ({"network": EMPTY}, ValueError, "network: got one without weights"),
         ({"network": WHOLE}, TypeError, "network: got weights of int32"),
-        ({"data": DATA + 0j}, TypeError, "data: got complex64, want real numbers"),
-        ({"network": "mlp"}, TypeError, "network: got 'mlp', want an object like MLP"),
+        ({"data": DATA + 0j}, TypeError, "data: got c64.*want an array of real"),
+        ({"network": "mlp"}, TypeError, "network: got 'mlp', want a NetworkLike"),
         (
             {"parameterisation": "eps"},
             TypeError,

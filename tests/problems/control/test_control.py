@@ -16,7 +16,7 @@ import diffevo_jax as de
 from diffevo_jax import pytree
 from diffevo_jax.problems import MLP, Control, FunctionPolicy
 from diffevo_jax.problems.control.policies import flatten
-from diffevo_jax.problems.control.spaces import normalise
+from diffevo_jax.problems.control.spaces import normalise, to_action
 from diffevo_jax.pytree import validation
 
 BUILT_IN = tuple(gymnax.registered_envs)
@@ -356,6 +356,50 @@ def test_bounded_and_unbounded_numbers_of_an_action_go_their_own_way():
     np.testing.assert_allclose(actions, [2.0 + 70.0])
 
 
+#: Spaces of actions: bounds, dtype, and whether every output has an action of its own.
+ACTIONS = {
+    "[0, inf)": (0.0, np.inf, jnp.float32),
+    "[273.15, max)": (273.15, 3.4028235e38, jnp.float32),
+    "(-inf, -5]": (-np.inf, -5.0, jnp.float32),
+    "[0, 2000]": (0.0, 2000.0, jnp.float32),
+    "[-2000, -1500]": (-2000.0, -1500.0, jnp.float32),
+    "[-1e6, 1e6]": (-1e6, 1e6, jnp.float32),
+    "[0.1, 0.7]": (0.1, 0.7, jnp.float32),
+    "half": (-1e4, 6e4, jnp.float16),
+    "int32 [-3, 9]": (-3, 9, jnp.int32),
+    "uint8": (0, 255, jnp.uint8),
+    "int8 [-128, 127]": (-128, 127, jnp.int8),
+    "bool": (0, 1, jnp.bool_),
+    "int32 [0, inf)": (0, np.inf, jnp.int32),
+}
+OUTPUTS = np.float32([-1e30, -30.0, -1.5, -0.5, 0.0, 0.25, 0.5, 1.0, 6.457, 1e30])
+
+
+@pytest.mark.parametrize(("low", "high", "dtype"), ACTIONS.values(), ids=ACTIONS)
+def test_an_action_is_within_its_bounds_and_of_its_dtype(low, high, dtype):
+    space = spaces.Box(low, high, (len(OUTPUTS),), dtype)
+
+    action = jax.jit(lambda output: to_action(output, space))(OUTPUTS)
+
+    exact = np.asarray(action, np.float64)
+    assert action.dtype == dtype
+    assert ((exact >= np.float32(low)) & (exact <= np.float32(high))).all()
+    assert (np.diff(exact) >= 0).all()
+    whole = dtype in (jnp.int32, jnp.uint8, jnp.int8, jnp.bool_)
+    assert np.unique(exact[1:-1]).size == (8 if not whole else np.unique(exact[1:-1]).size)
+    assert np.unique(exact).size > 1
+
+
+def test_an_action_from_one_bound_is_the_softplus_away_from_it():
+    above, below = spaces.Box(5.0, np.inf, (2,)), spaces.Box(-np.inf, 5.0, (2,))
+    output = np.float32([-1.0, 2.0])
+
+    away = np.log1p(np.exp([-1.0, 2.0])), np.log1p(np.exp([1.0, -2.0]))
+
+    np.testing.assert_allclose(to_action(output, above), 5.0 + away[0], rtol=1e-6)
+    np.testing.assert_allclose(to_action(output, below), 5.0 - away[1], rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("name", "shape"), [("Matrix-test", (4,)), ("Scalar-test", (1,)), ("Scalar-test", ())]
 )
@@ -396,6 +440,30 @@ def test_bounds_beyond_a_thousand_count_as_one_each():
     low, high = np.array([-1.0, 0.0, -1e3]), np.array([4.0, 1.0, 1e3])
     want = (2 * (seen - low) / (high - low) - 1) * np.sqrt(3)
     np.testing.assert_allclose(normalised, want, rtol=1e-5)
+
+
+#: Bounds of which one alone is within a thousand, or none; an observation, and its scale.
+ONE_ENDED = {
+    "[1, inf)": (1.0, np.inf, [1.0, 2.0, 3.0], (1.0, 2.0)),
+    "[1, max)": (1.0, 3.4028235e38, [1.0, 2.0, 3.0], (1.0, 2.0)),
+    "(-inf, -5]": (-np.inf, -5.0, [-5.0, -6.0, -9.0], (-6.0, -5.0)),
+    "[100, 5000]": (100.0, 5000.0, [100.0, 2550.0, 5000.0], (100.0, 5000.0)),
+    "[273.15, 1273.15]": (273.15, 1273.15, [273.15, 773.15, 1273.15], (273.15, 1273.15)),
+    "[-9000, -2000]": (-9000.0, -2000.0, [-9000.0, -2000.0], (-9000.0, -2000.0)),
+    "[0.99, 5000]": (0.99, 5000.0, [0.99, 3.0, 5000.0], (0.99, 5000.0)),
+    "[2000, inf)": (2000.0, np.inf, [2000.0, 2001.0], (2000.0, 2001.0)),
+}
+
+
+@pytest.mark.parametrize(("low", "high", "seen", "ends"), ONE_ENDED.values(), ids=ONE_ENDED)
+def test_no_interval_makes_a_policy_blind(low, high, seen, ends):
+    space = spaces.Box(low, high, (len(seen),))
+
+    normalised = jax.jit(lambda seen: normalise(seen, space))(np.float32(seen))
+
+    want = np.sqrt(3) * (2 * (np.array(seen) - ends[0]) / (ends[1] - ends[0]) - 1)
+    np.testing.assert_allclose(normalised, want, rtol=1e-4, atol=1e-6)
+    assert np.unique(normalised).size == len(seen)
 
 
 def test_a_uniform_observation_gets_mean_zero_and_variance_one():

@@ -125,7 +125,7 @@ def test_a_width_of_the_output_is_wanted():
     ("policy", "error", "message"),
     [
         (MLP((8, 0)), ValueError, r"MLP\.hidden: got 0, want"),
-        (MLP((8.0,)), TypeError, r"MLP\.hidden: got 8\.0"),
+        (MLP((8.0,)), TypeError, r"MLP\.hidden\[0\]: got 8\.0"),
         (MLP(8), TypeError, r"MLP\.hidden: got 8"),
         (MLP(activation="gelu"), ValueError, r"MLP\.activation: got 'gelu', want one of"),
         (MLP(num_outputs=0), ValueError, r"MLP\.num_outputs: got 0"),
