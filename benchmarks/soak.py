@@ -142,11 +142,14 @@ def options() -> argparse.Namespace:
 
 def main() -> None:
     given, programs = options(), Programs()
-    rows = [repeat(given.minutes, programs)]
-    print(report(rows), flush=True)
-    rows.append(differ(given.shapes, programs))
-    print(report(rows))
-    save("soak", given, rows)
+    rows: list[dict[str, Any]] = []
+    for part in (
+        lambda: repeat(given.minutes, programs),
+        lambda: differ(given.shapes, programs),
+    ):
+        rows.append(part())
+        print(report(rows), flush=True)
+        save("soak", given, rows)  # an hour is long: what is known is kept
 
 
 def report(rows: list[dict[str, Any]]) -> str:
