@@ -54,8 +54,13 @@ def test_runs_with_keys_of_rbg_are_the_same_one_by_one() -> None:
                 num_levels=3,
             )
         )(keys),
+        lambda keys: jax.vmap(
+            lambda key: de.diffusion.denoising_errors(
+                key, lambda y, s: y, lambda y, s: y, jnp.ones((N, 2)), jnp.ones(1)
+            )
+        )(keys),
     ],
-    ids=["vmap", "jit", "spread", "run", "init", "generation_keys", "sample"],
+    ids=["vmap", "jit", "spread", "run", "init", "generation_keys", "sample", "errors"],
 )
 def test_keys_of_rbg_are_refused_under_vmap(mapped) -> None:
     # for all lanes would draw from the first key
