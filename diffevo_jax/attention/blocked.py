@@ -243,15 +243,15 @@ def mean_of_cells(sums: jax.Array, centres: jax.Array) -> tuple[jax.Array, jax.A
     shares = sums[:, dim:]
     total = jnp.sum(shares, axis=1)
     total = jnp.where(total > 0, total, 1.0)
-    within = sums[:, :dim] / total[:, None]
     if len(centres) == 1:
-        return centres + within, total
+        return centres + sums[:, :dim] / total[:, None], total
     most = jax.lax.stop_gradient(jnp.argmax(shares, axis=1))
     here = most[:, None] == jnp.arange(shares.shape[1])[None]
-    others = jnp.where(here, 0.0, shares / total[:, None])
+    others = jnp.where(here, 0.0, shares)
     change = jnp.where(here, -jnp.sum(others, axis=1, keepdims=True), others)
-    beyond = matmul(change, centres - centres[:1])
-    return centres[most] + (beyond + within), total
+    # One division, of a sum: what is added to a quotient is rounded as programs like it.
+    beyond = matmul(change, centres - centres[:1]) + sums[:, :dim]
+    return centres[most] + beyond / total[:, None], total
 
 
 def _blocks(array: jax.Array, size: int, fill: float = 0.0) -> jax.Array:

@@ -109,7 +109,7 @@ class Rank:
         # Twice the number from the top: whole numbers, so that no bit depends on a value.
         from_top = 2 * count - (below + up_to) - 1
         others = jnp.maximum(count - 1, 1).astype(float)
-        return -from_top.astype(float) / (2.0 * others) / _positive(self.temperature)
+        return (-from_top).astype(float) / (2.0 * others) / _positive(self.temperature)
 
 
 #: Halvings of an interval of 24 nats: to float32 rounding.

@@ -17,7 +17,7 @@ from diffevo_jax.testing.agreement import D, N
 #: Cases in a program, and how many there are by default and in all.
 BATCH, FEW, MANY = 500, 500, 10_000
 #: Those of the default run; the others have their turn in `make slow`.
-DEFAULT = ("default", "gaussian_fit", "monoflow")
+DEFAULT = ("default", "gaussian_fit")
 LARGEST = float(np.finfo(np.float32).max)
 BAD = (np.nan, np.inf, -np.inf, LARGEST, -LARGEST, 1e-45, -1e-45, 0.0, -0.0, 1e30, -1e30)
 #: It is mostly compile time that these tests cost.

@@ -17,6 +17,7 @@ from jaxprs import largest_array
 
 import diffevo_jax as de
 from diffevo_jax import denoisers, pytree
+from diffevo_jax.attention import covariance
 from diffevo_jax.strategies import shell
 
 N, D, T = 24, 2, 10
@@ -379,6 +380,17 @@ GAUSSIAN = jax.jit(
 )
 
 
+def shrunk(known: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """By the oracle approximating shrinkage, its formula and count from the definitions."""
+    dim, square = len(known), (weight**2).sum()
+    inner = np.eye(len(weight)) - weight[:, None] - weight + square
+    count = (1 - square) ** 2 / (np.outer(weight, weight) * inner**2).sum()
+    trace, of_square = np.trace(known), np.trace(known @ known)
+    chance = (1 - 2 / dim) * of_square + trace**2
+    share = min(1.0, chance / ((count + 1 - 2 / dim) * (of_square - trace**2 / dim)))
+    return (1 - share) * known + share * trace / dim * np.eye(dim)
+
+
 @pytest.mark.parametrize("diagonal", [False, True], ids=["full", "diagonal"])
 @pytest.mark.parametrize("sigma", [0.1, 1.0, 30.0])
 @pytest.mark.parametrize(("size", "dim"), [(20, 3), (7, 12)], ids=["N > D", "D > N"])
@@ -388,18 +400,20 @@ def test_the_gaussian_answer_is_the_wiener_filter(size, dim, sigma, diagonal) ->
     weight = np.exp(np.float64(log_weight))
     weight /= weight.sum()
     mean = weight @ np.float64(values)
-    covariance = np.cov(np.float64(values).T, aweights=weight, bias=True)
-    covariance = np.diag(np.diag(covariance)) if diagonal else covariance
-    gain = covariance @ np.linalg.inv(covariance + sigma**2 * np.eye(dim))
+    known = np.cov(np.float64(values).T, aweights=weight, bias=True)
+    known = np.diag(np.diag(known)) if diagonal else shrunk(known, weight)
+    gain = known @ np.linalg.inv(known + sigma**2 * np.eye(dim))
     np.testing.assert_allclose(got.clean, mean + (y - mean) @ gain.T, atol=5e-5)
     np.testing.assert_allclose(got.self_weight, weight, atol=1e-6)
     np.testing.assert_allclose(got.effective_sample_size, 1 / (weight**2).sum(), rtol=1e-5)
 
 
-def test_without_noise_the_gaussian_answer_is_the_nearest_in_the_span() -> None:
+def test_without_noise_an_unshrunk_filter_keeps_what_is_in_the_span() -> None:
     # given five points with weight in twelve dimensions, which span four directions
     y, values, log_weight = weighted(7, 12)
-    got = GAUSSIAN(y, values, log_weight, 1e-3).clean
+    weight = jax.nn.softmax(log_weight)
+    mean = weight @ values
+    got = covariance.filtered(y - mean, weight, values - mean, 0.0, 0.0, 1e-3) + mean
     origin = np.float64(values[2])
     directions = np.linalg.svd(values[3:] - origin)[2][:4]
     want = origin + (y - origin) @ directions.T @ directions
