@@ -360,14 +360,17 @@ PLACES: dict[str, Callable[[int, float], np.ndarray]] = {
 }
 
 
+DIMENSIONS = [
+    2,
+    1000,
+    *(pytest.param(dim, marks=pytest.mark.slow) for dim in (100, 10_000)),
+]
+
+
 @pytest.mark.parametrize("by_rows", [False, True], ids=["blocks", "rows"])
 @pytest.mark.parametrize("where", PLACES.values(), ids=PLACES)
 @pytest.mark.parametrize("alpha_bar", [0.5, 0.9999])
-@pytest.mark.parametrize(
-    "dim",
-    [2, pytest.param(100, marks=pytest.mark.slow), 1000]
-    + [pytest.param(10_000, marks=pytest.mark.slow)],
-)
+@pytest.mark.parametrize("dim", DIMENSIONS)
 def test_an_answer_is_right_in_the_spread_of_its_own_cluster(
     dim, alpha_bar, where, by_rows
 ) -> None:
