@@ -22,7 +22,7 @@ from diffevo_jax.attention.numerics import matmul
 _FEWEST_POINTS, _MOST_POINTS, _SHARE = 16, 32, 8
 #: A cell for so many dimensions, between two bounds: the more of them, the more is rounded,
 #: and the less two more columns cost.
-_DIMENSIONS, _FEWEST, _MOST = 8, 2, 8
+_DIMENSIONS, _FEWEST, _MOST = 16, 2, 8
 #: The golden ratio's multiples are nowhere near a period of the points.
 _GOLDEN = 0.6180339887498949
 
