@@ -51,7 +51,7 @@ def shrinkage(weight: jax.Array, centred: jax.Array) -> tuple[jax.Array, jax.Arr
     count = degrees_of_freedom(weight)
     chance = (1 - 2 / dim) * square + trace**2
     known = (count + 1 - 2 / dim) * (square - trace**2 / dim)
-    some = known > chance
+    some = (known > chance) & (chance >= 0)  # in one dimension both are rounding
     return jnp.where(some, chance / jnp.where(some, known, 1.0), 1.0), trace / dim
 
 

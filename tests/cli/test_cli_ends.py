@@ -318,12 +318,23 @@ def test_a_process_without_streams_saves(tmp_path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("flags", [(), ("--folder", "runs")])
 def test_ctrl_c_in_a_running_sweep_ends_in_130(tmp_path, flags) -> None:
-    line = (*COMMAND, *SWEEP, "--axis=sampler.eta=linspace(0,1,2000)", *flags)
-    for wait in np.linspace(0.0, 4.0, 4):
+    code = (
+        "import sys; from diffevo_jax.cli.__main__ import process; "
+        "print('imported', file=sys.stderr, flush=True); process()"
+    )
+    line = (sys.executable, "-c", code, *SWEEP, "--axis=sampler.eta=linspace(0,1,4000)")
+    for wait in np.linspace(1.0, 8.0, 4):
         process = subprocess.Popen(
-            (*line, "--batch-size=2"), cwd=tmp_path, stderr=subprocess.PIPE, text=True
+            (*line, "--batch-size=2", *flags),
+            cwd=tmp_path,
+            stderr=subprocess.PIPE,
+            text=True,
         )
-        time.sleep(6.0 + wait)  # what Python imports before is not ours
+        assert process.stderr is not None
+        assert (
+            process.stderr.readline() == "imported\n"
+        )  # what Python does before is its own
+        time.sleep(wait)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
         assert process.returncode == 130, err
