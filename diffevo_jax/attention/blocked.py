@@ -15,12 +15,14 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax.attention.distances import (
+from diffevo_jax.attention.cells import (
     Placed,
     as_keys,
     as_queries,
     find_centres,
+    in_cells,
     log_kernel,
+    mean_of_cells,
 )
 from diffevo_jax.attention.numerics import Guidance, guided, matmul, relative
 from diffevo_jax.base import Estimate, PyTree
@@ -214,44 +216,6 @@ def _absorb(
         sums.squares * shrink**2 + jnp.sum(weights**2, axis=1),
         jnp.where(here, logits[jnp.arange(len(own)), row], sums.own),
     )
-
-
-#: Numbers of a value from which on its cell counts: with few the sums are right as it is.
-_LONG = 16
-
-
-def in_cells(values: jax.Array, keys: Placed) -> tuple[jax.Array, jax.Array]:
-    """Values (M, D) from the centre of their key's cell, and the cells beside them.
-
-    Returns:
-        Columns (M, D + C) to be summed up, and the centres (C, D); C = 1 of short values.
-    """
-    known, cell = jax.lax.stop_gradient(values), keys.cell
-    if values.shape[1] < _LONG:
-        centre = jnp.mean(known, axis=0, keepdims=True)
-        return jnp.pad(values - centre, ((0, 0), (0, 1)), constant_values=1.0), centre
-    centres = known[jnp.argmax(cell, axis=0)]
-    return jnp.concatenate([values - matmul(cell, centres), cell], axis=1), centres
-
-
-def mean_of_cells(sums: jax.Array, centres: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """From weighted sums (B, D + C) of :func:`in_cells` means (B, D) and totals (B,).
-
-    Counted from the centre of the cell of most weight, which is rounded once, at the end.
-    """
-    dim = centres.shape[1]
-    shares = sums[:, dim:]
-    total = jnp.sum(shares, axis=1)
-    total = jnp.where(total > 0, total, 1.0)
-    if len(centres) == 1:
-        return centres + sums[:, :dim] / total[:, None], total
-    most = jax.lax.stop_gradient(jnp.argmax(shares, axis=1))
-    here = most[:, None] == jnp.arange(shares.shape[1])[None]
-    others = jnp.where(here, 0.0, shares)
-    change = jnp.where(here, -jnp.sum(others, axis=1, keepdims=True), others)
-    # One division, of a sum: what is added to a quotient is rounded as programs like it.
-    beyond = matmul(change, centres - centres[:1]) + sums[:, :dim]
-    return centres[most] + beyond / total[:, None], total
 
 
 def _blocks(array: jax.Array, size: int, fill: float = 0.0) -> jax.Array:

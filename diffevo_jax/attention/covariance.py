@@ -98,11 +98,9 @@ def _filtered_jvp(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array
     dy, dweight, dcentred, dshare, dvariance, dsigma = tangents
     wiener = _Filter(*primals[1:])
     x = wiener.removed(y) / sigma**2
-    along = matmul(x, centred.T)
-    turned = matmul(along * dweight[None], centred) + matmul(along * weight[None], dcentred)
-    turned += matmul(matmul(x, dcentred.T) * weight[None], centred)
-    turned = (1 - share) * turned - dshare * matmul(along * weight[None], centred)
-    turned += (dshare * variance + share * dvariance) * x
+    sample = matmul(matmul(x, centred.T) * weight[None], centred)
+    turned = (1 - share) * _changed(x, weight, centred, dweight, dcentred)
+    turned += dshare * (variance * x - sample) + share * dvariance * x
     change = wiener.kept(dy - 2 * sigma * dsigma * x) + wiener.removed(turned)
     return wiener.kept(y), change
 
@@ -156,9 +154,7 @@ def _axes_jvp(count: int, primals: tuple, tangents: tuple) -> tuple[jax.Array, j
     (weight, centred), (dweight, dcentred) = primals, tangents
     variances, axes = principal_variances(weight, centred)
     first = axes[:count]
-    along = matmul(first, centred.T)
-    turned = matmul(along * dweight[None], centred) + matmul(along * weight[None], dcentred)
-    turned += matmul(matmul(first, dcentred.T) * weight[None], centred)
+    turned = _changed(first, weight, centred, dweight, dcentred)
     parts = matmul(turned, axes.T)
     beyond = turned - matmul(parts, axes)
     rounding = variances[0] * jnp.finfo(variances.dtype).eps
@@ -168,3 +164,16 @@ def _axes_jvp(count: int, primals: tuple, tangents: tuple) -> tuple[jax.Array, j
     own = variances[:count, None]
     beyond = jnp.where(own > rounding, beyond / jnp.where(own > rounding, own, 1.0), 0.0)
     return first, matmul(parts, axes) + beyond
+
+
+def _changed(
+    rows: jax.Array,
+    weight: jax.Array,
+    centred: jax.Array,
+    dweight: jax.Array,
+    dcentred: jax.Array,
+) -> jax.Array:
+    """Rows (N, D) times the change of ``sum_j w_j x_j x_j^T``."""
+    along = matmul(rows, centred.T)
+    turned = matmul(along * dweight[None], centred) + matmul(along * weight[None], dcentred)
+    return turned + matmul(matmul(rows, dcentred.T) * weight[None], centred)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax.attention.blocked import BLOCK_SIZE, Attention, attend
-from diffevo_jax.attention.distances import as_keys, as_queries, find_centres, log_kernel
+from diffevo_jax.attention.cells import as_keys, as_queries, find_centres, log_kernel
 from diffevo_jax.attention.numerics import or_uniform, whitened
 from diffevo_jax.pytree import Number
 from diffevo_jax.pytree.annotations import checked

@@ -11,12 +11,13 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax.attention.blocked import in_cells, mean_of_cells
-from diffevo_jax.attention.distances import (
+from diffevo_jax.attention.cells import (
     as_keys,
     as_queries,
     find_centres,
+    in_cells,
     log_kernel,
+    mean_of_cells,
 )
 from diffevo_jax.attention.numerics import Guidance, guided, matmul
 from diffevo_jax.base import Estimate

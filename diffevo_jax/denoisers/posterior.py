@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax.attention import Attention, Guidance, attend, or_uniform, whitened
-from diffevo_jax.attention.distances import as_keys, as_queries, find_centres, log_kernel
+from diffevo_jax.attention.cells import as_keys, as_queries, find_centres, log_kernel
 from diffevo_jax.base import Estimate
 from diffevo_jax.denoisers.support import Chosen
 from diffevo_jax.pytree.annotations import checked
@@ -35,7 +35,7 @@ def posterior_weights(
 
     ``w_ij`` is proportional to ``g_j exp(-precision |q_i - k_j|^2 / 2)``. Computed in log
     space, so rows sum to 1 in any dimension; squared distances come from one matrix product
-    of points in cells (:mod:`diffevo_jax.attention.distances`), since they cancel in
+    of points in cells (:mod:`diffevo_jax.attention.cells`), since they cancel in
     float32 late in a run otherwise.
 
     For looking at a posterior; :func:`posterior_mean` never makes this array.

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
-from diffevo_jax.attention.distances import as_keys, as_queries, find_centres, log_kernel
+from diffevo_jax.attention.cells import as_keys, as_queries, find_centres, log_kernel
 from diffevo_jax.base import PyTree
 from diffevo_jax.denoisers.oracles import GaussianMixture
 from diffevo_jax.flows.divergences import Divergence, ReverseKL

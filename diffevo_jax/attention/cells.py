@@ -1,4 +1,4 @@
-"""Squared distances of points in cells: by one matrix product, right within every cell.
+"""Points and values in cells: seen from the nearest of a few centres, right within each.
 
 A product of centred points gives squared distances at the rounding of the points' own
 length. If they lie in several far places, one centre does not help: neighbours are then as
@@ -9,6 +9,7 @@ few centres. With ``q = c_a + u`` and ``k = c_b + v``
 
 where all but the first vanish exactly within a cell. They are a number for each query and
 each cell, and one for each key and each cell, and so some more columns of one product.
+Weighted sums of values are taken likewise, cell by cell.
 """
 
 from typing import NamedTuple
@@ -25,10 +26,10 @@ _FEWEST_POINTS, _MOST_POINTS, _SHARE = 16, 32, 8
 _DIMENSIONS, _FEWEST, _MOST = 16, 2, 8
 #: The golden ratio's multiples are nowhere near a period of the points.
 _GOLDEN = 0.6180339887498949
-
-
 #: Half squared distance, of the largest, from which on a centre has a cell of its own.
 _FAR = 1 / 64
+#: Numbers of a value from which on its cell counts: with few the sums are right as it is.
+_LONG = 16
 
 
 class Centres(NamedTuple):
@@ -69,9 +70,9 @@ def find_centres(points: jax.Array) -> Centres:
 
     Example:
         >>> import jax.numpy as jnp
-        >>> from diffevo_jax.attention import distances
+        >>> from diffevo_jax.attention import cells
         >>> points = jnp.array([[8.0, 9.0], [-9.0, -9.0], [8.0, 7.0]])
-        >>> distances.find_centres(points).places.tolist()
+        >>> cells.find_centres(points).places.tolist()
         [[-9.0, -9.0], [8.0, 9.0]]
     """
     points = jax.lax.stop_gradient(points)
@@ -101,21 +102,15 @@ def find_centres(points: jax.Array) -> Centres:
 
 def as_queries(points: jax.Array, centres: Centres) -> Placed:
     """Points (N, d) to ask about, in the cells of C centres."""
-    inside, nearer, placed = _place(points, centres)
-    if points.shape[1] == 1:
-        return placed
-    columns = jnp.concatenate([inside, nearer, placed.cell], axis=1)
-    return placed._replace(columns=columns)
+    inside, nearer, cell = _place(points, centres)
+    return _placed(points, inside, (nearer, cell), cell)
 
 
 def as_keys(points: jax.Array, centres: Centres) -> Placed:
     """Points (M, d) that are asked, in the cells of C centres."""
-    inside, nearer, placed = _place(points, centres)
-    if points.shape[1] == 1:
-        return placed
-    beyond = nearer + matmul(placed.cell, centres.gaps)
-    columns = jnp.concatenate([inside, placed.cell, beyond], axis=1)
-    return placed._replace(columns=columns)
+    inside, nearer, cell = _place(points, centres)
+    beyond = nearer + matmul(cell, centres.gaps)
+    return _placed(points, inside, (cell, beyond), cell)
 
 
 def log_kernel(
@@ -135,16 +130,60 @@ def log_kernel(
     return jax.lax.optimization_barrier(-half - bias[None])
 
 
-def _place(points: jax.Array, centres: Centres) -> tuple[jax.Array, jax.Array, Placed]:
-    """Points from their centres (N, d), and how much nearer (N, C) they are to others.
+def in_cells(values: jax.Array, keys: Placed) -> tuple[jax.Array, jax.Array]:
+    """Values (M, D) from the centre of their key's cell, and the cells beside them.
 
-    That is half of ``|x - c_a|^2 - |x - c_b|^2``, a the point's cell: 0 there, exactly.
+    Returns:
+        Columns (M, D + C) to be summed up, and the centres (C, D); C = 1 of short values.
+    """
+    known, cell = jax.lax.stop_gradient(values), keys.cell
+    if values.shape[1] < _LONG:
+        centre = jnp.mean(known, axis=0, keepdims=True)
+        return jnp.pad(values - centre, ((0, 0), (0, 1)), constant_values=1.0), centre
+    centres = known[jnp.argmax(cell, axis=0)]
+    return jnp.concatenate([values - matmul(cell, centres), cell], axis=1), centres
+
+
+def mean_of_cells(sums: jax.Array, centres: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """From weighted sums (B, D + C) of :func:`in_cells` means (B, D) and totals (B,).
+
+    Counted from the centre of the cell of most weight, which is rounded once, at the end.
+    """
+    dim = centres.shape[1]
+    shares = sums[:, dim:]
+    total = jnp.sum(shares, axis=1)
+    total = jnp.where(total > 0, total, 1.0)
+    if len(centres) == 1:
+        return centres + sums[:, :dim] / total[:, None], total
+    most = jax.lax.stop_gradient(jnp.argmax(shares, axis=1))
+    here = most[:, None] == jnp.arange(shares.shape[1])[None]
+    others = jnp.where(here, 0.0, shares)
+    change = jnp.where(here, -jnp.sum(others, axis=1, keepdims=True), others)
+    # One division, of a sum: what is added to a quotient is rounded as programs like it.
+    beyond = matmul(change, centres - centres[:1]) + sums[:, :dim]
+    return centres[most] + beyond / total[:, None], total
+
+
+def _place(points: jax.Array, centres: Centres) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Points from their centres (N, d), how much nearer they are to others, their cells.
+
+    Nearer, (N, C), is half of ``|x - c_a|^2 - |x - c_b|^2``, a the point's cell: 0 there,
+    exactly.
     """
     nearness = matmul(points, centres.places.T) - centres.half_square[None]
     label = jnp.argmax(jax.lax.stop_gradient(nearness), axis=1)
     cell = jax.nn.one_hot(label, len(centres.places), dtype=points.dtype)
     nearer = nearness - jnp.max(nearness, axis=1, keepdims=True)
-    inside = points - centres.places[label]
-    if points.shape[1] == 1:
-        return inside, nearer, Placed(points, jnp.zeros_like(points[:, 0]), cell)
-    return inside, nearer, Placed(inside, 0.5 * jnp.sum(inside**2, axis=1), cell)
+    return points - centres.places[label], nearer, cell
+
+
+def _placed(
+    points: jax.Array,
+    inside: jax.Array,
+    between: tuple[jax.Array, jax.Array],
+    cell: jax.Array,
+) -> Placed:
+    if points.shape[1] == 1:  # their differences are taken
+        return Placed(points, jnp.zeros_like(points[:, 0]), cell)
+    columns = jnp.concatenate([inside, *between], axis=1)
+    return Placed(columns, 0.5 * jnp.sum(inside**2, axis=1), cell)
