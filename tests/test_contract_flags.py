@@ -1,7 +1,7 @@
 """The contract under each of JAX's flags that change what a program means or may do.
 
-A process has one flag from its start. Ranks are looked at in all cases; with the other
-flags a share of the cases is, since all would take a quarter of an hour.
+A process has one flag from its start. Ranks and dtypes are looked at in all cases; with the
+other flags a share of the cases is, since all would take a quarter of an hour.
 """
 
 import os
@@ -42,7 +42,7 @@ class Flag(NamedTuple):
 
 FLAGS = {
     "ranks": Flag("JAX_NUMPY_RANK_PROMOTION", "raise", cases=""),
-    "dtypes": Flag("JAX_NUMPY_DTYPE_PROMOTION", "strict"),
+    "dtypes": Flag("JAX_NUMPY_DTYPE_PROMOTION", "strict", cases=""),
     # A failed fitness that is NaN.
     "nans": Flag(
         "JAX_DEBUG_NANS", "1", but=("every_failure_acts_the_same", "no_failure_poisons")

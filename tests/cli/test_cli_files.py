@@ -26,7 +26,7 @@ VALUES = (
     *('"map"', '"linspace(0,1,3)"', '["--help"]', '["--json=x"]', "{class = 1}", "'None'"),
 )
 DEEP = 100_000
-PROCESSES = 25
+PROCESSES = 100
 
 
 @pytest.fixture(autouse=True)
