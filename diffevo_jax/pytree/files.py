@@ -9,6 +9,8 @@ from pathlib import Path
 
 #: What a process that is killed while it writes leaves behind; nobody reads it.
 UNFINISHED = ".unfinished-"
+#: What these names lead to is written to, and not replaced, also if it is a file.
+_STREAMS = ("/dev/stdout", "/dev/stderr", "/dev/fd/")
 
 
 @contextlib.contextmanager
@@ -41,9 +43,10 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     target = Path(os.path.realpath(path))
     with _beside(target) as unfinished:
         yield unfinished
-        if target.is_dir():  # which nothing can replace in one step
-            os.rename(target, unfinished.parent / "replaced")
-        elif target.exists():
+        if target.is_dir():
+            _replace_folder(unfinished, target)
+            return
+        if target.exists():
             shutil.copymode(target, unfinished)
         os.replace(unfinished, target)
 
@@ -76,10 +79,48 @@ def check_writable(name: str, path: Path, *, folder: bool = False) -> None:
         ) from error
 
 
+def check_apart(**paths: Path | None) -> None:
+    """Find out before anything runs whether one output would take away another.
+
+    Args:
+        **paths: by the name of the argument; None for what is not asked for. The first ones
+            are replaced, and ``folder`` and ``cache`` are not.
+
+    Raises:
+        ValueError: one is where another is, or within a folder that is replaced.
+    """
+    asked: dict[str, Path] = {}
+    for name, path in paths.items():
+        # What is no path, too long or with a zero in it, is said where it is made.
+        with contextlib.suppress(OSError, ValueError):
+            asked |= {} if path is None else {name: Path(os.path.realpath(path))}
+    for name, target in asked.items():
+        others = {n: p for n, p in asked.items() if n != name and not _is_device(p)}
+        for other, path in others.items():
+            kept = name in ("folder", "cache")
+            if path == target or (not kept and target in path.parents):
+                raise ValueError(
+                    f"{name}: got {paths[name]}, where {other} goes too, want a path of "
+                    "its own"
+                )
+
+
 def _is_device(path: Path) -> bool:
-    """Whether it is there and neither file nor folder, or named as what devices lead to."""
+    """Whether it is there and neither file nor folder, or named as what streams lead to."""
     known = path.exists() and not path.is_file() and not path.is_dir()
-    return known or (path.parts[:2] == ("/", "dev") and path.is_file())
+    return known or (path.is_file() and str(path).startswith(_STREAMS))
+
+
+def _replace_folder(unfinished: Path, target: Path) -> None:
+    """Put a folder in the place of another one, which nothing can do in one step."""
+    with _beside(target) as before:
+        try:
+            os.rename(target, before)
+            os.replace(unfinished, target)
+        except BaseException:  # also Ctrl-C between the two
+            if before.exists() and not target.exists():
+                os.rename(before, target)
+            raise
 
 
 @contextlib.contextmanager

@@ -1,6 +1,5 @@
 """A sweep on disk: one file a batch, written whole or not at all."""
 
-import contextlib
 import io
 import json
 import os
@@ -13,12 +12,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from diffevo_jax.pytree.files import UNFINISHED, written_whole
 from diffevo_jax.sweeps import identity
 from diffevo_jax.sweeps.plan import Plan
 
 _MANIFEST = "sweep.json"
-#: What a process that is killed while it writes leaves behind; nobody reads it.
-_UNFINISHED = ".unfinished-"
 #: Bytes of a manifest at most, of which a few hundred are used.
 _LARGEST_MANIFEST = 2**16
 #: Bytes of a batch's file at most beside its numbers, for each array.
@@ -78,16 +76,15 @@ class Folder:
     def write(self, number: int, arrays: dict[str, np.ndarray]) -> None:
         """Store a batch."""
         seal = identity.digest_of(self._sweep, number, arrays)
+        content: dict[str, Any]  # savez has an argument that is no array
         content = {name: np.asarray(array, order="C") for name, array in arrays.items()}
         content |= {
             "sweep": np.frombuffer(self._sweep, np.uint8),
             "batch": np.array(number, np.int64),
             "digest": np.frombuffer(seal, np.uint8),
         }
-        with tempfile.TemporaryDirectory(dir=self.path, prefix=_UNFINISHED) as folder:
-            written = Path(folder) / "batch.npz"
-            np.savez(written, allow_pickle=False, **content)
-            os.replace(written, self._file(number))
+        with written_whole(self._file(number)) as unfinished:
+            np.savez(unfinished, **content)
 
     def read(self, number: int) -> dict[str, np.ndarray]:
         """A stored batch.
@@ -121,17 +118,19 @@ def check_path(path: str | Path) -> Path:
 
 
 def write_new(path: Path, content: bytes) -> None:
-    """Write a file whole, unless there is one: of several writers one is the first."""
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=_UNFINISHED) as folder:
+    """Write a file whole, unless there is one: of several writers one is the first.
+
+    Where a file system has no links several may be, one after the other.
+    """
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=UNFINISHED) as folder:
         written = Path(folder) / path.name
         written.write_bytes(content)
         try:
             os.link(written, path)
         except FileExistsError:
             return
-        except OSError:  # a file system without links
-            with contextlib.suppress(FileExistsError), path.open("xb") as file:
-                file.write(content)
+        except OSError:
+            os.replace(written, path)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -139,17 +138,17 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
     Raises:
         FolderError: it is none.
+        OSError: it cannot be read.
     """
+    content = _content(path, _LARGEST_MANIFEST + 1)
     try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST_MANIFEST + 1)
         if len(content) > _LARGEST_MANIFEST:
             raise ValueError(f"got more than {_LARGEST_MANIFEST} bytes")
         found = json.loads(content)
         if not isinstance(found, dict):
             raise TypeError(f"got a {type(found).__name__}, want names and values")
         return found
-    except (OSError, TypeError, ValueError, RecursionError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise FolderError(f"folder: {path} is damaged: {error}") from error
 
 
@@ -169,12 +168,12 @@ def read_batch(
 
     Raises:
         FolderError: it is another batch, or damaged.
+        OSError: it cannot be read.
     """
+    wanted = dict(shapes) | _SEAL
+    sizes = [np.dtype(w.dtype).itemsize * w.size + _HEADERS for w in wanted.values()]
+    content = _content(path, sum(sizes) + 1)
     try:
-        wanted = dict(shapes) | _SEAL
-        sizes = [np.dtype(w.dtype).itemsize * w.size + _HEADERS for w in wanted.values()]
-        with path.open("rb") as file:
-            content = file.read(sum(sizes) + 1)
         if len(content) > sum(sizes):
             raise ValueError(f"got more than {sum(sizes):,} bytes")
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -194,10 +193,20 @@ def read_batch(
         if seal["digest"].tobytes() != identity.digest_of(sweep, number, arrays):
             raise ValueError("its digest is another one")
         return arrays
-    except Exception as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # of the bytes that were read, which may be anything
         raise FolderError(
             f"folder: {path} is damaged: {error}; remove it and go on"
         ) from error
+
+
+def _content(path: Path, limit: int) -> bytes:
+    """The first bytes of a file. That it cannot be read now does not make it damaged."""
+    if path.is_dir():
+        raise FolderError(f"folder: {path} is damaged: it is a folder; remove it and go on")
+    with path.open("rb") as file:
+        return file.read(limit)
 
 
 def _array(

@@ -1,7 +1,9 @@
 """Files are written whole or not at all, and that they cannot be is known before."""
 
+import contextlib
 import os
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,51 @@ def test_what_fails_leaves_all_as_it_was(tmp_path, error, folder, there) -> None
     assert list(tmp_path.iterdir()) == [path] * there
     if there:
         assert inside.read_text() == "before"
+
+
+@pytest.mark.parametrize("name", ["out", "replaced"])
+@pytest.mark.parametrize("error", [FullDisk, KeyboardInterrupt])
+def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(
+    tmp_path, monkeypatch, error, name
+) -> None:
+    path = tmp_path / name
+    path.mkdir()
+    (path / "data").write_text("before")
+
+    def fails(*_: object) -> None:
+        raise error
+
+    def write() -> None:
+        with written_whole(path) as unfinished:
+            unfinished.mkdir()
+            monkeypatch.setattr(os, "replace", fails)
+
+    with pytest.raises(error):
+        write()
+    assert list(tmp_path.iterdir()) == [path]
+    assert (path / "data").read_text() == "before"
+
+
+def test_a_folder_is_kept_if_nothing_was_written(tmp_path) -> None:
+    path = tmp_path / "replaced"
+    path.mkdir()
+    with pytest.raises(FileNotFoundError), written_whole(path):
+        pass
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_in_memory_is_no_device(tmp_path, monkeypatch) -> None:
+    # given a file below /dev, as those in /dev/shm are
+    shared = Path("/dev/shm")
+    if not os.access(shared, os.W_OK):
+        pytest.skip("no shared memory here")
+    with tempfile.TemporaryDirectory(dir=shared) as folder:
+        path = Path(folder) / "out"
+        path.write_text("before")
+        with contextlib.suppress(FullDisk), written_whole(path) as unfinished:
+            unfinished.write_text("half")
+            raise FullDisk
+        assert path.read_text() == "before"
 
 
 def test_a_link_is_followed(tmp_path) -> None:

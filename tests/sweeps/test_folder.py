@@ -1,11 +1,13 @@
 """A sweep's folder: what is read is what was written, or one error."""
 
+import errno
 import io
 import json
 import os
 import threading
 import tracemalloc
 import zipfile
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -242,6 +244,18 @@ def test_a_folder_in_the_place_of_a_file_is_refused(store, plan):
     (store.path / "sweep.json").unlink()
     (store.path / "sweep.json").mkdir()
     with pytest.raises(FolderError, match="is damaged"):
+        Folder(store.path, plan)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EMFILE, "too many"), MemoryError()])
+def test_what_the_machine_lacks_is_not_called_damage(store, plan, monkeypatch, error):
+    def fails(*_, **__):
+        raise error
+
+    monkeypatch.setattr(Path, "open", fails)
+    with pytest.raises(type(error)):
+        store.read(0)
+    with pytest.raises(type(error)):
         Folder(store.path, plan)
 
 
