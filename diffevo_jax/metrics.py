@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from diffevo_jax.pytree import validation
 from diffevo_jax.pytree.annotations import checked
 
 
@@ -67,6 +68,7 @@ def entropy(population: jax.Array, cell: float | jax.Array = 0.1) -> jax.Array:
         Zhang et al., "Diffusion Models are Evolutionary Algorithms", 2024,
         arXiv:2410.02543, section 4.1.
     """
+    validation.check_positive("cell", cell)
     cells = jnp.round(population / cell)
 
     def also_in(axis: jax.Array, shared: jax.Array) -> jax.Array:
@@ -89,6 +91,11 @@ def top(population: jax.Array, fitness: jax.Array, count: int) -> jax.Array:
     Returns:
         (count, D).
     """
+    if jnp.shape(fitness) != (len(population),):
+        size = len(population)
+        raise ValueError(f"fitness: got shape {jnp.shape(fitness)}, want ({size},)")
+    if count > len(population):
+        raise ValueError(f"count: got {count}, want an int <= N = {len(population)}")
     finite = jnp.where(jnp.isfinite(fitness), fitness, -jnp.inf)
     return population[jax.lax.top_k(finite, count)[1]]
 
@@ -119,6 +126,9 @@ def qd_score(
     References:
         Pugh, Soros, Stanley, "Quality Diversity", Frontiers in Robotics and AI, 2016.
     """
+    validation.check_positive("cell", cell)
+    if not low < high:
+        raise ValueError(f"low: got {low}, want a number < high = {high}")
     first, last = round(low / cell), round(high / cell)
     per_axis, dim = last - first + 1, solutions.shape[1]
     cells = jnp.round(jnp.clip(solutions, low, high) / cell).astype(int) - first

@@ -14,6 +14,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import types
 import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from typing_extensions import get_protocol_members
 
 import diffevo_jax as de
 from diffevo_jax import diffusion, pytree
@@ -107,9 +109,16 @@ def places() -> list[Place]:
 
 
 def _is_anything(hint: Any) -> bool:
-    return any(
-        kind is Any or isinstance(kind, typing.TypeVar) for kind in annotations._kinds(hint)
-    )
+    return any(kind is Any or isinstance(kind, typing.TypeVar) for kind in kinds_of(hint))
+
+
+def kinds_of(hint: Any) -> tuple[Any, ...]:
+    """What a union is of; where arrays of NumPy are among it, single numbers are, too."""
+    if typing.get_origin(hint) not in (typing.Union, types.UnionType):
+        return (hint,)
+    numbers = (np.ndarray, np.bool_, np.number, bool, int, float, complex)
+    kinds = typing.get_args(hint)
+    return tuple(k for k in kinds if not (np.ndarray in kinds and k in numbers))
 
 
 class Nothing:
@@ -131,7 +140,7 @@ def wrong_values(place: Place) -> list[Any]:
 
 def is_wrong(place: Place, value: Any) -> bool:
     """Said anew, and not by what is tested: whether a value is of none of the kinds."""
-    return not any(is_right(place, kind, value) for kind in annotations._kinds(place.hint))
+    return not any(is_right(place, kind, value) for kind in kinds_of(place.hint))
 
 
 def is_right(place: Place, kind: Any, value: Any) -> bool:
@@ -143,7 +152,9 @@ def is_right(place: Place, kind: Any, value: Any) -> bool:
     if kind is None or kind is type(None):
         return value is None
     if kind is bool or kind is str:
-        return isinstance(value, kind) and not (kind is str and Path in _all(place.hint))
+        return isinstance(value, kind) and not (
+            kind is str and Path in kinds_of(place.hint)
+        )
     if kind is Path:
         return isinstance(value, Path) or (isinstance(value, str) and bool(value))
     if kind is int:  # a count as an argument; a field says itself how many
@@ -156,7 +167,7 @@ def is_right(place: Place, kind: Any, value: Any) -> bool:
     if origin is collections.abc.Callable:
         return callable(value)
     if getattr(origin, "_is_protocol", False):
-        members = annotations.members(origin)
+        members = get_protocol_members(origin)
         return not isinstance(value, type) and all(hasattr(value, m) for m in members)
     if origin is tuple:  # of an argument a list, too
         args = typing.get_args(kind)
@@ -167,10 +178,6 @@ def is_right(place: Place, kind: Any, value: Any) -> bool:
     if origin is collections.abc.Sequence and isinstance(value, np.ndarray | jax.Array):
         return numbers and is_number(place, jax.Array, value)
     return not isinstance(origin, type) or isinstance(value, origin)
-
-
-def _all(hint: Any) -> tuple[Any, ...]:
-    return annotations._kinds(hint)
 
 
 def is_number(place: Place, kind: Any, value: Any) -> bool:
@@ -373,6 +380,84 @@ NOT_SO = {
     "a generation too late": (
         lambda: de.strategies.renoise(STRATEGY, KEY, STATE, jnp.array(3)),
         r"generation: got 3, want one in \[0, 2\]",
+    ),
+    "a generation that is no int": (
+        lambda: de.generation_keys(KEY, jnp.array(1.5)),
+        r"generation: got 1\.5, want an int",
+    ),
+    "a negative generation, an array": (
+        lambda: de.generation_keys(KEY, jnp.array(-1)),
+        r"generation: got -1, want an int >= 0",
+    ),
+    "several generations": (
+        lambda: de.strategies.renoise(STRATEGY, KEY, STATE, jnp.array([0, 1])),
+        r"generation: got shape \(2,\), want \(\)",
+    ),
+    "a weight for all": (
+        lambda: de.denoisers.posterior_mean(X, X, X, jnp.zeros(1), 1.0),
+        r"log_weight: got shape \(1,\), want \(4,\)",
+    ),
+    "a precision for each": (
+        lambda: de.denoisers.posterior_mean(X, X, X, jnp.zeros(4), jnp.ones(2)),
+        r"precision: got shape \(2,\), want \(\)",
+    ),
+    "a negative precision": (
+        lambda: de.denoisers.posterior_weights(X, X, jnp.zeros(4), -1.0),
+        r"precision: got -1\.0, want a number >= 0",
+    ),
+    "points of another dimension": (
+        lambda: de.denoisers.posterior_mean(X[:, :1], X, X, jnp.zeros(4), 1.0),
+        r"queries: got shape \(4, 1\), want \(4, 2\)",
+    ),
+    "one point": (
+        lambda: de.denoisers.gaussian_mean(X[0], X, jnp.zeros(4), 1.0),
+        r"y: got shape \(2,\), want \(2, 2\)",
+    ),
+    "more points than values": (
+        lambda: de.denoisers.gaussian_mean(np.ones((5, 2)), X, jnp.zeros(4), 1.0),
+        r"own: got True with 4 values, want 5 or more",
+    ),
+    "attention to keys of another dimension": (
+        lambda: de.attention.attend(X[:, :1], X, X, X[:, 0], np.arange(4, dtype=np.int32)),
+        r"queries: got shape \(4, 1\), want \(4, 2\)",
+    ),
+    "attention to own keys that are no numbers of keys": (
+        lambda: de.attention.attend(X, X, X, X[:, 0], X[:, 0]),
+        r"own: got float32, want integer numbers",
+    ),
+    "a floor of 0": (
+        lambda: de.attention.attend(
+            X, X, X, X[:, 0], np.arange(4, dtype=np.int32), floor=0.0
+        ),
+        r"floor: got 0\.0, want None or > 0",
+    ),
+    "more than there are": (
+        lambda: de.metrics.top(X, X[:, 0], 5),
+        r"count: got 5, want an int <= N = 4",
+    ),
+    "fitness of others": (
+        lambda: de.metrics.top(X, np.zeros(3), 2),
+        r"fitness: got shape \(3,\), want \(4,\)",
+    ),
+    "a box that is none": (
+        lambda: de.metrics.qd_score(X, X[:, 0], low=4.0, high=-4.0),
+        r"low: got 4\.0, want a number < high",
+    ),
+    "a level in per cent": (
+        lambda: de.sweeps.interval([1.0, 2.0], 95),
+        r"level: got 95, want a number in \(0, 1\)",
+    ),
+    "an interval of one": (
+        lambda: de.sweeps.interval([1.0]),
+        r"values: got shape \(1,\), want \(R,\) with R >= 2",
+    ),
+    "negative noise": (
+        lambda: de.noise.diffuse(KEY, X, -1.0),
+        r"sigma: got -1\.0, want a number >= 0",
+    ),
+    "an answer that is complex": (
+        lambda: de.sample(KEY, lambda y, sigma: y * 1j, **SAMPLE, num_levels=3),
+        r"denoise: got an answer of complex64, want floats",
     ),
     "no devices": (
         lambda: de.run(

@@ -1,4 +1,4 @@
-"""Every part keeps every promise, and every promise can be broken."""
+"""Every part keeps every promise, and what is planted against a promise is noticed."""
 
 from operator import attrgetter
 from typing import Any

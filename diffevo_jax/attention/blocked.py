@@ -26,6 +26,7 @@ from diffevo_jax.attention.cells import (
 )
 from diffevo_jax.attention.numerics import Guidance, guided, matmul, relative
 from diffevo_jax.base import Estimate, PyTree
+from diffevo_jax.pytree import validation
 from diffevo_jax.pytree.annotations import checked
 
 #: Queries, and keys, in a block. The bits of a result depend on it, and on nothing else.
@@ -103,6 +104,7 @@ def attend(
         [[0.0]]
     """
     given = (queries, keys, values, log_weight, own)
+    check_given(*given, floor)
     in_blocks = functools.partial(_attend, *given, floor, None, block_size, block_size)
     if guidance is None:
         return in_blocks()
@@ -112,6 +114,31 @@ def attend(
     few = max(1, block_size**2 // len(keys))
     in_rows = functools.partial(_attend, *given, floor, guidance, few, len(keys))
     return jax.lax.cond(jnp.asarray(guidance.strength) == 0, in_blocks, in_rows)
+
+
+def check_given(
+    queries: jax.Array,
+    keys: jax.Array,
+    values: jax.Array,
+    log_weight: jax.Array,
+    own: jax.Array,
+    floor: float | None,
+) -> None:
+    """Raise ValueError or TypeError unless arguments are such as :func:`attend` takes."""
+    count, size, dim = len(queries), len(keys), jnp.shape(keys)[-1]
+    for name, array, right, wanted in (
+        ("keys", keys, keys.ndim == 2 and size > 0, "(M, d) with M >= 1"),
+        ("queries", queries, queries.shape == (count, dim), f"({count}, {dim})"),
+        ("values", values, values.ndim == 2 and len(values) == size, f"({size}, D)"),
+        ("log_weight", log_weight, log_weight.shape == (size,), f"({size},)"),
+        ("own", own, own.shape == (count,), f"({count},)"),
+    ):
+        if not right:
+            raise ValueError(f"{name}: got shape {array.shape}, want {wanted}")
+        kind = jnp.integer if name == "own" else jnp.floating
+        if not jnp.issubdtype(array.dtype, kind):
+            raise TypeError(f"{name}: got {array.dtype}, want {kind.__name__} numbers")
+    validation.check_floor("floor", floor)
 
 
 def _attend(
@@ -130,10 +157,10 @@ def _attend(
     placed = as_keys(keys, centres)
     columns, value_centres = in_cells(values, placed)
     blocks = (
-        jax.tree.map(lambda leaf: _blocks(leaf, num_keys), placed),
-        _blocks(columns, num_keys),
-        _blocks(log_weight, num_keys, fill=-jnp.inf),
-        _blocks(jnp.arange(len(keys), dtype=jnp.int32), num_keys)[:, 0],
+        jax.tree.map(lambda leaf: as_blocks(leaf, num_keys), placed),
+        as_blocks(columns, num_keys),
+        as_blocks(log_weight, num_keys, fill=-jnp.inf),
+        as_blocks(jnp.arange(len(keys), dtype=jnp.int32), num_keys)[:, 0],
     )
 
     def answer(few: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
@@ -145,12 +172,10 @@ def _attend(
         )
         mean, total = mean_of_cells(sums.weighted, value_centres)
         self_weight = relative(sums.own, jax.lax.stop_gradient(sums.largest)) / total
-        size = total**2 / sums.squares
-        return mean, jnp.clip(size, 1.0, len(keys)), jnp.minimum(self_weight, 1.0)
+        return mean, total**2 / sums.squares, self_weight
 
-    answers = _map(answer, (_blocks(queries, num_queries), _blocks(own, num_queries)))
-    joined = (leaf.reshape(-1, *leaf.shape[2:])[:count] for leaf in answers)
-    return Estimate(*joined)
+    few = (as_blocks(queries, num_queries), as_blocks(own, num_queries))
+    return joined(map_blocks(answer, few), count, len(keys))
 
 
 class _Sums(NamedTuple):
@@ -218,7 +243,7 @@ def _absorb(
     )
 
 
-def _blocks(array: jax.Array, size: int, fill: float = 0.0) -> jax.Array:
+def as_blocks(array: jax.Array, size: int, fill: float = 0.0) -> jax.Array:
     """Split the first axis into blocks, the last of them filled up."""
     size = min(size, len(array))
     missing = -len(array) % size
@@ -234,7 +259,14 @@ def _fold(function: Callable[..., _Sums], sums: _Sums, blocks: tuple[PyTree, ...
     return jax.lax.scan(lambda sums, block: (function(sums, *block), None), sums, blocks)[0]
 
 
-def _map(function: Callable[[PyTree], PyTree], blocks: PyTree) -> PyTree:
+def joined(answers: tuple[jax.Array, ...], count: int, num_keys: int) -> Estimate:
+    """Means, effective sample sizes and own weights of blocks, of the first ``count``."""
+    mean, size, own = (leaf.reshape(-1, *leaf.shape[2:])[:count] for leaf in answers)
+    return Estimate(mean, jnp.clip(size, 1.0, num_keys), jnp.minimum(own, 1.0))
+
+
+def map_blocks(function: Callable[[PyTree], PyTree], blocks: PyTree) -> PyTree:
+    """Apply a function block by block; a single one is no loop."""
     if len(jax.tree.leaves(blocks)[0]) > 1:
         return jax.lax.map(function, blocks)
     answer = function(jax.tree.map(lambda leaf: leaf[0], blocks))

@@ -173,7 +173,9 @@ def _place(points: jax.Array, centres: Centres) -> tuple[jax.Array, jax.Array, j
     nearness = matmul(points, centres.places.T) - centres.half_square[None]
     label = jnp.argmax(jax.lax.stop_gradient(nearness), axis=1)
     cell = jax.nn.one_hot(label, len(centres.places), dtype=points.dtype)
-    nearer = nearness - jnp.max(nearness, axis=1, keepdims=True)
+    # Of its own cell also where two are as near, or the derivative would be of both.
+    own = jnp.sum(jnp.where(cell > 0, nearness, 0.0), axis=1, keepdims=True)
+    nearer = nearness - own
     return points - centres.places[label], nearer, cell
 
 

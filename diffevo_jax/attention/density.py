@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from diffevo_jax.attention.blocked import BLOCK_SIZE, Attention, attend
 from diffevo_jax.attention.cells import as_keys, as_queries, find_centres, log_kernel
 from diffevo_jax.attention.numerics import or_uniform, whitened
-from diffevo_jax.pytree import Number
+from diffevo_jax.pytree import Number, arrays, validation
 from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.pytree.derivatives import square_root
 
@@ -36,7 +36,9 @@ def neighbour_distance(
         >>> density.neighbour_distance(points, count=2).tolist()  # 0 and 2 deviations
         [1.0, 1.0, 1.0, 1.0]
     """
-    valid = jnp.ones(len(points), bool) if valid is None else valid
+    points, valid = _given(points, valid)
+    if count >= len(points):
+        raise ValueError(f"count: got {count}, want an int < N = {len(points)}")
     points = _standardise(points, valid)
     centres, index = find_centres(points), jnp.arange(len(points))
     keys = as_keys(points, centres)
@@ -84,7 +86,7 @@ def log_density(
     Args:
         points: (N, D), finite.
         bandwidth: > 0; ``h = bandwidth N^(-1 / (D + 4)) s``, with s the root-mean-square
-            deviation of a coordinate. Less than 1e-3 counts as that.
+            deviation of a coordinate. Less than 1e-3 counts as 1e-3.
         valid: (N,) bool, which points count; None for all. The others get 0.
 
     Returns:
@@ -104,8 +106,9 @@ def log_density(
         Silverman's rule has a factor ``(4 / (D + 2))^(1 / (D + 4))`` more, which is between
         0.92 and 1.06. All coordinates have one deviation: unit scale is meant.
     """
+    points, valid = _given(points, valid)
+    validation.check_positive("bandwidth", bandwidth)
     dim = points.shape[1]
-    valid = jnp.ones(len(points), bool) if valid is None else valid
     size = jnp.maximum(jnp.sum(valid), 1).astype(points.dtype)
     points = _standardise(points, valid)
     precision = (size ** (1 / (dim + 4)) / jnp.maximum(bandwidth, 1e-3)) ** 2
@@ -137,6 +140,18 @@ def self_weights(
     own = jnp.arange(len(points), dtype=jnp.int32)
     answer = attention(queries, keys, points[:, :1], or_uniform(weight), own)
     return answer.self_weight
+
+
+def _given(points: jax.Array, valid: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+    """Points (N, d) as floats, and which of them count, (N,)."""
+    points = arrays.real_array("points", points, "(N, d)")
+    if points.ndim != 2 or 0 in points.shape:
+        raise ValueError(f"points: got shape {points.shape}, want (N, d), N and d >= 1")
+    if valid is None:
+        return points, jnp.ones(len(points), bool)
+    if jnp.shape(valid) != (len(points),):
+        raise ValueError(f"valid: got shape {jnp.shape(valid)}, want ({len(points)},)")
+    return points, jnp.asarray(valid, bool)
 
 
 def _standardise(points: jax.Array, valid: jax.Array) -> jax.Array:

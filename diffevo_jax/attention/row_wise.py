@@ -11,6 +11,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from diffevo_jax.attention.blocked import as_blocks, check_given, joined
 from diffevo_jax.attention.cells import (
     as_keys,
     as_queries,
@@ -68,6 +69,7 @@ def attend_by_rows(
     Returns:
         The answers to the N queries.
     """
+    check_given(queries, keys, values, log_weight, own, floor)
     size = max(1, min(len(queries), block_numbers // len(keys)))
     mask = log_weight > -jnp.inf
     centres = find_centres(keys)
@@ -95,10 +97,5 @@ def attend_by_rows(
         self_weight = jnp.where(owned == here, weight[jnp.arange(len(few)), here], 0.0)
         return mean, 1.0 / jnp.sum(weight**2, axis=1), self_weight
 
-    missing = -len(queries) % size
-    padded = (jnp.pad(queries, ((0, missing), (0, 0))), jnp.pad(own, (0, missing)))
-    rows = tuple(leaf.reshape(-1, size, *leaf.shape[1:]) for leaf in padded)
-    answers = jax.lax.map(answer, rows)
-    return Estimate(
-        *(leaf.reshape(-1, *leaf.shape[2:])[: len(queries)] for leaf in answers)
-    )
+    rows = (as_blocks(queries, size), as_blocks(own, size))
+    return joined(jax.lax.map(answer, rows), len(queries), len(keys))

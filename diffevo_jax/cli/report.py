@@ -21,7 +21,7 @@ from diffevo_jax.cli.outputs import Output
 from diffevo_jax.compilation import use_cache
 from diffevo_jax.problems import Control
 from diffevo_jax.pytree import validation
-from diffevo_jax.pytree.files import check_writable, written_whole
+from diffevo_jax.pytree.files import check_apart, check_writable, written_whole
 from diffevo_jax.pytree.keys import key_of_seed
 from diffevo_jax.pytree.records import plain, version_of
 from diffevo_jax.running import device_mesh
@@ -109,6 +109,7 @@ def check_request(settings: flags.Request[EvolveOptions]) -> jax.Array:
 
 
 def _check_files(options: EvolveOptions) -> None:
+    check_apart(json=options.json, plot=options.plot, cache=options.cache)
     for name, path in (("json", options.json), ("plot", options.plot)):
         if path is not None:
             check_writable(f"--{name}", path)

@@ -24,7 +24,7 @@ from diffevo_jax.cli.errors import UsageError
 from diffevo_jax.cli.outputs import Output, save_and_show
 from diffevo_jax.compilation import use_cache
 from diffevo_jax.pytree import validation
-from diffevo_jax.pytree.files import check_writable
+from diffevo_jax.pytree.files import check_apart, check_writable
 from diffevo_jax.pytree.keys import key_of_seed
 from diffevo_jax.running import device_mesh
 from diffevo_jax.sweeps import tables
@@ -137,6 +137,7 @@ def check_options(options: SweepOptions) -> tuple[int, int]:
     if options.out is not None:
         tables.check_ending(options.out)
         check_writable("--out", options.out, folder=options.out.suffix == ".zarr")
+    check_apart(out=options.out, folder=options.folder, cache=options.cache)
     shard = (0, 1) if options.shard is None else _shard(options.shard)
     if options.shard is not None and options.folder is None:
         raise ValueError("shard: got no --folder, want one that all shards share")

@@ -106,6 +106,8 @@ def clean_points(answer: Any, y: jax.Array) -> jax.Array:
         y: (N, D) what was asked.
     """
     clean = jnp.asarray(answer.clean if isinstance(answer, Estimate) else answer)
+    if not jnp.issubdtype(clean.dtype, jnp.floating):
+        raise TypeError(f"denoise: got an answer of {clean.dtype}, want floats")
     if clean.shape != y.shape:
         raise ValueError(f"denoise: got an answer of shape {clean.shape}, want {y.shape}")
     return clean.astype(y.dtype)

@@ -171,6 +171,17 @@ def gaussian_mean(
         Wiener, 1949; Karras et al., 2022, arXiv:2206.00364, appendix B.3, whose ``c_skip``
         is this for a spherical Gaussian around 0.
     """
+    size, dim = jnp.shape(values)[0], jnp.shape(values)[-1]
+    for name, array, shape in (
+        ("values", values, (size, dim)),
+        ("y", y, (len(y), dim)),
+        ("log_weight", log_weight, (size,)),
+        ("sigma", sigma, ()),
+    ):
+        if jnp.shape(array) != shape:
+            raise ValueError(f"{name}: got shape {jnp.shape(array)}, want {shape}")
+    if own and size < len(y):
+        raise ValueError(f"own: got True with {size} values, want {len(y)} or more")
     weight = jax.nn.softmax(or_uniform(log_weight))
     mean = matmul(weight, values)
     centred, away = values - mean[None], y - mean[None]

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from diffevo_jax import pytree
 from diffevo_jax.attention import einsum, matmul
-from diffevo_jax.pytree import Number, validation
+from diffevo_jax.pytree import Number
 from diffevo_jax.pytree.annotations import checked
 
 #: Beyond these the square of sigma, and a distance in units of a deviation, leave float32.
@@ -238,8 +238,6 @@ def random_mixture(
         >>> oracles.random_mixture(jax.random.key(0), 3, 50).eigenvectors.shape
         (3, 50, 50)
     """
-    validation.check_count("num_components", num_components)
-    validation.check_count("dim", dim)
     key_means, key_axes, key_widths, key_weights = jax.random.split(key, 4)
     shape = (num_components, dim)
     octaves = jax.random.uniform(key_widths, shape, minval=-1.0, maxval=1.0)

@@ -19,6 +19,7 @@ from diffevo_jax.attention import Attention, Guidance, attend, or_uniform, white
 from diffevo_jax.attention.cells import as_keys, as_queries, find_centres, log_kernel
 from diffevo_jax.base import Estimate
 from diffevo_jax.denoisers.support import Chosen
+from diffevo_jax.pytree import Number, validation
 from diffevo_jax.pytree.annotations import checked
 
 
@@ -55,6 +56,7 @@ def posterior_weights(
     References:
         Zhang et al., 2024, arXiv:2410.02543, eqs. 8 and 9.
     """
+    _check_given(queries, keys, log_weight, precision)
     queries, keys = whitened(queries, keys, precision)
     centres = find_centres(keys)
     asked = as_queries(queries, centres)
@@ -108,6 +110,7 @@ def posterior_mean(
     References:
         Zhang et al., 2024, arXiv:2410.02543, eq. 8.
     """
+    _check_given(queries, keys, log_weight, precision)
     log_weight = or_uniform(log_weight)
     queries, keys = whitened(queries, keys, precision)
     values, count = jnp.asarray(values), len(queries)
@@ -121,3 +124,17 @@ def posterior_mean(
         plain = or_uniform(guidance.log_weight)
         options["guidance"] = guidance._replace(log_weight=plain)
     return attention(queries, keys, values, log_weight, mine, floor=floor, **options)
+
+
+def _check_given(
+    queries: jax.Array, keys: jax.Array, log_weight: jax.Array, precision: Number
+) -> None:
+    """Raise unless shapes fit; broadcast, they would mean another kernel."""
+    for name, array, shape in (
+        ("keys", keys, jnp.shape(keys)[:1] + jnp.shape(keys)[-1:]),
+        ("queries", queries, jnp.shape(queries)[:1] + jnp.shape(keys)[-1:]),
+        ("log_weight", log_weight, jnp.shape(keys)[:1]),
+    ):
+        if jnp.shape(array) != shape:
+            raise ValueError(f"{name}: got shape {jnp.shape(array)}, want {shape}")
+    validation.check_positive("precision", precision, or_zero=True)

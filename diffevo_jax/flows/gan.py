@@ -150,7 +150,6 @@ def train_gan(
     if not isinstance(recipe, GANRecipe):
         raise TypeError(f"recipe: got {recipe!r}, want a GANRecipe")
     validation.validate(recipe)
-    validation.check_count("num_steps", num_steps)
     make_room()
     recipe = pytree.strong(recipe)
     if state is None:

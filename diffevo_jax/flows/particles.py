@@ -68,7 +68,6 @@ def particle_flow(
     """
     if pytree.is_component(ratio):
         validation.validate(ratio)
-    validation.check_count("num_steps", num_steps)
     climbed = ReverseKL() if divergence is None else divergence
     if isinstance(ratio, ExactRatio) and not isinstance(climbed, ReverseKL):
         raise ValueError(

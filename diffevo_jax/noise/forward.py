@@ -6,6 +6,7 @@ At unit scale the process is variance-preserving: N(0, I) stays N(0, I).
 import jax
 import jax.numpy as jnp
 
+from diffevo_jax import pytree
 from diffevo_jax.noise.conversions import alpha_bar_from_sigma
 from diffevo_jax.pytree import Number
 from diffevo_jax.pytree.annotations import checked
@@ -26,6 +27,11 @@ def diffuse(key: jax.Array, clean: jax.Array, sigma: Number) -> jax.Array:
     References:
         Ho, Jain, Abbeel, 2020, arXiv:2006.11239, eq. 4.
     """
+    if jnp.shape(sigma) != ():
+        raise ValueError(f"sigma: got shape {jnp.shape(sigma)}, want ()")
+    known = pytree.concrete(sigma)
+    if known is not None and not known >= 0:
+        raise ValueError(f"sigma: got {sigma}, want a number >= 0")
     sigma = jnp.asarray(sigma, dtype=float)
     eps = jax.random.normal(key, clean.shape, clean.dtype)
     noise = 1.0 / jnp.sqrt(1.0 + sigma**-2)  # sqrt(1 - alpha_bar), exact at both ends

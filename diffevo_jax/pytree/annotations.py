@@ -5,6 +5,7 @@ one, and :func:`checked` every argument of a function; a message says the name, 
 got, and what is wanted.
 """
 
+import ast
 import builtins
 import collections.abc
 import functools
@@ -66,17 +67,26 @@ class _Elsewhere:
     __ror__ = __or__
 
 
-class _Names(dict[str, Any]):
-    def __missing__(self, name: str) -> _Elsewhere:
-        return _Elsewhere()
+@functools.cache
+def _elsewhere(module: str) -> dict[str, Any]:
+    """The names that a module imports for type checkers only."""
+    found: dict[str, Any] = {}
+    for node in ast.parse(inspect.getsource(sys.modules[module])).body:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for line in node.body:
+                for alias in getattr(line, "names", ()):
+                    found[(alias.asname or alias.name).split(".")[0]] = _Elsewhere()
+    return found
 
 
 @functools.cache
 def annotations_of(owner: Callable[..., Any]) -> dict[str, Any]:
     """The annotations of a class, those it inherits too, or of a function; resolved."""
-    names = _Names(vars(builtins))
+    names = dict(vars(builtins))
     for one in reversed(owner.__mro__) if isinstance(owner, type) else (owner,):
         names |= vars(sys.modules[one.__module__])
+        if "TYPE_CHECKING" in names:
+            names |= _elsewhere(one.__module__)
     return typing.get_type_hints(owner, localns=names, include_extras=True)
 
 
@@ -133,8 +143,6 @@ def is_kind(value: object, hint: Hint) -> bool:
         return is_kind(value, args[0])
     if _kinds(hint) != (hint,):
         return any(is_kind(value, one) for one in _kinds(hint))
-    if origin is typing.Literal:
-        return value in args
     if origin is type:
         return isinstance(value, type)
     if hint is None or hint is type(None):
@@ -220,8 +228,6 @@ def words(hint: Hint) -> str:
     if _kinds(hint) != (hint,):
         *most, last = dict.fromkeys(map(words, _kinds(hint)))
         return f"{', '.join(most)} or {last}" if most else last
-    if origin is typing.Literal:
-        return " or ".join(map(repr, args))
     kind = origin or hint
     name = str(getattr(kind, "__name__", kind))
     name = _WORDS.get(kind) or f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
@@ -273,7 +279,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
         TypeError: count: got '3' (str), want an int
     """
     signature = inspect.signature(function)
-    several = [
+    variadic = [
         name
         for name, parameter in signature.parameters.items()
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL
@@ -289,7 +295,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
         for name, value in given.items():
             if name not in wanted:
                 continue
-            if name in several:
+            if name in variadic:
                 each = enumerate(value)
                 given[name] = tuple(_held(f"{name}[{n}]", v, wanted[name]) for n, v in each)
             else:

@@ -68,6 +68,18 @@ def check_fitness(fitness: Any, population_size: int, name: str = "fitness") -> 
     return array
 
 
+def check_index(name: str, value: Any) -> Any:
+    """Return an int, or an array () of integers, >= 0 where that is known; else raise."""
+    if not jnp.issubdtype(jnp.result_type(value), np.integer):
+        raise TypeError(f"{name}: got {short(value)}, want an int")
+    if jnp.shape(value) != ():
+        raise ValueError(f"{name}: got shape {jnp.shape(value)}, want ()")
+    known = concrete(value)
+    if known is not None and known < 0:
+        raise ValueError(f"{name}: got {value}, want an int >= 0")
+    return value
+
+
 def as_given(name: str, value: object) -> Any:
     """Real numbers as they were given, lists as arrays; none of them wraps or overflows.
 
@@ -99,7 +111,8 @@ def as_given(name: str, value: object) -> Any:
         return value
     known = np.asarray(value)
     if known.dtype == object and isinstance(value, int):  # beyond 64 bits
-        known = np.asarray(value, float)
+        known = _of_integers(name, value)
+        value = known
     if not any(jnp.issubdtype(known.dtype, kind) for kind in _REAL):
         raise TypeError(f"{name}: got {short(value)}, want real numbers")
     default = np.dtype(jax.dtypes.canonicalize_dtype(float))
@@ -128,11 +141,22 @@ def _of_list(name: str, value: object) -> Any:
         if any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(value)):
             return jnp.asarray(value)
         array = np.asarray(value)
-        whole = array.dtype == object and all(isinstance(x, int) for x in array.flat)
-        return np.asarray(value, float) if whole else array  # integers beyond 64 bits
     except (TypeError, ValueError, OverflowError) as error:
         got = f"{short(value)} ({type(value).__name__})"
         raise TypeError(f"{name}: got {got}, want an array of real numbers") from error
+    whole = array.dtype == object and all(isinstance(x, int) for x in array.flat)
+    return _of_integers(name, value) if whole else array
+
+
+def _of_integers(name: str, value: object) -> np.ndarray:
+    """Integers beyond 64 bits as floats."""
+    try:
+        return np.asarray(value, float)
+    except OverflowError:
+        limit = np.finfo(jax.dtypes.canonicalize_dtype(float)).max
+        raise ValueError(
+            f"{name}: got an integer beyond that, want numbers up to {limit:g}"
+        ) from None
 
 
 def real_array(name: str, value: object, shape: str) -> jax.Array:

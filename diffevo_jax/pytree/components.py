@@ -228,8 +228,11 @@ def _short_array(array: Any) -> str:
 
 
 def is_component(value: Any) -> bool:
-    """Whether ``value`` is an instance of one of this library's dataclasses."""
-    return hasattr(type(value), "__is_component__")
+    """Whether ``value`` is an instance of one of this library's dataclasses.
+
+    A subclass of one is not, unless it is decorated itself: JAX would not know it.
+    """
+    return "__is_component__" in vars(type(value))
 
 
 def offers(part: Any, protocol: type[P]) -> TypeGuard[P]:
@@ -298,8 +301,11 @@ def equal(first: Any, second: Any) -> bool:
 
 
 def _same(first: Any, second: Any) -> bool:
-    if isinstance(first, jax.Array) and jnp.issubdtype(first.dtype, jax.dtypes.prng_key):
-        return _same(jax.random.key_data(first), jax.random.key_data(second))
+    kinds = [jnp.result_type(leaf) for leaf in (first, second)]
+    if any(jnp.issubdtype(kind, jax.dtypes.prng_key) for kind in kinds):
+        if kinds[0] != kinds[1]:  # also of two implementations
+            return False
+        first, second = jax.random.key_data(first), jax.random.key_data(second)
     return np.array_equal(np.asarray(first), np.asarray(second))
 
 
@@ -364,9 +370,15 @@ def shapes(function: Callable[[Any], Any], component: Any) -> Any:
 def trace_context() -> tuple[Any, ...]:
     """What a trace belongs to, beside its arguments: the key of what is kept of one.
 
-    The mesh of devices that it was made for, and the settings of JAX that decide dtypes.
+    The mesh of devices that it was made for, and the settings of JAX that decide dtypes, or
+    what is refused.
     """
-    settings = ("jax_enable_x64", "jax_default_prng_impl", "jax_numpy_dtype_promotion")
+    settings = (
+        "jax_enable_x64",
+        "jax_default_prng_impl",
+        "jax_numpy_dtype_promotion",
+        "jax_numpy_rank_promotion",
+    )
     known = (getattr(jax.config, name, None) for name in settings)
     return (jax.sharding.get_abstract_mesh(), *known)
 

@@ -75,7 +75,7 @@ def validate(component: Any, *, shapes: bool = True) -> None:
         Traceback (most recent call last):
         TypeError: Heun.frozen: got 'no' (str), want True or False
     """
-    if isinstance(component, type) or not is_component(component):
+    if not is_component(component):
         got = annotations.got(component)
         raise TypeError(f"component: got {got}, want one of a pytree.dataclass")
     kind: Callable[..., object] = type(component)
@@ -177,6 +177,8 @@ def _check_range(
     name: str, value: Any, low: float, high: float, above: float, infinite: bool = False
 ) -> None:
     known = concrete(value)
+    if known is not None and known.dtype == object:  # an integer beyond 64 bits
+        known = np.asarray(arrays.as_given(name, value))
     if known is not None and not _is_legal(known, low, high, above, infinite).all():
         raise ValueError(f"{name}: got {value}, want {_range(low, high, above)}")
 
@@ -224,6 +226,11 @@ def check_part(name: str, part: Any, contract: type, examples: str) -> None:
     annotations.check(name, part, contract, examples)
     if is_component(part):
         validate(part)
+    elif hasattr(type(part), "__is_component__"):
+        raise TypeError(
+            f"{name}: got {type(part).__name__}, a subclass of a component, want it to be "
+            "a pytree.dataclass itself"
+        )
 
 
 def check_count(name: str, value: Any, low: int = 1) -> None:

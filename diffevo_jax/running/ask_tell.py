@@ -10,7 +10,7 @@ import numpy as np
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Info, PyTree, StateT, Strategy
-from diffevo_jax.pytree import validation
+from diffevo_jax.pytree import arrays, validation
 from diffevo_jax.pytree.annotations import Index, checked
 from diffevo_jax.pytree.arrays import as_given, check_fitness, check_population
 
@@ -153,7 +153,16 @@ def _asked_and_first(given: tuple[Strategy[StateT], StateT]) -> tuple[jax.Array,
 def generation_keys(
     key: jax.Array, generation: Index | jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Keys of one generation of a run: for ``ask``, for ``evaluate``, for ``tell``."""
+    """Keys of one generation of a run: for ``ask``, for ``evaluate``, for ``tell``.
+
+    Args:
+        key: of the run.
+        generation: () its number, an int >= 0.
+
+    Raises:
+        TypeError, ValueError: ``generation`` is no such int.
+    """
+    generation = arrays.check_index("generation", generation)
     key_ask, key_evaluate, key_tell = jax.random.split(
         jax.random.fold_in(key, generation), 3
     )

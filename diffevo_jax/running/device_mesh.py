@@ -118,8 +118,6 @@ def make_mesh(
         >>> dict(de.make_mesh().shape)
         {'runs': 1, 'population': 1}
     """
-    validation.check_count("runs", runs)
-    validation.check_count("population", population)
     wanted, known = runs * population, jax.devices() if devices is None else devices
     if len(known) < wanted or (devices is not None and len(known) > wanted):
         raise ValueError(
@@ -176,7 +174,7 @@ def over_runs(
 
     Args:
         function: of arguments without the run axis.
-        mesh: of :func:`make_mesh`; None for a plain ``vmap``.
+        mesh: of :func:`line`; None for a plain ``vmap``.
         *arguments: leaves with a leading run axis.
     """
     if mesh is None:

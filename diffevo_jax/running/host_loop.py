@@ -9,7 +9,6 @@ import numpy as np
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Problem, Strategy
-from diffevo_jax.pytree import validation
 from diffevo_jax.pytree.annotations import Keys, checked
 from diffevo_jax.running.arguments import check_run
 from diffevo_jax.running.bars import show_generations
@@ -69,7 +68,6 @@ def iterate(
         raise ValueError(f"key: got shape {key.shape}, want () or (R,) with R >= 1")
     first = key[0] if runs else key
     check_run(first, strategy, problem, population_size, population, record)
-    validation.check_count("chunk_size", chunk_size)
     strategy, problem = pytree.strong(strategy), pytree.strong(problem)
     if devices is not None and not len(devices):
         raise ValueError("devices: got none, want at least one")

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from diffevo_jax import noise, pytree
 from diffevo_jax.pytree import validation
 from diffevo_jax.pytree.annotations import Index, checked
+from diffevo_jax.pytree.arrays import check_index
 from diffevo_jax.strategies.diffusion_evolution import (
     DiffusionEvolution,
     DiffusionEvolutionState,
@@ -50,10 +51,9 @@ def renoise(
         (5, False)
     """
     strategy, _ = validation.clipped(strategy)
-    if not jnp.issubdtype(jnp.result_type(generation), jnp.integer):
-        raise TypeError(f"generation: got {generation!r}, want an int")
+    generation = check_index("generation", generation)
     known, last = pytree.concrete(generation), strategy.num_generations - 1
-    if known is not None and not ((known >= 0) & (known <= last)).all():
+    if known is not None and known > last:
         raise ValueError(f"generation: got {generation}, want one in [0, {last}]")
     start = jnp.clip(jnp.asarray(generation), 0, strategy.num_generations - 1)
     state = pytree.replace(state, generation=start.astype(state.generation.dtype))

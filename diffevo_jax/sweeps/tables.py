@@ -3,6 +3,7 @@
 import importlib
 import io
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import pandas
     import xarray
 
+#: What a Zarr store has in its folder.
+_ZARR = {"zarr.json", ".zgroup", ".zmetadata"}
 _MISSING = "install diffevo-jax[sweep]"
 #: Where a run's mean fitness stands among what it leaves.
 _MEAN = "history/mean_fitness"
@@ -140,7 +143,7 @@ def save(dataset: "xarray.Dataset", path: str | Path) -> None:
     All of it is written, or none, and what was there before is then as it was.
 
     Raises:
-        ValueError: the ending is none of these.
+        ValueError: the ending is none of these, or a folder is there that is no Zarr store.
         ImportError: the package for it is missing.
         OSError: it cannot be written, or the disk is full.
     """
@@ -155,7 +158,7 @@ def check_ending(path: str | Path) -> Path:
     """Whether :func:`save` can write such a file, known before a sweep runs.
 
     Raises:
-        ValueError: the ending is unknown.
+        ValueError: the ending is unknown, or there is a folder that is not to be replaced.
         ImportError: the package for it is missing.
     """
     path = Path(path)
@@ -166,6 +169,9 @@ def check_ending(path: str | Path) -> Path:
             importlib.import_module(package)
     except ImportError as error:
         raise ImportError(f"{path.name}: {_MISSING} ({error})") from error
+    found = {one.name for one in path.iterdir()} if os.path.isdir(path) else set()
+    if found and not (path.suffix == ".zarr" and found & _ZARR):
+        raise ValueError(f"path: got {path}, a folder with something else, want another")
     return path
 
 
@@ -248,10 +254,19 @@ def best_setting(dataset: "xarray.Dataset", by: str = "final_mean") -> int:
 
 @checked
 def interval(values: npt.ArrayLike, level: float = 0.95) -> tuple[float, float, float]:
-    """Mean and confidence interval of the mean, by Student's t; (R,) with R >= 2."""
+    """Mean and confidence interval of the mean, by Student's t.
+
+    Args:
+        values: (R,) with R >= 2.
+        level: how often it covers, in (0, 1).
+    """
     from scipy.stats import t
 
     values = np.asarray(values, float)
+    if values.ndim != 1 or len(values) < 2:
+        raise ValueError(f"values: got shape {values.shape}, want (R,) with R >= 2")
+    if not 0 < level < 1:
+        raise ValueError(f"level: got {level}, want a number in (0, 1)")
     error = float(values.std(ddof=1)) / math.sqrt(len(values))
     half = error * float(t.ppf(0.5 + level / 2, len(values) - 1))
     mean = float(values.mean())

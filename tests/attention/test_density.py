@@ -13,6 +13,7 @@ FUNCTIONS = {
     "distance": lambda points: density.neighbour_distance(points, 3),
     "density": density.log_density,
 }
+FOUR = jnp.zeros((4, 2))
 each_function = pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
 
 
@@ -75,3 +76,47 @@ def test_who_does_not_count_is_as_if_not_there():
     alone = density.log_density(jnp.asarray(points[valid]))
     np.testing.assert_allclose(some[valid], alone, atol=1e-5)
     assert some[~valid].tolist() == [0.0, 0.0]
+
+
+def test_derivatives_are_right_where_two_cells_are_as_near():
+    # given a cross, whose middle is as far from one centre as from the other
+    cross = np.array([[1, 0], [-1, 0], [0, 0], [0, 0.5], [0, -0.5]], np.float32)
+
+    def definition(points):
+        size, dim = points.shape
+        spread = jnp.sqrt(jnp.mean((points - points.mean(axis=0)) ** 2))
+        bandwidth = size ** (-1 / (dim + 4)) * spread
+        apart = points[:, None] - points[None]
+        kernel = jnp.exp(-jnp.sum(apart**2, axis=2) / (2 * bandwidth**2))
+        return jnp.log(kernel.mean(axis=1))
+
+    got = jax.jit(jax.jacobian(density.log_density))(cross)
+    np.testing.assert_allclose(got, jax.jacobian(definition)(cross), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: density.neighbour_distance(FOUR, 4), ValueError, "count: got 4, want"),
+        (
+            lambda: density.neighbour_distance(FOUR, 1, jnp.ones(1, bool)),
+            ValueError,
+            r"valid: got shape \(1,\), want \(4,\)",
+        ),
+        (lambda: density.log_density(FOUR[0]), ValueError, r"points: got shape \(2,\)"),
+        (
+            lambda: density.log_density(FOUR, -1.0),
+            ValueError,
+            r"bandwidth: got -1\.0, want",
+        ),
+    ],
+)
+def test_what_has_no_density_is_refused(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_integers_are_points_too():
+    points = [[0, 0], [1, 2], [3, 1]]
+    expected = density.log_density(jnp.asarray(points, float))
+    np.testing.assert_array_equal(density.log_density(points), expected)

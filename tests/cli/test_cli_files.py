@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from diffevo_jax import cli
+from diffevo_jax import cli, sweeps
 from diffevo_jax.cli import files, report, sweep_command
 
 #: What a random file is made of: names of the library among others, and any value of TOML.
@@ -183,3 +183,27 @@ def test_a_file_of_settings_may_be_at_home(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "a.toml").write_text("name = 'beale'")
     assert files.load("~/a.toml")["name"] == "beale"
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("evolve", "beale", "--json=out.png", "--plot=./out.png"),
+        ("sweep", "beale", "--folder=out.csv", "--out=out.csv"),
+        ("sweep", "beale", "--folder=out.zarr/runs", "--out=out.zarr"),
+    ],
+)
+def test_no_output_takes_another_away(monkeypatch, tmp_path, capsys, flags) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main([*flags, "--population-size=8", "--num-generations=2"]) == 2
+    assert "goes too, want a path of its own" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["mine.csv", "mine.zarr"])
+def test_a_folder_with_something_else_is_not_replaced(tmp_path, name) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "thesis.txt").touch()
+    with pytest.raises(ValueError, match="a folder with something else, want another"):
+        sweeps.tables.check_ending(tmp_path / name)
+    assert (tmp_path / name / "thesis.txt").exists()

@@ -1,6 +1,6 @@
 """Values are held to annotations: of fields before a run, of arguments at a call."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,10 @@ import diffevo_jax as de
 from diffevo_jax import diffusion, pytree
 from diffevo_jax.pytree import annotations, arrays
 from diffevo_jax.pytree.annotations import Index, checked
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.axes import Axes
 
 KEY = jax.random.key(0)
 X = np.zeros((4, 2))
@@ -73,8 +77,8 @@ def test_structure_that_cannot_be_hashed_is_named() -> None:
 def test_what_only_type_checkers_import_is_not_checked_here() -> None:
     @pytree.dataclass
     class Part:
-        frame: "pandas.DataFrame | None" = pytree.static(default=None)  # noqa: F821
-        axes: "Axes" = pytree.static(default=None)  # noqa: F821
+        frame: "pandas.DataFrame | None" = pytree.static(default=None)
+        axes: "Axes" = pytree.static(default=None)
 
     pytree.validate(Part("x", 3))
 
@@ -148,6 +152,8 @@ def test_what_is_legal_comes_through() -> None:
         ([2**70, 1], [2.0**70, 1.0]),
         ([[2**40], [1]], [[2.0**40], [1.0]]),
         (np.array([np.nan, np.inf]), [np.nan, np.inf]),
+        (2**70, 2.0**70),
+        ([2**70, -1], [2.0**70, -1]),
     ],
 )
 def test_numbers_of_the_host_keep_their_size(given, want) -> None:
@@ -156,7 +162,9 @@ def test_numbers_of_the_host_keep_their_size(given, want) -> None:
     np.testing.assert_array_equal(got, np.asarray(want, np.float32))
 
 
-@pytest.mark.parametrize("large", [1e300, np.float64(-1e39), [0.0, 1e39], 2**200])
+@pytest.mark.parametrize(
+    "large", [1e300, np.float64(-1e39), [0.0, 1e39], 2**200, 2**2000, [1, -(2**2000)]]
+)
 def test_numbers_that_would_be_infinite_are_refused(large) -> None:
     with pytest.raises(ValueError, match=r"fitness: got .*, want numbers up to 3\.4"):
         arrays.as_floats("fitness", large)
@@ -192,3 +200,17 @@ def test_every_public_annotation_has_a_meaning() -> None:
     )
     assert annotations.is_kind(3.0, jax.typing.ArrayLike)
     assert not annotations.is_kind(3.0j, jax.typing.ArrayLike)
+
+
+def test_a_number_field_may_be_an_integer_beyond_64_bits() -> None:
+    pytree.validate(de.shaping.Boltzmann(2**70))
+    with pytest.raises(ValueError, match=r"Boltzmann\.temperature: got .* want numbers up"):
+        pytree.validate(de.shaping.Boltzmann(2**2000))
+
+
+def test_a_name_that_nothing_defines_is_no_annotation() -> None:
+    def misspelt(count: "Itn") -> None:  # type: ignore[name-defined] # noqa: F821
+        """Not checked, if names that are not found are left alone."""
+
+    with pytest.raises(NameError, match="Itn"):
+        annotations.checked(misspelt)("x")

@@ -325,3 +325,33 @@ def test_shapes_that_are_kept_are_those_of_the_dtypes_of_now():
     with ENABLE_X64(True):
         assert pytree.shapes(half, cooling).dtype == jnp.float64
     assert pytree.shapes(half, cooling).dtype == jnp.float32
+
+
+def test_keys_are_equal_to_keys_of_their_own_kind_only():
+    key = jax.random.key(0)
+    assert de.equal(key, jax.random.key(0))
+    assert not de.equal(key, jax.random.key(1))
+    assert not de.equal(key, jax.random.key_data(key))
+    assert not de.equal(jax.random.key_data(key), key)
+    kinds = [jax.random.key(0, impl=impl) for impl in ("rbg", "unsafe_rbg")]
+    assert not de.equal(*kinds)
+
+
+def test_a_subclass_of_a_component_must_be_one_itself():
+    class Faster(de.DiffusionEvolution):
+        pass
+
+    problem = de.problems.Landscape("beale")
+    with pytest.raises(
+        TypeError, match=r"strategy: got Faster, a subclass .*dataclass itse"
+    ):
+        de.evolve(jax.random.key(0), Faster(3), problem, population_size=4)
+    with pytest.raises(TypeError, match=r"component: got .*, want one of a pytree"):
+        de.pytree.validate(Faster(3))
+
+
+def test_what_is_kept_of_a_trace_depends_on_what_is_refused():
+    promotes = lambda numbers: numbers + jnp.ones((2, 3))
+    de.pytree.shapes(promotes, jnp.ones(3))
+    with jax.numpy_rank_promotion("raise"), pytest.raises(ValueError, match="promot"):
+        de.pytree.shapes(promotes, jnp.ones(3))

@@ -171,7 +171,6 @@ def log_likelihood(
         probes = jnp.eye(dim, dtype=points.dtype)[:, None] * jnp.ones_like(points)[None]
         scale = 1.0
     else:
-        validation.check_count("num_probes", num_probes)
         shape = (num_probes, *points.shape)
         probes = jax.random.rademacher(key, shape, points.dtype)
         scale = 1.0 / num_probes

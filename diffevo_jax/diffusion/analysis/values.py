@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
-from diffevo_jax.pytree import Number, validation
+from diffevo_jax.pytree import Number
 from diffevo_jax.pytree.annotations import checked
 
 
@@ -40,7 +40,6 @@ def value_histogram(
         >>> diffusion.value_histogram(values, low=0.0, high=1.0, num_bins=4).tolist()
         [0.5, 0.0, 0.25, 0.25]
     """
-    validation.check_count("num_bins", num_bins)
     width = pytree.concrete(jnp.subtract(high, low))
     if width is not None and not width > 0:
         raise ValueError(f"high: got {high}, want more than low = {low}")

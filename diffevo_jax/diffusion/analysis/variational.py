@@ -101,7 +101,6 @@ def variational_bound(
         >>> f"{float(bound.total):.1f}"  # the entropy is 1.42
         '1.5'
     """
-    validation.check_count("num_levels", num_levels)
     points = check_population("points", points)
     if pytree.is_component(grid):
         validation.validate(grid)

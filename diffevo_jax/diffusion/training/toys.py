@@ -51,9 +51,7 @@ def sinusoids(
         >>> curves.shape, round(float(curves.std()), 1)
         ((2000, 50), 1.0)
     """
-    validation.check_count("count", count)
     validation.check_count("length", length, low=2)
-    validation.check_count("num_waves", num_waves)
     keys = jax.random.split(key, 3)
     each = (count, num_waves, 1)
     weight = math.sqrt(2 / num_waves) * jax.random.normal(keys[0], each)
@@ -84,7 +82,6 @@ def drawn_shapes(key: jax.Array, count: int, size: int = 16) -> tuple[jax.Array,
         >>> images.shape, diffusion.SHAPES[0]
         ((100, 16, 16, 1), 'disc')
     """
-    validation.check_count("count", count)
     validation.check_count("size", size, low=8)
     key_label, key_radius, key_place = jax.random.split(key, 3)
     label = jax.random.randint(key_label, (count,), 0, len(SHAPES))
