@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffevo_jax import pytree
+from diffevo_jax.problems.variables import Range
 from diffevo_jax.pytree import arrays, validation
-from diffevo_jax.sweeps.ranges import Range
 from diffevo_jax.sweeps.tuning import Tuning
 
 if TYPE_CHECKING:
