@@ -10,7 +10,7 @@ import numpy as np
 
 from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
-from diffevo_jax.problems.variables import Variable
+from diffevo_jax.problems.variables import Fixed, Variable
 from diffevo_jax.pytree import arrays
 
 #: Floats that a solution may have.
@@ -111,6 +111,8 @@ def layout_of(example: PyTree) -> tuple[Layout, tuple[Variable, ...]]:
     )
     shapes, dtypes, widths = [], [], []
     for path, leaf in leaves:
+        if isinstance(leaf, Fixed):
+            leaf.check()
         if isinstance(leaf, Variable):
             shape, dtype, width = leaf.shape, leaf.dtype, leaf.width
         else:

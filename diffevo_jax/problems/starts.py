@@ -61,7 +61,9 @@ def _directions(num_points: int, dim: int) -> np.ndarray:
 
     engine, directions = qmc.Sobol(dim, scramble=False, bits=_BITS), []
     for bit in range(max(math.ceil(math.log2(num_points)), 1)):
-        engine.reset().fast_forward(2**bit - 1)
+        engine.reset()
+        if bit:
+            engine.fast_forward(2**bit - 1)
         before, after = np.round(engine.random(2) * 2.0**_BITS).astype(np.uint64)
         directions.append((before ^ after).astype(np.uint32))
     return np.stack(directions)
