@@ -1,20 +1,24 @@
 """Gymnasium's spaces as spaces to search: designs, actions, parameters of a simulator."""
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
 
 from diffevo_jax.base import PyTree
 from diffevo_jax.problems.space import Space
-from diffevo_jax.problems.variables import FARTHEST, Categorical, Fixed, Integer
+from diffevo_jax.problems.variables import FARTHEST, Categorical, Fixed, Integer, Variable
 from diffevo_jax.pytree import validation
 from diffevo_jax.pytree.annotations import checked
 
+if TYPE_CHECKING:
+    from gymnasium.spaces import Box
+
 
 @checked
-def from_gymnasium_space(space: Any, start: str = "normal", scale: float = 1.0) -> Space:
+def from_gymnasium_space(space: object, start: str = "normal", scale: float = 1.0) -> Space:
     """The space of solutions that are elements of a gymnasium space.
 
     ``Box`` becomes an array in its bounds, or without bounds where it has none: 8e37 and
@@ -49,33 +53,35 @@ def from_gymnasium_space(space: Any, start: str = "normal", scale: float = 1.0) 
         [{'gear': 1, 'wheel': array([0., 0.], dtype=float32)}]
     """
     try:
-        from gymnasium import spaces
+        import gymnasium  # noqa: F401
     except ImportError as error:
         raise ImportError("interop.gymnasium needs gymnasium: install gymnasium") from error
-    example, lower, upper = _parts(spaces, "space", space)
+    example, lower, upper = _parts("space", space)
     ends = {"lower": lower, "upper": upper} if jax.tree.leaves(lower) else {}
     found = Space(example, scale, **ends, start=start)
     validation.validate(found)
     return found
 
 
-def _parts(spaces: Any, name: str, space: Any) -> tuple[PyTree, PyTree, PyTree]:
+def _parts(name: str, space: object) -> tuple[PyTree, PyTree, PyTree]:
     """Example, lower and upper bounds, None where there are none."""
+    from gymnasium import spaces
+
     if isinstance(space, spaces.Dict):
-        each = {k: _parts(spaces, f"{name}[{k!r}]", v) for k, v in space.spaces.items()}
-        example, lower, upper = ({k: v[i] for k, v in each.items()} for i in range(3))
-        return example, lower, upper
+        each = {k: _parts(f"{name}[{k!r}]", v) for k, v in space.spaces.items()}
+        dicts = [{k: v[i] for k, v in each.items()} for i in range(3)]
+        return dicts[0], dicts[1], dicts[2]
     if isinstance(space, spaces.Tuple):
-        rows = [_parts(spaces, f"{name}[{i}]", v) for i, v in enumerate(space.spaces)]
-        example, lower, upper = (tuple(row[i] for row in rows) for i in range(3))
-        return example, lower, upper
+        rows = [_parts(f"{name}[{i}]", v) for i, v in enumerate(space.spaces)]
+        tuples = [tuple(row[i] for row in rows) for i in range(3)]
+        return tuples[0], tuples[1], tuples[2]
     if isinstance(space, spaces.Box):
         return _box(name, space)
     if isinstance(space, spaces.Discrete):
         return _category(int(space.start), int(space.n)), None, None
     if isinstance(space, spaces.MultiDiscrete):
         pairs = zip(np.ravel(space.start), np.ravel(space.nvec), strict=True)
-        leaves = [_category(int(first), int(count)) for first, count in pairs]
+        leaves: list[Variable] = [_category(int(n), int(count)) for n, count in pairs]
     elif isinstance(space, spaces.MultiBinary):
         leaves = [Integer(0, 1) for _ in range(math.prod(space.shape))]
     else:
@@ -89,7 +95,7 @@ def _category(first: int, count: int) -> Categorical | Fixed:
     return Categorical(range(first, first + count)) if count > 1 else Fixed(first)
 
 
-def _box(name: str, space: Any) -> tuple[PyTree, PyTree, PyTree]:
+def _box(name: str, space: "Box") -> tuple[PyTree, PyTree, PyTree]:
     example = jax.ShapeDtypeStruct(space.shape, space.dtype)
     ends = np.stack([np.asarray(space.low), np.asarray(space.high)])
     bounded = np.abs(ends.astype(np.float64)) < FARTHEST
@@ -101,7 +107,7 @@ def _box(name: str, space: Any) -> tuple[PyTree, PyTree, PyTree]:
     return example, None, None
 
 
-def _nested(leaves: list[Any], shape: tuple[int, ...]) -> PyTree:
+def _nested(leaves: Sequence[PyTree], shape: tuple[int, ...]) -> PyTree:
     """A flat list as nested tuples of a shape."""
     for size in reversed(shape[1:]):
         leaves = [tuple(leaves[i : i + size]) for i in range(0, len(leaves), size)]

@@ -69,7 +69,9 @@ def optimize(
         >>> len(study.trials), 0.0 <= study.best_params["sampler.eta"] <= 1.0
         (8, True)
     """
-    optuna = _optuna()
+    _check_installed()
+    import optuna
+
     arrays.check_key("key", key)
     validation.validate(tuning)
     validation.check_count("num_batches", num_batches)
@@ -137,8 +139,8 @@ def from_optuna(distributions: Mapping[str, Any], start: str = "normal") -> Spac
         >>> space.as_python(space.decode(jnp.array([[-2.0, 2.0]])))
         [{'layers': 2, 'rate': 1.0}]
     """
-    optuna = _optuna()
-    kinds = optuna.distributions
+    _check_installed()
+    from optuna import distributions as kinds
 
     def variable(name: str, one: object) -> Variable:
         if isinstance(one, kinds.CategoricalDistribution):
@@ -161,19 +163,14 @@ def from_optuna(distributions: Mapping[str, Any], start: str = "normal") -> Spac
     return space
 
 
-def _optuna() -> Any:
-    """The library.
-
-    Raises:
-        ImportError: it is not installed.
-    """
+def _check_installed() -> None:
+    """Raise ImportError, with the extra's name, unless Optuna is installed."""
     try:
-        import optuna
+        import optuna  # noqa: F401
     except ImportError as error:
         raise ImportError(
             "interop.optuna needs optuna: install diffevo-jax[optuna]"
         ) from error
-    return optuna
 
 
 def _suggest(fields: dict[str, Range], trial: "optuna.Trial") -> None:

@@ -127,7 +127,9 @@ class Columns(NamedTuple):
     def _unsquashed(self, fraction: jax.Array) -> jax.Array:
         inside = 1.0 - jnp.finfo(fraction.dtype).eps
         near = jnp.arctanh(jnp.clip(fraction, -inside, inside))
-        far = jnp.clip(jnp.arctanh(jnp.clip(fraction, -1.0, 1.0)), -_FAR, _FAR)
+        size = jnp.abs(fraction)  # XLA's own arctanh has 50 times the error in float64
+        grown = 0.5 * jnp.log1p(2 * size / jnp.maximum(1 - size, 0))
+        far = jnp.sign(fraction) * jnp.minimum(grown, _FAR)
         return _where(self.variable, lambda: far, near)
 
     def _nearest(self, x: jax.Array, values: jax.Array, fraction: jax.Array) -> jax.Array:

@@ -129,7 +129,7 @@ def layout_of(example: PyTree) -> tuple[Layout, tuple[Variable, ...]]:
     return layout, variables
 
 
-def _array_kind(name: str, leaf: Any) -> tuple[tuple[int, ...], str]:
+def _array_kind(name: str, leaf: object) -> tuple[tuple[int, ...], str]:
     """Shape and dtype of an array, or of a number."""
     if isinstance(leaf, _ARRAYS):
         shape, dtype = leaf.shape, leaf.dtype

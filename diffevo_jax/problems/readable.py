@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import numpy as np
@@ -58,12 +57,11 @@ def rows(layout: Layout, variables: Sequence[Variable], solutions: PyTree) -> li
     ]
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """A scalar of NumPy as a number of Python; anything else as it is."""
-    scalar = isinstance(value, np.generic) or (
-        isinstance(value, np.ndarray) and not value.ndim
-    )
-    return value.item() if scalar else value
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and not value.ndim):
+        return value.item()
+    return value
 
 
 def gathered(

@@ -90,7 +90,7 @@ class Space:
         >>> mixed.dim, mixed.names
         (5, ('kind', 'layers', 'rate'))
         >>> mixed.as_python(mixed.decode(jnp.zeros((1, 5))))
-        [{'kind': 'relu', 'layers': 4, 'rate': 0.0031622...}]
+        [{'kind': 'relu', 'layers': 5, 'rate': 0.0031622...}]
     """
 
     layout: Layout = pytree.static()
@@ -303,7 +303,7 @@ class Space:
         grid = [
             self._row(lambda box: 0.0 if box.first is None else box.first, 0.0),
             self._row(lambda box: box.step, 1.0),
-            self._row(lambda box: box.count, 0.0),
+            self._row(lambda box: box.steps, 0.0),
             self._row(lambda box: box.last, 0.0),
         ]
         return Columns(

@@ -27,7 +27,7 @@ class Box(NamedTuple):
         high: upper end.
         first: the first legal value; of a float without steps None.
         step: from one legal value to the next.
-        count: how many steps there are.
+        steps: how many steps there are.
         last: the last legal value.
         log: whether factors count; structure.
     """
@@ -36,7 +36,7 @@ class Box(NamedTuple):
     high: Number
     first: Number | None = None
     step: Number = 1.0
-    count: Number = 0.0
+    steps: Number = 0.0
     last: Number = 0.0
     log: bool = False
 
