@@ -19,6 +19,7 @@ from diffevo_jax.testing import (
     problems,
     samplers,
     shapings,
+    spaces,
     strategies,
 )
 
@@ -279,6 +280,21 @@ def _scaled_problem() -> Any:
     return de.problems.Function(jnp.sum, space=space(jnp.zeros(3), scale=3.0))
 
 
+def _space(**methods: Any) -> Any:
+    """A space of a float and a category, with other methods."""
+    methods["__init__"] = de.problems.Space.__init__
+    made = pytree.dataclass(type("Broken", (de.problems.Space,), methods))
+    variables = {"x": de.problems.Range(0.0, 1.0), "k": de.problems.Categorical((1, 2))}
+    return made(variables)
+
+
+def _decodes(change: Callable[[Any, jax.Array], jax.Array]) -> Any:
+    def decode(self: Any, x: jax.Array) -> Any:
+        return de.problems.Space.decode(self, change(self, x))
+
+    return _space(decode=decode)
+
+
 #: Each promise with a part that breaks it.
 PLANTED: dict[Promise, Any] = {
     **{promise: mutant(4) for promise, mutant in STRATEGIES.items()},
@@ -294,6 +310,16 @@ PLANTED: dict[Promise, Any] = {
     denoisers.every_failure_acts_the_same: part(de.denoisers.Population, learn=_feels),
     denoisers.failure_of_all_is_not_sound: part(
         de.denoisers.Population, denoise=_always_sound
+    ),
+    spaces.a_sample_needs_no_repair: _space(
+        sample=lambda self, key, count: jnp.full((count, 3), 5.0)
+    ),
+    spaces.every_point_is_a_solution: _space(
+        repair=lambda self, x: jnp.clip(x, -self.bound_scale, 1.0)
+    ),
+    spaces.variables_come_back: _decodes(lambda self, x: 0.9 * x),
+    spaces.python_values_come_back: _space(
+        from_python=lambda self, rows: self.decode(jnp.zeros((len(rows), 3)))
     ),
     samplers.rounds_are_counted: part(
         de.samplers.DDIM, num_rounds=lambda self, levels: max(levels - 1, 1)

@@ -49,6 +49,16 @@ def test_the_code_of_the_page_on_guidance_runs() -> None:
     assert left["guided"] < 0.5 * left["bayes"]
 
 
+def test_the_code_of_the_page_on_spaces_runs() -> None:
+    names = names_of("spaces.md")
+    # The best is 0: the rate of some optimizer, the size, and no dropout.
+    assert float(names["result"].best_fitness) > -0.02
+    assert len(names["space"].names) == 13
+    known = names["space"].decode(names["known"])
+    assert names["space"].as_python(known)[1]["optimizer"] == "sgd"
+    assert names["columns"]["batch"].shape == (256,)
+
+
 @pytest.mark.slow
 def test_the_code_of_the_page_on_devices_runs() -> None:
     assert float(names_of("devices.md")["result"].best_fitness) > 0.9

@@ -1,19 +1,24 @@
-"""Optuna as the searcher: it asks for settings, and one compiled program runs them.
+"""Optuna as the searcher, and its search spaces as ours.
 
-Needs the extra ``optuna``. For the problem, see :class:`diffevo_jax.sweeps.Tuning`.
+It asks for settings, and one compiled program runs them (:func:`optimize`); or any strategy
+searches where its distributions say (:func:`from_optuna`). Needs the extra ``optuna``. For
+the problem of settings, see :class:`diffevo_jax.sweeps.Tuning`.
 """
 
 import functools
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from diffevo_jax import pytree
+from diffevo_jax.problems.space import Space
+from diffevo_jax.problems.variables import Categorical, Fixed, Integer, Range, Variable
 from diffevo_jax.pytree import arrays, validation
-from diffevo_jax.sweeps.ranges import Range
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.sweeps.tuning import Tuning
 
 if TYPE_CHECKING:
@@ -64,12 +69,9 @@ def optimize(
         >>> len(study.trials), 0.0 <= study.best_params["sampler.eta"] <= 1.0
         (8, True)
     """
-    try:
-        import optuna
-    except ImportError as error:
-        raise ImportError(
-            "interop.optuna needs optuna: install diffevo-jax[optuna]"
-        ) from error
+    _check_installed()
+    import optuna
+
     arrays.check_key("key", key)
     validation.validate(tuning)
     validation.check_count("num_batches", num_batches)
@@ -108,6 +110,67 @@ def optimize(
         return value
 
     study.optimize(objective, n_trials=num_batches)
+
+
+@checked
+def from_optuna(distributions: Mapping[str, Any], start: str = "normal") -> Space:
+    """The space of Optuna's distributions, a variable for each name.
+
+    Args:
+        distributions: by name, for example ``study.best_trial.distributions``: floats and
+            integers, with ``log`` or ``step``, and categories. Where there is one value
+            alone, it is fixed.
+        start: of the space, see :class:`diffevo_jax.problems.Space`.
+
+    Returns:
+        A space, whose ``as_python`` gives what ``study.enqueue_trial`` takes.
+
+    Raises:
+        ImportError: optuna is not installed.
+        TypeError: something is no distribution, or a choice is none of ours.
+        ValueError: ends that a variable cannot have, for example integers beyond 2^20.
+
+    Example:
+        >>> import jax.numpy as jnp, optuna
+        >>> from diffevo_jax.interop.optuna import from_optuna
+        >>> space = from_optuna({
+        ...     "rate": optuna.distributions.FloatDistribution(1e-4, 1.0, log=True),
+        ...     "layers": optuna.distributions.IntDistribution(2, 8, step=2)})
+        >>> space.as_python(space.decode(jnp.array([[-2.0, 2.0]])))
+        [{'layers': 2, 'rate': 1.0}]
+    """
+    _check_installed()
+    from optuna import distributions as kinds
+
+    def variable(name: str, one: object) -> Variable:
+        if isinstance(one, kinds.CategoricalDistribution):
+            choices = one.choices
+            return Categorical(choices) if len(choices) > 1 else Fixed(choices[0])
+        if not isinstance(one, kinds.FloatDistribution | kinds.IntDistribution):
+            raise TypeError(
+                f"distributions[{name!r}]: got {one!r}, want a FloatDistribution, "
+                "IntDistribution or CategoricalDistribution"
+            )
+        if one.low == one.high:
+            return Fixed(one.low)
+        scale = "log" if one.log else "linear"
+        if isinstance(one, kinds.FloatDistribution):
+            return Range(one.low, one.high, scale, one.step)
+        return Integer(one.low, one.high, scale, one.step)
+
+    space = Space({n: variable(n, one) for n, one in distributions.items()}, start=start)
+    validation.validate(space)
+    return space
+
+
+def _check_installed() -> None:
+    """Raise ImportError, with the extra's name, unless Optuna is installed."""
+    try:
+        import optuna  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "interop.optuna needs optuna: install diffevo-jax[optuna]"
+        ) from error
 
 
 def _suggest(fields: dict[str, Range], trial: "optuna.Trial") -> None:

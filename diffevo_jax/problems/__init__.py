@@ -13,7 +13,11 @@ from diffevo_jax.problems.control import Control as Control  # policies in gymna
 from diffevo_jax.problems.landscapes import Landscape as Landscape  # two dimensions, peaks
 
 # What a solution is.
-from diffevo_jax.problems.space import Space as Space  # pytrees, integers, boxes
+from diffevo_jax.problems.space import Space as Space  # pytrees, variables, boxes
+from diffevo_jax.problems.variables import Range as Range  # a float; linear, log or steps
+from diffevo_jax.problems.variables import Integer as Integer  # its ends are as frequent
+from diffevo_jax.problems.variables import Categorical as Categorical  # one of several
+from diffevo_jax.problems.variables import Fixed as Fixed  # the same in all solutions
 
 # Who acts in Control, and what it measures.
 from diffevo_jax.problems.control import MLP as MLP  # a small network

@@ -1,7 +1,7 @@
 """Spaces: between a strategy's (N, D) arrays and the user's solutions."""
 
-import math
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,65 +9,26 @@ import numpy as np
 
 from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
-from diffevo_jax.pytree import Number, arrays, validation
-
-BOUNDARIES = ("reflect", "clip", "tanh")
-#: Of bounds: the sum of two such numbers is finite in float32, whatever a compiler adds.
-_FARTHEST = 8e37
-#: Floats that a solution may have.
-_FLOATS = ("float16", "bfloat16", "float32", "float64")
-#: What has a shape and a dtype.
-_ARRAYS = np.generic | np.ndarray | jax.Array | jax.ShapeDtypeStruct
-
-
-class Layout(NamedTuple):
-    """Structure, shapes and dtypes of a solution: hashable, so it can be static."""
-
-    treedef: jax.tree_util.PyTreeDef
-    shapes: tuple[tuple[int, ...], ...]
-    dtypes: tuple[str, ...]
-
-    @property
-    def size(self) -> int:
-        """How many numbers a solution has."""
-        return sum(math.prod(shape) for shape in self.shapes)
-
-    def unravel(self, values: jax.Array) -> PyTree:
-        """Turn ``(N, size)`` into leaves with leading axis N; integers are rounded."""
-        leaves, start = [], 0
-        for shape, dtype in zip(self.shapes, self.dtypes, strict=True):
-            stop = start + math.prod(shape)
-            leaf = values[:, start:stop].reshape(len(values), *shape)
-            leaves.append(as_dtype(leaf, dtype))
-            start = stop
-        return jax.tree.unflatten(self.treedef, leaves)
-
-    def ravel(self, solutions: PyTree) -> jax.Array:
-        """Turn leaves with leading axis N into ``(N, size)`` floats.
-
-        Raises:
-            ValueError: the solutions do not have this layout.
-        """
-        leaves, treedef = jax.tree.flatten(solutions)
-        shapes = tuple(jnp.shape(leaf)[1:] for leaf in leaves)
-        if treedef != self.treedef or shapes != self.shapes:
-            raise ValueError(
-                f"solutions: got {treedef} with shapes {shapes} after the leading axis, "
-                f"want {self.treedef} with {self.shapes}"
-            )
-        flat = [
-            jnp.reshape(arrays.as_floats("solutions", leaf), (len(leaf), -1))
-            for leaf in leaves
-        ]
-        return jnp.concatenate(flat, axis=1)
+from diffevo_jax.problems import bounds, columns, readable, starts
+from diffevo_jax.problems.columns import BOUNDARIES, UNBOUNDED, Columns
+from diffevo_jax.problems.layout import Layout, layout_of
+from diffevo_jax.problems.variables import (
+    FARTHEST,
+    Box,
+    Categorical,
+    Fixed,
+    Integer,
+    Variable,
+)
+from diffevo_jax.pytree import Number, validation
 
 
 @pytree.dataclass
 class Space:
-    """Where solutions live: a pytree of arrays, unbounded or in a box.
+    """Where solutions live: a pytree of arrays and of variables, unbounded or in a box.
 
     A strategy works on ``(N, D)`` arrays x in unit scale, which start as N(0, I). An
-    unbounded space decodes them to ``scale * x``. A box decodes 0 to its middle and
+    unbounded array is decoded to ``scale * x``. A box decodes 0 to its middle and
     ``bound_scale`` unit deviations to its bounds; beyond them, by ``boundary``:
 
     * ``"reflect"``: mirrored at the bounds, which keeps diversity (the default);
@@ -78,24 +39,40 @@ class Space:
     and of narrow floats the bounds are the last numbers inside the box. Without bounds, the
     range of the dtype is the box of integers and of floats narrower than JAX's default.
 
+    Variables have their own boxes: :class:`~diffevo_jax.problems.Range`, a float, on a log
+    scale if wanted; :class:`~diffevo_jax.problems.Integer`, whose ends are as frequent as
+    its middle, which those of an array of integers are not;
+    :class:`~diffevo_jax.problems.Categorical`, decoded to an index; and
+    :class:`~diffevo_jax.problems.Fixed`. What was decoded of them is decoded again from
+    what it is encoded to.
+
     Args:
-        example: pytree of arrays (or ``jax.ShapeDtypeStruct``) like one solution: its
-            structure, shapes and dtypes count, not its values. Floating or integer;
-            integers are rounded.
-        scale: of an unbounded space, in solution units per unit deviation, > 0.
-        lower: lower bounds of a box: a scalar, or a pytree like the example whose leaves
-            broadcast to its shapes. Both bounds or none, each in the range of the leaf's
+        example: pytree like one solution, of variables, and of arrays (or
+            ``jax.ShapeDtypeStruct``): of these, shapes and dtypes count, not values.
+            Floating or integer; integers are rounded.
+        scale: of an unbounded array, in solution units per unit deviation, > 0.
+        lower: lower bounds of arrays: a scalar, for all of them, or a pytree like the
+            example whose leaves broadcast to its shapes; None at variables, and at arrays
+            without bounds. Both bounds or none, each in the range of the leaf's
             dtype and within 8e37; of integers, in what the default float tells apart, 2^24
             in float32.
-        upper: upper bounds of a box, above the lower ones. Of bounds that are traced the
+        upper: upper bounds, above the lower ones. Of bounds that are traced the
             lower one of each pair counts as the lower one.
-        boundary: ``"reflect"``, ``"clip"`` or ``"tanh"``; static.
+        boundary: ``"reflect"``, ``"clip"`` or ``"tanh"``, or a pytree like the example of
+            such names; static. Integers and categories are mirrored in any case.
         bound_scale: unit deviations from the middle of the box to its bounds, in
             [1e-30, 1e30]. With the default of 2, 95 % of N(0, 1) start inside.
+        start: static. ``"normal"``: N(0, I), brought into the box. ``"uniform"``: uniform
+            on the box; of a log scale, in the logarithm; of integers and categories, each
+            is as likely as another. ``"sobol"``: the same, more evenly, by shifted Sobol
+            points. The last two need a box around every number.
+        layout: of solutions, as a space has it; in place of an example.
+        variables: those of the layout, in their order.
 
     Raises:
-        TypeError: a leaf of the example is not an array of floats or integers.
-        ValueError: the example has no elements.
+        TypeError: a leaf of the example is neither a variable nor an array of floats or
+            integers.
+        ValueError: the example has no elements, or the boundaries are not like it.
 
     Example:
         >>> import jax, jax.numpy as jnp, diffevo_jax as de
@@ -106,14 +83,24 @@ class Space:
         >>> solutions = space.decode(space.sample(jax.random.key(0), 5))
         >>> solutions["w"].shape
         (5, 2, 3)
+        >>> mixed = de.problems.Space({
+        ...     "rate": de.problems.Range(1e-4, 1e-1, "log"),
+        ...     "layers": de.problems.Integer(1, 8),
+        ...     "kind": de.problems.Categorical(("relu", "tanh", "gelu"))}, start="uniform")
+        >>> mixed.dim, mixed.names
+        (5, ('kind', 'layers', 'rate'))
+        >>> mixed.as_python(mixed.decode(jnp.zeros((1, 5))))
+        [{'kind': 'relu', 'layers': 5, 'rate': 0.0031622...}]
     """
 
     layout: Layout = pytree.static()
     scale: Number = pytree.number(above=0.0)
-    lower: PyTree = pytree.numbers(low=-_FARTHEST, high=_FARTHEST)
-    upper: PyTree = pytree.numbers(low=-_FARTHEST, high=_FARTHEST)
-    boundary: str = pytree.static()
+    lower: PyTree = pytree.numbers(low=-FARTHEST, high=FARTHEST)
+    upper: PyTree = pytree.numbers(low=-FARTHEST, high=FARTHEST)
+    boundary: str | tuple[str, ...] = pytree.static()
     bound_scale: Number = pytree.number(low=1e-30, high=1e30)
+    start: str = pytree.static()
+    variables: tuple[Variable, ...]
 
     def __init__(
         self,
@@ -121,67 +108,88 @@ class Space:
         scale: Number = 1.0,
         lower: PyTree = None,
         upper: PyTree = None,
-        boundary: str = "reflect",
+        boundary: PyTree = "reflect",
         bound_scale: Number = 2.0,
+        start: str = "normal",
         *,
         layout: Layout | None = None,
+        variables: tuple[Variable, ...] = (),
     ) -> None:
+        if layout is None:
+            layout, variables = layout_of(example)
         values = {
-            "layout": _layout_of(example) if layout is None else layout,
+            "layout": layout,
             "scale": scale,
             "lower": lower,
             "upper": upper,
-            "boundary": boundary,
+            "boundary": _of_leaves(boundary, layout),
             "bound_scale": bound_scale,
+            "start": start,
+            "variables": variables,
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
     @property
     def dim(self) -> int:
-        """D, how many numbers a solution has."""
+        """D, how many numbers of unit scale a solution has."""
         return self.layout.size
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns of a table of solutions; of arrays one for each number."""
+        return readable.names(self.layout)
 
     @property
     def ordered(self) -> tuple[tuple[str, str], ...]:
         """Of traced bounds that are not in order each is counted, and put in order."""
-        return (("lowest", "highest"),) if self.bounded else ()
+        return (("lowest", "highest"),) if self.lower is not None else ()
 
     @property
     def lowest(self) -> jax.Array:
-        """The lower bound of every number of a solution, ``(D,)``."""
-        return self._flat("lower")
+        """The lower end of the box of every number, ``(D,)``; -inf where there is none."""
+        return self._row(lambda box: box.low, -jnp.inf)
 
     @property
     def highest(self) -> jax.Array:
-        """The upper bound of every number of a solution, ``(D,)``."""
-        return self._flat("upper")
+        """The upper end of the box of every number, ``(D,)``; inf where there is none."""
+        return self._row(lambda box: box.high, jnp.inf)
 
     @property
     def bounded(self) -> bool:
-        """Whether the space is a box."""
-        return self.lower is not None
+        """Whether every number of a solution is in a box."""
+        return not (self._boundaries() == UNBOUNDED).any()
 
     def check(self) -> None:
-        """Raise ValueError if the bounds do not make a box."""
-        if self.boundary not in BOUNDARIES:
-            raise ValueError(
-                f"Space.boundary: got {self.boundary!r}, want one of {BOUNDARIES}"
-            )
+        """Raise ValueError if the bounds do not make a box, or a variable is none."""
+        self._check_names()
         if (self.lower is None) != (self.upper is None):
             missing = "upper" if self.upper is None else "lower"
             raise ValueError(f"Space.{missing}: got None, want both bounds or none")
-        if not self.bounded:
+        known = iter(self.variables)
+        for path, named in zip(self.layout.paths, self.layout.named, strict=True):
+            if named:
+                next(known).check_as(f"Space: {path!r}")
+        if self.lower is None:
             return
+        ends = [self._leaves(name) for name in ("lower", "upper")]
+        for path, low, high in zip(self.layout.paths, *ends, strict=True):
+            if (low is None) != (high is None):
+                missing = "upper" if high is None else "lower"
+                want = "both bounds or none"
+                raise ValueError(f"Space.{missing}: got None for {path!r}, want {want}")
         for name in ("lower", "upper"):
-            for bound, dtype in zip(self._leaves(name), self.layout.dtypes, strict=True):
-                _check_bound(f"Space.{name}", bound, dtype)
-        lower, upper = (pytree.concrete(self._flat(name)) for name in ("lower", "upper"))
+            pairs = zip(self._leaves(name), self.layout.dtypes, strict=True)
+            for bound, dtype in pairs:
+                if bound is not None:
+                    bounds.check_bound(f"Space.{name}", bound, dtype)
+        lower, upper = (pytree.concrete(e) for e in (self.lowest, self.highest))
         if lower is None or upper is None:
             return
-        wide = 0.5 * upper - 0.5 * lower >= jnp.finfo(lower.dtype).tiny
-        if not wide.all():
-            worst = int(np.argmin(wide))
+        narrow = 0.5 * upper - 0.5 * lower < jnp.finfo(lower.dtype).tiny
+        narrow &= ~self.layout.columns(self.layout.named)
+        if narrow.any():
+            worst = int(np.argmax(narrow))
             raise ValueError(
                 f"Space.lower: got {lower[worst]:g} with upper {upper[worst]:g} "
                 f"(number {worst} of {self.dim}), want lower < upper, "
@@ -189,19 +197,21 @@ class Space:
             )
 
     def sample(self, key: jax.Array, num_solutions: int) -> jax.Array:
-        """Draw ``(num_solutions, D)`` from N(0, I) in unit scale, within the bounds."""
+        """Draw ``(num_solutions, D)`` in unit scale, in the box, as ``start`` says."""
         validation.validate(self)
         validation.check_count("num_solutions", num_solutions)
-        return self.repair(jax.random.normal(key, (num_solutions, self.dim)))
+        if self.start == "normal":
+            return self.repair(jax.random.normal(key, (num_solutions, self.dim)))
+        draw = starts.sobol if self.start == "sobol" else starts.uniform
+        fraction = 2.0 * draw(key, num_solutions, self.dim) - 1.0
+        squashed = self._boundaries() == "tanh"
+        if squashed.any():
+            fraction = jnp.where(squashed, jnp.arctanh(fraction), fraction)
+        return self.repair(self.bound_scale * fraction)
 
     def repair(self, x: jax.Array) -> jax.Array:
         """Bring ``(N, D)`` back into the box, in unit scale; inside nothing changes."""
-        if not self.bounded or self.boundary == "tanh":
-            return x
-        edge = self.bound_scale
-        if self.boundary == "clip":
-            return jnp.clip(x, -edge, edge)
-        return jnp.where(jnp.abs(x) <= edge, x, _reflect(x, edge))
+        return columns.repair(x, self._boundaries(), self.bound_scale)
 
     def decode(self, x: jax.Array) -> PyTree:
         """Turn ``(N, D)`` in unit scale into solutions: leaves with leading axis N.
@@ -211,195 +221,180 @@ class Space:
         """
         if jnp.ndim(x) != 2 or x.shape[1] != self.dim:
             raise ValueError(f"x: got shape {jnp.shape(x)}, want (N, {self.dim})")
-        return self.layout.unravel(self._to_values(x))
+        fixed = [one.constant() for one in self.variables if isinstance(one, Fixed)]
+        return self.layout.unravel(self._columns().values(x), fixed)
 
     def encode(self, solutions: PyTree) -> jax.Array:
         """Turn solutions (leaves with leading axis N) back into ``(N, D)``.
 
         Inverse of :meth:`decode` up to rounding; solutions outside a box are brought in.
+        Of variables, what has been decoded is decoded again from it; any other float as
+        near as unit scale can tell points apart.
 
         Raises:
             ValueError: the solutions do not look like the example.
         """
-        values = self.layout.ravel(solutions)
-        if not self.bounded:
-            return values / self.scale
-        middle, half = self._middle_and_half()
-        fraction = (values - middle) / half
-        if self.boundary == "tanh":
-            inside = 1.0 - jnp.finfo(fraction.dtype).eps
-            return self.bound_scale * jnp.arctanh(jnp.clip(fraction, -inside, inside))
-        return self.repair(self.bound_scale * fraction)
+        return self._columns().points(self.layout.ravel(solutions))
 
-    def _to_values(self, x: jax.Array) -> jax.Array:
-        if not self.bounded:
-            return self.scale * x
-        middle, half = self._middle_and_half()
-        fraction = self.repair(x) / self.bound_scale
-        if self.boundary == "tanh":
-            fraction = jnp.tanh(fraction)
-        return jnp.clip(middle + half * fraction, *self._box())  # rounding, in float32
+    def named(self, solutions: PyTree) -> dict[str, np.ndarray]:
+        """Solutions as columns ``(N,)`` by :attr:`names`, for a table; on the host.
 
-    def _middle_and_half(self) -> tuple[jax.Array, jax.Array]:
-        """Of a box, both (1, D)."""
-        lower, upper = self._box()
-        half = 0.5 * upper - 0.5 * lower
-        return 0.5 * lower + 0.5 * upper, jnp.maximum(half, jnp.finfo(half.dtype).tiny)
-
-    def _box(self) -> tuple[jax.Array, jax.Array]:
-        """Both bounds as rows ``(1, D)``, in order where they are traced too."""
-        lower, upper = self._flat("lower")[None], self._flat("upper")[None]
-        return jnp.minimum(lower, upper), jnp.maximum(lower, upper)
-
-    def _flat(self, name: str) -> jax.Array:
-        """A bound as one vector ``(D,)``: of each leaf the last number inside the box."""
-        parts = []
-        shapes, dtypes = self.layout.shapes, self.layout.dtypes
-        for leaf, shape, dtype in zip(self._leaves(name), shapes, dtypes, strict=True):
-            part = jnp.broadcast_to(jnp.asarray(leaf, dtype=float), shape).reshape(-1)
-            parts.append(_inside(part, dtype, name == "lower"))
-        return jnp.concatenate(parts)
-
-    def _leaves(self, name: str) -> list[Any]:
-        """A bound for each leaf of a solution, as it was given.
+        Categories are their choices, and what is fixed is a column too.
 
         Raises:
-            ValueError: it has another structure, or does not broadcast to a leaf.
+            ValueError: the solutions do not look like the example.
+
+        Example:
+            >>> import jax.numpy as jnp, diffevo_jax as de
+            >>> space = de.problems.Space({
+            ...     "kind": de.problems.Categorical(("adam", "sgd")), "w": jnp.zeros(2)})
+            >>> table = space.named(space.decode(jnp.ones((3, 4))))
+            >>> list(table), table["kind"].tolist()
+            (['kind', 'w[0]', 'w[1]'], ['adam', 'adam', 'adam'])
         """
+        return readable.columns(self.layout, self.variables, solutions)
+
+    def as_python(self, solutions: PyTree) -> list[PyTree]:
+        """Solutions one by one, with Python's own numbers; on the host.
+
+        Each looks like the example: categories are their choices, integers ``int``, floats
+        ``float``, within the ends as they were given; arrays are NumPy's.
+
+        Raises:
+            ValueError: the solutions do not look like the example.
+        """
+        return readable.rows(self.layout, self.variables, solutions)
+
+    def from_python(self, solutions: Sequence[PyTree]) -> PyTree:
+        """Many single solutions, as :meth:`as_python` gives them, as :meth:`encode` wants.
+
+        Raises:
+            ValueError: there are none, one does not look like the example, or a choice is
+                none.
+
+        Example:
+            >>> import diffevo_jax as de
+            >>> space = de.problems.Space({"kind": de.problems.Categorical(("a", "b"))})
+            >>> known = space.from_python([{"kind": "b"}, {"kind": "a"}])
+            >>> space.encode(known).tolist()
+            [[-1.0, 1.0], [1.0, -1.0]]
+        """
+        return readable.gathered(self.layout, self.variables, solutions)
+
+    def _boundaries(self) -> np.ndarray:
+        """The name of the boundary of every number, (D,)."""
+        given, count = self.boundary, len(self.layout.shapes)
+        each = list((given,) * count if isinstance(given, str) else given)
+        bound, known = self._leaves("lower"), iter(self.variables)
+        for place, named in enumerate(self.layout.named):
+            variable = next(known) if named else None
+            if isinstance(variable, Integer | Categorical):
+                each[place] = "reflect"
+            elif not named and bound[place] is None:
+                each[place] = UNBOUNDED
+        return self.layout.columns(each)
+
+    def _columns(self) -> Columns:
+        """What is known of every number, to stretch it."""
+        boxes, layout, boundaries = self._boxes(), self.layout, self._boundaries()
+        has_steps = [box is not None and box.first is not None for box in boxes]
+        lower = self._row(lambda box: box.low, -1.0)
+        upper = self._row(lambda box: box.high, 1.0)
+        grid = [
+            self._row(lambda box: 0.0 if box.first is None else box.first, 0.0),
+            self._row(lambda box: box.step, 1.0),
+            self._row(lambda box: box.steps, 0.0),
+            self._row(lambda box: box.last, 0.0),
+        ]
+        return Columns(
+            boundaries=boundaries,
+            log=layout.columns([box is not None and box.log for box in boxes]),
+            variable=layout.columns(layout.named),
+            stepped=layout.columns(has_steps),
+            lower=jnp.minimum(lower, upper)[None],
+            upper=jnp.maximum(lower, upper)[None],
+            grid=jnp.stack(grid) if any(has_steps) else jnp.zeros((4, 0)),
+            scale=self.scale,
+            edge=self.bound_scale,
+        )
+
+    def _row(self, pick: Callable[[Box], Number], absent: float) -> jax.Array:
+        """A number of the box of every number, ``(D,)``."""
+        parts = []
+        for box, width in zip(self._boxes(), self.layout.widths, strict=True):
+            value = absent if box is None else pick(box)
+            parts.append(jnp.broadcast_to(jnp.asarray(value, float), (width,)))
+        return jnp.concatenate(parts)
+
+    def _boxes(self) -> list[Box | None]:
+        """The box of every leaf, its ends (size,) of an array; None where there is none."""
+        known, boxes = iter(self.variables), list[Box | None]()
+        ends = zip(self._leaves("lower"), self._leaves("upper"), strict=True)
+        for place, (low, high) in enumerate(ends):
+            shape, dtype = self.layout.shapes[place], self.layout.dtypes[place]
+            if self.layout.named[place]:
+                boxes.append(next(known).box())
+            elif low is None or high is None:
+                boxes.append(None)
+            else:
+                flat = [
+                    jnp.broadcast_to(jnp.asarray(end, dtype=float), shape).reshape(-1)
+                    for end in (low, high)
+                ]
+                lower, upper = (bounds.inside(flat[i], dtype, i == 0) for i in (0, 1))
+                boxes.append(Box(lower, upper))
+        return boxes
+
+    def _leaves(self, name: str) -> list[Any]:
+        """A bound for each leaf of a solution, as it was given; None where is none."""
         bound = self.lower if name == "lower" else self.upper
-        shapes = self.layout.shapes
-        treedef = jax.tree.structure(bound)
-        if jax.tree_util.treedef_is_leaf(treedef) and not jnp.ndim(bound):
-            leaves = [bound] * len(shapes)
-        elif treedef == self.layout.treedef:
-            leaves = jax.tree.leaves(bound)
-        else:
+        return bounds.leaves_of(name, bound, self.layout)
+
+    def _check_names(self) -> None:
+        """Raise ValueError unless boundaries and start are known, and go together."""
+        count = len(self.layout.shapes)
+        given = self.boundary
+        each = (given,) * count if isinstance(given, str) else given
+        if len(each) != count:
+            raise ValueError(f"Space.boundary: got {given!r}, want one of {count} leaves")
+        for name in each:
+            if name not in BOUNDARIES:
+                raise ValueError(f"Space.boundary: got {name!r}, want one of {BOUNDARIES}")
+        if self.start not in starts.STARTS:
             raise ValueError(
-                f"Space.{name}: got {treedef}, want a scalar or {self.layout.treedef}"
+                f"Space.start: got {self.start!r}, want one of {starts.STARTS}"
             )
-        for leaf, shape in zip(leaves, shapes, strict=True):
-            if not _broadcasts(jnp.shape(leaf), shape):
+        if self.start != "normal" and not self.bounded:
+            free = self._boundaries().tolist().index(UNBOUNDED)
+            raise ValueError(
+                f"Space.start: got {self.start!r}, want 'normal', or a box: "
+                f"number {free} has no bounds"
+            )
+        known = iter(self.variables)
+        for path, name, named in zip(
+            self.layout.paths, each, self.layout.named, strict=True
+        ):
+            mirrored = named and isinstance(next(known), Integer | Categorical)
+            if mirrored and not isinstance(given, str) and name != "reflect":
                 raise ValueError(
-                    f"Space.{name}: got shape {jnp.shape(leaf)}, want one that broadcasts "
-                    f"to {shape}"
+                    f"Space.boundary: got {name!r} for {path!r}, want 'reflect', as of all "
+                    "integers and categories"
                 )
-        return leaves
 
 
-def as_dtype(values: jax.Array, dtype: str) -> jax.Array:
-    """Floats as a dtype: integers rounded, and nothing out of its range.
-
-    Args:
-        values: floats of any shape.
-        dtype: name of a dtype of integers, floats or truth values.
-    """
-    if dtype == "bool":
-        return values >= 0.5
-    if jnp.issubdtype(dtype, jnp.integer):
-        return jnp.clip(jnp.round(values), *_range(dtype, values.dtype)).astype(dtype)
-    if _is_narrow(dtype, values.dtype):
-        return jnp.clip(values, *_range(dtype, values.dtype)).astype(dtype)
-    return values.astype(dtype)
-
-
-def _range(dtype: str, working: np.dtype) -> tuple[float, float]:
-    """The lowest and the highest number of a dtype that a working float has too."""
-    if not jnp.issubdtype(dtype, jnp.integer):
-        return float(jnp.finfo(dtype).min), float(jnp.finfo(dtype).max)
-    low, high = int(jnp.iinfo(dtype).min), int(jnp.iinfo(dtype).max)
-    digits = jnp.finfo(working).nmant + 1
-    spare = max(high.bit_length() - digits, 0)
-    return float(low), float(high >> spare << spare)
-
-
-def _is_narrow(dtype: str, working: np.dtype) -> bool:
-    """Whether a float has fewer digits than the one that is computed with."""
-    return bool(jnp.finfo(dtype).nmant < jnp.finfo(working).nmant)
-
-
-def _inside(bound: jax.Array, dtype: str, lower: bool) -> jax.Array:
-    """The next number of a dtype that is not outside a bound."""
-    if jnp.issubdtype(dtype, jnp.integer):
-        return jnp.ceil(bound) if lower else jnp.floor(bound)
-    if not _is_narrow(dtype, bound.dtype):
-        return bound
-    near = bound.astype(dtype)
-    inwards = jnp.nextafter(near, jnp.asarray(jnp.inf if lower else -jnp.inf, dtype))
-    back = near.astype(bound.dtype)
-    outside = back < bound if lower else back > bound
-    return jnp.where(outside, inwards, near).astype(bound.dtype)
-
-
-def _check_bound(name: str, bound: Any, dtype: str) -> None:
-    """Raise ValueError unless a bound, where it is known, is a number that a leaf can have.
-
-    Args:
-        name: which bound.
-        bound: of one leaf, as it was given.
-        dtype: of the leaf.
-    """
-    known = pytree.concrete(bound)
-    if known is None:
-        return
-    exact, working = np.asarray(known, np.float64), jnp.zeros(()).dtype
-    low, high = _range(dtype, working)
-    smallest = float(jnp.finfo(working).tiny)  # XLA takes what is smaller for 0
-    if jnp.issubdtype(dtype, jnp.integer):
-        whole = np.ceil if name.endswith("lower") else np.floor
-        held = np.where(abs(exact) < smallest, 0.0, exact.astype(working))
-        apart = 2.0 ** (jnp.finfo(working).nmant + 1)
-        low, high = max(low, -apart), min(high, apart)
-        legal = (
-            (whole(exact) >= low) & (whole(exact) <= high) & (whole(held) == whole(exact))
-        )
-        of = f"that {working} tells apart"
-    else:
-        legal = (abs(exact) <= high) & ((exact == 0) | (abs(exact) >= smallest))
-        of = f"0 or of a size of at least {smallest:g}"
-    if not legal.all():
-        raise ValueError(
-            f"{name}: got {known[~legal].ravel()[0]:.8g} for a leaf of {dtype}, want "
-            f"numbers in [{low:.8g}, {high:.8g}], {of}"
-        )
-
-
-def _layout_of(example: PyTree) -> Layout:
-    """Structure, shapes and dtypes of an example solution.
+def _of_leaves(boundary: PyTree, layout: Layout) -> Any:
+    """A boundary as it is kept: one name, or a name for each leaf.
 
     Raises:
-        TypeError: a leaf is not an array of floats or integers.
-        ValueError: there is nothing to optimise.
+        ValueError: it is neither a name, nor like the example.
     """
-    leaves, treedef = jax.tree_util.tree_flatten_with_path(example)
-    shapes, dtypes = [], []
-    for path, leaf in leaves:
-        name = f"example{jax.tree_util.keystr(path)}"
-        if isinstance(leaf, _ARRAYS):
-            shape, dtype = leaf.shape, leaf.dtype
-        elif isinstance(leaf, int | float) and not isinstance(leaf, bool):
-            shape, dtype = (), jnp.result_type(leaf)
-        else:
-            raise TypeError(f"{name}: got {leaf!r}, want an array")
-        if str(dtype) not in _FLOATS and not jnp.issubdtype(dtype, jnp.integer):
-            want = f"floats or integers; of floats, {', '.join(_FLOATS)}"
-            raise TypeError(f"{name}: got dtype {dtype}, want {want}")
-        shapes.append(shape)
-        dtypes.append(str(jax.dtypes.canonicalize_dtype(dtype)))
-    if sum(math.prod(shape) for shape in shapes) == 0:
-        raise ValueError("example: got no numbers, want at least one")
-    return Layout(treedef, tuple(shapes), tuple(dtypes))
-
-
-def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
-    try:
-        return np.broadcast_shapes(shape, to) == to
-    except ValueError:
-        return False
-
-
-def _reflect(x: jax.Array, edge: Number) -> jax.Array:
-    """Mirror at -edge and edge, as often as needed: a triangle wave."""
-    phase = jnp.mod(x + edge, 4 * edge)
-    return jnp.clip(
-        jnp.where(phase <= 2 * edge, phase, 4 * edge - phase) - edge, -edge, edge
-    )
+    if isinstance(boundary, str) or (
+        isinstance(boundary, tuple) and len(boundary) == len(layout.shapes)
+    ):
+        return boundary
+    leaves, treedef = jax.tree.flatten(boundary)
+    if treedef != layout.treedef:
+        raise ValueError(
+            f"boundary: got {boundary!r}, want a name, or names like {layout.treedef}"
+        )
+    return tuple(leaves)

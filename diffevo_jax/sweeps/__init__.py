@@ -19,4 +19,4 @@ from diffevo_jax.sweeps.tables import save as save  # NetCDF, Zarr, Parquet or C
 
 # Search instead of a grid.
 from diffevo_jax.sweeps.tuning import Tuning as Tuning  # settings as a problem
-from diffevo_jax.sweeps.ranges import Range as Range  # where one number is looked for
+from diffevo_jax.problems.variables import Range as Range  # where one number is looked for

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Evaluation, Problem, PyTree, Strategy
+from diffevo_jax.problems.space import Space
+from diffevo_jax.problems.variables import Range
 from diffevo_jax.pytree import paths, validation
 from diffevo_jax.running.evolution import evolve
 from diffevo_jax.sweeps.fields import Whole, full_path, with_environment
-from diffevo_jax.sweeps.ranges import SCALES, Range, Ranges
 
 #: What a run is worth: the mean of its last population, or the best of all evaluated.
 SCORES = ("mean", "best")
@@ -96,9 +97,9 @@ class Tuning:
             object.__setattr__(self, name, value)
 
     @property
-    def space(self) -> Ranges:
+    def space(self) -> Space:
         """The space of settings: a number for every field."""
-        return Ranges(self.fields)
+        return Space(self.fields)
 
     def check(self) -> None:
         """Raise if a field cannot be searched, or its range is none."""
@@ -233,15 +234,10 @@ def _is_float(value: PyTree) -> bool:
 
 
 def _check_ends(name: str, ends: Range, limits: dict[str, Any] | None) -> None:
-    if ends.scale not in SCALES:
-        raise ValueError(f"{name}: got scale {ends.scale!r}, want one of {SCALES}")
+    ends.check_as(name)
     low, high = pytree.concrete(ends.low), pytree.concrete(ends.high)
     if low is None or high is None:
         return
-    if not low < high:
-        raise ValueError(f"{name}: got low {low:g} with high {high:g}, want low < high")
-    if ends.scale == "log" and not low > 0:
-        raise ValueError(f"{name}: got low {low:g} on a log scale, want a number > 0")
     if limits is not None:
         for end, value in (("low", low), ("high", high)):
             validation.check_number(f"{name}: {end}", float(value), **limits)

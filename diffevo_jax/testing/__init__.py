@@ -29,6 +29,7 @@ from diffevo_jax.testing.shapings import (
 )  # what fitness weighs
 from diffevo_jax.testing.strategies import check_strategy as check_strategy  # what evolves
 from diffevo_jax.testing.problems import check_problem as check_problem  # what is evaluated
+from diffevo_jax.testing.spaces import check_space as check_space  # where solutions live
 
 # One by one: ``PROMISES`` of each, to parametrise a test, or to leave some out.
 from diffevo_jax.testing import denoisers as denoisers
@@ -38,4 +39,5 @@ from diffevo_jax.testing import kernels as kernels
 from diffevo_jax.testing import shapings as shapings
 from diffevo_jax.testing import strategies as strategies
 from diffevo_jax.testing import problems as problems
+from diffevo_jax.testing import spaces as spaces
 from diffevo_jax.testing.agreement import Promise as Promise  # the type of one

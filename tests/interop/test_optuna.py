@@ -169,3 +169,55 @@ def test_a_sampler_that_fails_leaves_no_trial_running():
     with pytest.raises(ValueError, match=r"sampler\.eta"):
         bridge.optimize(made, KEY, TUNING, num_batches=1, batch_size=3)
     assert {trial.state for trial in made.trials} == {optuna.trial.TrialState.FAIL}
+
+
+# Distributions as a space
+
+D = optuna.distributions
+DISTRIBUTIONS = {
+    "rate": D.FloatDistribution(1e-5, 1e-1, log=True),
+    "momentum": D.FloatDistribution(-1.0, 1.0),
+    "dropout": D.FloatDistribution(0.0, 0.5, step=0.1),
+    "layers": D.IntDistribution(1, 9),
+    "units": D.IntDistribution(8, 512, log=True),
+    "heads": D.IntDistribution(2, 16, step=2),
+    "kind": D.CategoricalDistribution(["adam", "sgd", None]),
+    "one": D.CategoricalDistribution(["only"]),
+    "fixed": D.IntDistribution(3, 3),
+}
+
+
+def test_what_a_space_of_distributions_decodes_is_in_each_of_them():
+    space = bridge.from_optuna(DISTRIBUTIONS, start="uniform")
+    rows = space.as_python(space.decode(space.sample(KEY, 300)))
+    for name, distribution in DISTRIBUTIONS.items():
+        values = [row[name] for row in rows]
+        for value in values:
+            internal = distribution.to_internal_repr(value)
+            assert distribution._contains(internal), (name, value)
+        assert len(set(values)) == {"one": 1, "fixed": 1, "kind": 3, "dropout": 6}.get(
+            name, len(set(values))
+        )
+    assert {row["heads"] for row in rows} == {2, 4, 6, 8, 10, 12, 14, 16}
+
+
+def test_a_study_takes_the_solutions_of_its_own_space():
+    made = new_study()
+    space = bridge.from_optuna(DISTRIBUTIONS)
+    (row,) = space.as_python(space.decode(jnp.zeros((1, space.dim))))
+    made.enqueue_trial(row)
+    trial = made.ask(DISTRIBUTIONS)
+    assert trial.params == row
+
+
+@pytest.mark.parametrize(
+    ("distribution", "error", "message"),
+    [
+        ((0.0, 1.0), TypeError, r"distributions\['x'\]: got \(0\.0, 1\.0\), want a Float"),
+        (D.IntDistribution(0, 2**40), ValueError, "'x': got high .* within 1048576"),
+        (D.CategoricalDistribution([None]), TypeError, r"Fixed\.value: got None"),
+    ],
+)
+def test_what_cannot_be_had_of_a_distribution_is_said(distribution, error, message):
+    with pytest.raises(error, match=message):
+        bridge.from_optuna({"x": distribution, "y": D.IntDistribution(0, 1)})

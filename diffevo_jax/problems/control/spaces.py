@@ -16,7 +16,7 @@ from jax.dtypes import canonicalize_dtype
 from jax.typing import ArrayLike, DTypeLike
 
 from diffevo_jax.base import PyTree
-from diffevo_jax.problems.space import as_dtype
+from diffevo_jax.problems.layout import as_dtype
 from diffevo_jax.pytree.annotations import checked
 
 #: Bounds beyond this count as +-1 when observations are normalised, as in the paper.
