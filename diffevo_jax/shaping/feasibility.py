@@ -1,27 +1,34 @@
 """Feasibility first: what the fitness is worth under constraints, for whoever learns.
 
-A strategy sees one number for each individual. Under constraints that is its fitness only
-where it is feasible; infeasible ones are put below all of these, the lower the more they
-violate:
+A strategy sees one number for each individual. Under constraints that is its fitness where
+it is feasible. The infeasible teach nothing, as if they had failed, while enough are
+feasible, three tenths of the generation. With fewer, those that violate least fill up to
+so many, below all feasible ones, the lower the more they violate:
 
-    seen_i = f_i                                              if i is feasible
-    seen_i = min f - s (violation_i / max violation)          if it is not
+    seen_i = f_i                                            if i is feasible
+    seen_i = min f - s (violation_i / largest violation)    if it is among the nearest
 
-with min and s, the standard deviation, over the feasible of this generation, and max over
-the infeasible. No unit of a violation is left, so that what it costs lasts: in every
-generation the worst violation is one standard deviation below the worst feasible, however
-small violations and differences of fitness have become. If none is feasible min and s are
-over all, which sees the violations alone.
+with min and s, the standard deviation, over the feasible of this generation, and the
+largest among those that fill up. No unit of a violation is left, so that what it costs
+lasts to the end, however small violations and differences of fitness have become. If none
+is feasible min and s are of those that fill up, and the violations alone are seen.
 
 Reference: Deb, "An efficient constraint handling method for genetic algorithms", Computer
-Methods in Applied Mechanics and Engineering 186, 2000, eq. 4, with s = max violation.
+Methods in Applied Mechanics and Engineering 186, 2000, eq. 4, where all infeasible ones
+are seen, and s is the largest violation: a scale that does not last
+(``docs/constraints.md`` compares).
 """
+
+import math
 
 import jax
 import jax.numpy as jnp
 
 from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.pytree.derivatives import square_root
+
+#: Share of a generation that teaches at least, feasible or not.
+TEACHING = 0.3
 
 
 @checked
@@ -40,14 +47,16 @@ def seen(
             None for none. NaN and +inf count as failed.
 
     Returns:
-        (N,); the fitness itself without violation and penalty.
+        (N,), not finite for who teaches nothing; without violation and penalty the fitness
+        itself.
 
     Example:
         >>> import jax.numpy as jnp
         >>> from diffevo_jax.shaping import feasibility
-        >>> fitness, violation = jnp.array([2.0, 4.0, 9.0, 9.0]), jnp.array([0, 0, 1.0, 2.0])
-        >>> feasibility.seen(fitness, violation).round(3).tolist()
-        [2.0, 4.0, 1.5, 1.0]
+        >>> fitness = jnp.array([2.0, 4.0, 9.0, 9.0, 9.0, 9.0, 9.0, 9.0])
+        >>> violation = jnp.array([0.0, 0.0, 1.0, 5.0, 5.0, 5.0, 5.0, 5.0])
+        >>> feasibility.seen(fitness, violation).round(3).tolist()[:4]
+        [2.0, 4.0, 1.0, -inf]
         >>> feasibility.seen(fitness, violation=None) is fitness
         True
     """
@@ -64,17 +73,23 @@ def ranked(fitness: jax.Array, violation: jax.Array) -> jax.Array:
     """Fitness ``(N,)`` with the infeasible below the feasible; see this file's head.
 
     Args:
-        fitness: (N,); NaN or infinite where the evaluation failed, and stays so.
+        fitness: (N,); NaN or infinite where the evaluation failed.
         violation: (N,) as of :func:`seen`.
+
+    Returns:
+        (N,); ``-inf`` for who failed, is not known, or teaches nothing.
     """
-    feasible = is_feasible(fitness, violation)
-    known = jnp.isfinite(fitness) & (excess(violation) < jnp.inf)
-    counted = jnp.where(jnp.any(feasible), feasible, known)
+    over = jnp.where(jnp.isfinite(fitness), excess(violation), jnp.inf)
+    enough = jnp.sort(over)[math.ceil(TEACHING * len(over)) - 1]
+    near = (over <= enough) & (over < jnp.inf)
+    feasible = near & (over <= 0)
+    counted = jnp.where(jnp.any(feasible), feasible, near)
     worst = jnp.min(jnp.where(counted, fitness, jnp.inf))
-    most = jnp.max(jnp.where(known, excess(violation), 0.0))
-    share = excess(violation) / jnp.where(most > 0, most, 1.0)
+    over = jnp.where(near, over, 0.0)
+    largest = jnp.max(over)
+    share = over / jnp.where(largest > 0, largest, 1.0)
     below = jnp.maximum(worst - share * deviation(fitness, counted), _lowest(fitness))
-    return jnp.where(feasible, fitness, jnp.where(known, below, -jnp.inf))
+    return jnp.where(feasible, fitness, jnp.where(near, below, -jnp.inf))
 
 
 @checked
