@@ -111,9 +111,7 @@ def in_its_unit(fitness: jax.Array, violation: jax.Array) -> jax.Array:
     return jnp.where(feasible, fitness, jnp.where(feasible.any(), worst, 0.0) - violation)
 
 
-def below(
-    scale: str, kept: float, fitness: jax.Array, violation: jax.Array
-) -> jax.Array:
+def below(scale: str, kept: float, fitness: jax.Array, violation: jax.Array) -> jax.Array:
     """Below the worst feasible by a share of the deviation of the feasible fitness.
 
     Args:
@@ -174,7 +172,9 @@ class Seen:
         """No state."""
         return ()
 
-    def evaluate(self, key: jax.Array, problem_state: tuple[()], solutions: jax.Array) -> Any:
+    def evaluate(
+        self, key: jax.Array, problem_state: tuple[()], solutions: jax.Array
+    ) -> Any:
         """Fitness as it is seen; as it is it is in the measures, with the violation."""
         fitness, limits = jax.vmap(TASKS[self.name].fn)(solutions)
         violation = jnp.sum(jnp.maximum(limits, 0.0), axis=1)

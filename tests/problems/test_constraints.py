@@ -140,8 +140,12 @@ def test_the_parameters_of_an_environment_are_reached_through_it():
     control = de.problems.Control("Pendulum-v1")
     inner = Constrained(control, (Constraint(lambda x, episode: 0.0),)).with_env_params()
 
-    assert inner.problem.env_params.max_speed == control.with_env_params().env_params.max_speed
-    assert de.equal(Constrained(PLAIN, (Constraint(first),)).with_env_params().problem, PLAIN)
+    assert (
+        inner.problem.env_params.max_speed == control.with_env_params().env_params.max_speed
+    )
+    assert de.equal(
+        Constrained(PLAIN, (Constraint(first),)).with_env_params().problem, PLAIN
+    )
 
 
 # Soft ones

@@ -90,7 +90,9 @@ def test_the_unit_of_a_violation_does_not_matter(factor):
 def test_the_unit_of_fitness_is_kept():
     got = feasibility.seen(4.0 * FITNESS, VIOLATION, VIOLATION)
 
-    np.testing.assert_array_equal(got, 4.0 * feasibility.seen(FITNESS, VIOLATION, VIOLATION))
+    np.testing.assert_array_equal(
+        got, 4.0 * feasibility.seen(FITNESS, VIOLATION, VIOLATION)
+    )
 
 
 @pytest.mark.parametrize("unknown", [np.nan, np.inf])
