@@ -112,6 +112,11 @@ class Constrained:
         """The problem's own."""
         return self.problem.space
 
+    @property
+    def noisy(self) -> bool:
+        """Whether evaluations depend on the key, as far as the problem itself says so."""
+        return bool(getattr(self.problem, "noisy", False))
+
     def init(self, key: jax.Array) -> PyTree:
         """The problem's own state."""
         return self.problem.init(key)

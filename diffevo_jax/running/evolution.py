@@ -103,8 +103,8 @@ def evolve(
         population_size: N, drawn from the problem's space; or give ``population``.
         population: (N, D) in unit scale, to start from.
         record: names of what to keep of every generation: ``"population"``, ``"fitness"``,
-            ``"measures"``, ``"violation"``, or a field of the strategy's state after the generation, for
-            example ``"clean_estimate"``.
+            ``"measures"``, ``"violation"``, or a field of the strategy's state after the
+            generation, for example ``"clean_estimate"``.
 
     Returns:
         The result, on the device.

@@ -134,6 +134,15 @@ def test_all_else_is_the_problems_own():
 
     assert problem.space is MEASURED.space
     assert int(after) == 1
+    assert problem.noisy is False
+
+
+def test_a_noisy_problem_stays_one():
+    @de.pytree.dataclass
+    class Noisy(Measured):
+        noisy: bool = de.pytree.static(default=True)
+
+    assert Constrained(Noisy(MEASURED.space), (Constraint(first),)).noisy is True
 
 
 def test_the_parameters_of_an_environment_are_reached_through_it():
