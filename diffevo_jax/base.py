@@ -67,8 +67,8 @@ class Evaluated:
 
     Attributes:
         points: (N, D) unit scale, finite; a broken candidate stands at 0, and has failed.
-        fitness: (N,) to be maximised; NaN or infinite where the evaluation failed. Where
-            a problem has constraints, what counts with them: infeasible ones are below
+        fitness: (N,) to be maximised; NaN or infinite where the evaluation failed, and of
+            whoever is not to teach. Where there are constraints infeasible ones are below
             the feasible, see :mod:`diffevo_jax.shaping.feasibility`.
         clean: (N, D) where each individual's clean point was last seen, unit scale; in the
             first generation the points.
@@ -157,11 +157,11 @@ class Evaluation:
             constraint values. It reaches ``tell``.
         violation: (N,) at most 0 where a solution is feasible, NaN or infinite where that
             is not known; None if all are. An infeasible solution is never the best, and
-            whoever learns sees it below the feasible ones, by how much it violates;
-            one that is not known to be either has failed for it.
+            a strategy sees it below the feasible ones, or not at all
+            (:mod:`diffevo_jax.shaping.feasibility`).
         penalty: (N,) at least 0, by how many standard deviations of the generation's
-            fitness whoever learns sees a solution lower; None for none. It changes
-            neither who is feasible nor who is the best.
+            fitness a strategy sees a solution lower; None for none. It changes neither
+            who is feasible nor who is the best.
     """
 
     fitness: jax.Array

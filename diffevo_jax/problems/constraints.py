@@ -33,7 +33,7 @@ class Constraint:
             of floats needs one above 0, or no solution is feasible.
         softness: 0 for a hard constraint, without which nothing is feasible. Above 0 a
             soft one: the violation that costs one standard deviation of the generation's
-            fitness, in units of ``fn``. Who evolves sees it; who is feasible or the best
+            fitness, in units of ``fn``. The strategy sees it; who is feasible or the best
             does not depend on it.
 
     Example:

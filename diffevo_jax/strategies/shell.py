@@ -1,10 +1,11 @@
 """The shell of a strategy: all that is the same for any denoiser and any way to move.
 
 A generation is told here: traced numbers are brought into their ranges and counted, broken
-candidates become failed ones, the strategy learns, answers and moves, a step that may not
-be used is undone, the last generation stays where it was evaluated, and the best feasible
-individual and the failures are accounted for. A strategy names :func:`init`, :func:`ask`
-and :func:`tell` as its methods and fills in the five of :class:`Moves`.
+candidates become failed ones, feasibility comes first in the fitness, the strategy learns,
+answers and moves, a step that may not be used is undone, the last generation stays where it
+was evaluated, and the best feasible individual and the failures are accounted for. A
+strategy names :func:`init`, :func:`ask` and :func:`tell` as its methods and fills in the
+five of :class:`Moves`.
 """
 
 from typing import Protocol, TypeVar
