@@ -49,9 +49,9 @@ class Result:
 
     def __repr__(self) -> str:
         """The best, and how large the rest is; history and states are in their fields."""
-        told = ("best_fitness", "best_solution", "population", "fitness")
+        told = ["best_fitness", "best_solution", "population", "fitness"]
         if self.violation is not None:
-            told = ("best_fitness", "best_violation", *told[1:])
+            told.insert(1, "best_violation")
         parts = [f"{name}={pytree.short(getattr(self, name))}" for name in told]
         generations = jnp.shape(self.history.done)[-1:]
         length = f", generations={generations[0]}" if generations else ""
