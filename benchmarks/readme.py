@@ -14,6 +14,7 @@ from typing import Any
 
 import bounds
 import cartpole
+import constraints
 import design_report
 import estimator
 import first_result
@@ -62,6 +63,7 @@ DOCUMENTS: dict[Path, dict[str, Callable[[Any], str]]] = {
     ROOT / "README.md": PUBLISHED | {"main_job": SPEED.pop("main_job")},
     ROOT / "docs" / "performance.md": SPEED | GPU,
     ROOT / "docs" / "design_space.md": SPACE,
+    ROOT / "docs" / "constraints.md": {"constraints": constraints.report},
     ROOT / "docs" / "guidance.md": {"guidance": guidance_report.report},
     ROOT / "docs" / "diffusion.md": {
         "signals": signals.report,

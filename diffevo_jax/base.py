@@ -67,12 +67,15 @@ class Evaluated:
 
     Attributes:
         points: (N, D) unit scale, finite; a broken candidate stands at 0, and has failed.
-        fitness: (N,) to be maximised; NaN or infinite where the evaluation failed.
+        fitness: (N,) to be maximised; NaN or infinite where the evaluation failed, and of
+            whoever is not to teach. Where there are constraints infeasible ones are below
+            the feasible, see :mod:`diffevo_jax.shaping.feasibility`.
         clean: (N, D) where each individual's clean point was last seen, unit scale; in the
             first generation the points.
         sigma: () noise level at which they were evaluated.
         measures: pytree with leading axis N, as the problem gave them.
-        violation: (N,) at most 0 where a solution is feasible; None if all are.
+        violation: (N,) at most 0 where a solution is feasible; None if all are. It is in
+            the fitness already.
         present: (N,) bool, False where a candidate was broken; None if none was.
     """
 
@@ -116,7 +119,7 @@ class Denoiser(Protocol[StateT]):
 class Info:
     """What one generation is like: scalars only, so that a history stays small."""
 
-    #: () highest fitness of the generation; -inf if every evaluation failed.
+    #: () highest feasible fitness of the generation; -inf if there was none.
     best_fitness: jax.Array
     #: () mean over the evaluations that did not fail; -inf if every one failed.
     mean_fitness: jax.Array
@@ -152,14 +155,19 @@ class Evaluation:
         fitness: (N,) to be maximised; NaN or infinite where the evaluation failed.
         measures: pytree with leading axis N: episode lengths, behaviour descriptors,
             constraint values. It reaches ``tell``.
-        violation: (N,) at most 0 where a solution is feasible, NaN where that is not
-            known; None if all are. An infeasible solution is never the best. Its weight is
-            that of its fitness, unless a condition says otherwise.
+        violation: (N,) at most 0 where a solution is feasible, NaN or infinite where that
+            is not known; None if all are. An infeasible solution is never the best, and
+            a strategy sees it below the feasible ones, or not at all
+            (:mod:`diffevo_jax.shaping.feasibility`).
+        penalty: (N,) at least 0, by how many standard deviations of the generation's
+            fitness a strategy sees a solution lower; None for none. It changes neither
+            who is feasible nor who is the best.
     """
 
     fitness: jax.Array
     measures: PyTree = ()
     violation: jax.Array | None = None
+    penalty: jax.Array | None = None
 
 
 class StrategyState(Protocol):
@@ -172,12 +180,17 @@ class StrategyState(Protocol):
 
     @property
     def best_solution(self) -> jax.Array:
-        """(D,) the best feasible of all evaluated, unit scale."""
+        """(D,) the best feasible of all evaluated, or the least infeasible, unit scale."""
         ...
 
     @property
     def best_fitness(self) -> jax.Array:
         """() its fitness; -inf before any feasible evaluation succeeded."""
+        ...
+
+    @property
+    def best_violation(self) -> jax.Array:
+        """() its violation: 0 if feasible; +inf before any evaluation succeeded."""
         ...
 
     @property
@@ -216,6 +229,7 @@ class Strategy(Protocol[StateT]):
         fitness: jax.Array,
         measures: PyTree = (),
         violation: jax.Array | None = None,
+        penalty: jax.Array | None = None,
     ) -> tuple[StateT, Info]:
         """Learn the fitness ``(N,)`` of candidates, which may have been repaired."""
         ...

@@ -11,7 +11,7 @@ import pytest
 import diffevo_jax as de
 from diffevo_jax import diffusion, testing
 from diffevo_jax.denoisers import Archive, Best, Drawn, Fixed, GaussianFit, Population
-from diffevo_jax.shaping.conditions import Constraint, Density, Novelty, Target
+from diffevo_jax.shaping.conditions import Density, Novelty, Target
 from diffevo_jax.testing import Promise
 
 
@@ -27,11 +27,6 @@ class Case(NamedTuple):
     name: str
     part: Any
     but: Collection[Promise] = ()
-
-
-def inside(candidates: jax.Array, measures: Any) -> jax.Array:
-    """A ball that leaves out whoever is far from the origin."""
-    return jnp.sum(candidates**2, axis=1) - 4.0
 
 
 def first(candidates: jax.Array, measures: Any) -> jax.Array:
@@ -75,7 +70,7 @@ DENOISERS = [
         Population(
             de.kernels.Gaussian(),
             de.shaping.Boltzmann(),
-            conditions=(Constraint(inside, 0.5), Target(first, 0.5)),
+            conditions=(Density(0.5), Target(first, 0.5)),
             memory=Archive(1, correction=0.5),
             support=Best(5),
             guidance=3.0,
@@ -122,7 +117,7 @@ STEPS = {
 }
 LEARNED = de.MonoFlow(
     4,
-    conditions=(Constraint(inside, 0.5),),
+    conditions=(Target(first, 0.5),),
     # Adam's first step along a slope of 0, as of the bias, is one along its rounding.
     ratio=de.flows.Discriminator((8,), num_steps=6, optimizer=optax.sgd(1.0)),
     divergence=de.flows.Vanilla(),
@@ -221,6 +216,16 @@ PROBLEMS = [
         ),
     ),
     Case("landscape", de.problems.Landscape("rastrigin", dim=4)),
+    Case(
+        "constrained",
+        de.problems.Constrained(
+            de.problems.Function(testing.agreement.sphere, dim=3),
+            (
+                de.problems.Constraint(lambda x: x - 2.0),
+                de.problems.Constraint(lambda x: x[0] - x[1], equal=True, softness=0.5),
+            ),
+        ),
+    ),
 ]
 KINDS = {
     "strategy": (STRATEGIES, testing.strategies.PROMISES),

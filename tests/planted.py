@@ -141,6 +141,13 @@ def _minimises(
     return DiffusionEvolution.tell(self, key, state, x, -fitness, m, v)
 
 
+def _hears_of_no_violation(
+    self: Any, key: Any, state: Any, x: Any, fitness: Any, m: Any = (), v: Any = None
+) -> Any:
+    state, info = DiffusionEvolution.tell(self, key, state, x, fitness, m)
+    return de.replace(state, best_violation=jnp.maximum(jnp.min(v), 0.0)), info
+
+
 def _calls_the_host(self: Any, key: Any, state: Any, after: Any, *rest: Any) -> Any:
     shape = jax.ShapeDtypeStruct(after.population.shape, after.population.dtype)
     return jax.pure_callback(np.asarray, shape, after.population)
@@ -159,6 +166,7 @@ STRATEGIES: dict[Promise, type[DiffusionEvolution]] = {
     strategies.every_failure_acts_the_same: _population(_feels_the_failure),
     strategies.failure_of_all_changes_no_individual: _population(_moves_if_all_fail),
     strategies.best_is_never_forgotten: tell_with(_forgets),
+    strategies.the_infeasible_are_never_the_best: broken(tell=_hears_of_no_violation),
     strategies.one_individual_is_enough: _population(_divides_by_spread),
     strategies.one_dimension_is_enough: _population(_divides_by_other_dimensions),
     strategies.one_generation_is_enough: _population(_divides_by_other_generations),

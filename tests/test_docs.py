@@ -59,6 +59,13 @@ def test_the_code_of_the_page_on_spaces_runs() -> None:
     assert names["columns"]["batch"].shape == (256,)
 
 
+def test_the_code_of_the_page_on_constraints_runs() -> None:
+    # The cheapest design is as high as it may be, and just bears its load: it costs 1/2.
+    result = names_of("constraints.md")["result"]
+    assert float(result.best_violation) == 0.0
+    assert -0.55 < float(result.best_fitness) <= -0.5 + 1e-6
+
+
 @pytest.mark.slow
 def test_the_code_of_the_page_on_devices_runs() -> None:
     assert float(names_of("devices.md")["result"].best_fitness) > 0.9

@@ -94,8 +94,8 @@ class Population:
             neighbourhoods are measured (:class:`diffevo_jax.kernels.SelfConditioned`).
         shaping: from fitness to log-weight; applied to all that is remembered.
         conditions: what else is wanted, a tuple of components of
-            :mod:`diffevo_jax.conditions`: constraints, targets, novelty; their log-weights
-            are added.
+            :mod:`diffevo_jax.conditions`: targets, novelty; their log-weights are added.
+            Constraints are the problem's, :class:`diffevo_jax.problems.Constrained`.
         memory: which evaluated points there are: ``Latest``, ``Archive``.
         support: which of them answer: ``Everyone``, ``Best``, ``Drawn``.
         guidance: how far to go beyond Bayes' answer m_w, and away from the answer m_1 that

@@ -12,6 +12,10 @@ from diffevo_jax.problems.function import Function as Function  # one solution i
 from diffevo_jax.problems.control import Control as Control  # policies in gymnax and brax
 from diffevo_jax.problems.landscapes import Landscape as Landscape  # two dimensions, peaks
 
+# What a solution must keep.
+from diffevo_jax.problems.constraints import Constrained as Constrained  # of any problem
+from diffevo_jax.problems.constraints import Constraint as Constraint  # g(x) <= 0
+
 # What a solution is.
 from diffevo_jax.problems.space import Space as Space  # pytrees, variables, boxes
 from diffevo_jax.problems.variables import Range as Range  # a float; linear, log or steps

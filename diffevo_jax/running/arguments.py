@@ -10,7 +10,7 @@ from diffevo_jax.pytree import validation
 from diffevo_jax.pytree.arrays import check_key, check_population
 
 #: What ``record=`` can keep of every generation, besides fields of the strategy's state.
-RECORDABLE = ("population", "fitness", "measures")
+RECORDABLE = ("population", "fitness", "measures", "violation")
 
 
 def check_run(

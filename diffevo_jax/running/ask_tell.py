@@ -86,6 +86,7 @@ def tell(
     fitness: jax.Array,
     measures: PyTree = (),
     violation: jax.Array | None = None,
+    penalty: jax.Array | None = None,
 ) -> tuple[StateT, Info]:
     """Tell a strategy the fitness of candidates.
 
@@ -98,6 +99,8 @@ def tell(
         fitness: (N,) to be maximised; NaN or infinite where the evaluation failed.
         measures: pytree with leading axis N, for strategies that use it.
         violation: (N,) at most 0 where a candidate is feasible; None if all are.
+        penalty: (N,) what soft constraints cost, in standard deviations of the fitness;
+            None for nothing. See :class:`diffevo_jax.Evaluation` for both.
 
     Returns:
         The next state, and scalars about the generation.
@@ -113,7 +116,11 @@ def tell(
     if violation is not None:
         violation = check_fitness(violation, len(candidates), "violation")
     measures = jax.tree.map(lambda leaf: as_given("measures", leaf), measures)
-    return strategy.tell(key, state, candidates, fitness, measures, violation)
+    told = key, state, candidates, fitness, measures, violation
+    if penalty is None:
+        return strategy.tell(*told)
+    penalty = check_fitness(penalty, len(candidates), "penalty")
+    return strategy.tell(*told, penalty)
 
 
 def _check_state(

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
-from diffevo_jax.base import Info, Problem, PyTree, Strategy
+from diffevo_jax.base import Evaluation, Info, Problem, PyTree, Strategy
 from diffevo_jax.compilation import make_room
 from diffevo_jax.pytree import arrays, validation
 from diffevo_jax.pytree.annotations import checked
@@ -23,8 +23,12 @@ class Result:
             ``problem.space.decode``.
         fitness: (N,) its fitness.
         measures: its measures, as the problem gave them.
-        best_solution: the best of all evaluated solutions, decoded.
-        best_fitness: () its fitness; -inf if every evaluation failed.
+        violation: (N,) at most 0 where it is feasible; None if the problem says nothing.
+        best_solution: the best feasible of all evaluated solutions, decoded; if none was
+            feasible the one that violates least.
+        best_fitness: () its fitness; -inf if no feasible evaluation succeeded.
+        best_violation: () its violation, 0 if it is feasible; +inf if every evaluation
+            failed.
         history: :class:`Info` with a leading generation axis (T,).
         recorded: dict of what ``record=`` asked for, with a leading generation axis.
         state: the strategy's state.
@@ -34,8 +38,10 @@ class Result:
     population: jax.Array
     fitness: jax.Array
     measures: PyTree
+    violation: jax.Array | None
     best_solution: PyTree
     best_fitness: jax.Array
+    best_violation: jax.Array
     history: Info
     recorded: dict[str, PyTree]
     state: PyTree
@@ -43,7 +49,9 @@ class Result:
 
     def __repr__(self) -> str:
         """The best, and how large the rest is; history and states are in their fields."""
-        told = ("best_fitness", "best_solution", "population", "fitness")
+        told = ["best_fitness", "best_solution", "population", "fitness"]
+        if self.violation is not None:
+            told.insert(1, "best_violation")
         parts = [f"{name}={pytree.short(getattr(self, name))}" for name in told]
         generations = jnp.shape(self.history.done)[-1:]
         length = f", generations={generations[0]}" if generations else ""
@@ -60,6 +68,7 @@ class RunState:
         population: (N, D) the last evaluated candidates, unit scale.
         fitness: (N,) their fitness.
         measures: their measures.
+        violation: (N,) their violation, or None.
     """
 
     state: PyTree
@@ -67,6 +76,7 @@ class RunState:
     population: jax.Array
     fitness: jax.Array
     measures: PyTree
+    violation: jax.Array | None
 
 
 @checked
@@ -93,8 +103,8 @@ def evolve(
         population_size: N, drawn from the problem's space; or give ``population``.
         population: (N, D) in unit scale, to start from.
         record: names of what to keep of every generation: ``"population"``, ``"fitness"``,
-            ``"measures"``, or a field of the strategy's state after the generation, for
-            example ``"clean_estimate"``.
+            ``"measures"``, ``"violation"``, or a field of the strategy's state after the
+            generation, for example ``"clean_estimate"``.
 
     Returns:
         The result, on the device.
@@ -163,17 +173,19 @@ def begin_run(
     population = arrays.check_population("population", population)
     problem_state = problem.init(key_problem)
 
-    def evaluate(key: jax.Array) -> PyTree:
+    def evaluate(key: jax.Array) -> Evaluation:
         solutions = problem.space.decode(population)
-        return problem.evaluate(key, problem_state, solutions)[0].measures
+        return problem.evaluate(key, problem_state, solutions)[0]
 
-    measures = jax.eval_shape(evaluate, key)
+    evaluation = jax.eval_shape(evaluate, key)
+    unknown = jnp.full(len(population), jnp.inf, population.dtype)
     return RunState(
         state=strategy.init(key_strategy, population),
         problem_state=problem_state,
         population=population,
         fitness=jnp.full(len(population), -jnp.inf, population.dtype),
-        measures=jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), measures),
+        measures=jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), evaluation.measures),
+        violation=None if evaluation.violation is None else unknown,
     )
 
 
@@ -206,14 +218,19 @@ def generation(
         key_evaluate, run_state.problem_state, problem.space.decode(candidates)
     )
     fitness = arrays.check_fitness(evaluation.fitness, len(candidates))
-    violation = evaluation.violation
+    violation, soft = evaluation.violation, {}
     if violation is not None:
         violation = arrays.check_fitness(violation, len(candidates), "violation")
+    if evaluation.penalty is not None:
+        penalty = arrays.check_fitness(evaluation.penalty, len(candidates), "penalty")
+        soft = {"penalty": penalty}
     state, info = strategy.tell(
-        key_tell, state, candidates, fitness, evaluation.measures, violation
+        key_tell, state, candidates, fitness, evaluation.measures, violation, **soft
     )
     info = pytree.replace(info, num_clipped=info.num_clipped + num_clipped)
-    run_state = RunState(state, problem_state, candidates, fitness, evaluation.measures)
+    run_state = RunState(
+        state, problem_state, candidates, fitness, evaluation.measures, violation
+    )
     recorded = {
         name: vars(run_state if name in arguments.RECORDABLE else state)[name]
         for name in record
@@ -229,8 +246,10 @@ def result_of(
         population=run_state.population,
         fitness=run_state.fitness,
         measures=run_state.measures,
+        violation=run_state.violation,
         best_solution=best,
         best_fitness=run_state.state.best_fitness,
+        best_violation=run_state.state.best_violation,
         history=history,
         recorded=recorded,
         state=run_state.state,

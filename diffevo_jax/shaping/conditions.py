@@ -42,40 +42,6 @@ class Condition(Protocol):
 
 
 @pytree.dataclass
-class Constraint:
-    """Stay where a constraint holds: ``-max(violation, 0) / softness``.
-
-    Args:
-        violation: static function of (candidates, measures), -> (N,): how much each
-            violates the constraint, <= 0 where it holds; NaN counts as violated.
-        softness: violation that costs one nat, >= 0; 0 excludes all violations.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> from diffevo_jax.shaping import conditions
-        >>> disc = lambda candidates, measures: (candidates**2).sum(axis=1) - 1.0
-        >>> points = jnp.array([[0.5, 0.0], [1.0, 1.0]])
-        >>> conditions.Constraint(disc, 0.1).log_weight(points, jnp.zeros(2), ()).tolist()
-        [0.0, -10.0]
-    """
-
-    violation: Measure = pytree.static()
-    softness: Number = pytree.number(default=0.0, low=0.0)
-
-    def log_weight(
-        self, candidates: jax.Array, fitness: jax.Array, measures: PyTree
-    ) -> jax.Array:
-        """Zero where the constraint holds, ``(N,)``."""
-        violation = self.violation(candidates, measures)
-        _check_shape("Constraint.violation", violation, (len(candidates),))
-        violation = jnp.asarray(violation, candidates.dtype)
-        hard = jnp.asarray(self.softness) <= 0
-        cost = -violation / jnp.where(hard, 1.0, self.softness)
-        holds, cost = violation <= 0, jnp.where(hard, -jnp.inf, cost)
-        return jnp.where(holds, 0.0, jnp.where(jnp.isnan(cost), -jnp.inf, cost))
-
-
-@pytree.dataclass
 class Target:
     """Go where a measure has a value: ``-|measure - value|^2 / (2 scale^2)``.
 

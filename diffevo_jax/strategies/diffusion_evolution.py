@@ -52,8 +52,10 @@ class DiffusionEvolutionState:
         memory: the sampler's memory.
         denoiser: what the denoiser has learnt.
         generation: () int32, rounds evaluated so far.
-        best_solution: (D,) best of all evaluated, unit scale.
-        best_fitness: () its fitness; -inf before any evaluation succeeded.
+        best_solution: (D,) best feasible of all evaluated, or the least infeasible, unit
+            scale.
+        best_fitness: () its fitness; -inf before any feasible evaluation succeeded.
+        best_violation: () its violation: 0 if feasible; +inf before any evaluation.
         done: () bool; after it the state is frozen.
     """
 
@@ -65,6 +67,7 @@ class DiffusionEvolutionState:
     generation: jax.Array
     best_solution: jax.Array
     best_fitness: jax.Array
+    best_violation: jax.Array
     done: jax.Array
 
 
@@ -169,6 +172,7 @@ class DiffusionEvolution:
             generation=jnp.zeros((), jnp.int32),
             best_solution=population[0],
             best_fitness=jnp.full((), -jnp.inf, population.dtype),
+            best_violation=jnp.full((), jnp.inf, population.dtype),
             done=jnp.zeros((), bool),
         )
 

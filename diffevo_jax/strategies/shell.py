@@ -1,10 +1,11 @@
 """The shell of a strategy: all that is the same for any denoiser and any way to move.
 
 A generation is told here: traced numbers are brought into their ranges and counted, broken
-candidates become failed ones, the strategy learns, answers and moves, a step that may not
-be used is undone, the last generation stays where it was evaluated, and the best feasible
-individual and the failures are accounted for. A strategy names :func:`init`, :func:`ask`
-and :func:`tell` as its methods and fills in the five of :class:`Moves`.
+candidates become failed ones, feasibility comes first in the fitness, the strategy learns,
+answers and moves, a step that may not be used is undone, the last generation stays where it
+was evaluated, and the best feasible individual and the failures are accounted for. A
+strategy names :func:`init`, :func:`ask` and :func:`tell` as its methods and fills in the
+five of :class:`Moves`.
 """
 
 from typing import Protocol, TypeVar
@@ -16,6 +17,7 @@ import numpy as np
 from diffevo_jax import pytree
 from diffevo_jax.base import Estimate, Evaluated, Info, PyTree, StrategyState
 from diffevo_jax.pytree import validation
+from diffevo_jax.shaping import feasibility
 
 StateT = TypeVar("StateT", bound="ShellState")
 
@@ -97,13 +99,14 @@ def tell(
     fitness: jax.Array,
     measures: PyTree = (),
     violation: jax.Array | None = None,
+    penalty: jax.Array | None = None,
 ) -> tuple[StateT, Info]:
     """Learn the fitness ``(N,)`` of candidates; see :func:`diffevo_jax.tell`."""
     strategy, num_clipped = validation.clipped(strategy)
     candidates, fitness, present = repaired(candidates, fitness)
     evaluated = Evaluated(
         points=candidates,
-        fitness=fitness,
+        fitness=feasibility.seen(fitness, violation, penalty),
         clean=state.clean_estimate,
         sigma=state.sigma,
         measures=measures,
@@ -117,18 +120,16 @@ def tell(
     told = pytree.select(sound & finite, moved, strategy.stay(here, moved))
     last = state.generation + 1 >= strategy.num_generations
     told = pytree.select(last, strategy.rest(here, told), told)
-    best_solution, best_fitness = best_so_far(state, candidates, fitness, violation)
     told = pytree.replace(
         told,
         generation=state.generation + 1,
-        best_solution=best_solution,
-        best_fitness=best_fitness,
+        **best_so_far(state, candidates, fitness, violation),
         done=last,
     )
     told = pytree.select(state.done, state, told)
     thrown = jnp.asarray(sound & ~finite, jnp.int32)
     info = Info(
-        **describe_fitness(fitness),
+        **describe_fitness(fitness, violation),
         sigma=state.sigma,
         effective_sample_size=jnp.mean(estimate.effective_sample_size),
         self_weight=jnp.mean(estimate.self_weight),
@@ -155,36 +156,56 @@ def best_so_far(
     candidates: jax.Array,
     fitness: jax.Array,
     violation: jax.Array | None = None,
-) -> tuple[jax.Array, jax.Array]:
-    """Best feasible solution (D,) and its fitness; failed and infeasible ones never win.
+) -> dict[str, jax.Array]:
+    """The best so far: feasibility first, then fitness; failed ones never win.
+
+    A feasible solution is better than an infeasible one, of two feasible ones the fitter is
+    better, and of two infeasible ones the one that violates less, whatever their fitness.
+    While none is feasible the least infeasible one is kept, and the best fitness is -inf.
 
     Args:
         state: with the best before.
         candidates: (N, D).
         fitness: (N,).
         violation: (N,), at most 0 where feasible; None if all are.
+
+    Returns:
+        The fields of the state: ``best_solution`` (D,), ``best_fitness`` () and
+        ``best_violation`` ().
+
+    References:
+        Deb, 2000, Computer Methods in Applied Mechanics and Engineering 186, section 3.
     """
-    feasible = jnp.isfinite(fitness)
-    if violation is not None:
-        feasible &= violation <= 0  # where it is NaN, it is not known to be feasible
+    feasible = feasibility.is_feasible(fitness, violation)
     score = jnp.where(feasible, fitness, -jnp.inf)
     index = jnp.argmax(score)
     # Among equals the latest: noisy fitness that saturates is more reliable late in a run.
     better = (score[index] >= state.best_fitness) & feasible[index]
-    return (
-        jnp.where(better, candidates[index], state.best_solution),
-        jnp.where(better, score[index], state.best_fitness),
-    )
+    changed, best_violation = better, jnp.where(better, 0.0, state.best_violation)
+    if violation is not None:  # while none is feasible, whoever violates least
+        excess = jnp.where(jnp.isfinite(fitness), feasibility.excess(violation), jnp.inf)
+        least = jnp.argmin(excess)
+        closer = excess[least] < best_violation
+        index, changed = jnp.where(closer, least, index), better | closer
+        best_violation = jnp.where(closer, excess[least], best_violation)
+    return {
+        "best_solution": jnp.where(changed, candidates[index], state.best_solution),
+        "best_fitness": jnp.where(better, jnp.max(score), state.best_fitness),
+        "best_violation": best_violation,
+    }
 
 
-def describe_fitness(fitness: jax.Array) -> dict[str, jax.Array]:
+def describe_fitness(
+    fitness: jax.Array, violation: jax.Array | None = None
+) -> dict[str, jax.Array]:
     """What :class:`diffevo_jax.Info` says of the fitness ``(N,)`` of a generation."""
     valid = jnp.isfinite(fitness)
+    feasible = feasibility.is_feasible(fitness, violation)
     num_valid = jnp.sum(valid)
     count = jnp.maximum(num_valid, 1).astype(fitness.dtype)
     mean = jnp.sum(jnp.where(valid, fitness / count, 0.0))
     return {
-        "best_fitness": jnp.max(jnp.where(valid, fitness, -jnp.inf)),
+        "best_fitness": jnp.max(jnp.where(feasible, fitness, -jnp.inf)),
         "mean_fitness": jnp.where(num_valid > 0, mean, -jnp.inf),
         "num_failed": jnp.sum(~valid, dtype=jnp.int32),
     }

@@ -59,16 +59,17 @@ def solutions_are_decoded_and_encoded(problem: Problem, dim: int = D) -> None:
 
 
 def everyone_is_evaluated(problem: Problem, dim: int = D) -> None:
-    """Fitness is (N,) floats, measures have a row for everyone, violation is (N,)."""
+    """Fitness is (N,) floats, measures have a row for everyone, the rest is (N,)."""
     evaluation, _ = _evaluated(*_given(problem))
     expect(isinstance(evaluation, Evaluation), "an Evaluation", evaluation)
     fitness = evaluation.fitness
     expect(jnp.shape(fitness) == (N,), f"fitness of shape {(N,)}", jnp.shape(fitness))
     expect(jnp.issubdtype(fitness.dtype, jnp.floating), "floats", fitness.dtype)
     chex.assert_tree_shape_prefix(evaluation.measures, (N,))
-    if evaluation.violation is not None:
-        shape = jnp.shape(evaluation.violation)
-        expect(shape == (N,), f"violation of shape {(N,)}", shape)
+    for name in ("violation", "penalty"):
+        if vars(evaluation)[name] is not None:
+            shape = jnp.shape(vars(evaluation)[name])
+            expect(shape == (N,), f"{name} of shape {(N,)}", shape)
 
 
 def state_keeps_its_types(problem: Problem, dim: int = D) -> None:

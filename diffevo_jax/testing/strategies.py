@@ -52,6 +52,17 @@ _init = jax.jit(lambda strategy, key, population: strategy.init(key, population)
 _compiled = jax.jit(_generation)
 
 
+@jax.jit
+def _best(
+    strategy: Strategy, key: jax.Array, state: PyTree, violation: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The best solution, its fitness and its violation after a generation."""
+    candidates, state = strategy.ask(key, state)
+    fitness = sphere(candidates)
+    state, _ = strategy.tell(key, state, candidates, fitness, (), violation)
+    return state.best_solution, state.best_fitness, state.best_violation
+
+
 @functools.partial(jax.jit, static_argnames="dim")
 def _runs(strategy: Strategy, keys: jax.Array, dim: int) -> dict[str, jax.Array]:
     """Populations (R, T, N, D) and fitness (R, T, N) of whole runs."""
@@ -223,6 +234,18 @@ def best_is_never_forgotten(strategy: Strategy, dim: int = D) -> None:
     same_bits(best[0], points[jnp.argmax(sphere(points))], "the best of the population")
 
 
+def the_infeasible_are_never_the_best(strategy: Strategy, dim: int = D) -> None:
+    """The best is feasible; while none is it is who violates least, of fitness -inf."""
+    start, points = _start(strategy, dim), population(dim=dim)
+    order = jnp.argsort(jnp.argsort(-sphere(points)))  # the fittest violate most
+    for least, fitness in ((-3.5, sphere(points)), (0.5, jnp.full(N, -jnp.inf))):
+        violation = least + (N - 1.0 - order)
+        best = _best(pytree.strong(strategy), key(), start, violation)
+        want = jnp.argmin(jnp.where(violation <= 0, order, N + violation))
+        told = points[want], fitness[want], jnp.maximum(violation[want], 0.0)
+        same_bits(best, told, "the best feasible, or else the least infeasible")
+
+
 def one_individual_is_enough(strategy: Strategy, dim: int = D) -> None:
     """A population of one is legal."""
     told = _step(strategy, _start(strategy, dim, size=1))
@@ -303,6 +326,7 @@ PROMISES: tuple[Promise, ...] = (
     every_failure_acts_the_same,
     failure_of_all_changes_no_individual,
     best_is_never_forgotten,
+    the_infeasible_are_never_the_best,
     one_individual_is_enough,
     one_dimension_is_enough,
     one_generation_is_enough,

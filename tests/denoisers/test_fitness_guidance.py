@@ -299,7 +299,7 @@ def test_who_has_weight_zero_is_gone_away_from(support):
 def test_what_a_condition_wants_is_gone_towards():
     points = jnp.array([[1.0], [-1.0]])
     what = de.Evaluated(points, jnp.zeros(2), clean=points, sigma=1.0)
-    right = de.conditions.Constraint(lambda x, measures: -x[:, 0], 0.0)
+    right = de.conditions.Target(lambda x, measures: x[:, 0], 1.0, 0.01)
     flat = de.denoisers.Population(
         de.kernels.Gaussian(kappa=0.0), conditions=(right,), guidance=2.0
     )

@@ -31,8 +31,6 @@ def given(candidates, measures):
 
 
 EVERY = {
-    "hard": conditions.Constraint(first),
-    "soft": conditions.Constraint(first, 0.5),
     "target": conditions.Target(first, 1.0, 0.5),
     "target of two": conditions.Target(itself, np.array([1.0, -1.0]), 0.5),
     "novelty": conditions.Novelty(2.0, 3),
@@ -111,9 +109,9 @@ def test_without_conditions_nothing_is_asked():
 
 
 def test_conditions_add_up():
-    both = TOTAL((EVERY["soft"], EVERY["target"]), POINTS, FITNESS)
+    both = TOTAL((EVERY["novelty"], EVERY["target"]), POINTS, FITNESS)
 
-    want = log_weight(EVERY["soft"]) + log_weight(EVERY["target"])
+    want = log_weight(EVERY["novelty"]) + log_weight(EVERY["target"])
     np.testing.assert_allclose(both, want, rtol=1e-6)
 
 
@@ -143,48 +141,6 @@ def test_huge_conditions_do_not_add_up_to_infinity():
 def test_a_condition_of_another_shape_is_refused():
     with pytest.raises(ValueError, match=r"Given\.log_weight: got shape \(\), want \(8,\)"):
         conditions.total((Given(),), POINTS, FITNESS, jnp.zeros(()))
-
-
-# Constraint
-
-
-def test_a_violation_costs_in_units_of_the_softness():
-    violation = np.array([-3.0, 0.0, 0.5, 2.0], np.float32)
-
-    got = log_weight(conditions.Constraint(given, 0.25), POINTS[:4], violation)
-
-    assert got.tolist() == [0.0, 0.0, -2.0, -8.0]
-
-
-@pytest.mark.parametrize("softness", [0.0, np.zeros((), np.float32)])
-def test_a_hard_constraint_excludes_whoever_violates_it(softness):
-    violation = np.array([-3.0, 0.0, 1e-30, 2.0], np.float32)
-
-    got = log_weight(conditions.Constraint(given, softness), POINTS[:4], violation)
-
-    assert got.tolist() == [0.0, 0.0, -np.inf, -np.inf]
-
-
-@pytest.mark.parametrize("softness", [0.0, 1.0])
-def test_a_violation_that_is_not_finite_excludes_or_holds(softness):
-    violation = np.array([np.nan, np.inf, -np.inf], np.float32)
-
-    got = conditions.Constraint(given, softness).log_weight(
-        jnp.asarray(POINTS[:3]), FITNESS[:3], jnp.asarray(violation)
-    )
-
-    assert got.tolist() == [-np.inf, -np.inf, 0.0]
-
-
-def test_a_constraint_can_be_differentiated_in_its_softness():
-    cost = lambda softness, points: (
-        conditions.Constraint(first, softness).log_weight(points, FITNESS, ()).sum()
-    )
-
-    gradient = JIT(jax.grad(cost))
-
-    assert np.isfinite(gradient(0.5, POINTS))
-    assert np.isfinite(gradient(0.0, -np.abs(POINTS)))
 
 
 # Target
@@ -372,8 +328,6 @@ def test_the_mean_of_a_crowded_side_is_put_right():
 @pytest.mark.parametrize(
     ("condition", "error", "message"),
     [
-        (conditions.Constraint(first, -1.0), ValueError, r"softness: got -1\.0, want"),
-        (conditions.Constraint(3.0), TypeError, r"violation: got 3\.0, want a function"),
         (conditions.Target(first, 0.0, 0.0), ValueError, r"scale: got 0\.0, want"),
         (conditions.Target(first, "left"), TypeError, "value: got 'left'"),
         (conditions.Target("x", 0.0), TypeError, "measure: got 'x', want a function"),
@@ -393,7 +347,6 @@ def test_what_is_not_legal_is_refused(condition, error, message):
 @pytest.mark.parametrize(
     ("condition", "message"),
     [
-        (conditions.Constraint(itself), r"violation: got shape \(8, 2\), want \(8,\)"),
         (conditions.Target(given, 0.0), r"measure: got shape \(3,\), want \(8,\)"),
         (conditions.Target(itself, np.zeros(3)), r"value: got shape \(3,\), want \(\) or"),
         (conditions.Novelty(1.0, 8), r"num_neighbours: got 8, want < N = 8"),

@@ -272,15 +272,45 @@ def test_the_best_is_the_best_feasible(key) -> None:
     )
     feasible = jnp.where(violation <= 0, FITNESS, -jnp.inf)
     assert float(state.best_fitness) == float(feasible.max())
+    assert float(state.best_violation) == 0.0
     assert de.equal(state.best_solution, X[jnp.argmax(feasible)])
-    # the scalars are of all that were evaluated
-    assert float(info.best_fitness) == float(FITNESS.max())
+    # and so is that of the generation; the mean is of all that were evaluated
+    assert float(info.best_fitness) == float(feasible.max())
+    np.testing.assert_allclose(info.mean_fitness, FITNESS.mean(), rtol=1e-6)
 
 
-def test_without_a_feasible_one_there_is_no_best(key) -> None:
+def test_feasibility_comes_first_in_every_order(key) -> None:
+    # given generations of one that violates, of which the last two are feasible
     strategy = de.DiffusionEvolution(T)
-    state, _ = strategy.tell(key, strategy.init(key, X), X, FITNESS, (), jnp.ones(N))
-    assert float(state.best_fitness) == -np.inf
+    state = strategy.init(key, X[:1])
+    tell = jax.jit(de.tell)
+    assert (float(state.best_fitness), float(state.best_violation)) == (-np.inf, np.inf)
+    rows = [  # fitness, violation, best fitness and its violation after it
+        (9.0, np.nan, -np.inf, np.inf),
+        (9.0, 3.0, -np.inf, 3.0),
+        (5.0, 2.0, -np.inf, 2.0),
+        (9.0, 4.0, -np.inf, 2.0),
+        (np.nan, 0.0, -np.inf, 2.0),
+        (1.0, -1.0, 1.0, 0.0),
+        (9.0, 1.0, 1.0, 0.0),
+        (2.0, 0.0, 2.0, 0.0),
+    ]
+    for fitness, violation, best, its_violation in rows:
+        told = jnp.array([fitness]), (), jnp.array([violation])
+        state, _ = tell(strategy, key, state, X[:1], *told)
+        assert (float(state.best_fitness), float(state.best_violation)) == (
+            best,
+            its_violation,
+        )
+
+
+def test_without_a_feasible_one_the_best_is_the_least_infeasible(key) -> None:
+    strategy = de.DiffusionEvolution(T)
+    violation = 1.0 + jnp.arange(N) % 5 + 0.1 * jnp.abs(jnp.arange(N) - 10)
+    state, info = strategy.tell(key, strategy.init(key, X), X, FITNESS, (), violation)
+    assert float(state.best_fitness) == float(info.best_fitness) == -np.inf
+    assert float(state.best_violation) == 1.0
+    assert de.equal(state.best_solution, X[10])
 
 
 def test_a_problem_says_what_is_feasible(key) -> None:
@@ -298,7 +328,9 @@ def test_a_problem_says_what_is_feasible(key) -> None:
     problem = Disc(de.problems.Space(jnp.zeros(2)))
     result = de.evolve(key, de.DiffusionEvolution(T), problem, population_size=64)
     assert float(jnp.linalg.norm(result.best_solution)) <= 1.0
-    assert float(result.best_fitness) < float(result.history.best_fitness.max())
+    np.testing.assert_allclose(result.best_fitness, np.sqrt(2.0), atol=0.01)
+    assert float(result.best_fitness) == float(result.history.best_fitness.max())
+    assert float(result.best_violation) == 0.0
 
 
 # What diverges

@@ -226,12 +226,17 @@ def test_a_local_support_of_all_changes_nothing(key) -> None:
 # What else is wanted
 
 
-def test_a_hard_constraint_excludes_and_is_counted(key) -> None:
+@de.pytree.dataclass
+class Inside:
+    """Only candidates whose first number is at most 0 count."""
+
+    def log_weight(self, candidates, fitness, measures):
+        return jnp.where(candidates[:, 0] <= 0, 0.0, -jnp.inf)
+
+
+def test_a_condition_excludes_and_is_counted(key) -> None:
     # given a flat kernel, under which the answer is the mean of whoever counts
-    outside = lambda candidates, measures: candidates[:, 0]
-    strategy = evolution(
-        kernel=de.kernels.Gaussian(0.0), conditions=(de.conditions.Constraint(outside),)
-    )
+    strategy = evolution(kernel=de.kernels.Gaussian(0.0), conditions=(Inside(),))
     state, info, _ = generation(strategy, key, strategy.init(key, jnp.asarray(X)))
     inside = np.float64(X)[X[:, 0] <= 0]
     weight = np.exp(sphere(inside))

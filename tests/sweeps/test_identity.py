@@ -181,7 +181,7 @@ PAIRS = {
         )
     ),
     "constraint": lambda k: plan_of(
-        strategy=where_conditions(de.conditions.Constraint(lambda x, _: x[:, 0] - k))
+        de.problems.Constrained(SPHERE, (de.problems.Constraint(lambda x: x[0] - k),))
     ),
     "attention": lambda k: plan_of(strategy=attending(float(k))),
     "optimiser": lambda k: plan_of(

@@ -11,6 +11,7 @@ from diffevo_jax import pytree
 from diffevo_jax.base import Info, PyTree
 from diffevo_jax.pytree import offers, validation
 from diffevo_jax.pytree.annotations import checked
+from diffevo_jax.shaping import feasibility
 from diffevo_jax.strategies.shell import best_so_far, describe_fitness
 
 
@@ -67,8 +68,10 @@ class EvosaxState:
         diverged: () bool, whether those asked for are the ones before, as the algorithm's
             own were not finite.
         generation: () int32, rounds evaluated so far.
-        best_solution: (D,) best of all evaluated, unit scale.
-        best_fitness: () its fitness; -inf before any evaluation succeeded.
+        best_solution: (D,) best feasible of all evaluated, or the least infeasible, unit
+            scale.
+        best_fitness: () its fitness; -inf before any feasible evaluation succeeded.
+        best_violation: () its violation: 0 if feasible; +inf before any evaluation.
         done: () bool; after it the state is frozen.
     """
 
@@ -80,6 +83,7 @@ class EvosaxState:
     generation: jax.Array
     best_solution: jax.Array
     best_fitness: jax.Array
+    best_violation: jax.Array
     done: jax.Array
 
 
@@ -125,6 +129,7 @@ class EvosaxStrategy:
             generation=jnp.zeros((), jnp.int32),
             best_solution=population[0],
             best_fitness=jnp.full((), -jnp.inf, population.dtype),
+            best_violation=jnp.full((), jnp.inf, population.dtype),
             done=jnp.zeros((), bool),
         )
 
@@ -147,30 +152,30 @@ class EvosaxStrategy:
         fitness: jax.Array,
         measures: PyTree = (),
         violation: jax.Array | None = None,
+        penalty: jax.Array | None = None,
     ) -> tuple[EvosaxState, Info]:
         """Learn the fitness ``(N,)`` of candidates; see :func:`diffevo_jax.tell`."""
         sound = jnp.all(jnp.isfinite(candidates), axis=1)
         candidates = jnp.where(sound[:, None], candidates, state.population)
         fitness = jnp.where(sound, fitness, -jnp.inf)
-        hopeless = ~jnp.any(jnp.isfinite(fitness))
-        best_solution, best_fitness = best_so_far(state, candidates, fitness, violation)
+        seen = feasibility.seen(fitness, violation, penalty)
+        hopeless = ~jnp.any(jnp.isfinite(seen))
         told = EvosaxState(
             population=candidates,
             inner=pytree.select(
                 hopeless | state.diverged,
                 state.inner,
-                self._learn(key, state, candidates, fitness),
+                self._learn(key, state, candidates, seen),
             ),
             started=state.started | ~hopeless,
             repeat=hopeless & ~state.diverged,
             diverged=jnp.zeros((), bool),
             generation=state.generation + 1,
-            best_solution=best_solution,
-            best_fitness=best_fitness,
+            **best_so_far(state, candidates, fitness, violation),
             done=state.generation + 1 >= self.num_generations,
         )
         told = pytree.select(state.done, state, told)
-        return told, _describe(fitness, state, told.done)
+        return told, _describe(fitness, violation, state, told.done)
 
     def _learn(
         self, key: jax.Array, state: EvosaxState, candidates: jax.Array, fitness: jax.Array
@@ -233,12 +238,14 @@ def _like(tree: PyTree, other: PyTree) -> PyTree:
     return jax.tree.map(cast, tree, other)
 
 
-def _describe(fitness: jax.Array, state: EvosaxState, done: jax.Array) -> Info:
+def _describe(
+    fitness: jax.Array, violation: jax.Array | None, state: EvosaxState, done: jax.Array
+) -> Info:
     none = jnp.full((), jnp.nan, fitness.dtype)
     inner = state.inner
     sigma = jnp.asarray(inner.std, fitness.dtype) if offers(inner, HasStd) else none
     return Info(
-        **describe_fitness(fitness),
+        **describe_fitness(fitness, violation),
         sigma=jnp.mean(sigma),
         effective_sample_size=none,
         self_weight=none,
