@@ -6,9 +6,9 @@ Independent runs of four environments, 256 policies and 10 generations, with the
 settings and with the default strategy. The record is the best of all evaluations, which is
 what a run without a final evaluation claims. The final evaluation takes 512 episodes more,
 a fifth of the run. Both solutions then play 1,000 episodes on keys of their own. The
-interval covers if that mean is in it, which has an error too: a 95 % interval of 256
-episodes covers a mean of 1,000 others in 92 % of runs, if all is normal. Its form was chosen on
-other seeds.
+interval covers if that mean is in it, which has an error too: if all is normal, an interval
+of 95 % by 256 episodes covers the mean of 1,000 others in 92 % of runs. Its form was chosen
+on other seeds.
 """
 
 import time

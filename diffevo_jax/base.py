@@ -443,7 +443,7 @@ class HasEnvironment(Protocol):
 
 @runtime_checkable
 class Noisy(Protocol):
-    """A problem that says whether its fitness depends on the key; one that does not has none.
+    """A problem that says whether its fitness depends on the key; others have no noise.
 
     Under noise the best of all evaluations is the luckiest, and
     :func:`diffevo_jax.evolve` chooses and judges anew at its end.

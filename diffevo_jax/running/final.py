@@ -139,11 +139,11 @@ def final_evaluation(
     :func:`diffevo_jax.evolve` and :func:`diffevo_jax.run` do this at their end with
     candidates of the run. Chosen is who has the highest mean fitness of those that are
     feasible, that is with a mean violation of at most 0; of those of whom most evaluations
-    succeeded, if there are any. The problem's state stays: what it learns here is forgotten.
+    succeeded, if there are any. What the problem's state learns here is forgotten.
 
     Args:
         key: a typed key that no generation has used.
-        problem: what to evaluate on; it evaluates ``num_evaluations / 2`` solutions at once.
+        problem: what to evaluate on, ``num_evaluations / 2`` solutions at once.
         problem_state: of the problem, as ``result.problem_state``.
         candidates: (K, D) in unit scale, K at most ``num_evaluations / 2``.
         num_evaluations: even, at least 16; half of them to choose, about as many for each
