@@ -51,8 +51,8 @@ class EvolveOptions:
         devices: local devices, such as cores, to spread the seeds over; None takes as
             many as divide them.
         final: evaluations after the last generation, even: half of them choose the best,
-            half of them judge it; 0 for none; None for a fifth of a run and at most 512 if
-            fitness is noisy, else none.
+            half of them judge it; 0 for none; None for a fifth of a run, at most 8
+            populations and at most 512, if fitness is noisy, else none.
         cache: folder for compiled programs, so that the next time starts at once.
     """
 
@@ -253,7 +253,8 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"luckiest     {best}, of single evaluations"
     else:
         yield f"best so far  {best}"
-    yield f"evaluations  {summary['evaluations_per_run']:,} a run"
+    more = "" if final is None else f", and {_evaluations(final):,} at its end"
+    yield f"evaluations  {summary['evaluations_per_run']:,} a run{more}"
     if summary["num_failed"]:
         yield f"failed       {summary['num_failed']:,} evaluations in all runs"
     first, rest = summary["seconds_first_chunk"], summary["seconds_later_chunks"]
@@ -261,6 +262,11 @@ def _lines(report: Report) -> Iterator[str]:
     if report.interrupted:
         total = report.config["strategy"].num_generations
         yield f"interrupted  after {summary['generations']} of {total} generations"
+
+
+def _evaluations(final: dict[str, Any]) -> int:
+    """Evaluations of a final evaluation, of a run: the reporting half, twice."""
+    return int(2 * (final["num_evaluations"][0] + final["num_failed"][0]))
 
 
 def _certainty(final: dict[str, Any]) -> str:

@@ -116,8 +116,9 @@ def evolve(
             last population. On the other half its fitness is reported, with an interval. 0
             is none: then the best is that of all evaluations, which under noise is the
             luckiest. None is by itself: for a problem that is
-            :class:`diffevo_jax.base.Noisy` a fifth of the run's evaluations and at most
-            512, or none where that is less than 32; nothing for any other.
+            :class:`diffevo_jax.base.Noisy` a fifth of the run's evaluations, at most 8
+            populations and at most 512, or none where that is less than 32; nothing for
+            any other.
 
     Returns:
         The result, on the device.

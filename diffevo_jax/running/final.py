@@ -23,8 +23,9 @@ from diffevo_jax.base import HasCleanEstimate, Noisy, Problem, PyTree, StrategyS
 from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.pytree.arrays import check_fitness, check_key, check_population
 
-#: By itself: so much of the evaluations of the evolution, and at most so many ...
-SHARE, MOST = 5, 512
+#: By itself: so much of the evaluations of the evolution, at most so many populations,
+#: since half of it is evaluated at once, and at most so many ...
+SHARE, POPULATIONS, MOST = 5, 8, 512
 #: ... but none if they would be fewer than this.
 FEWEST = 32
 #: A candidate is chosen by so many evaluations, if at least so many candidates remain.
@@ -86,7 +87,8 @@ def count_of(
     if final is None:
         if not is_noisy(problem):
             return 0
-        most = min(num_generations * population_size // SHARE, MOST)
+        share = num_generations * population_size // SHARE
+        most = min(share, POPULATIONS * population_size, MOST)
         return most // 2 * 2 if most >= FEWEST else 0
     if final and (final < LEAST or final % 2):
         raise ValueError(f"final: got {final}, want None, 0 or an even int >= {LEAST}")

@@ -301,6 +301,19 @@ def test_how_many_evaluations_it_takes(given, size, count) -> None:
     assert final.count_of(given, PROBLEM, 10, size) == count
 
 
+def test_a_long_run_of_few_does_not_evaluate_many_more_at_once() -> None:
+    assert final.count_of(None, PROBLEM, 1000, 16) == 8 * 16
+
+
+def test_a_reward_of_evosax_is_noisy_and_a_cost_is_not() -> None:
+    bbob = pytest.importorskip("evosax.problems").BBOBProblem("sphere", num_dims=2)
+    from diffevo_jax.interop.evosax import from_problem
+
+    assert not final.is_noisy(from_problem(bbob))
+    assert final.is_noisy(from_problem(bbob, maximize=True))
+    assert final.is_noisy(from_problem(bbob, noisy=True))
+
+
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
