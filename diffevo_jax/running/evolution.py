@@ -139,7 +139,7 @@ def evolve(
         (25,)
     """
     arguments.check_run(key, strategy, problem, population_size, population, record)
-    size = len(population) if population_size is None else population_size
+    size = arguments.size_of(population_size, population)
     count = count_of(final, problem, strategy.num_generations, size)
     make_room()
     strategy, problem = pytree.strong(strategy), pytree.strong(problem)

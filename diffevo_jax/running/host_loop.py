@@ -11,7 +11,7 @@ from diffevo_jax import pytree
 from diffevo_jax.base import Problem, Strategy
 from diffevo_jax.pytree import validation
 from diffevo_jax.pytree.annotations import Index, Keys, checked
-from diffevo_jax.running.arguments import check_run
+from diffevo_jax.running.arguments import check_run, size_of
 from diffevo_jax.running.bars import show_generations
 from diffevo_jax.running.chunks import Programs, decode, judge, programs
 from diffevo_jax.running.device_mesh import alone
@@ -169,7 +169,7 @@ def run(
         chunk_size=chunk_size,
         devices=devices,
     )
-    size = len(population) if population_size is None else population_size
+    size = size_of(population_size, population)
     finish = finisher(key, strategy, problem, size, final, devices)
     results = finished(results, finish, stop)
     if progress:
