@@ -49,7 +49,11 @@ def measure(strategy: de.DiffusionEvolution, keys: jax.Array) -> dict[str, np.nd
 
     def one(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         result = de.evolve(
-            key, strategy, experiment.problem, population_size=experiment.population_size
+            key,
+            strategy,
+            experiment.problem,
+            population_size=experiment.population_size,
+            final=0,
         )
         return (~result.measures.terminated).mean(), result.fitness.mean() / 500
 

@@ -61,7 +61,9 @@ def measure(strategies: list[Any], task: Task, seed: int, seeds: int) -> np.ndar
     keys = jax.random.split(jax.random.key(seed), seeds)
 
     def one(strategy: Any, problem: de.Problem, key: jax.Array) -> jax.Array:
-        result = de.evolve(key, strategy, problem, population_size=task.population_size)
+        result = de.evolve(
+            key, strategy, problem, population_size=task.population_size, final=0
+        )
         return task.score(result.fitness)
 
     runs = jax.vmap(one, (None, None, 0))

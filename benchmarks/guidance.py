@@ -243,7 +243,9 @@ def confirm(name: str, task: str) -> list[float]:
         strategy = de.pytree.strong(STRATEGIES[name](task, what.num_generations))
 
         def one(key: jax.Array, problem: de.Problem) -> jax.Array:
-            result = de.evolve(key, strategy, problem, population_size=what.population_size)
+            result = de.evolve(
+                key, strategy, problem, population_size=what.population_size, final=0
+            )
             return what.score(result.fitness)
 
     runs = jax.vmap(one, (0, None))
@@ -281,7 +283,9 @@ def precision(task: str, generations: int, sigma_min: float, name: str) -> dict[
         keys = jax.random.split(jax.random.key(SEEDS["longer"]), 16)
 
         def one(key: jax.Array, problem: de.Problem = problem) -> jax.Array:
-            result = de.evolve(key, strategy, problem, population_size=what.population_size)
+            result = de.evolve(
+                key, strategy, problem, population_size=what.population_size, final=0
+            )
             return what.score(result.fitness)
 
         left.append(100 - 100 * np.asarray(jax.jit(jax.vmap(one))(keys)))

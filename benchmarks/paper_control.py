@@ -82,7 +82,11 @@ def measure(
 
     def one(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         result = de.evolve(
-            key, strategy, experiment.problem, population_size=experiment.population_size
+            key,
+            strategy,
+            experiment.problem,
+            population_size=experiment.population_size,
+            final=0,
         )
         solved = result.measures.terminated
         return result.fitness, ~solved if env_name == "CartPole-v1" else solved

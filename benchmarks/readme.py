@@ -17,6 +17,7 @@ import cartpole
 import constraints
 import design_report
 import estimator
+import final_best
 import first_result
 import flows
 import gan
@@ -77,6 +78,7 @@ DOCUMENTS: dict[Path, dict[str, Callable[[Any], str]]] = {
         "gan": gan.report,
         "flows": flows.report,
     },
+    ROOT / "docs" / "honest_best.md": {"final_best": final_best.report},
     ROOT / "docs" / "sweeps.md": {
         "sweep_loop": sweep_loop.report,
         "sweep_shards": sweep_shards.report,

@@ -63,7 +63,7 @@ def population(case: Case, key: jax.Array) -> tuple[de.problems.Control, Any]:
     assert isinstance(problem, de.problems.Control)
     points = problem.space.sample(key, case.lanes)
     if case.solved:
-        last = de.evolve(key, strategy, problem, population_size=size).population
+        last = de.evolve(key, strategy, problem, population_size=size, final=0).population
         points = jnp.tile(last, (case.lanes // size, 1))
     return problem, problem.space.decode(points)
 

@@ -94,7 +94,7 @@ def balancing(lanes: int) -> Any:
     """Policies that balance the pole to the horizon, repeated to so many lanes."""
     strategy, problem, size = de.published.control("CartPole-v1")
     key = jax.random.key(0)
-    last = de.evolve(key, strategy, problem, population_size=size).population
+    last = de.evolve(key, strategy, problem, population_size=size, final=0).population
     weights, longest = problem.space.decode(last), cartpole(HORIZON)
     evaluation, _ = longest.evaluate(key, longest.init(key), weights)
     best = jnp.argsort(-evaluation.fitness)[:16]

@@ -52,7 +52,7 @@ def run_of(problem: Any) -> Run:
             denoiser=de.denoisers.Population(shaping=de.shaping.Standardized(temperature)),
             sampler=de.samplers.DPMSolver2M(eta=eta),
         )
-        result = de.evolve(key, strategy, problem, population_size=POPULATION)
+        result = de.evolve(key, strategy, problem, population_size=POPULATION, final=0)
         return result.history, result.best_fitness
 
     return run

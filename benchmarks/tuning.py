@@ -65,6 +65,7 @@ def evolution(key: jax.Array) -> Any:
         tuning(),
         population_size=BATCH,
         record=("population", "fitness"),
+        final=0,
     )
     return result.recorded["population"], result.recorded["fitness"]
 

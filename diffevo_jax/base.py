@@ -239,7 +239,7 @@ class Strategy(Protocol[StateT]):
 class Problem(Protocol):
     """Something to evaluate solutions on. Write your own class with these three members.
 
-    What else a problem may offer: :class:`HasEnvironment`.
+    What else a problem may offer: :class:`HasEnvironment`, :class:`Noisy`.
     """
 
     @property
@@ -452,6 +452,30 @@ class HasEnvironment(Protocol):
 
     def with_env_params(self) -> Problem:
         """The same problem, with these parameters among its fields."""
+        ...
+
+
+@runtime_checkable
+class Noisy(Protocol):
+    """A problem that says whether its fitness depends on the key; others have no noise.
+
+    Under noise the best of all evaluations is the luckiest, and
+    :func:`diffevo_jax.evolve` chooses and judges anew at its end.
+    """
+
+    @property
+    def noisy(self) -> bool:
+        """Whether two evaluations of a solution may differ; known before tracing."""
+        ...
+
+
+@runtime_checkable
+class HasCleanEstimate(Protocol):
+    """A strategy's state that knows where the clean points of its individuals are."""
+
+    @property
+    def clean_estimate(self) -> jax.Array:
+        """(N, D) unit scale."""
         ...
 
 

@@ -66,6 +66,15 @@ def test_the_code_of_the_page_on_constraints_runs() -> None:
     assert -0.55 < float(result.best_fitness) <= -0.5 + 1e-6
 
 
+def test_the_code_of_the_page_on_an_honest_best_runs() -> None:
+    names = names_of("honest_best.md")
+    result, measured = names["result"], names["measured"]
+    assert float(result.final.low) <= float(result.best_fitness)
+    # nothing is worth more than 0, and the luckiest claims it
+    assert float(measured.state.best_fitness) > 1.0
+    assert float(measured.final.low) < 0.0
+
+
 @pytest.mark.slow
 def test_the_code_of_the_page_on_devices_runs() -> None:
     assert float(names_of("devices.md")["result"].best_fitness) > 0.9

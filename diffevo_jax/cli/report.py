@@ -28,7 +28,8 @@ from diffevo_jax.running import device_mesh
 from diffevo_jax.running.arguments import check_run, check_start
 from diffevo_jax.running.bars import show_generations
 from diffevo_jax.running.evolution import Result
-from diffevo_jax.running.host_loop import iterate
+from diffevo_jax.running.final import FinalEvaluation, count_of, is_noisy
+from diffevo_jax.running.host_loop import finished, finisher, iterate
 
 #: Whether a success is ended by the environment; else the step limit ends it.
 _ENDS = ("Acrobot-v1", "MountainCar-v0", "MountainCarContinuous-v0")
@@ -49,6 +50,9 @@ class EvolveOptions:
         plot: file for a picture of the learning curves, such as curve.png.
         devices: local devices, such as cores, to spread the seeds over; None takes as
             many as divide them.
+        final: evaluations after the last generation, even: half of them choose the best,
+            half of them judge it; 0 for none; None for a fifth of a run, at most 8
+            populations and at most 512, if fitness is noisy, else none.
         cache: folder for compiled programs, so that the next time starts at once.
     """
 
@@ -60,6 +64,7 @@ class EvolveOptions:
     json: Path | None = None
     plot: Path | None = None
     devices: int | None = None
+    final: int | None = None
     cache: Path | None = None
 
 
@@ -100,6 +105,8 @@ def check_request(settings: flags.Request[EvolveOptions]) -> jax.Array:
     generations = settings.strategy.num_generations
     limits.check_runs("seeds", options.seeds, size, dim, generations)
     device_mesh.devices_for(options.seeds, options.devices)
+    count = count_of(options.final, settings.problem, generations, size)
+    limits.check_memory(f"final: got {count:,}", 8 * count * dim * options.seeds)
     if options.cache is not None:
         use_cache(options.cache)
     keys = jax.random.split(key_of_seed(options.seed), options.seeds)
@@ -139,8 +146,17 @@ def follow(name: str, settings: flags.Request[EvolveOptions], keys: jax.Array) -
         chunk_size=options.chunk_size or math.ceil(generations / 10),
         devices=device_mesh.devices_for(options.seeds, options.devices),
     )
+    finish = finisher(
+        keys,
+        settings.strategy,
+        settings.problem,
+        options.population_size,
+        options.final,
+        device_mesh.devices_for(options.seeds, options.devices),
+    )
+    results = finished(results, finish)
     if options.progress and streams.is_terminal():
-        results = show_generations(results, generations)
+        results = show_generations(results, generations, is_noisy(settings.problem))
     begin, last, seconds = time.perf_counter(), None, list[float]()
     try:
         for result in results:
@@ -167,17 +183,25 @@ def summarise(report: Report) -> dict[str, Any]:
     config, result = report.config, report.result
     generations = result.history.done.shape[1]
     share = success(config["problem"], result.measures)
+    final = result.final
     return {
         "generations": generations,
         "interrupted": report.interrupted,
         "mean_fitness": _over_runs(result.history.mean_fitness[:, -1]),
         "success": None if share is None else _over_runs(share),
         "best_fitness": _over_runs(result.best_fitness),
+        "final": None if final is None else _final(final),
         "evaluations_per_run": config["population_size"] * generations,
         "num_failed": int(np.sum(result.history.num_failed)),
         "seconds_first_chunk": report.seconds[0],
         "seconds_later_chunks": report.seconds[-1] - report.seconds[0],
     }
+
+
+def _final(final: FinalEvaluation) -> dict[str, Any]:
+    """How sure the best is, in all runs."""
+    names = ("standard_error", "low", "high", "num_evaluations", "num_failed")
+    return {name: np.asarray(getattr(final, name), float) for name in names}
 
 
 def success(problem: Problem, measures: PyTree) -> np.ndarray | None:
@@ -200,14 +224,17 @@ def show_report(report: Report) -> None:
     if len(rows) < total:
         caption += f"; {len(rows)} of {total} generations"
     table = Table(title=report.config["name"], caption=caption)
-    for header in ("generation", "sigma", "best", "mean fitness", "effective size"):
+    headers = ["generation", "sigma", "best", "mean fitness", "effective size"]
+    if noisy := is_noisy(report.config["problem"]):
+        headers.remove("best")  # the luckiest
+    for header in headers:
         table.add_column(header, justify="right")
     for row in rows:
         info = jax.tree.map(lambda values, row=row: _over_runs(values[:, row]), history)
         table.add_row(
             str(row + 1),
             f"{info.sigma['mean']:.4g}",
-            f"{info.best_fitness['mean']:.4g}",
+            *([] if noisy else [f"{info.best_fitness['mean']:.4g}"]),
             _spread(info.mean_fitness),
             f"{info.effective_sample_size['mean']:.3g}",
         )
@@ -220,8 +247,15 @@ def _lines(report: Report) -> Iterator[str]:
     yield f"final mean   {_spread(summary['mean_fitness'])}"
     if summary["success"]:
         yield f"success      {_spread(summary['success'], 100)} %"
-    yield f"best so far  {_spread(summary['best_fitness'])}"
-    yield f"evaluations  {summary['evaluations_per_run']:,} a run"
+    best, final = _spread(summary["best_fitness"]), summary["final"]
+    if final is not None:
+        yield f"best         {best}, {_certainty(final)}"
+    elif is_noisy(report.config["problem"]):
+        yield f"luckiest     {best}, of single evaluations"
+    else:
+        yield f"best so far  {best}"
+    more = "" if final is None else f", and {_evaluations(final):,} at its end"
+    yield f"evaluations  {summary['evaluations_per_run']:,} a run{more}"
     if summary["num_failed"]:
         yield f"failed       {summary['num_failed']:,} evaluations in all runs"
     first, rest = summary["seconds_first_chunk"], summary["seconds_later_chunks"]
@@ -229,6 +263,19 @@ def _lines(report: Report) -> Iterator[str]:
     if report.interrupted:
         total = report.config["strategy"].num_generations
         yield f"interrupted  after {summary['generations']} of {total} generations"
+
+
+def _evaluations(final: dict[str, Any]) -> int:
+    """Evaluations of a final evaluation, of a run: the reporting half, twice."""
+    return int(2 * (final["num_evaluations"][0] + final["num_failed"][0]))
+
+
+def _certainty(final: dict[str, Any]) -> str:
+    """What the final evaluation says of the best of a run, or of many."""
+    by = f"by {np.mean(final['num_evaluations']):,.0f} new evaluations"
+    if len(final["low"]) > 1:
+        return f"each {by} with a standard error of {np.mean(final['standard_error']):.2g}"
+    return f"95 % in [{final['low'][0]:.4g}, {final['high'][0]:.4g}] {by}"
 
 
 def outputs(report: Report, options: EvolveOptions) -> list[Output]:

@@ -33,8 +33,17 @@ def about(name: str, settings: "flags.Request[SweepOptions]") -> dict[str, str]:
     return {"name": name, "config": text, "versions": json.dumps(found)}
 
 
-def show_best(dataset: "xarray.Dataset", top: int, notes: dict[str, str]) -> None:
-    """Print the best settings of a sweep as a table, and the summary."""
+def show_best(
+    dataset: "xarray.Dataset", top: int, notes: dict[str, str], noisy: bool = False
+) -> None:
+    """Print the best settings of a sweep as a table, and the summary.
+
+    Args:
+        dataset: of the sweep.
+        top: so many settings.
+        notes: more lines of the summary.
+        noisy: whether the best fitness is the luckiest, and is not shown.
+    """
     from rich.table import Table
 
     shown, ranked = "", tables.ranking(dataset)[:top]
@@ -44,12 +53,15 @@ def show_best(dataset: "xarray.Dataset", top: int, notes: dict[str, str]) -> Non
         table = Table(title=dataset.attrs["name"], caption=caption)
         coords = {str(name): values for name, values in dataset.coords.items()}
         axes = [name for name, values in coords.items() if _is_axis(name, values)]
-        for header in ("setting", *axes, "final mean", "best"):
+        columns = {"final mean": "final_mean", "best": "final_best"}
+        if noisy:
+            del columns["best"]
+        for header in ("setting", *axes, *columns):
             table.add_column(header, justify="right", overflow="fold")
         for number in ranked:
             row = dataset.isel(setting=int(number))
             swept = [_text(row[name].item()) for name in axes]
-            scores = [_score(row[name]) for name in ("final_mean", "final_best")]
+            scores = [_score(row[name]) for name in columns.values()]
             table.add_row(str(number), *swept, *scores)
         shown = streams.rendered(table)
     lines = dict(_lines(dataset)) | notes

@@ -27,6 +27,7 @@ from diffevo_jax.pytree import validation
 from diffevo_jax.pytree.files import check_apart, check_writable
 from diffevo_jax.pytree.keys import key_of_seed
 from diffevo_jax.running import device_mesh
+from diffevo_jax.running.final import is_noisy
 from diffevo_jax.sweeps import tables
 from diffevo_jax.sweeps.batches import Batching
 from diffevo_jax.sweeps.execution import execute
@@ -236,4 +237,6 @@ def _run(
         notes["saved"] = str(path)
 
     outputs = [] if options.out is None else [Output("--out", options.out, save)]
-    return save_and_show(outputs, lambda: summary.show_best(dataset, options.top, notes))
+    noisy = is_noisy(settings.problem)
+    show = lambda: summary.show_best(dataset, options.top, notes, noisy)
+    return save_and_show(outputs, show)

@@ -15,6 +15,9 @@ from diffevo_jax.pytree import arrays, validation
 class Function:
     """Maximise a function of one solution; it is ``vmap``-ped over the population.
 
+    The function gets no key, so that it has no noise. A noisy one is a problem of your own,
+    see :class:`diffevo_jax.base.Problem` and :class:`diffevo_jax.base.Noisy`.
+
     Args:
         fn: takes one solution (a vector (D,), or a pytree like the space's example) and
             returns a scalar to maximise. Static: keep one function object, since a new

@@ -14,6 +14,12 @@ from diffevo_jax.running.host_loop import run as run  # a bar, and an early stop
 from diffevo_jax.running.host_loop import iterate as iterate  # the result so far, in a loop
 from diffevo_jax.running.evolution import Result as Result  # what they all return
 
+# The end of a run under noise.
+from diffevo_jax.running.final import (
+    final_evaluation as final_evaluation,  # choose and judge anew
+)
+from diffevo_jax.running.final import FinalEvaluation as FinalEvaluation  # what that says
+
 # A loop of your own.
 from diffevo_jax.running.ask_tell import init as init  # from a population
 from diffevo_jax.running.ask_tell import ask as ask  # what to evaluate

@@ -43,6 +43,14 @@ def check_run(
     _check_record(strategy, (size, problem.space.dim), record)
 
 
+def size_of(population_size: int | None, population: jax.Array | None) -> int:
+    """N of a run whose arguments are checked."""
+    if population is not None:
+        return len(population)
+    assert population_size is not None
+    return population_size
+
+
 def check_start(strategy: Strategy, shape: tuple[int, int]) -> PyTree:
     """Shapes of the first state for a population (N, D); raise what only N and D show.
 

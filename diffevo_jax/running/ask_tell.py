@@ -16,6 +16,8 @@ from diffevo_jax.pytree.arrays import as_given, check_fitness, check_population
 
 #: The "generation" whose keys serve the set-up; no run is that long.
 _SETUP = np.uint32(2**32 - 1)
+#: That of the final evaluation.
+_FINAL = np.uint32(2**32 - 2)
 
 
 @checked
@@ -183,3 +185,8 @@ def setup_keys(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         jax.random.fold_in(key, _SETUP), 3
     )
     return key_problem, key_population, key_strategy
+
+
+def final_key(key: jax.Array) -> jax.Array:
+    """Key of a run's final evaluation, see :func:`diffevo_jax.final_evaluation`."""
+    return jax.random.fold_in(key, _FINAL)

@@ -13,8 +13,16 @@ import numpy as np
 from diffevo_jax.running.evolution import Result
 
 
-def show_generations(results: Iterator[Result], num_generations: int) -> Iterator[Result]:
-    """Pass results through, showing a bar with best and mean fitness over the runs."""
+def show_generations(
+    results: Iterator[Result], num_generations: int, noisy: bool = False
+) -> Iterator[Result]:
+    """Pass results through, showing a bar with best and mean fitness over the runs.
+
+    Args:
+        results: so far, of a run or of many.
+        num_generations: of the whole run.
+        noisy: whether the best is the luckiest, and is not shown before it is judged.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -29,11 +37,13 @@ def show_generations(results: Iterator[Result], num_generations: int) -> Iterato
         for result in results:
             info = jax.tree.map(lambda row: row[..., -1], result.history)
             best, mean = np.mean(result.best_fitness), np.mean(info.mean_fitness)
-            bar.update(
-                task,
-                completed=result.history.done.shape[-1],
-                fitness=f"best {best:.4g}  mean {mean:.4g}",
-            )
+            shown = f"mean {mean:.4g}"
+            if result.final is not None:
+                error = np.mean(result.final.standard_error)
+                shown = f"best {best:.4g} ± {error:.2g}  {shown}"
+            elif not noisy:
+                shown = f"best {best:.4g}  {shown}"
+            bar.update(task, completed=result.history.done.shape[-1], fitness=shown)
             yield result
 
 

@@ -7,12 +7,23 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
 from diffevo_jax.base import Info, Problem, PyTree, Strategy
 from diffevo_jax.compilation import compiler_options, make_room
 from diffevo_jax.running import device_mesh
-from diffevo_jax.running.evolution import RunState, begin_run, best_solution, generation
+from diffevo_jax.running.evolution import (
+    Result,
+    RunState,
+    begin_run,
+    best_solution,
+    generation,
+    judged,
+    run_state_of,
+    with_final,
+)
+from diffevo_jax.running.final import FinalEvaluation
 
 
 class Programs(NamedTuple):
@@ -66,21 +77,38 @@ def programs(
     """
     make_room()
     mesh = None if devices is None else device_mesh.line(devices)
-    begin, advance = _compiled(jax.default_backend())
+    begin, advance, _ = _compiled(jax.default_backend())
     return Programs(
         functools.partial(begin, mesh=mesh, population_size=population_size),
         functools.partial(advance, mesh=mesh, length=length, record=record),
     )
 
 
+def judge(
+    devices: Sequence[jax.Device] | None,
+    key: jax.Array,
+    problem: Problem,
+    result: Result,
+    count: int,
+) -> Result:
+    """A run's result, or that of many, with a final evaluation of ``count`` evaluations."""
+    make_room()
+    mesh = None if devices is None else device_mesh.line(devices)
+    start = np.asarray(result.history.mean_fitness)[..., 0]
+    program = _compiled(jax.default_backend())[2]
+    told = program(key, problem, run_state_of(result), start, mesh=mesh, count=count)
+    return with_final(result, *told)
+
+
 @functools.cache
-def _compiled(backend: str) -> tuple[Any, Any]:
+def _compiled(backend: str) -> tuple[Any, Any, Any]:
     """The functions, with what is known when they are compiled as static arguments."""
     options = compiler_options(backend)
     compiled = functools.partial(jax.jit, compiler_options=options or None)
     return (
         compiled(_begin, static_argnames=("mesh", "population_size")),
         compiled(_advance, static_argnames=("mesh", "length", "record")),
+        compiled(_judge, static_argnames=("mesh", "count")),
     )
 
 
@@ -133,6 +161,23 @@ def _advance(
     if not key.ndim:
         return one(key, run_state)
     return device_mesh.over_runs(one, mesh, key, run_state)
+
+
+def _judge(
+    key: jax.Array,
+    problem: Problem,
+    run_state: RunState,
+    start: jax.Array,
+    *,
+    mesh: Mesh | None,
+    count: int,
+) -> tuple[FinalEvaluation, PyTree]:
+    def one(key: jax.Array, run_state: RunState, start: jax.Array) -> Any:
+        return judged(key, problem, run_state, start, count=count)
+
+    if not key.ndim:
+        return one(key, run_state, start)
+    return device_mesh.over_runs(one, mesh, key, run_state, start)
 
 
 @jax.jit

@@ -33,9 +33,10 @@ from diffevo_jax.base import (
 )
 from diffevo_jax.compilation import make_room
 from diffevo_jax.pytree import validation
-from diffevo_jax.pytree.annotations import Keys, checked
+from diffevo_jax.pytree.annotations import Index, Keys, checked
 from diffevo_jax.running import arguments, device_mesh
 from diffevo_jax.running.evolution import Result, evolve
+from diffevo_jax.running.final import is_noisy
 
 
 @checked
@@ -48,6 +49,7 @@ def evolve_on(
     population_size: int | None = None,
     population: jax.Array | None = None,
     record: tuple[str, ...] = (),
+    final: Index | None = None,
     num_blocks: int = 8,
 ) -> Result:
     """Evolve one large population on several devices: :func:`evolve`, divided.
@@ -69,6 +71,7 @@ def evolve_on(
         population_size: N, as in :func:`evolve`.
         population: (N, D), as in :func:`evolve`.
         record: as in :func:`evolve`.
+        final: as in :func:`evolve`.
         num_blocks: the population is cut into so many, at least as many as devices share
             it. Each evaluates with a key of its own.
 
@@ -105,6 +108,7 @@ def evolve_on(
             mesh=mesh,
             population_size=population_size,
             record=tuple(record),
+            final=final,
         )
 
 
@@ -148,7 +152,7 @@ def _compiled(platform: str) -> Callable[..., Result]:
     program for one, and rounds it differently. On a CPU the bits are worth more than that.
     """
     options = {"xla_disable_hlo_passes": "algsimp"} if platform == "cpu" else None
-    static = ("mesh", "population_size", "record")
+    static = ("mesh", "population_size", "record", "final")
     return jax.jit(_evolve_on, static_argnames=static, compiler_options=options)
 
 
@@ -161,6 +165,7 @@ def _evolve_on(
     mesh: Mesh,
     population_size: int | None,
     record: tuple[str, ...],
+    final: int | None,
 ) -> Result:
     def one(
         key: jax.Array, strategy: Strategy, problem: Problem, population: jax.Array | None
@@ -172,6 +177,7 @@ def _evolve_on(
             population_size=population_size,
             population=population,
             record=record,
+            final=final,
         )
 
     runs, everywhere = PartitionSpec(device_mesh.RUNS), PartitionSpec()
@@ -288,6 +294,11 @@ class DividedProblem:
     def space(self) -> Any:
         """The problem's own."""
         return self.problem.space
+
+    @property
+    def noisy(self) -> bool:
+        """The problem's own."""
+        return is_noisy(self.problem)
 
     def init(self, key: jax.Array) -> PyTree:
         """The problem's own, which has to be empty."""

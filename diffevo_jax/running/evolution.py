@@ -1,5 +1,6 @@
 """A whole evolution as one compiled program: key, strategy, problem -> Result."""
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -10,8 +11,15 @@ from diffevo_jax import pytree
 from diffevo_jax.base import Evaluation, Info, Problem, PyTree, Strategy
 from diffevo_jax.compilation import make_room
 from diffevo_jax.pytree import arrays, validation
-from diffevo_jax.pytree.annotations import checked
+from diffevo_jax.pytree.annotations import Index, checked
 from diffevo_jax.running import arguments, ask_tell
+from diffevo_jax.running.final import (
+    FinalEvaluation,
+    candidates_of,
+    count_of,
+    final_evaluation,
+    num_candidates,
+)
 
 
 @pytree.dataclass
@@ -25,14 +33,19 @@ class Result:
         measures: its measures, as the problem gave them.
         violation: (N,) at most 0 where it is feasible; None if the problem says nothing.
         best_solution: the best feasible of all evaluated solutions, decoded; if none was
-            feasible the one that violates least.
-        best_fitness: () its fitness; -inf if no feasible evaluation succeeded.
+            feasible the one that violates least. With a final evaluation the solution
+            chosen there, which is the honest best.
+        best_fitness: () its fitness, that of the final evaluation if there is one; -inf if
+            no feasible evaluation succeeded.
         best_violation: () its violation, 0 if it is feasible; +inf if every evaluation
             failed.
         history: :class:`Info` with a leading generation axis (T,).
         recorded: dict of what ``record=`` asked for, with a leading generation axis.
         state: the strategy's state.
         problem_state: the problem's state.
+        final: the final evaluation, with the error and the interval of the best; None if
+            there is none. The record of all evaluations, which under noise is the luckiest,
+            is in ``state.best_solution`` and ``state.best_fitness``.
     """
 
     population: jax.Array
@@ -46,6 +59,7 @@ class Result:
     recorded: dict[str, PyTree]
     state: PyTree
     problem_state: PyTree
+    final: FinalEvaluation | None = None
 
     def __repr__(self) -> str:
         """The best, and how large the rest is; history and states are in their fields."""
@@ -88,6 +102,7 @@ def evolve(
     population_size: int | None = None,
     population: jax.Array | None = None,
     record: tuple[str, ...] = (),
+    final: Index | None = None,
 ) -> Result:
     """Evolve a population, all generations in one ``lax.scan``.
 
@@ -105,6 +120,15 @@ def evolve(
         record: names of what to keep of every generation: ``"population"``, ``"fitness"``,
             ``"measures"``, ``"violation"``, or a field of the strategy's state after the
             generation, for example ``"clean_estimate"``.
+        final: evaluations after the last generation, 0 or an even number of at least 16,
+            static. On one half of them the best is chosen: among the record holder, the
+            means of the last population and of its clean estimates, and the best of the
+            last population. On the other half its fitness is reported, with an interval. 0
+            is none: then the best is that of all evaluations, which under noise is the
+            luckiest. None is by itself: for a problem that is
+            :class:`diffevo_jax.base.Noisy` a fifth of the run's evaluations, at most 8
+            populations and at most 512, or none where that is less than 32; nothing for
+            any other.
 
     Returns:
         The result, on the device.
@@ -125,9 +149,11 @@ def evolve(
         (25,)
     """
     arguments.check_run(key, strategy, problem, population_size, population, record)
+    size = arguments.size_of(population_size, population)
+    count = count_of(final, problem, strategy.num_generations, size)
     make_room()
     strategy, problem = pytree.strong(strategy), pytree.strong(problem)
-    return _evolve(
+    result = _evolve(
         key,
         strategy,
         problem,
@@ -135,6 +161,11 @@ def evolve(
         population_size=population_size,
         record=tuple(record),
     )
+    if not count:
+        return result
+    start = result.history.mean_fitness[0]
+    judged = _judged(key, problem, run_state_of(result), start, count=count)
+    return with_final(result, *judged)
 
 
 @functools.partial(jax.jit, static_argnames=("population_size", "record"))
@@ -155,6 +186,65 @@ def _evolve(
     run_state, (history, recorded) = jax.lax.scan(body, run_state, generations)
     best = best_solution(problem, run_state.state.best_solution)
     return result_of(run_state, best, history, recorded)
+
+
+def judged(
+    key: jax.Array, problem: Problem, run_state: RunState, start: jax.Array, *, count: int
+) -> tuple[FinalEvaluation, PyTree]:
+    """The final evaluation of a run, and its choice, decoded.
+
+    Args:
+        key: key of the run.
+        problem: the problem.
+        run_state: what the last generation left.
+        start: () mean fitness of the first generation, for the interval: how low fitness
+            can be, where the last generation is all the same.
+        count: evaluations.
+    """
+    problem, _ = _clipped(problem)
+    fitness = run_state.fitness
+    valid = jnp.isfinite(fitness)
+    lowest = jnp.min(jnp.where(valid, fitness, jnp.inf))
+    equal = lowest >= jnp.max(jnp.where(valid, fitness, -jnp.inf))
+    seen = jnp.append(fitness, jnp.where(equal, start, lowest))
+    final = final_evaluation(
+        ask_tell.final_key(key),
+        problem,
+        run_state.problem_state,
+        candidates_of(
+            run_state.state, run_state.population, fitness, num_candidates(count)
+        ),
+        count,
+        seen,
+    )
+    return final, best_solution(problem, final.solution)
+
+
+_judged = functools.partial(jax.jit, static_argnames="count")(judged)
+
+
+def run_state_of(result: Result) -> RunState:
+    """What the last generation of a run left."""
+    return RunState(
+        state=result.state,
+        problem_state=result.problem_state,
+        population=result.population,
+        fitness=result.fitness,
+        measures=result.measures,
+        violation=result.violation,
+    )
+
+
+def with_final(result: Result, final: FinalEvaluation, solution: PyTree) -> Result:
+    """A result whose best is that of its final evaluation."""
+    excess = jnp.inf if final.violation is None else jnp.maximum(final.violation, 0.0)
+    return dataclasses.replace(
+        result,
+        best_solution=solution,
+        best_fitness=jnp.where(final.feasible, final.fitness, -jnp.inf),
+        best_violation=jnp.where(final.feasible, 0.0, excess),
+        final=final,
+    )
 
 
 def begin_run(

@@ -9,12 +9,13 @@ import numpy as np
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Problem, Strategy
-from diffevo_jax.pytree.annotations import Keys, checked
-from diffevo_jax.running.arguments import check_run
+from diffevo_jax.pytree.annotations import Index, Keys, checked
+from diffevo_jax.running.arguments import check_run, size_of
 from diffevo_jax.running.bars import show_generations
-from diffevo_jax.running.chunks import Programs, decode, programs
+from diffevo_jax.running.chunks import Programs, decode, judge, programs
 from diffevo_jax.running.device_mesh import alone
 from diffevo_jax.running.evolution import Result, result_of
+from diffevo_jax.running.final import count_of, is_noisy
 
 
 @checked
@@ -33,7 +34,8 @@ def iterate(
     """Evolve in chunks of generations; yield the result so far after each.
 
     Stop by leaving the loop: what was yielded is a whole result, with a shorter history.
-    The bits do not depend on the chunk size.
+    The bits do not depend on the chunk size. There is no final evaluation: under noise the
+    best so far is the luckiest, see :func:`run` and :func:`diffevo_jax.final_evaluation`.
 
     Args:
         key: a typed key, or an array of R keys for R independent runs in one program: then
@@ -117,6 +119,7 @@ def run(
     record: tuple[str, ...] = (),
     chunk_size: int = 1,
     devices: Sequence[jax.Device] | None = None,
+    final: Index | None = None,
     progress: bool = False,
     stop: Callable[[Result], bool] | None = None,
 ) -> Result:
@@ -134,8 +137,12 @@ def run(
         record: see :func:`diffevo_jax.evolve`.
         chunk_size: generations between looks of the host, >= 1.
         devices: see :func:`iterate`.
-        progress: show a bar with the best and the mean fitness.
-        stop: called with the result so far after each chunk; true ends the run.
+        final: see :func:`diffevo_jax.evolve`; by itself as many as for the whole run, also
+            if it is stopped.
+        progress: show a bar with the best and the mean fitness; with the mean alone under
+            noise, where the best is the luckiest, and at the end with the final evaluation.
+        stop: called with the result so far after each chunk; true ends the run. The best in
+            it is that of all evaluations; under noise look at the mean.
 
     Returns:
         The result; its history is as long as the run was.
@@ -160,12 +167,55 @@ def run(
         chunk_size=chunk_size,
         devices=devices,
     )
+    size = size_of(population_size, population)
+    finish = finisher(key, strategy, problem, size, final, devices)
+    results = finished(results, finish, stop)
     if progress:
-        results = show_generations(results, strategy.num_generations)
+        results = show_generations(results, strategy.num_generations, is_noisy(problem))
+    *_, result = results
+    return result
+
+
+def finisher(
+    key: Keys,
+    strategy: Strategy,
+    problem: Problem,
+    population_size: int,
+    final: int | None,
+    devices: Sequence[jax.Device] | None,
+) -> Callable[[Result], Result] | None:
+    """What adds the final evaluation to a result; None if there is none.
+
+    Args:
+        key: of the run, or of many.
+        strategy: of the run.
+        problem: of the run.
+        population_size: of the run.
+        final: see :func:`diffevo_jax.evolve`.
+        devices: see :func:`iterate`.
+    """
+    count = count_of(final, problem, strategy.num_generations, population_size)
+    problem = pytree.strong(problem)
+
+    def finish(result: Result) -> Result:
+        with alone():
+            return judge(devices, key, problem, result, count)
+
+    return finish if count else None
+
+
+def finished(
+    results: Iterator[Result],
+    finish: Callable[[Result], Result] | None,
+    stop: Callable[[Result], bool] | None = None,
+) -> Iterator[Result]:
+    """Pass results through until one is the last, and then yield that one with its end."""
     for result in results:
+        yield result
         if stop is not None and bool(stop(result)):
             break
-    return result
+    if finish is not None:
+        yield finish(result)
 
 
 def _first(count: int, axis: int, rows: jax.Array) -> np.ndarray:

@@ -65,7 +65,8 @@ class KeptRuns:
 
     Attributes:
         history: scalars of all generations.
-        best: () best fitness of all evaluations; -inf if every one failed.
+        best: () best fitness of all evaluations, under noise the luckiest; -inf if every
+            one failed.
         kept: what ``keep=`` asked for, in unit scale.
     """
 
@@ -215,6 +216,7 @@ def _runs(
             strategy,
             problem,
             population_size=population_size,
+            final=0,
         )
         return _kept(result, batching.keep)
 

@@ -84,7 +84,8 @@ def sweep(
 
     Returns:
         An ``xarray.Dataset`` with the dimensions ``setting``, ``seed`` and ``generation``:
-        the fields of :class:`diffevo_jax.Info`, ``final_mean`` and ``final_best``,
+        the fields of :class:`diffevo_jax.Info`, ``final_mean`` and ``final_best``
+        (under noise the luckiest, since there is no final evaluation: compare the means),
         ``failed`` and ``missing``, ``evaluations``; swept fields are coordinates. Shorter
         runs end in NaN. :func:`diffevo_jax.sweeps.save` stores it.
 

@@ -113,7 +113,7 @@ class Rows:
 
 _ABOUT = {
     "final_mean": "mean fitness of the last population",
-    "final_best": "best fitness of all evaluations",
+    "final_best": "best fitness of all evaluations; under noise the luckiest",
     "failed": "the last population or the best is not finite",
     "missing": "not run yet",
     "evaluations": "evaluations of a run",
@@ -231,7 +231,7 @@ def ranking(dataset: "xarray.Dataset", by: str = "final_mean") -> np.ndarray:
 
     Args:
         dataset: of :func:`diffevo_jax.sweep`.
-        by: ``"final_mean"`` or ``"final_best"``.
+        by: ``"final_mean"`` or ``"final_best"``, which under noise ranks by luck.
     """
     _check_dataset(dataset)
     broken = np.asarray(dataset["failed"] | dataset["missing"]).any(axis=1)

@@ -29,8 +29,9 @@ class Tuning:
 
     The individuals of a generation see the same seeds, since their differences are what
     selection looks at; every generation sees fresh ones, so that a search cannot learn its
-    seeds. The fitness of the best is still that of one that was lucky: the honest number is
-    that of :meth:`scores` with another key.
+    seeds. The fitness of the best of all would be that of one that was lucky: a search that
+    is long enough ends with a final evaluation, see :func:`diffevo_jax.evolve`, and
+    :meth:`scores` with another key tells more.
 
     Args:
         strategy: the inner strategy; its other numbers stay as they are.
@@ -42,7 +43,7 @@ class Tuning:
         num_seeds: inner runs of a setting, static, >= 1.
         population_size: N of an inner run, static.
         score: of a run: ``"mean"``, the mean fitness of the last population, or ``"best"``,
-            the best fitness of all evaluations; static.
+            the best fitness of all evaluations; under noise the luckiest; static.
         batch_size: inner runs at a time, static; None runs all at once, which is fastest
             as long as it fits the memory.
 
@@ -100,6 +101,11 @@ class Tuning:
     def space(self) -> Space:
         """The space of settings: a number for every field."""
         return Space(self.fields)
+
+    @property
+    def noisy(self) -> bool:
+        """True: every generation has seeds of its own."""
+        return True
 
     def check(self) -> None:
         """Raise if a field cannot be searched, or its range is none."""
@@ -170,9 +176,8 @@ class Tuning:
     def _score(self, solution: Mapping[str, jax.Array], key: jax.Array) -> jax.Array:
         """What one inner run comes to."""
         tuned = self._with(solution)
-        result = evolve(
-            key, tuned.strategy, tuned.problem, population_size=self.population_size
-        )
+        size = self.population_size
+        result = evolve(key, tuned.strategy, tuned.problem, population_size=size, final=0)
         if self.score == "best":
             return result.best_fitness
         return result.history.mean_fitness[-1]

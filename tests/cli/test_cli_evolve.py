@@ -534,7 +534,7 @@ def test_plot_writes_a_picture(tmp_path) -> None:
 def test_the_bar_is_for_terminals(monkeypatch, flags, terminal, bars) -> None:
     shown = []
 
-    def show_generations(results: Any, num_generations: int) -> Any:
+    def show_generations(results: Any, num_generations: int, noisy: bool) -> Any:
         shown.append(num_generations)
         return results
 

@@ -30,6 +30,7 @@ def from_problem(
     maximize: bool = False,
     scale: Number = 1.0,
     bounds: tuple[float, float] | None = None,
+    noisy: bool | None = None,
 ) -> "EvosaxProblem":
     """Make a problem of this library of an evosax problem.
 
@@ -39,6 +40,8 @@ def from_problem(
             ``BraxProblem``; False for a cost.
         scale: of an unbounded space; see :class:`diffevo_jax.problems.Space`.
         bounds: lower and upper; None takes the ``x_range`` of a problem that has one.
+        noisy: whether fitness depends on the key, see :class:`diffevo_jax.base.Noisy`; None
+            says so of a reward, and not of a cost.
 
     Example:
         >>> import jax, diffevo_jax as de
@@ -56,7 +59,8 @@ def from_problem(
     low, high = bounds or (None, None)
     with jax.ensure_compile_time_eval():
         example = jax.eval_shape(problem.sample, jax.random.key(0))
-    return EvosaxProblem(problem, maximize, Space(example, scale, low, high))
+    space = Space(example, scale, low, high)
+    return EvosaxProblem(problem, maximize, space, maximize if noisy is None else noisy)
 
 
 @pytree.dataclass
@@ -67,11 +71,13 @@ class EvosaxProblem:
         problem: the problem, static.
         maximize: whether its fitness is a reward, static.
         space: of its solutions.
+        noisy: whether fitness depends on the key, static.
     """
 
     problem: Any = pytree.static()
     maximize: bool = pytree.static()
     space: Space
+    noisy: bool = pytree.static(default=False)
 
     def init(self, key: jax.Array) -> PyTree:
         """The problem's state."""

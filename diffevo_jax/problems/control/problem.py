@@ -33,7 +33,9 @@ class Control:
     """Maximise the mean total reward of a policy in an environment.
 
     The solutions are the policy's weights. Every individual plays ``num_episodes`` episodes
-    from starts of its own, drawn afresh in every generation. Episodes are played in batches
+    from starts of its own, drawn afresh in every generation. So its fitness is noisy, and
+    ``result.best_solution`` is chosen and judged anew, see :func:`diffevo_jax.evolve`.
+    Episodes are played in batches
     of any size, and so their keys are of threefry2x32, whatever that of an evaluation is.
 
     Discrete actions are the argmax of the policy's output; continuous ones are ``tanh`` of
@@ -97,6 +99,11 @@ class Control:
         if self.max_steps is not None:
             return self.max_steps
         return int(environment(self.env_name)[1].max_steps_in_episode)
+
+    @property
+    def noisy(self) -> bool:
+        """True: starts are drawn, and in some environments also what happens then."""
+        return True
 
     def with_env_params(self) -> "Control":
         """The same problem with the parameters of its environment written out."""
