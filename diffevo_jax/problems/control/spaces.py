@@ -69,8 +69,18 @@ class Compound(Protocol):
 EnvSpace = Discrete | Box | Compound
 
 
+@runtime_checkable
 class Environment(Protocol):
-    """The members of a gymnax environment that rollouts need; it never resets by itself."""
+    """What an environment must have: gymnax's interface, without what resets by itself.
+
+    ``is_truncated(env_state, env_params)``, whether the time limit of the parameters is
+    reached, is asked for if it is there.
+    """
+
+    @property
+    def default_params(self) -> PyTree:
+        """Its parameters, a pytree of numbers; () if there are none."""
+        ...
 
     def reset_env(self, key: jax.Array, env_params: PyTree, /) -> tuple[PyTree, PyTree]:
         """The first observation, and the state."""
@@ -80,10 +90,6 @@ class Environment(Protocol):
         self, key: jax.Array, env_state: PyTree, action: PyTree, env_params: PyTree, /
     ) -> tuple[PyTree, PyTree, jax.Array, jax.Array, dict[str, Any]]:
         """Observation, state, reward, whether it is terminated, and what else there is."""
-        ...
-
-    def is_truncated(self, env_state: PyTree, env_params: PyTree, /) -> jax.Array:
-        """Whether the time limit of the parameters is reached."""
         ...
 
     def observation_space(self, env_params: PyTree, /) -> EnvSpace:
@@ -195,7 +201,7 @@ def to_action(output: jax.Array, space: EnvSpace) -> jax.Array:
 def _box(space: EnvSpace) -> Box:
     """The space of actions that are not discrete."""
     if not isinstance(space, Box):
-        raise ValueError(f"env_name: got actions of {space!r}, want a Discrete or a Box")
+        raise ValueError(f"environment: got actions of {space!r}, want a Discrete or a Box")
     return space
 
 
