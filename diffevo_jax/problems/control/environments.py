@@ -21,11 +21,10 @@ from diffevo_jax.problems.control.episode import Context, EpisodeSpec
 from diffevo_jax.problems.control.rewriting import observation_from_state
 from diffevo_jax.problems.control.spaces import (
     Box,
-    Compound,
     Discrete,
     Environment,
-    EnvSpace,
     as_floats,
+    leaves_of,
     normalise,
     output_shape,
     to_action,
@@ -286,17 +285,6 @@ def check_spaces(env: Environment, env_params: PyTree) -> None:
                 f"env.observation_space: got {space!r}, want a Discrete or a Box of "
                 "gymnax, or a Dict or Tuple of them"
             )
-
-
-def leaves_of(space: EnvSpace) -> Iterator[EnvSpace]:
-    """The spaces that a space is made of, in the order of its observations' leaves."""
-    if not isinstance(space, Compound):
-        yield space
-        return
-    children = space.spaces
-    named = isinstance(children, Mapping)
-    for part in [children[k] for k in sorted(children)] if named else children:
-        yield from leaves_of(part)
 
 
 def first_steps(env: Environment, env_params: PyTree) -> tuple[PyTree, PyTree]:

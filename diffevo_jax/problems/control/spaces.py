@@ -6,7 +6,7 @@ a policy become actions of another (:func:`to_action`).
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -169,6 +169,17 @@ def _unrolled(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Arr
         return function(*arrays)
     numbers = zip(*(jnp.ravel(array) for array in arrays), strict=True)
     return jnp.stack([function(*each) for each in numbers]).reshape(arrays[0].shape)
+
+
+def leaves_of(space: EnvSpace) -> Iterator[EnvSpace]:
+    """The spaces that a space is made of, in the order of its observations' leaves."""
+    if not isinstance(space, Compound):
+        yield space
+        return
+    children = space.spaces
+    named = isinstance(children, Mapping)
+    for part in [children[k] for k in sorted(children)] if named else children:
+        yield from leaves_of(part)
 
 
 def output_shape(space: EnvSpace) -> tuple[int, ...]:
