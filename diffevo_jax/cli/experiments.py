@@ -4,7 +4,6 @@ import difflib
 import importlib
 import os
 import sys
-from typing import Any
 
 from diffevo_jax.cli.errors import UsageError
 from diffevo_jax.problems import landscapes, names
@@ -55,7 +54,7 @@ def environment_at(given: str) -> Environment:
     if (here := os.getcwd()) not in sys.path:
         sys.path.insert(0, here)
     try:
-        found: Any = importlib.import_module(module)
+        found: object = importlib.import_module(module)
         for name in path.split("."):
             found = getattr(found, name)
         made = found() if isinstance(found, type) else found

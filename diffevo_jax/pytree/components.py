@@ -192,7 +192,7 @@ def _register(cls: type[Any], data: list[str], meta: list[str], objects: list[st
     )
 
 
-def _snapshot(value: Any, name: str) -> Snapshot | None:
+def _snapshot(value: object, name: str) -> Snapshot | None:
     return None if value is None else Snapshot(value, name)
 
 

@@ -12,12 +12,14 @@ import dataclasses
 import functools
 import inspect
 import types
-from collections.abc import Hashable, Mapping
-from typing import Any
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+T = TypeVar("T")
 
 #: Compared by identity: what they do is not in their attributes.
 _OPAQUE = (
@@ -60,7 +62,7 @@ class Snapshot:
 
     __slots__ = ("hashed", "key", "value")
 
-    def __init__(self, value: Any, name: str = "object") -> None:
+    def __init__(self, value: object, name: str = "object") -> None:
         self.value = value
         attributes = tuple(
             (key, _key(held, f"{name}.{key}", (id(value),)))
@@ -118,12 +120,12 @@ def own_attributes(value: object) -> dict[str, Any]:
     return found | getattr(value, "__dict__", {})
 
 
-def _slots(declared: Any) -> tuple[str, ...]:
+def _slots(declared: str | Iterable[str]) -> tuple[str, ...]:
     names = (declared,) if isinstance(declared, str) else tuple(declared)
     return tuple(name for name in names if name not in ("__dict__", "__weakref__"))
 
 
-def frozen(value: Any) -> Any:
+def frozen(value: T) -> T:
     """A copy of an object that changes of the object do not reach.
 
     What cannot be copied, such as a module or a lock, is shared. What its class holds, and
@@ -144,7 +146,7 @@ def _is_computed(kind: type, name: str) -> bool:
     return isinstance(found, property | functools.cached_property)
 
 
-def _copied(value: Any, memo: dict[int, Any]) -> Any:
+def _copied(value: T, memo: dict[int, Any]) -> T:
     if isinstance(value, jax.Array):  # which nothing changes
         return value
     try:
@@ -173,7 +175,7 @@ def described(value: object) -> str:
     return f"{type(value).__name__}({', '.join(parts)})"
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     if isinstance(value, np.ndarray | jax.Array) and value.size > 4:
         return f"{value.dtype}{list(value.shape)}"
     if isinstance(value, np.ndarray | np.generic | jax.Array):
@@ -204,12 +206,12 @@ class _Bits:
 
     __slots__ = ("data", "kind")
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: np.ndarray | np.generic | jax.Array) -> None:
         weak = bool(getattr(value, "weak_type", False))
         shape, dtype = tuple(value.shape), str(value.dtype)
         self.kind = (isinstance(value, jax.Array), shape, dtype, weak)
         if isinstance(value, jax.Array):  # it stays what it is
-            self.data: Any = value
+            self.data: jax.Array | bytes = value
         elif value.dtype.hasobject:
             self.data = repr(value.tolist()).encode()
         else:
@@ -233,7 +235,7 @@ class _Bits:
         return hash(self.kind)
 
 
-def _key(value: Any, name: str, within: tuple[int, ...]) -> Hashable:
+def _key(value: object, name: str, within: tuple[int, ...]) -> Hashable:
     """What a value is compared by.
 
     Args:

@@ -23,6 +23,7 @@ from diffevo_jax.problems.control.spaces import (
     Box,
     Discrete,
     Environment,
+    PlayedEnvironment,
     as_floats,
     leaves_of,
     normalise,
@@ -44,7 +45,7 @@ class ArithmeticOfOthers:
         has_limit: whether it knows a time limit of its own.
     """
 
-    inner: Any
+    inner: Environment
     has_limit: bool = True
 
     def __getattr__(self, name: str) -> Any:
@@ -64,11 +65,12 @@ class ArithmeticOfOthers:
         if not self.has_limit:
             return jnp.zeros((), bool)
         with arithmetic_of_others():
-            return self.inner.is_truncated(env_state, env_params)
+            played: PlayedEnvironment = self.inner
+            return played.is_truncated(env_state, env_params)
 
 
 @checked
-def environment(env_name: str | Environment) -> tuple[Environment, PyTree]:
+def environment(env_name: str | Environment) -> tuple[PlayedEnvironment, PyTree]:
     """Build an environment once: the object and its default parameters.
 
     Args:
@@ -104,7 +106,7 @@ def full_name(given: str) -> str:
 
 
 @functools.lru_cache
-def _named(env_name: str) -> tuple[Environment, PyTree]:
+def _named(env_name: str) -> tuple[PlayedEnvironment, PyTree]:
     if env_name.startswith(brax.PREFIX):
         with jax.ensure_compile_time_eval():
             env, params = brax.make(env_name)
@@ -130,7 +132,7 @@ def _named(env_name: str) -> tuple[Environment, PyTree]:
 
 
 @functools.lru_cache
-def _own(snapshot: Snapshot) -> tuple[Environment, PyTree]:
+def _own(snapshot: Snapshot) -> tuple[PlayedEnvironment, PyTree]:
     """A copy of an object, since who owns it may change it, and its parameters."""
     env = objects.frozen(snapshot.value)
     with jax.ensure_compile_time_eval(), naming("default_params"):
@@ -153,7 +155,8 @@ def naming(member: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise ValueError(f"env.{member}: {type(error).__name__}: {error}") from error
+        first = str(error).partition("\n")[0]
+        raise ValueError(f"env.{member}: {type(error).__name__}: {first}") from error
 
 
 def limit_of(env_params: PyTree) -> Any:
@@ -303,8 +306,10 @@ def first_steps(env: Environment, env_params: PyTree) -> tuple[PyTree, PyTree]:
     with naming("step_env"):
         after = played.step_env(key, env_state, action, env_params)
         seen, env_state_after, reward, terminated, _ = after
-    with naming("is_truncated"):
-        truncated = played.is_truncated(env_state_after, env_params)
+    truncated: jax.Array | bool = False
+    if jax.tree.structure(env_state_after) == jax.tree.structure(env_state):
+        with naming("is_truncated"):
+            truncated = played.is_truncated(env_state_after, env_params)
     arrays = (
         (observation, env_state),
         (seen, env_state_after, reward, terminated, truncated),

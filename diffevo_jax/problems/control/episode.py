@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from diffevo_jax.base import Policy, PyTree
 from diffevo_jax.compilation import arithmetic_of_others
 from diffevo_jax.problems.control import statistics
 from diffevo_jax.problems.control.rewriting import compute_once, compute_trigonometry_once
-from diffevo_jax.problems.control.spaces import UNROLLED
+from diffevo_jax.problems.control.spaces import UNROLLED, PlayedEnvironment
 from diffevo_jax.problems.control.statistics import Moments
 
 
@@ -107,7 +107,7 @@ class EpisodeSpec:
         once: whether actions, sines and cosines are computed once, as pays on a CPU.
     """
 
-    environment: Any
+    environment: PlayedEnvironment
     defaults: PyTree
     act: Callable[[Context, PyTree, PyTree, PyTree], tuple[jax.Array, PyTree]]
     max_steps: int

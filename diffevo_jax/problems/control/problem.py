@@ -157,7 +157,7 @@ class Control:
         space = env.action_space(self._env_params())
         want = output_shape(space)
         got, carry, initial = pytree.shapes(Control._applied, self)
-        if carry != initial:
+        if jax.tree.flatten(carry) != jax.tree.flatten(initial):
             raise ValueError(f"Control.policy: got a carry of {carry}, want {initial}")
         shape = got.shape if isinstance(got, jax.ShapeDtypeStruct) else None
         if shape is None or (shape != want and shape != (math.prod(want),)):
@@ -293,8 +293,8 @@ class Control:
             return self.env_name
         if self.env is not None and self.env_name is None:
             return self.env
-        got = "neither" if self.env is None else "both"
-        raise ValueError(f"Control: got {got} env_name and env, want one of them")
+        got = "neither env_name nor" if self.env is None else "both env_name and"
+        raise ValueError(f"Control: got {got} env, want one of them")
 
     def _env_params(self) -> PyTree:
         if self.env_params is not None:

@@ -3,7 +3,7 @@
 The file is a zip archive. ``controller.jax`` is the whole of a controller, with weights and
 scalings, as ``jax.export`` writes programs; ``initial_carry.jax`` what a recurrent policy
 starts from. ``weights.npz`` has the weights by their paths, and ``controller.json`` says
-what goes in and comes out. Nothing in it is a pickle. Elsewhere, without this package:
+what goes in and comes out. Nothing in it is a pickle. Elsewhere, without this package, with JAX and ``flatbuffers``:
 
     from jax import export; from zipfile import ZipFile
     act = export.deserialize(bytearray(ZipFile("policy.zip").read("controller.jax"))).call
@@ -44,8 +44,6 @@ CONTROLLER, CARRY, WEIGHTS, LAYOUT = (
     "weights.npz",
     "controller.json",
 )
-#: Files of one policy have the same bytes, whenever they are written.
-_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -78,7 +76,7 @@ def save_controller(
     *,
     platforms: Sequence[str] = PLATFORMS,
 ) -> None:
-    """Write what :meth:`Control.controller` returns into a file, in whole or not at all.
+    """Write what :meth:`diffevo_jax.problems.Control.controller` returns into a file, in whole or not at all.
 
     Args:
         path: of the file, for example ``"policy.zip"``; one that is there is replaced.
@@ -88,6 +86,7 @@ def save_controller(
         platforms: where the program is to run, as JAX calls them.
 
     Raises:
+        ImportError: flatbuffers is not installed.
         ValueError: the path cannot be written, or an observation or a carry is of classes
             that a file cannot name (want arrays in dicts, lists and tuples).
 
@@ -133,7 +132,7 @@ def save_controller(
     }
     with written_whole(path) as unfinished, zipfile.ZipFile(unfinished, "w") as archive:
         for name, content in contents.items():
-            archive.writestr(zipfile.ZipInfo(name, _TIME), content)
+            archive.writestr(name, content)
 
 
 @checked
@@ -144,9 +143,11 @@ def load_controller(path: str | Path) -> SavedController:
         path: of the file.
 
     Raises:
+        ImportError: flatbuffers is not installed.
         OSError: it cannot be read.
         ValueError: it is no such file.
     """
+    _check_flatbuffers()
     try:
         with zipfile.ZipFile(path) as archive:
             act, initial_carry = (
@@ -168,12 +169,23 @@ def _program(
 ) -> bytes:
     """A function as ``jax.export`` writes it; in it what is no argument is a constant."""
     exported = jax.export.export(jax.jit(function), platforms=tuple(platforms))(*shapes)
+    _check_flatbuffers()
     try:
         return bytes(exported.serialize())
     except ValueError as error:
         raise ValueError(
             f"problem: got observations or a carry that cannot be written, {error}; want "
             "arrays in dicts, lists and tuples"
+        ) from error
+
+
+def _check_flatbuffers() -> None:
+    """Raise ImportError, and say how to install it, without what writes programs."""
+    try:
+        import flatbuffers  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "saved controllers need flatbuffers: install diffevo-jax[export]"
         ) from error
 
 

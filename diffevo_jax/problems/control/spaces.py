@@ -101,6 +101,14 @@ class Environment(Protocol):
         ...
 
 
+class PlayedEnvironment(Environment, Protocol):
+    """What rollouts need; see :func:`diffevo_jax.problems.control.environment`."""
+
+    def is_truncated(self, env_state: PyTree, env_params: PyTree, /) -> jax.Array:
+        """Whether the time limit of the parameters is reached."""
+        ...
+
+
 @checked
 def normalise(observation: PyTree, space: EnvSpace) -> PyTree:
     """Scale observations by the bounds of their space to zero mean and unit variance.

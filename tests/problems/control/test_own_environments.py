@@ -14,6 +14,7 @@ from own_environments import Nav, NavParams, Pull, Rooms
 import diffevo_jax as de
 from diffevo_jax import pytree
 from diffevo_jax.problems import Control
+from diffevo_jax.sweeps import settings
 from diffevo_jax.sweeps.identity import program_digest
 
 KEY = jax.random.key(3)
@@ -163,16 +164,14 @@ def test_sweeps_tell_environments_apart_by_their_programs():
     assert len({digest(env) for env in (Nav(1.75), Nav(2.75), Nav(1.75, (0.1, 0)))}) == 3
 
 
-def test_a_swept_environment_is_a_setting_of_its_own():
-    pytest.importorskip("xarray")
-    table = de.sweep(
-        KEY,
-        STRATEGY,
-        Control(env=Nav()),
-        axes={"problem.env": [Nav(), Nav(2.0)]},
-        population_size=8,
-    )
-    assert len(set(np.ravel(table.best_fitness))) == 2
+def test_swept_environments_are_settings_that_differ():
+    axes = {"problem.env": [Rooms(4), Rooms(4), Rooms(5)]}
+    problem = Control(env=Rooms(), max_steps=5)
+    chosen = settings.settings_of(STRATEGY, problem, 8, axes)
+    names = [setting.values["problem.env"] for setting in chosen]
+    assert names == [f"Rooms(rooms={rooms}, prize=1.0)" for rooms in (4, 4, 5)]
+    structures = [jax.tree.structure(setting.problem) for setting in chosen]
+    assert structures[0] == structures[1] != structures[2]
 
 
 def test_an_object_prints_without_an_address():
