@@ -51,6 +51,8 @@ def environment_at(given: str) -> Environment:
             environment.
     """
     module, _, path = given.partition(":")
+    if not module or not path:
+        raise UsageError(f"got {given!r}, want module:Class")
     if (here := os.getcwd()) not in sys.path:
         sys.path.insert(0, here)
     try:
@@ -59,7 +61,8 @@ def environment_at(given: str) -> Environment:
             found = getattr(found, name)
         made = found() if isinstance(found, type) else found
     except Exception as error:  # the module is the user's, and may raise anything
-        raise UsageError(f"{given}: {type(error).__name__}: {error}") from error
+        first = str(error).partition("\n")[0]
+        raise UsageError(f"{given}: {type(error).__name__}: {first}") from error
     annotations.check(given, made, Environment)  # its errors are those of a usage
     environment: Environment = made
     return environment

@@ -3,7 +3,8 @@
 The file is a zip archive. ``controller.jax`` is the whole of a controller, with weights and
 scalings, as ``jax.export`` writes programs; ``initial_carry.jax`` what a recurrent policy
 starts from. ``weights.npz`` has the weights by their paths, and ``controller.json`` says
-what goes in and comes out. Nothing in it is a pickle. Elsewhere, without this package, with JAX and ``flatbuffers``:
+what goes in and comes out. Nothing in it is a pickle. Elsewhere, without this package, with
+JAX and ``flatbuffers``:
 
     from jax import export; from zipfile import ZipFile
     act = export.deserialize(bytearray(ZipFile("policy.zip").read("controller.jax"))).call
@@ -76,7 +77,9 @@ def save_controller(
     *,
     platforms: Sequence[str] = PLATFORMS,
 ) -> None:
-    """Write what :meth:`diffevo_jax.problems.Control.controller` returns into a file, in whole or not at all.
+    """Write a controller into a file, in whole or not at all.
+
+    It is what :meth:`diffevo_jax.problems.Control.controller` returns.
 
     Args:
         path: of the file, for example ``"policy.zip"``; one that is there is replaced.
