@@ -4,6 +4,7 @@ import difflib
 import importlib
 import os
 import sys
+from typing import cast
 
 from diffevo_jax.cli.errors import UsageError
 from diffevo_jax.problems import landscapes, names
@@ -64,8 +65,7 @@ def environment_at(given: str) -> Environment:
         first = str(error).partition("\n")[0]
         raise UsageError(f"{given}: {type(error).__name__}: {first}") from error
     annotations.check(given, made, Environment)  # its errors are those of a usage
-    environment: Environment = made
-    return environment
+    return cast("Environment", made)
 
 
 def _environments() -> tuple[str, ...]:

@@ -249,7 +249,7 @@ def episode_film(
     path: str | Path | None = None,
     *,
     steps: Sequence[int] = (),
-    fps: float = 15.0,
+    fps: int = 15,
     dpi: int = 80,
     ax: Axes | None = None,
 ) -> FuncAnimation:
@@ -281,8 +281,6 @@ def episode_film(
         raise ValueError(
             f"trajectory: got shape {np.shape(trajectory.valid)}, want one episode"
         )
-    if not fps > 0:
-        raise ValueError(f"fps: got {fps}, want a number > 0")
     is_key = lambda leaf: jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
     played: Trajectory = jax.tree.map(
         lambda leaf: leaf if is_key(leaf) else np.asarray(leaf), trajectory

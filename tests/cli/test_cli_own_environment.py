@@ -46,7 +46,7 @@ def test_a_class_or_an_object_of_the_current_folder_evolves(name, folder, capsys
     [
         ("no_such_module:Nav", "ModuleNotFoundError"),
         ("my_rooms:Hall", "has no attribute 'Hall'"),
-        ("my_rooms:number", "got 3 (int), want an Environment"),
+        ("my_rooms:number", "got 3, want an Environment"),
         ("my_rooms:Raises", "RuntimeError: no"),
         ("my_rooms:", "want module:Class"),
         (":Nav", "want module:Class"),

@@ -226,7 +226,7 @@ def test_a_film_that_cannot_be_drawn_leaves_no_file(tmp_path):
     ("options", "message"),
     [
         ({"steps": [3]}, "steps: got 3, want one of the episode's 3"),
-        ({"fps": 0.0}, "fps: got 0.0, want a number > 0"),
+        ({"fps": 0}, "fps: got 0, want an int >= 1"),
         ({"path": "film.mp4"}, "path: got film.mp4, want a name that ends in .gif"),
     ],
 )

@@ -118,6 +118,20 @@ class Control:
             object.__setattr__(self, "env_name", full_name(self.env_name))
 
     @property
+    def environment(self) -> str | Environment:
+        """The environment's full name, or the object itself.
+
+        Raises:
+            ValueError: there is neither, or both.
+        """
+        if self.env_name is not None and self.env is None:
+            return self.env_name
+        if self.env is not None and self.env_name is None:
+            return self.env
+        got = "neither env_name nor" if self.env is None else "both env_name and"
+        raise ValueError(f"Control: got {got} env, want one of them")
+
+    @property
     def space(self) -> Space:
         """The space of the policy's weights, unbounded."""
         return Space(pytree.shapes(Control._drawn, self), scale=self.scale)
@@ -127,7 +141,7 @@ class Control:
         """Longest episode, in steps."""
         if self.max_steps is not None:
             return self.max_steps
-        return default_limit(self._which())
+        return default_limit(self.environment)
 
     def with_env_params(self) -> "Control":
         """The same problem with the parameters of its environment written out."""
@@ -135,7 +149,7 @@ class Control:
 
     def check(self) -> None:
         """Raise if there is no such environment, or a count is wrong."""
-        env = self._which()
+        env = self.environment
         environment(env)
         validation.check_count("Control.num_episodes", self.num_episodes)
         if self.observation not in OBSERVATIONS:
@@ -153,7 +167,7 @@ class Control:
         if self.env is not None:
             shapes = pytree.shapes(Control._first_steps, self)
             check_steps(self.env, self._env_params(), shapes)
-        env, _ = environment(self._which())
+        env, _ = environment(self.environment)
         space = env.action_space(self._env_params())
         want = output_shape(space)
         got, carry, initial = pytree.shapes(Control._applied, self)
@@ -163,7 +177,7 @@ class Control:
         if shape is None or (shape != want and shape != (math.prod(want),)):
             raise ValueError(
                 f"Control.policy: got an output of shape {shape}, want {want} "
-                f"for {label(self._which())}, whose actions are {space!r}"
+                f"for {label(self.environment)}, whose actions are {space!r}"
             )
 
     def init(self, key: jax.Array) -> Moments | tuple[()]:
@@ -285,36 +299,27 @@ class Control:
 
     def _spec(self) -> EpisodeSpec:
         limit = self.episode_limit
-        return episode_spec(self._which(), self.observation, limit, self.rewrite)
-
-    def _which(self) -> str | Environment:
-        """The environment's name, or the object itself."""
-        if self.env_name is not None and self.env is None:
-            return self.env_name
-        if self.env is not None and self.env_name is None:
-            return self.env
-        got = "neither env_name nor" if self.env is None else "both env_name and"
-        raise ValueError(f"Control: got {got} env, want one of them")
+        return episode_spec(self.environment, self.observation, limit, self.rewrite)
 
     def _env_params(self) -> PyTree:
         if self.env_params is not None:
             return self.env_params
-        return environment(self._which())[1]
+        return environment(self.environment)[1]
 
     def _first_steps(self) -> tuple[PyTree, PyTree]:
-        return first_steps(self._which(), self._env_params())
+        return first_steps(self.environment, self._env_params())
 
     def _policy(self) -> Policy:
         """The policy; an MLP without a width of its own takes the environment's."""
         if isinstance(self.policy, MLP) and self.policy.num_outputs is None:
-            env, _ = environment(self._which())
+            env, _ = environment(self.environment)
             shape = output_shape(env.action_space(self._env_params()))
             return pytree.replace(self.policy, num_outputs=math.prod(shape))
         return self.policy
 
     def _observe(self, key: jax.Array) -> PyTree:
         """An observation as the policy sees it."""
-        env, _ = environment(self._which())
+        env, _ = environment(self.environment)
         observation, _ = env.reset_env(key, self._env_params())
         if self.observation == "none":
             return observation

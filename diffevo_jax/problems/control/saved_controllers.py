@@ -29,9 +29,9 @@ import numpy as np
 
 from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
-from diffevo_jax.problems.control.environments import environment
+from diffevo_jax.problems.control.environments import environment, label
 from diffevo_jax.problems.control.problem import Control
-from diffevo_jax.problems.control.spaces import Discrete, EnvSpace, leaves_of
+from diffevo_jax.problems.control.spaces import Box, Discrete, EnvSpace, leaves_of
 from diffevo_jax.problems.control.statistics import CLIP, Moments, deviations
 from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.pytree.files import check_writable, written_whole
@@ -108,7 +108,8 @@ def save_controller(
     """
     pytree.validate(problem)
     check_writable("path", Path(path))
-    env, _ = environment(problem.env_name if problem.env is None else problem.env)
+    which = problem.environment
+    env, _ = environment(which)
     env_params = problem.with_env_params().env_params
     reset = lambda key: env.reset_env(key, env_params)[0]
     arguments = (
@@ -118,12 +119,12 @@ def save_controller(
     weights = jax.tree.map(jnp.asarray, policy_params)
     act = problem.controller(weights, problem_state)
     layout = {
-        "environment": type(env.inner).__name__,
+        "environment": label(which),
         "observation": _shapes(arguments[0]),
         "scaling": _scaling(problem, env.observation_space(env_params), problem_state),
         "carry": _shapes(arguments[1]),
         "action": _shapes(jax.eval_shape(act, *arguments)[0]),
-        "action_space": _space(env.action_space(env_params)),
+        "action_space": _space(leaves_of(env.action_space(env_params))[0]),
         "weights": _shapes(weights),
         "versions": {name: version_of(name) for name in ("diffevo-jax", "jax")},
     }
@@ -196,13 +197,11 @@ def _npz(weights: PyTree) -> bytes:
     """Leaves by their paths; dtypes that NumPy's files do not know become float32."""
     arrays = {name: np.asarray(leaf) for name, leaf in _leaves(weights).items()}
     content = io.BytesIO()
-    np.savez(
-        content,
-        **{
-            name: array.astype(np.float32) if array.dtype.kind == "V" else array
-            for name, array in arrays.items()
-        },
-    )
+    known: dict[str, Any] = {
+        name: array.astype(np.float32) if array.dtype.kind == "V" else array
+        for name, array in arrays.items()
+    }
+    np.savez(content, **known)
     return content.getvalue()
 
 
@@ -237,7 +236,7 @@ def _scaling(
     return found
 
 
-def _space(space: EnvSpace) -> dict[str, Any]:
+def _space(space: Discrete | Box) -> dict[str, Any]:
     if isinstance(space, Discrete):
         return {"kind": "Discrete", "n": int(space.n)}
     low, high = (np.broadcast_to(end, space.shape) for end in (space.low, space.high))

@@ -6,7 +6,7 @@ a policy become actions of another (:func:`to_action`).
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -179,15 +179,23 @@ def _unrolled(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Arr
     return jnp.stack([function(*each) for each in numbers]).reshape(arrays[0].shape)
 
 
-def leaves_of(space: EnvSpace) -> Iterator[EnvSpace]:
-    """The spaces that a space is made of, in the order of its observations' leaves."""
-    if not isinstance(space, Compound):
-        yield space
-        return
-    children = space.spaces
-    named = isinstance(children, Mapping)
-    for part in [children[k] for k in sorted(children)] if named else children:
-        yield from leaves_of(part)
+def leaves_of(space: EnvSpace) -> list[Discrete | Box]:
+    """The spaces that a space is made of, in the order of its observations' leaves.
+
+    Raises:
+        ValueError: one of them is of another kind.
+    """
+    if isinstance(space, Compound):
+        children = space.spaces
+        if isinstance(children, Mapping):
+            children = [children[name] for name in sorted(children)]
+        return [leaf for child in children for leaf in leaves_of(child)]
+    if isinstance(space, Discrete | Box):
+        return [space]
+    raise ValueError(
+        f"env.observation_space: got {space!r}, want a Discrete or a Box of gymnax, or a "
+        "Dict or Tuple of them"
+    )
 
 
 def output_shape(space: EnvSpace) -> tuple[int, ...]:
