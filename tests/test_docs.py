@@ -76,6 +76,19 @@ def test_the_code_of_the_page_on_an_honest_best_runs() -> None:
 
 
 @pytest.mark.slow
+def test_the_code_of_the_page_on_own_environments_runs(tmp_path, monkeypatch) -> None:
+    pytest.importorskip("flatbuffers")  # by which jax.export writes programs
+    monkeypatch.chdir(tmp_path)
+    names = names_of("own_environment.md")
+    means = names["result"].history.mean_fitness
+    assert means[-1] > means[0] / 4  # of a cost: a quarter is left
+    assert (tmp_path / "nav.gif").stat().st_size > 1000
+    assert names["action"].shape == (2,)
+    text = (ROOT / "docs" / "own_environment.md").read_text()
+    assert len(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[1].splitlines()) == 10
+
+
+@pytest.mark.slow
 def test_the_code_of_the_page_on_devices_runs() -> None:
     assert float(names_of("devices.md")["result"].best_fitness) > 0.9
 

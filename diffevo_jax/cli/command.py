@@ -19,6 +19,7 @@ usage: diffevo evolve NAME [flags]    evolve, and show how it went
 
 NAME is a gymnax environment, such as cartpole, or a landscape, such as himmelblau.
 Capitals, dashes and the version may be left out. Without flags it runs as published.
+Or NAME is module:Class, an environment of your own, from a module in the current folder.
 A flag is a field's path, or any ending of it that is unambiguous. Files are saved before
 anything is shown. The command ends with 0; with 1 if results could not be written, or there
 was no memory for them; with 2 if the words, a file of settings or a folder are wrong; with

@@ -28,7 +28,7 @@ from diffevo_jax import pytree
 from diffevo_jax.base import Problem, PyTree, Strategy
 from diffevo_jax.cli import parts, streams
 from diffevo_jax.cli.errors import UsageError
-from diffevo_jax.problems import Control, control
+from diffevo_jax.problems import Control
 from diffevo_jax.pytree import paths
 from diffevo_jax.running.published import Experiment
 from diffevo_jax.sweeps import fields
@@ -109,8 +109,7 @@ def start(experiment: Experiment) -> Whole:
     """Where the paths of flags start: with the parameters of an environment."""
     problem: Problem = experiment.problem
     if isinstance(problem, Control):
-        params = control.environment(problem.env_name)[1]
-        problem = pytree.replace(problem, env_params=params)
+        problem = problem.with_env_params()
     return Whole(experiment.strategy, problem, experiment.population_size)
 
 

@@ -13,7 +13,7 @@ import tyro
 from diffevo_jax.base import PyTree
 
 #: Fields that follow from NAME, so that they are no flags.
-_DECIDED = ("env_name", "name", "num_outputs")
+_DECIDED = ("env_name", "env", "name", "num_outputs")
 _PLAIN = {int, float, bool, str, type(None), Ellipsis}
 
 

@@ -207,7 +207,7 @@ def _final(final: FinalEvaluation) -> dict[str, Any]:
 def success(problem: Problem, measures: PyTree) -> np.ndarray | None:
     """Share of the final population's episodes that succeed, (R,); None if undefined."""
     name = problem.env_name if isinstance(problem, Control) else ""
-    ends = _SUCCESS_ENDS.get(name)
+    ends = _SUCCESS_ENDS.get(name or "")
     if ends is None:
         return None
     return np.mean(np.asarray(measures.terminated) == ends, axis=(1, 2))

@@ -16,4 +16,7 @@ from diffevo_jax.plots.figures import trajectories as trajectories  # some, and 
 from diffevo_jax.plots.figures import film as film  # all generations, one after the other
 
 # What the best does.
+from diffevo_jax.plots.figures import (
+    episode_film as episode_film,  # in any environment, as you draw it
+)
 from diffevo_jax.plots.figures import episode as episode  # CartPole, frame by frame

@@ -241,12 +241,15 @@ def words(hint: Hint) -> str:
 
 
 def _lacks(value: object, hint: Hint) -> str:
-    """Which member of the only protocol that is wanted a value has not."""
-    kind: Hint = typing.get_origin(hint) or hint
-    if not getattr(kind, "_is_protocol", False):
+    """Which members of the only protocol that is wanted a value has not."""
+    protocols = [k for k in _kinds(hint) if k is not type(None)]
+    kind: Hint = typing.get_origin(protocols[0]) or protocols[0]
+    if len(protocols) > 1 or not getattr(kind, "_is_protocol", False):
         return ""
     missing = _missing(value, kind)
-    return f"; it has no {missing[0]!r}" if missing else "; it is a class"
+    if not missing:
+        return "; it is a class"
+    return f"; it has no {', '.join(map(repr, missing))}"
 
 
 def got(value: object) -> str:

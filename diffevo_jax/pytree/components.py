@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffevo_jax.pytree import paths
+from diffevo_jax.pytree.objects import Snapshot, described
 
 T = TypeVar("T")
 P = TypeVar("P")
@@ -28,16 +29,20 @@ _PRINTED = 4
 Number = float | jax.Array
 
 
-def static(**options: Any) -> Any:
+def static(*, by_value: bool = False, **options: Any) -> Any:
     """Declare a structural field: a count, a name, a flag, a function.
 
     Args:
+        by_value: whether it holds an object of a user's own, which is compared by class and
+            public attributes, as they are when the component is used; see
+            :class:`diffevo_jax.pytree.objects.Snapshot`.
         **options: as for :func:`dataclasses.field`, for example ``default=10``.
 
     Returns:
-        A dataclass field that JAX keeps out of the leaves. Its value must be hashable.
+        A dataclass field that JAX keeps out of the leaves. Its value must be hashable,
+        unless it is compared by value.
     """
-    return dataclasses.field(metadata={"static": True}, **options)
+    return dataclasses.field(metadata={"static": True, "by_value": by_value}, **options)
 
 
 def number(
@@ -118,9 +123,12 @@ def dataclass(cls: type[T]) -> type[T]:
         made.__repr__ = _repr
     data: list[str] = []
     meta: list[str] = []
+    objects: list[str] = []
     for field in dataclasses.fields(made):
-        (meta if field.metadata.get("static") else data).append(field.name)
-    _register(made, data, meta)
+        by_value = field.metadata.get("by_value")
+        static = objects if by_value else meta
+        (static if field.metadata.get("static") else data).append(field.name)
+    _register(made, data, meta, objects)
     made.__is_component__ = True
     return made
 
@@ -151,7 +159,7 @@ def not_called_so(name: str, signature: inspect.Signature, error: TypeError) -> 
     return f"{name}: {error}, want arguments among {', '.join(known) or 'none'}{hint}"
 
 
-def _register(cls: type[Any], data: list[str], meta: list[str]) -> None:
+def _register(cls: type[Any], data: list[str], meta: list[str], objects: list[str]) -> None:
     """Register a class as a pytree.
 
     Not by ``jax.tree_util.register_dataclass``: in JAX 0.10 and 0.11 trees of different
@@ -159,15 +167,33 @@ def _register(cls: type[Any], data: list[str], meta: list[str]) -> None:
     """
     values = lambda node, names: tuple(getattr(node, name) for name in names)
     keys = [jax.tree_util.GetAttrKey(name) for name in data]
+    structure = lambda node: values(node, meta)
+    rebuilt = lambda aux: aux
+    if objects:
+        structure = lambda node: (
+            *values(node, meta),
+            *(_snapshot(getattr(node, name), name) for name in objects),
+        )
+        rebuilt = lambda aux: (
+            *aux[: len(meta)],
+            *(None if one is None else one.value for one in aux[len(meta) :]),
+        )
+    static = (*meta, *objects)
     jax.tree_util.register_pytree_with_keys(
         cls,
         lambda node: (
             tuple(zip(keys, values(node, data), strict=True)),
-            values(node, meta),
+            structure(node),
         ),
-        lambda aux, leaves: cls(**dict(zip(meta + data, (*aux, *leaves), strict=True))),
-        lambda node: (values(node, data), values(node, meta)),
+        lambda aux, leaves: cls(
+            **dict(zip((*static, *data), (*rebuilt(aux), *leaves), strict=True))
+        ),
+        lambda node: (values(node, data), structure(node)),
     )
+
+
+def _snapshot(value: object, name: str) -> Snapshot | None:
+    return None if value is None else Snapshot(value, name)
 
 
 def _repr(component: Any) -> str:
@@ -178,10 +204,8 @@ def _repr(component: Any) -> str:
     parts = []
     for field in dataclasses.fields(component):
         value = getattr(component, field.name)
-        if inspect.isfunction(value):
-            text = value.__name__
-        else:
-            text = repr(value) if field.metadata.get("static") else short(value)
+        whole = field.metadata.get("static") or inspect.isfunction(value)
+        text = described(value) if whole else short(value)
         parts.append(f"{field.name}={text}")
     return f"{type(component).__qualname__}({', '.join(parts)})"
 

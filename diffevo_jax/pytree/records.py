@@ -8,6 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from diffevo_jax.pytree.objects import described
+
 
 def plain(value: Any) -> Any:
     """Turn components and arrays into what strict JSON has; NaN and infinity into null.
@@ -28,7 +30,7 @@ def plain(value: Any) -> Any:
         return [plain(part) for part in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    return value if isinstance(value, int | str | None) else repr(value)
+    return value if isinstance(value, int | str | None) else described(value)
 
 
 #: A version of what is not installed: below every other one.

@@ -92,7 +92,8 @@ def validate(component: Any, *, shapes: bool = True) -> None:
                 _check_range(name, leaf, **field.metadata["numbers"])
         elif field.metadata.get("static"):
             annotations.check(name, value, hints[field.name])
-            _check_hashable(name, value)
+            if not field.metadata.get("by_value"):
+                _check_hashable(name, value)
         else:
             annotations.check(name, value, hints[field.name], _like(field))
             _check_leaves(name, value)

@@ -6,8 +6,10 @@ published with (Zhang et al., ICLR 2025, arXiv:2410.02543).
 
 from typing import NamedTuple
 
-from diffevo_jax import denoisers, kernels, noise, problems, samplers, shaping
+from diffevo_jax import denoisers, kernels, noise, problems, pytree, samplers, shaping
 from diffevo_jax.base import Kernel
+from diffevo_jax.problems.control.environments import limit_of
+from diffevo_jax.problems.control.spaces import Environment
 from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.strategies import DiffusionEvolution
 
@@ -43,16 +45,24 @@ class Experiment(NamedTuple):
 
 @checked
 def control(
-    env_name: str, *, hidden: tuple[int, ...] = (8,), kernel: Kernel | None = None
+    env_name: str | None = None,
+    *,
+    hidden: tuple[int, ...] = (8,),
+    kernel: Kernel | None = None,
+    env: Environment | None = None,
 ) -> Experiment:
     """The control experiment: 256 policies, 10 generations, cosine grid, eta 1.
 
     Args:
-        env_name: a gymnax name.
+        env_name: a gymnax name, or None if ``env`` is given.
         hidden: widths of the policy's hidden layers.
         kernel: the latent kernel in two dimensions if None, as published.
+        env: in place of a name, an environment of your own.
     """
-    limit = problems.Control(env_name).episode_limit
+    problem = problems.Control(
+        env_name, policy=problems.MLP(hidden), max_steps=CONTROL_STEPS, env=env
+    )
+    limit = limit_of(problem.with_env_params().env_params)
     return Experiment(
         strategy=DiffusionEvolution(
             num_generations=10,
@@ -64,11 +74,10 @@ def control(
             ),
             sampler=samplers.DDIM(eta=1.0),
         ),
-        problem=problems.Control(
-            env_name,
-            policy=problems.MLP(hidden),
-            max_steps=min(limit, CONTROL_STEPS),
-            scale=CONTROL_SCALES.get(env_name, 1.0),
+        problem=pytree.replace(
+            problem,
+            max_steps=CONTROL_STEPS if limit is None else min(int(limit), CONTROL_STEPS),
+            scale=CONTROL_SCALES.get(problem.env_name or "", 1.0),
         ),
         population_size=256,
     )

@@ -12,6 +12,7 @@ import numpy as np
 from diffevo_jax import pytree
 from diffevo_jax.base import Problem, PyTree, Strategy
 from diffevo_jax.pytree import paths, validation
+from diffevo_jax.pytree.objects import described
 from diffevo_jax.running.arguments import check_run
 from diffevo_jax.sweeps.fields import Whole, find_path, full_path, label, with_environment
 
@@ -165,7 +166,7 @@ def _shown(value: object) -> str | float:
         return float(value)
     if inspect.isfunction(value) or inspect.isclass(value):
         return str(value.__name__)
-    return repr(value)
+    return described(value)
 
 
 def _is_array(value: object) -> TypeGuard[np.ndarray | jax.Array]:

@@ -180,7 +180,7 @@ def test_the_help_has_a_flag_for_every_number_of_a_control_problem(capsys) -> No
     shown = capsys.readouterr().out
     absent = [name for name in wanted if not re.search(f"--{kebab(name)}[ ,]", shown)]
     # Functions, what the name of the problem says, and what has flags of its own.
-    assert absent == ["conditions", "attention", "env_name", "env_params"]
+    assert absent == ["conditions", "attention", "env_name", "env_params", "env"]
 
 
 def test_the_help_fits_the_terminal_and_explains(capsys, monkeypatch) -> None:

@@ -1,5 +1,6 @@
 """Pictures show what they say; nothing global is touched."""
 
+import re
 import subprocess
 import sys
 
@@ -10,10 +11,12 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
+from own_environments import Rooms
 from PIL import Image
 
 import diffevo_jax as de
 from diffevo_jax.plots import figures
+from diffevo_jax.problems.control import Trajectory
 
 PROBLEM = de.problems.Landscape("two_peaks", scale=1.5)
 STRATEGY = de.DiffusionEvolution(
@@ -183,6 +186,53 @@ def test_film_shows_the_generations_asked_for(result, tmp_path):
     last = 1.5 * result.recorded["population"][-1]
     np.testing.assert_allclose(axes.collections[-1].get_offsets(), last, rtol=1e-6)
     np.testing.assert_allclose(axes.collections[-1].get_array(), result.fitness)
+
+
+def walk(steps: int = 3) -> Trajectory:
+    problem = de.problems.Control(env=Rooms(rooms=9), max_steps=steps)
+    weights = jnp.zeros((1, problem.space.dim))
+    weights = jax.tree.map(lambda leaf: leaf[0], problem.space.decode(weights))
+    return problem.play(jax.random.key(0), weights, record=True)
+
+
+def test_an_episode_film_has_a_frame_a_step_as_it_is_drawn(tmp_path):
+    drawn = []
+
+    def draw(ax, played, step):
+        assert not ax.lines
+        assert isinstance(played.observations, np.ndarray)
+        drawn.append(step)
+        ax.plot(step, played.observations[step], "o")
+
+    figures.episode_film(walk(), draw, tmp_path / "walk.gif")
+    with Image.open(tmp_path / "walk.gif") as picture:
+        assert picture.n_frames == 3
+    assert drawn[-3:] == [0, 1, 2]
+    figures.episode_film(walk(), draw, tmp_path / "few.gif", steps=[0, 2])
+    assert drawn[-2:] == [0, 2]
+
+
+def test_a_film_that_cannot_be_drawn_leaves_no_file(tmp_path):
+    def draw(ax, played, step):
+        if step:
+            raise RuntimeError("of the user's own")
+
+    with pytest.raises(RuntimeError, match="own"):
+        figures.episode_film(walk(), draw, tmp_path / "walk.gif")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": [3]}, "steps: got 3, want one of the episode's 3"),
+        ({"fps": 0}, "fps: got 0, want an int >= 1"),
+        ({"path": "film.mp4"}, "path: got film.mp4, want a name that ends in .gif"),
+    ],
+)
+def test_an_episode_film_says_what_is_wrong(options, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        figures.episode_film(walk(), lambda *_: None, **options)
 
 
 def test_episode_draws_cart_and_pole_where_they_are():

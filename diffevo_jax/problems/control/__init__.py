@@ -1,6 +1,7 @@
 """Control: a policy's weights are a solution, and the return of its episodes the fitness.
 
-:class:`Control` is the problem; its first argument is the name of an environment. Take
+:class:`Control` is the problem; its first argument is the name of an environment, or its
+``env`` is an object of your own. Take
 :class:`MLP` as its policy, or a :class:`FunctionPolicy` for anything else. The other names
 are for what comes after an evolution: changed rules, and steps by hand.
 """
@@ -9,11 +10,25 @@ are for what comes after an evolution: changed rules, and steps by hand.
 # The problem.
 from diffevo_jax.problems.control.problem import Control as Control  # of gymnax or brax
 from diffevo_jax.problems.control.episode import Episode as Episode  # its measures
+from diffevo_jax.problems.control.episode import (
+    Trajectory as Trajectory,  # a whole episode: play(..., record=True)
+)
 
 # Who acts.
 from diffevo_jax.problems.control.policies import MLP as MLP  # a small network
 from diffevo_jax.problems.control.policies import (
     FunctionPolicy as FunctionPolicy,  # two functions of your own; may have a memory
+)
+
+# A policy that leaves the library.
+from diffevo_jax.problems.control.saved_controllers import (
+    SavedController as SavedController,  # from a file, with its weights and what is known
+)
+from diffevo_jax.problems.control.saved_controllers import (
+    load_controller as load_controller,  # to act by it
+)
+from diffevo_jax.problems.control.saved_controllers import (
+    save_controller as save_controller,  # one file; JAX alone can run it
 )
 
 # What policies act in.

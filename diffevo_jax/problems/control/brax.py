@@ -37,6 +37,13 @@ class BraxEnvironment:
         self._observations = spaces.Box(-jnp.inf, jnp.inf, (size,))
         self._actions = spaces.Box(-1.0, 1.0, (actions,))
 
+    @property
+    def default_params(self) -> Any:
+        """The time limit."""
+        from gymnax.environments import environment as base
+
+        return base.EnvParams(max_steps_in_episode=MAX_STEPS)
+
     def reset_env(self, key: jax.Array, env_params: PyTree) -> tuple[PyTree, PyTree]:
         """The first observation, and the state."""
         state = self.inner.reset(key)
@@ -78,8 +85,6 @@ def make(env_name: str) -> tuple[BraxEnvironment, Any]:
         raise ImportError(
             f"env_name: {env_name} needs brax: install diffevo-jax[brax]"
         ) from error
-    from gymnax.environments import environment as base
-
     name, _, backend = env_name.removeprefix(PREFIX).partition(":")
     options = {"backend": backend} if backend else {}
     try:
@@ -88,4 +93,5 @@ def make(env_name: str) -> tuple[BraxEnvironment, Any]:
         raise ValueError(
             f"env_name: got {env_name!r}, want a name that brax has"
         ) from error
-    return BraxEnvironment(inner), base.EnvParams(max_steps_in_episode=MAX_STEPS)
+    made = BraxEnvironment(inner)
+    return made, made.default_params

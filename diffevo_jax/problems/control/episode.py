@@ -14,7 +14,7 @@ from diffevo_jax.base import Policy, PyTree
 from diffevo_jax.compilation import arithmetic_of_others
 from diffevo_jax.problems.control import statistics
 from diffevo_jax.problems.control.rewriting import compute_once, compute_trigonometry_once
-from diffevo_jax.problems.control.spaces import UNROLLED, Environment
+from diffevo_jax.problems.control.spaces import UNROLLED, PlayedEnvironment
 from diffevo_jax.problems.control.statistics import Moments
 
 
@@ -31,6 +31,39 @@ class Episode:
     total_reward: jax.Array
     length: jax.Array
     terminated: jax.Array
+
+
+@pytree.dataclass
+class Trajectory:
+    """A whole episode, a step a row; T is the longest episode that the rules allow.
+
+    After the end states, observations and actions stay those of the last step, and rewards
+    are 0, so that pictures and sums need not ask.
+
+    Attributes:
+        states: leaves (T, ...): the environment's state before each step.
+        observations: leaves (T, ...): of these states, as the environment gives them.
+        actions: (T, ...) taken there, as the environment takes them.
+        rewards: (T,) what they were worth.
+        valid: (T,) bool, which rows are steps that were taken.
+        final_state: the state after the last step.
+        final_observation: of the final state.
+        episode: what it came to; ``episode.length`` is how many rows are valid.
+    """
+
+    states: PyTree
+    observations: PyTree
+    actions: jax.Array
+    rewards: jax.Array
+    valid: jax.Array
+    final_state: PyTree
+    final_observation: PyTree
+    episode: Episode
+
+    @property
+    def length(self) -> jax.Array:
+        """() int32, steps taken."""
+        return self.episode.length
 
 
 class Rollout(NamedTuple):
@@ -74,7 +107,7 @@ class EpisodeSpec:
         once: whether actions, sines and cosines are computed once, as pays on a CPU.
     """
 
-    environment: Environment
+    environment: PlayedEnvironment
     defaults: PyTree
     act: Callable[[Context, PyTree, PyTree, PyTree], tuple[jax.Array, PyTree]]
     max_steps: int
@@ -179,6 +212,13 @@ def step(
 def _next(
     spec: EpisodeSpec, context: Context, policy_params: PyTree, key: jax.Array, lane: Lane
 ) -> Lane:
+    return _moved(spec, context, policy_params, key, lane)[0]
+
+
+def _moved(
+    spec: EpisodeSpec, context: Context, policy_params: PyTree, key: jax.Array, lane: Lane
+) -> tuple[Lane, jax.Array, jax.Array]:
+    """The lane after a step, the action that was taken, and its reward."""
     resolved = spec.resolve(context)
     _, env_params, moments = resolved
     seen = _observation(spec, context, lane)
@@ -200,7 +240,7 @@ def _next(
     done = episode.terminated | spec.environment.is_truncated(env_state, env_params)
     if lane.moments is not None:
         moments = statistics.add(lane.moments, spec.floats(env_params, seen))
-    return Lane(
+    after = Lane(
         observation=observation if spec.observe is None else (),
         env_state=env_state,
         carry=carry,
@@ -209,6 +249,7 @@ def _next(
         done=done | (episode.length >= spec.max_steps),
         moments=moments,
     )
+    return after, action, reward
 
 
 def end(spec: EpisodeSpec, context: Context, lane: Lane) -> Rollout:
@@ -241,6 +282,51 @@ def play(
         begin(spec, context, policy_params, keys),
     )
     return end(spec, context, lane)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def play_recorded(
+    spec: EpisodeSpec, context: Context, policy_params: PyTree, keys: jax.Array
+) -> Trajectory:
+    """Play one episode as :func:`play` does, and keep what happens in it.
+
+    Args:
+        spec: the rules.
+        context: policy, parameters of the environment, moments of earlier observations.
+        policy_params: weights of the policy.
+        keys: (2,) typed keys, for the reset and for the steps.
+    """
+
+    def one(lane: Lane) -> tuple[Lane, PyTree]:
+        seen = _observation(spec, context, lane)
+        after, action, reward = _moved(spec, context, policy_params, keys[1], lane)
+        return after, (lane.env_state, seen, action, reward)
+
+    def keep(now: tuple[Lane, PyTree]) -> tuple[Lane, PyTree]:
+        lane, kept = now
+        after, row = one(lane)
+        put = lambda rows, row: rows.at[lane.episode.length].set(row)
+        return after, jax.tree.map(put, kept, row)
+
+    start = begin(spec, context, policy_params, keys)
+    _, row = one(start)  # for its shapes; keys have no zeros
+    rows = jax.tree.map(
+        lambda leaf: jnp.broadcast_to(leaf, (spec.max_steps, *jnp.shape(leaf))), row
+    )
+    lane, kept = jax.lax.while_loop(lambda now: ~now[0].done, keep, (start, rows))
+    steps, length = jnp.arange(spec.max_steps), lane.episode.length
+    last = jnp.minimum(steps, length - 1)
+    states, observations, actions, rewards = jax.tree.map(lambda rows: rows[last], kept)
+    return Trajectory(
+        states=states,
+        observations=observations,
+        actions=actions,
+        rewards=jnp.where(steps < length, rewards, 0.0),
+        valid=steps < length,
+        final_state=lane.env_state,
+        final_observation=_observation(spec, context, lane),
+        episode=end(spec, context, lane).episode,
+    )
 
 
 def _observation(spec: EpisodeSpec, context: Context, lane: Lane) -> PyTree:

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
+from typing import Literal, overload
 
 import jax
 import jax.numpy as jnp
@@ -13,13 +14,31 @@ from diffevo_jax.base import Evaluation, Policy, PyTree
 from diffevo_jax.problems.control import statistics
 from diffevo_jax.problems.control.environments import (
     check_params,
+    check_spaces,
+    check_steps,
+    default_limit,
     environment,
     episode_spec,
+    first_steps,
+    full_name,
+    label,
 )
-from diffevo_jax.problems.control.episode import Context, Episode, EpisodeSpec, play
+from diffevo_jax.problems.control.episode import (
+    Context,
+    Episode,
+    EpisodeSpec,
+    Trajectory,
+    play,
+    play_recorded,
+)
 from diffevo_jax.problems.control.policies import MLP
 from diffevo_jax.problems.control.rollout import play_lanes
-from diffevo_jax.problems.control.spaces import as_floats, normalise, output_shape
+from diffevo_jax.problems.control.spaces import (
+    Environment,
+    as_floats,
+    normalise,
+    output_shape,
+)
 from diffevo_jax.problems.control.statistics import Moments
 from diffevo_jax.problems.space import Space
 from diffevo_jax.pytree import Number, validation
@@ -44,9 +63,10 @@ class Control:
     of the dtype of their space.
 
     Args:
-        env_name: a registered gymnax name, for example ``"CartPole-v1"``; or one of brax,
-            as in ``"brax:hopper"``, see
-            :mod:`diffevo_jax.problems.control.brax`; static.
+        env_name: a registered gymnax name, for example ``"CartPole-v1"``, or ``"cartpole"``
+            for short; ``gymnax.register`` adds names. Or one of brax, as in
+            ``"brax:hopper"``, see :mod:`diffevo_jax.problems.control.brax`. None if ``env``
+            is given; static.
         policy: a policy: :class:`MLP`, or :class:`diffevo_jax.problems.FunctionPolicy` of
             functions of your own.
         env_params: parameters of the environment, a pytree; None takes its defaults.
@@ -63,6 +83,11 @@ class Control:
         rewrite: whether the environment's traced program may be rewritten so that a step
             computes less, see :mod:`diffevo_jax.problems.control.rewriting`. False takes it
             as it is: the same steps to rounding, 1.6 to 7 times slower on a CPU; static.
+        env: in place of a name, an environment of your own: an object with gymnax's
+            ``reset_env``, ``step_env``, ``observation_space``, ``action_space`` and
+            ``default_params``, see ``docs/own_environment.md``. Objects of one class with
+            equal public attributes share compiled programs; a changed one is another
+            environment, from its next use on; static.
 
     Example:
         >>> import jax, diffevo_jax as de
@@ -79,7 +104,7 @@ class Control:
         arXiv:2410.02543, section 4.2.
     """
 
-    env_name: str = pytree.static()
+    env_name: str | None = pytree.static(default=None)
     policy: Policy = dataclasses.field(default_factory=MLP)
     env_params: PyTree = None
     max_steps: int | None = pytree.static(default=None)
@@ -87,6 +112,26 @@ class Control:
     observation: str = pytree.static(default="space")
     scale: Number = pytree.number(default=1.0, above=0.0)
     rewrite: bool = pytree.static(default=True)
+    env: Environment | None = pytree.static(default=None, by_value=True)
+
+    def __post_init__(self) -> None:
+        """Spell a name in full, so that problems that are equal are so as structures."""
+        if isinstance(self.env_name, str):
+            object.__setattr__(self, "env_name", full_name(self.env_name))
+
+    @property
+    def environment(self) -> str | Environment:
+        """The environment's full name, or the object itself.
+
+        Raises:
+            ValueError: there is neither, or both.
+        """
+        if self.env_name is not None and self.env is None:
+            return self.env_name
+        if self.env is not None and self.env_name is None:
+            return self.env
+        got = "neither env_name nor" if self.env is None else "both env_name and"
+        raise ValueError(f"Control: got {got} env, want one of them")
 
     @property
     def space(self) -> Space:
@@ -98,7 +143,7 @@ class Control:
         """Longest episode, in steps."""
         if self.max_steps is not None:
             return self.max_steps
-        return int(environment(self.env_name)[1].max_steps_in_episode)
+        return default_limit(self.environment)
 
     @property
     def noisy(self) -> bool:
@@ -111,7 +156,8 @@ class Control:
 
     def check(self) -> None:
         """Raise if there is no such environment, or a count is wrong."""
-        environment(self.env_name)
+        env = self.environment
+        environment(env)
         validation.check_count("Control.num_episodes", self.num_episodes)
         if self.observation not in OBSERVATIONS:
             raise ValueError(
@@ -119,21 +165,26 @@ class Control:
             )
         if self.max_steps is not None:
             validation.check_count("Control.max_steps", self.max_steps)
-        check_params(self.env_name, self.env_params, self.max_steps)
+        check_params(env, self.env_params, self.max_steps)
+        if self.env is not None:
+            check_spaces(self.env, self._env_params())
 
     def check_shapes(self) -> None:
         """Raise if the policy does not fit the environment."""
-        env, _ = environment(self.env_name)
+        if self.env is not None:
+            shapes = pytree.shapes(Control._first_steps, self)
+            check_steps(self.env, self._env_params(), shapes)
+        env, _ = environment(self.environment)
         space = env.action_space(self._env_params())
         want = output_shape(space)
         got, carry, initial = pytree.shapes(Control._applied, self)
-        if carry != initial:
+        if jax.tree.flatten(carry) != jax.tree.flatten(initial):
             raise ValueError(f"Control.policy: got a carry of {carry}, want {initial}")
         shape = got.shape if isinstance(got, jax.ShapeDtypeStruct) else None
         if shape is None or (shape != want and shape != (math.prod(want),)):
             raise ValueError(
                 f"Control.policy: got an output of shape {shape}, want {want} "
-                f"for {self.env_name}, whose actions are {space!r}"
+                f"for {label(self.environment)}, whose actions are {space!r}"
             )
 
     def init(self, key: jax.Array) -> Moments | tuple[()]:
@@ -160,21 +211,56 @@ class Control:
         fitness = jnp.mean(episodes.total_reward, axis=1)
         return Evaluation(fitness=fitness, measures=episodes), problem_state
 
+    @overload
     def play(
         self,
         key: jax.Array,
         policy_params: PyTree,
         problem_state: Moments | tuple[()] = (),
-    ) -> Episode:
+        record: Literal[False] = False,
+    ) -> Episode: ...
+
+    @overload
+    def play(
+        self,
+        key: jax.Array,
+        policy_params: PyTree,
+        problem_state: Moments | tuple[()] = (),
+        *,
+        record: Literal[True],
+    ) -> Trajectory: ...
+
+    def play(
+        self,
+        key: jax.Array,
+        policy_params: PyTree,
+        problem_state: Moments | tuple[()] = (),
+        record: bool = False,
+    ) -> Episode | Trajectory:
         """Play one episode with one policy's weights.
 
         Args:
             key: a typed key.
             policy_params: a solution, for example ``result.best_solution``.
             problem_state: ``result.problem_state``, for ``observation="running"``.
+            record: whether to return all of it, a :class:`Trajectory`, for films and
+                replays; one compiled program for all weights and keys.
+
+        Example:
+            >>> import jax, diffevo_jax as de
+            >>> problem = de.problems.Control("cartpole", max_steps=50)
+            >>> weights = problem.space.decode(problem.space.sample(jax.random.key(0), 1))
+            >>> weights = jax.tree.map(lambda leaf: leaf[0], weights)
+            >>> played = problem.play(jax.random.key(1), weights, record=True)
+            >>> played.observations.shape, played.states.theta.shape
+            ((50, 4), (50,))
+            >>> bool(played.rewards.sum() == played.episode.total_reward)
+            True
         """
         context = self._context(problem_state)
         keys = jax.random.split(drawing_in_a_batch(key))
+        if record:
+            return play_recorded(self._spec(), context, policy_params, keys)
         return play(self._spec(), context, policy_params, keys).episode
 
     def controller(
@@ -220,22 +306,27 @@ class Control:
 
     def _spec(self) -> EpisodeSpec:
         limit = self.episode_limit
-        return episode_spec(self.env_name, self.observation, limit, self.rewrite)
+        return episode_spec(self.environment, self.observation, limit, self.rewrite)
 
     def _env_params(self) -> PyTree:
-        return environment(self.env_name)[1] if self.env_params is None else self.env_params
+        if self.env_params is not None:
+            return self.env_params
+        return environment(self.environment)[1]
+
+    def _first_steps(self) -> tuple[PyTree, PyTree]:
+        return first_steps(self.environment, self._env_params())
 
     def _policy(self) -> Policy:
         """The policy; an MLP without a width of its own takes the environment's."""
         if isinstance(self.policy, MLP) and self.policy.num_outputs is None:
-            env, _ = environment(self.env_name)
+            env, _ = environment(self.environment)
             shape = output_shape(env.action_space(self._env_params()))
             return pytree.replace(self.policy, num_outputs=math.prod(shape))
         return self.policy
 
     def _observe(self, key: jax.Array) -> PyTree:
         """An observation as the policy sees it."""
-        env, _ = environment(self.env_name)
+        env, _ = environment(self.environment)
         observation, _ = env.reset_env(key, self._env_params())
         if self.observation == "none":
             return observation

@@ -69,8 +69,18 @@ class Compound(Protocol):
 EnvSpace = Discrete | Box | Compound
 
 
+@runtime_checkable
 class Environment(Protocol):
-    """The members of a gymnax environment that rollouts need; it never resets by itself."""
+    """What an environment must have: gymnax's interface, without what resets by itself.
+
+    ``is_truncated(env_state, env_params)``, whether the time limit of the parameters is
+    reached, is asked for if it is there.
+    """
+
+    @property
+    def default_params(self) -> PyTree:
+        """Its parameters, a pytree of numbers; () if there are none."""
+        ...
 
     def reset_env(self, key: jax.Array, env_params: PyTree, /) -> tuple[PyTree, PyTree]:
         """The first observation, and the state."""
@@ -82,16 +92,20 @@ class Environment(Protocol):
         """Observation, state, reward, whether it is terminated, and what else there is."""
         ...
 
-    def is_truncated(self, env_state: PyTree, env_params: PyTree, /) -> jax.Array:
-        """Whether the time limit of the parameters is reached."""
-        ...
-
     def observation_space(self, env_params: PyTree, /) -> EnvSpace:
         """The space of observations."""
         ...
 
     def action_space(self, env_params: PyTree, /) -> EnvSpace:
         """The space of actions."""
+        ...
+
+
+class PlayedEnvironment(Environment, Protocol):
+    """What rollouts need; see :func:`diffevo_jax.problems.control.environment`."""
+
+    def is_truncated(self, env_state: PyTree, env_params: PyTree, /) -> jax.Array:
+        """Whether the time limit of the parameters is reached."""
         ...
 
 
@@ -165,6 +179,25 @@ def _unrolled(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Arr
     return jnp.stack([function(*each) for each in numbers]).reshape(arrays[0].shape)
 
 
+def leaves_of(space: EnvSpace) -> list[Discrete | Box]:
+    """The spaces that a space is made of, in the order of its observations' leaves.
+
+    Raises:
+        ValueError: one of them is of another kind.
+    """
+    if isinstance(space, Compound):
+        children = space.spaces
+        if isinstance(children, Mapping):
+            children = [children[name] for name in sorted(children)]
+        return [leaf for child in children for leaf in leaves_of(child)]
+    if isinstance(space, Discrete | Box):
+        return [space]
+    raise ValueError(
+        f"env.observation_space: got {space!r}, want a Discrete or a Box of gymnax, or a "
+        "Dict or Tuple of them"
+    )
+
+
 def output_shape(space: EnvSpace) -> tuple[int, ...]:
     """What a policy must put out for actions of this space."""
     if isinstance(space, Discrete):
@@ -195,7 +228,7 @@ def to_action(output: jax.Array, space: EnvSpace) -> jax.Array:
 def _box(space: EnvSpace) -> Box:
     """The space of actions that are not discrete."""
     if not isinstance(space, Box):
-        raise ValueError(f"env_name: got actions of {space!r}, want a Discrete or a Box")
+        raise ValueError(f"environment: got actions of {space!r}, want a Discrete or a Box")
     return space
 
 

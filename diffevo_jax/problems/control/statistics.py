@@ -9,7 +9,7 @@ from diffevo_jax.base import PyTree
 #: Deviations below this count as this, so that what never changes becomes 0.
 _SMALLEST = 1e-4
 #: Normalised observations are clipped to so many deviations.
-_CLIP = 10.0
+CLIP = 10.0
 
 
 @pytree.dataclass
@@ -97,9 +97,18 @@ def standardise(moments: Moments, observation: PyTree) -> PyTree:
     """
     known = moments.count > 1
 
-    def one(o: jax.Array, mean: jax.Array, squares: jax.Array) -> jax.Array:
-        deviation = jnp.sqrt(squares / jnp.maximum(moments.count, 1.0))
-        deviations = (o - mean) / jnp.maximum(deviation, _SMALLEST)
-        return jnp.where(known, jnp.clip(deviations, -_CLIP, _CLIP), o)
+    def one(o: jax.Array, mean: jax.Array, deviation: jax.Array) -> jax.Array:
+        scaled = jnp.clip((o - mean) / deviation, -CLIP, CLIP)
+        return jnp.where(known, scaled, o)
 
-    return jax.tree.map(one, observation, moments.mean, moments.squares)
+    return jax.tree.map(one, observation, moments.mean, deviations(moments))
+
+
+def deviations(moments: Moments) -> PyTree:
+    """What observations are divided by: their deviations, at least 1e-4."""
+
+    def one(squares: jax.Array) -> jax.Array:
+        deviation = jnp.sqrt(squares / jnp.maximum(moments.count, 1.0))
+        return jnp.maximum(deviation, _SMALLEST)
+
+    return jax.tree.map(one, moments.squares)

@@ -43,13 +43,13 @@ class Climb:
 @pytest.fixture
 def toy(monkeypatch):
     """A brax that has one environment."""
-    environments.environment.__wrapped__.cache_clear()
+    environments._named.cache_clear()
     environments._episode_spec.cache_clear()
     made = {"climb": Climb}
     envs = types.SimpleNamespace(get_environment=lambda name, **_: made[name]())
     monkeypatch.setitem(sys.modules, "brax", types.SimpleNamespace(envs=envs))
     yield
-    environments.environment.__wrapped__.cache_clear()
+    environments._named.cache_clear()
     environments._episode_spec.cache_clear()
 
 

@@ -533,7 +533,7 @@ def test_a_policy_may_see_raw_observations():
 
 @pytest.mark.parametrize(
     ("name", "close"),
-    [("Cartpole-v1", "CartPole-v1"), ("MountainCar-v1", "MountainCar-v0")],
+    [("CartPol-v1", "CartPole-v1"), ("MountainCar-v1", "MountainCar-v0")],
 )
 def test_an_unknown_environment_is_refused_with_the_closest_names(name, close):
     with pytest.raises(ValueError, match=f"env_name: got '{name}', want .*{close}"):
