@@ -1,0 +1,46 @@
+"""What other processes import: nothing of JAX, so that they start at once."""
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+
+def negated_sphere(solution: np.ndarray) -> float:
+    return -float(np.sum(np.square(solution)))
+
+
+def with_length(solution: np.ndarray) -> tuple[float, dict[str, float]]:
+    return negated_sphere(solution), {"length": float(np.abs(solution).sum())}
+
+
+def noisy(solution: np.ndarray, seed: np.uint32) -> float:
+    return negated_sphere(solution) + 0.1 * np.random.default_rng(seed).normal()
+
+
+def unreliable(solution: np.ndarray) -> float:
+    """By its first number: hangs, ends its process, raises, returns nonsense; or works."""
+    kind = int(solution[0])
+    if kind == 1:
+        time.sleep(600)
+    if kind == 2:
+        os._exit(3)
+    if kind == 3:
+        raise ValueError("it does not converge")
+    if kind == 4:
+        return float("nan")
+    return negated_sphere(solution)
+
+
+def flaky(solution: np.ndarray) -> float:
+    """By the path in the environment: ends its process the first time, and works then."""
+    mark = Path(os.environ["FLAKY"]) / str(int(solution[0]))
+    if not mark.exists():
+        mark.touch()
+        os._exit(1)
+    return negated_sphere(solution)
+
+
+def unreliable_in_a_box(solution: np.ndarray) -> float:
+    return unreliable(np.round(solution))
