@@ -3,6 +3,7 @@
 import difflib
 import re
 
+from diffevo_jax.cli import own_problems
 from diffevo_jax.cli.errors import UsageError
 from diffevo_jax.problems import landscapes
 from diffevo_jax.running import published
@@ -16,9 +17,14 @@ def known_names() -> tuple[str, ...]:
 def experiment_of(given: str) -> tuple[str, published.Experiment]:
     """The full name and its published setting; dashes, case and version do not matter.
 
+    Args:
+        given: a name, or ``module:attribute``, a problem of the user's own.
+
     Raises:
-        UsageError: there is no such name.
+        UsageError: there is no such name, or no such problem.
     """
+    if ":" in given:
+        return given, own_problems.experiment_with(given, own_problems.found_at(given))
     letters = lambda name: re.sub(r"-v\d+$|[-_ ]", "", name.lower())
     known = {letters(name): name for name in landscapes.NAMES}
     if letters(given) not in known:

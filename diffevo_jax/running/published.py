@@ -7,7 +7,7 @@ published with (Zhang et al., ICLR 2025, arXiv:2410.02543).
 from typing import NamedTuple
 
 from diffevo_jax import denoisers, kernels, noise, problems, samplers, shaping
-from diffevo_jax.base import Kernel
+from diffevo_jax.base import Kernel, Problem
 from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.strategies import DiffusionEvolution
 
@@ -37,7 +37,7 @@ class Experiment(NamedTuple):
     """
 
     strategy: DiffusionEvolution
-    problem: problems.Control | problems.Landscape
+    problem: Problem
     population_size: int
 
 
