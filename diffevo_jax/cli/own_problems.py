@@ -3,10 +3,9 @@
 import importlib
 import os
 import sys
-from typing import Any
 
 from diffevo_jax import pytree
-from diffevo_jax.base import Problem
+from diffevo_jax.base import Problem, PyTree
 from diffevo_jax.cli.errors import UsageError
 from diffevo_jax.running.published import Experiment
 from diffevo_jax.strategies import DiffusionEvolution
@@ -15,7 +14,7 @@ from diffevo_jax.strategies import DiffusionEvolution
 GENERATIONS, POPULATION = 25, 64
 
 
-def found_at(given: str) -> Any:
+def found_at(given: str) -> PyTree:
     """What stands at ``module:attribute``; modules of the current folder come first.
 
     Raises:
@@ -25,7 +24,7 @@ def found_at(given: str) -> Any:
     if (here := os.getcwd()) not in sys.path:
         sys.path.insert(0, here)
     try:
-        found: Any = importlib.import_module(module)
+        found: PyTree = importlib.import_module(module)
         for name in path.split("."):
             found = getattr(found, name)
     except Exception as error:  # the module is the user's, and may raise anything
@@ -33,7 +32,7 @@ def found_at(given: str) -> Any:
     return found
 
 
-def experiment_with(given: str, found: Any) -> Experiment:
+def experiment_with(given: str, found: PyTree) -> Experiment:
     """The default strategy on a problem.
 
     Raises:

@@ -35,7 +35,7 @@ class Programs(NamedTuple):
 
     begin: Any
     advance: Any
-    tell_first: Any
+    tell_first: PyTree
 
     def prepare(
         self,
