@@ -15,6 +15,7 @@ import sys
 import time
 import types
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -258,6 +259,8 @@ class _Processes:
         self._count = count
         self._idle: list[_Process] = []
         self._starting: dict[Any, _Process] = {}
+        # at the end of the interpreter too, while there is something to end them with
+        weakref.finalize(self, _end, self._idle, self._starting)
 
     def calls(
         self,
@@ -293,7 +296,7 @@ class _Processes:
         for ready in [one for one in self._starting if one.done()]:
             process = self._starting.pop(ready)
             if ready.exception() is not None:
-                self.close()
+                _end(self._idle, self._starting)
                 raise RuntimeError(
                     "fn: got a process that ended before it had imported it, want a "
                     "function that imports by its name, and a script under "
@@ -315,9 +318,15 @@ class _Processes:
                 self._idle.append(process)
 
     def close(self) -> None:
-        for process in (*self._idle, *self._starting.values()):
-            process.end()
-        self._idle, self._starting = [], {}
+        _end(self._idle, self._starting)
+
+
+def _end(idle: list[_Process], starting: dict[Any, _Process]) -> None:
+    """End processes, and forget them."""
+    for process in (*idle, *starting.values()):
+        process.end()
+    idle.clear()
+    starting.clear()
 
 
 def _started(fn: Callable[..., Any]) -> _Process:
