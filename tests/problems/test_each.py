@@ -4,6 +4,7 @@ import re
 import time
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 
+import chex
 import jax
 import light_evaluators as light
 import numpy as np
@@ -246,3 +247,41 @@ def test_solutions_are_pytrees(key) -> None:
         fitness = evaluate(jax.tree.map(np.asarray, solutions)).fitness
     expected = np.asarray(solutions["w"]).sum(axis=1) + np.asarray(solutions["n"])
     np.testing.assert_allclose(fitness, expected, rtol=1e-6)
+
+
+DESIGN = {"stiffness": np.float32(0), "damping": np.float32(0)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_tenth_that_hangs_dies_or_raises_gives_the_bits_of_an_orderly_run(
+    workers, key
+) -> None:
+    space, strategy = Space(DESIGN, lower=0.0, upper=20.0), de.DiffusionEvolution(8)
+
+    def orderly(designs, seeds):
+        rows = [
+            {name: leaf[n] for name, leaf in designs.items()} for n in range(len(seeds))
+        ]
+        return np.array(
+            [
+                np.nan if light.fate(seed) else light.spring(row, seed)
+                for row, seed in zip(rows, seeds, strict=True)
+            ]
+        )
+
+    options = {"population_size": 32, "record": ("population", "fitness")}
+    calm = de.run(key, strategy, External(orderly, space, noisy=True), **options)
+    evaluate = external.each(light.unreliable_spring, workers=workers, timeout=5.0)
+    with evaluate:
+        rough = de.run(key, strategy, External(evaluate, space, noisy=True), **options)
+    chex.assert_trees_all_equal(rough, calm)
+    failed = int(rough.history.num_failed.sum())
+    print(f"{failed} of 256 failed: {dict(evaluate.failures)}, {rough}")
+    assert sum(evaluate.failures.values()) == failed
+    assert set(evaluate.failures) == {
+        "TimeoutError",
+        "BrokenProcessPool",
+        "ArithmeticError",
+    }
+    assert 12 <= failed <= 42  # a tenth, within three and a half standard errors
