@@ -33,19 +33,14 @@ class Batch:
         ValueError: the candidates are not (N, D).
 
     Example:
-        >>> import jax, numpy as np, diffevo_jax as de
-        >>> key, strategy = jax.random.key(0), de.DiffusionEvolution(3)
-        >>> state = de.init(strategy, key, jax.random.normal(key, (4, 2)))
-        >>> candidates, state = de.ask(strategy, key, state)
-        >>> batch = de.Batch(candidates)
-        >>> for number in (2, 0, 3):  # as they come
+        >>> import numpy as np, diffevo_jax as de
+        >>> batch = de.Batch(np.array([[1.0, 0.0], [2.0, 0.0], [0.0, 3.0]]))
+        >>> for number in (2, 0):  # as they come
         ...     batch.put(number, -np.sum(batch.solution(number) ** 2))
-        >>> batch.missing.tolist(), batch.fitness.shape
-        ([1], (4,))
-        >>> state, info = de.tell(
-        ...     strategy, key, state, batch.candidates, batch.fitness, batch.measures)
-        >>> int(info.num_failed)
-        1
+        >>> batch.missing.tolist(), batch.fitness.tolist()
+        ([1], [-1.0, nan, -9.0])
+
+        and then ``de.tell(strategy, key, state, batch.candidates, batch.fitness)``.
     """
 
     @checked

@@ -56,6 +56,7 @@ def test_a_run_goes_on_as_if_it_had_evaluated_it(whole, key) -> None:
     )
 
 
+@pytest.mark.slow
 def test_many_runs_share_what_is_known(whole, key) -> None:
     keys = jax.random.split(key, 2)
     result = de.run(keys, STRATEGY, PROBLEM, **first_of(whole), record=RECORD)
@@ -118,13 +119,10 @@ class Measured:
 def test_measures_and_violation_come_in_an_evaluation(key) -> None:
     population = jnp.array([[1.0, 1.0], [-1.0, 0.0]])
     evaluation, _ = Measured(SPACE).evaluate(key, (), SPACE.decode(population))
-    strategy = de.DiffusionEvolution(1)
-    for run in (de.run, de.evolve):
-        result = run(
-            key, strategy, Measured(SPACE), population=population, fitness=evaluation
-        )
-        chex.assert_trees_all_equal(result.measures, evaluation.measures)
-        assert float(result.best_fitness) == float(evaluation.fitness[1])  # feasible
+    strategy, given = de.DiffusionEvolution(1), {"population": population}
+    result = de.evolve(key, strategy, Measured(SPACE), **given, fitness=evaluation)
+    chex.assert_trees_all_equal(result.measures, evaluation.measures)
+    assert float(result.best_fitness) == float(evaluation.fitness[1])  # feasible
 
 
 @pytest.mark.parametrize("run", [de.evolve, de.run])

@@ -56,13 +56,21 @@ def test_a_class_of_any_kind_is_evolved(kind, key) -> None:
     np.testing.assert_allclose(result.fitness, expected, rtol=1e-5)
 
 
+def is_as_evaluated(run, key) -> None:
+    start = jax.random.normal(key, (5, 2))
+    result = run(key, de.DiffusionEvolution(1), Plain(), population=start)
+    expected = -((start - 0.5) ** 2).sum(axis=1)
+    np.testing.assert_allclose(result.fitness, expected, rtol=1e-5)
+
+
+def test_a_plain_class_is_run(key) -> None:
+    is_as_evaluated(de.run, key)
+
+
+@pytest.mark.slow
 def test_a_plain_class_runs_everywhere(key) -> None:
     once = de.DiffusionEvolution(1)
-    start = jax.random.normal(key, (5, 2))
-    expected = -((start - 0.5) ** 2).sum(axis=1)
-    for run in (de.run, functools.partial(de.evolve_on, de.make_mesh())):
-        result = run(key, once, Plain(), population=start)
-        np.testing.assert_allclose(result.fitness, expected, rtol=1e-5)
+    is_as_evaluated(functools.partial(de.evolve_on, de.make_mesh()), key)
     swept = de.sweep(key, once, Plain(), population_size=5)
     assert np.isfinite(swept.final_best.values).all()
 
