@@ -64,6 +64,7 @@ from diffevo_jax.running import published as published  # settings of published 
 from diffevo_jax.running import init as init  # from a population
 from diffevo_jax.running import ask as ask  # what to evaluate
 from diffevo_jax.running import tell as tell  # how fit it was
+from diffevo_jax.running import Batch as Batch  # results that come late, in any order
 from diffevo_jax.running import setup_keys as setup_keys  # as in evolve
 from diffevo_jax.running import generation_keys as generation_keys  # of one generation
 

@@ -239,7 +239,23 @@ class Strategy(Protocol[StateT]):
 class Problem(Protocol):
     """Something to evaluate solutions on. Write your own class with these three members.
 
-    What else a problem may offer: :class:`HasEnvironment`, :class:`Noisy`.
+    An object is of one of three kinds, and all of them run everywhere:
+
+    * a :func:`diffevo_jax.pytree.dataclass`: its numbers can be swept and changed without
+      compiling anew, and they are checked. The one to take for what is to last;
+    * any other pytree, registered with JAX: the same, unchecked;
+    * an object of any other class. It is a constant of the compiled program, known by its
+      hash: objects that are equal share a program, a plain class compiles for each object,
+      and what is changed in an object after its first run is not seen. So it must be
+      hashable: a ``dataclasses.dataclass`` is if it is frozen and holds no arrays.
+
+    ``init`` and ``evaluate`` are traced, under ``vmap`` too: they compute by ``jax.numpy``,
+    and do not look at numbers. One that must, because it calls SciPy, a simulator or other
+    processes, also offers :class:`EvaluatesOnHost`, as
+    :class:`diffevo_jax.problems.External` does.
+
+    What else a problem may offer: :class:`EvaluatesOnHost`, :class:`HasEnvironment`,
+    :class:`Noisy`.
     """
 
     @property
@@ -440,6 +456,30 @@ class ChecksGrid(Protocol):
 
     def check_grid(self, sigmas: np.ndarray) -> None:
         """Warn of noise levels ``(T,)``, concrete, that are too far apart."""
+        ...
+
+
+@runtime_checkable
+class EvaluatesOnHost(Protocol):
+    """A problem that is evaluated between compiled programs, and not inside of one.
+
+    :func:`diffevo_jax.run` and :func:`diffevo_jax.iterate` ask, evaluate by this method,
+    and tell; ``evaluate`` is not called. See :class:`diffevo_jax.problems.External`.
+    """
+
+    def evaluate_on_host(
+        self, key: jax.Array, problem_state: PyTree, solutions: PyTree
+    ) -> tuple[Evaluation, PyTree]:
+        """Evaluate the solutions of R runs at once.
+
+        Args:
+            key: (R,) typed keys.
+            problem_state: of R runs: leaves with leading axis R.
+            solutions: decoded; NumPy arrays with leading axes (R, N).
+
+        Returns:
+            The evaluation, its leaves with leading axes (R, N), and the next state.
+        """
         ...
 
 

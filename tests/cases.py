@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
@@ -201,6 +202,11 @@ def small(solution: dict[str, jax.Array]) -> jax.Array:
     return -jnp.sum(solution["w"] ** 2) - solution["n"].astype(float)
 
 
+def outside(solutions: np.ndarray) -> np.ndarray:
+    """What JAX cannot look into."""
+    return -np.linalg.norm(solutions - 0.5, axis=1)
+
+
 PROBLEMS = [
     Case("function", de.problems.Function(testing.agreement.sphere, dim=3)),
     Case(
@@ -214,6 +220,10 @@ PROBLEMS = [
                 boundary="tanh",
             ),
         ),
+    ),
+    Case(
+        "external",
+        de.problems.External(outside, de.problems.Space(jnp.zeros(3)), callback=True),
     ),
     Case("landscape", de.problems.Landscape("rastrigin", dim=4)),
     Case(

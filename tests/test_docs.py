@@ -5,9 +5,11 @@ import re
 import shlex
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import diffevo_jax as de
@@ -196,3 +198,26 @@ def test_every_place_named_in_the_claims_exists() -> None:
     places = set(re.findall(r"`([\w./]+/[\w.]+\.\w+)`", text))
     assert len(places) > 8
     assert [place for place in places if not (ROOT / place).exists()] == []
+
+
+@pytest.mark.slow
+def test_the_code_of_the_page_on_own_evaluators_runs(monkeypatch, tmp_path) -> None:
+    text = (ROOT / "docs" / "own_evaluator.md").read_text()
+    (module,) = re.findall(r"```python simulator.py\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "simulator.py").write_text(module)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    names = names_of("own_evaluator.md")
+    # a tenth of 640 evaluations did not converge, within five standard errors
+    assert 26 < names["result"].history.num_failed.sum() < 102
+    assert float(names["result"].best_fitness) > -0.8
+    counts = names["careful"].problem_state
+    assert int(counts.num_evaluated + counts.num_rejected + counts.num_cached) == 640
+    assert float(names["joblibs"].best_fitness) > -0.05
+    assert float(names["state"].best_fitness) > -0.05
+    if (submitit := find_spec("submitit")) is not None:
+        (block,) = re.findall(r"```python submitit\n(.*?)```", text, re.DOTALL)
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(submitit.origin).parents[1]}")
+        exec(compile(block, "own_evaluator.md", "exec"), names)
+        assert names["jobs"].fitness.shape == (4,)
+        assert np.isfinite(names["jobs"].fitness).any()

@@ -17,7 +17,8 @@ usage: diffevo evolve NAME [flags]    evolve, and show how it went
        diffevo list                   the names
        diffevo --help | --version
 
-NAME is a gymnax environment, such as cartpole, or a landscape, such as himmelblau.
+NAME is a gymnax environment, such as cartpole, or a landscape, such as himmelblau; or
+module:attribute, a problem of your own.
 Capitals, dashes and the version may be left out. Without flags it runs as published.
 Or NAME is module:Class, an environment of your own, from a module in the current folder.
 A flag is a field's path, or any ending of it that is unambiguous. Files are saved before

@@ -269,7 +269,9 @@ def _flags(component: PyTree) -> Iterator[StructFieldSpec]:
         text = docs.get(name)
         if pytree.is_component(value):
             chosen = parts.kebab(value)
-            yield StructFieldSpec(f"{name}:", _class_flag(component, name), chosen, text)
+            if chosen in parts.family(component, name):  # else no word makes one
+                kind = _class_flag(component, name)
+                yield StructFieldSpec(f"{name}:", kind, chosen, text)
             text = f"{chosen}: {parts.docs(type(value))['']}"
         kind = _named(hint or type(value), "" if name in _FLAT else None)
         yield StructFieldSpec(name, kind, value, text)

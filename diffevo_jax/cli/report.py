@@ -14,7 +14,8 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
-from diffevo_jax.base import Problem, PyTree
+from diffevo_jax import pytree
+from diffevo_jax.base import EvaluatesOnHost, Problem, PyTree
 from diffevo_jax.cli import flags, interrupts, limits, streams
 from diffevo_jax.cli.errors import UsageError
 from diffevo_jax.cli.outputs import Output
@@ -138,13 +139,15 @@ def follow(name: str, settings: flags.Request[EvolveOptions], keys: jax.Array) -
         UsageError: parts do not go together, which is found out before anything runs.
     """
     options, generations = settings.options, settings.strategy.num_generations
+    on_host = pytree.offers(settings.problem, EvaluatesOnHost)
+    devices = None if on_host else device_mesh.devices_for(options.seeds, options.devices)
     results = iterate(
         keys,
         settings.strategy,
         settings.problem,
         population_size=options.population_size,
         chunk_size=options.chunk_size or math.ceil(generations / 10),
-        devices=device_mesh.devices_for(options.seeds, options.devices),
+        devices=devices,
     )
     finish = finisher(
         keys,

@@ -2,13 +2,14 @@
 
 A problem is anything with ``space``, ``init`` and ``evaluate``, see
 :class:`diffevo_jax.base.Problem`. Take :class:`Function` for a function of your own,
-:class:`Control` for a policy in a simulated environment, and :class:`Landscape` to compare
-with the paper.
+:class:`External` for one that is not of JAX, :class:`Control` for a policy in a simulated
+environment, and :class:`Landscape` to compare with the paper.
 """
 # isort: skip_file
 
 # What is evolved on.
 from diffevo_jax.problems.function import Function as Function  # one solution in
+from diffevo_jax.problems.external import External as External  # NumPy, SciPy, processes
 from diffevo_jax.problems.control import Control as Control  # policies in gymnax and brax
 from diffevo_jax.problems.landscapes import Landscape as Landscape  # two dimensions, peaks
 
@@ -30,4 +31,5 @@ from diffevo_jax.problems.control import Episode as Episode  # reward, length, h
 
 # Rooms of their own.
 from diffevo_jax.problems import control as control  # environments, to change their rules
+from diffevo_jax.problems import external as external  # evaluators that fail now and then
 from diffevo_jax.problems import landscapes as landscapes  # plain functions and constants

@@ -1,6 +1,6 @@
 """A problem from a plain function: one solution in, one fitness out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -20,13 +20,15 @@ class Function:
 
     Args:
         fn: takes one solution (a vector (D,), or a pytree like the space's example) and
-            returns a scalar to maximise. Static: keep one function object, since a new
-            one, or a new lambda, compiles anew.
+            returns a scalar to maximise, by ``jax.numpy``; of any other function make an
+            :class:`diffevo_jax.problems.External`. Static: keep one function object, since
+            a new one, or a new lambda, compiles anew.
         dim: D, for a function of a float vector; or give ``space``.
         space: where solutions live.
 
     Raises:
-        TypeError: ``fn`` cannot be called.
+        TypeError: ``fn`` cannot be called; when it is evaluated, it cannot be traced, or
+            takes a population.
         ValueError: neither or both of ``dim`` and ``space`` are given.
 
     Example:
@@ -71,4 +73,59 @@ class Function:
         def evaluate(solution: PyTree) -> jax.Array:  # before vmap makes an array of it
             return arrays.real_array("fn", self.fn(solution), "()")
 
-        return Evaluation(fitness=jax.vmap(evaluate)(solutions)), problem_state
+        try:
+            fitness = jax.vmap(evaluate)(solutions)
+        except Exception as error:
+            _explain(self.fn, solutions, error)
+            raise
+        if fitness.ndim > 1:
+            count = len(fitness)
+            raise ValueError(
+                f"fitness: got shape {fitness.shape}, want ({count},): fn takes one "
+                "solution and returns one number"
+            )
+        return Evaluation(fitness=fitness), problem_state
+
+
+#: What JAX says of functions that want the numbers and not the operations on them.
+_UNTRACED = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+    jax.errors.NonConcreteBooleanIndexError,
+)
+
+
+def _explain(fn: Callable[[Any], Any], solutions: PyTree, error: Exception) -> None:
+    """Raise what is known to be wrong with a function; nothing, if that is not known.
+
+    Raises:
+        TypeError: it cannot be traced, or it takes a population and not a solution.
+    """
+    if any(isinstance(one, _UNTRACED) for one in _causes(error)):
+        raise TypeError(
+            f"fn: got a function that cannot be traced ({_first_line(error)}), want one of "
+            "jax.numpy, without if on numbers; diffevo_jax.problems.External evaluates any "
+            "function, of NumPy and SciPy too"
+        ) from error
+    count = len(jax.tree.leaves(solutions)[0])
+    try:
+        of_all = jax.eval_shape(fn, solutions)
+    except Exception:  # it fails for a population too: the error is its own
+        return
+    if getattr(of_all, "shape", None) == (count,):
+        raise TypeError(
+            f"fn: got a function of a population ({_first_line(error)}), want one that "
+            "takes one solution; it is vmapped over the population"
+        ) from error
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and those that it came of."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

@@ -24,6 +24,7 @@ from diffevo_jax.running.final import FinalEvaluation as FinalEvaluation  # what
 from diffevo_jax.running.ask_tell import init as init  # from a population
 from diffevo_jax.running.ask_tell import ask as ask  # what to evaluate
 from diffevo_jax.running.ask_tell import tell as tell  # how fit it was
+from diffevo_jax.running.batch import Batch as Batch  # results that come in any order
 from diffevo_jax.running.ask_tell import setup_keys as setup_keys  # the keys of evolve,
 from diffevo_jax.running.ask_tell import (
     generation_keys as generation_keys,  # so that such a loop has the same draws

@@ -1,16 +1,93 @@
-"""Checks of a whole run, before it: its strategy, problem, population and names."""
+"""The arguments of a whole run, before it: its strategy, problem, population and names."""
 
 from collections.abc import Collection
 
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax.base import Problem, PyTree, Strategy
+from diffevo_jax import pytree
+from diffevo_jax.base import Evaluation, Problem, PyTree, Strategy
+from diffevo_jax.problems.external.results import in_words
 from diffevo_jax.pytree import validation
-from diffevo_jax.pytree.arrays import check_key, check_population
+from diffevo_jax.pytree.arrays import as_given, check_fitness, check_key, check_population
 
 #: What ``record=`` can keep of every generation, besides fields of the strategy's state.
 RECORDABLE = ("population", "fitness", "measures", "violation")
+
+
+@pytree.dataclass
+class OneObject:
+    """A problem of a class that JAX does not know: a constant of the program.
+
+    Attributes:
+        problem: what it stands for; static.
+    """
+
+    problem: Problem = pytree.static()
+
+    @property
+    def space(self) -> PyTree:
+        """The problem's own."""
+        return self.problem.space
+
+    def init(self, key: jax.Array) -> PyTree:
+        """The problem's own."""
+        return self.problem.init(key)
+
+    def evaluate(
+        self, key: jax.Array, problem_state: PyTree, solutions: PyTree
+    ) -> tuple[Evaluation, PyTree]:
+        """The problem's own."""
+        return self.problem.evaluate(key, problem_state, solutions)
+
+
+def as_pytree(problem: Problem) -> Problem:
+    """The problem, as JAX takes it for an argument; see :class:`diffevo_jax.Problem`.
+
+    Raises:
+        TypeError: it can be no constant of a program, since it cannot be hashed.
+    """
+    known = isinstance(problem, type) or not jax.tree_util.all_leaves([problem])
+    if known or not isinstance(problem, Problem):
+        return problem
+    try:
+        hash(problem)
+    except TypeError as error:
+        raise TypeError(
+            f"problem: got {type(problem).__name__}, which cannot be hashed ({error}), "
+            "want a class made with diffevo_jax.pytree.dataclass, a frozen dataclass "
+            "without arrays, or a plain class"
+        ) from error
+    return OneObject(problem)
+
+
+def known_evaluation(
+    population: jax.Array | None, fitness: jax.Array | Evaluation | None
+) -> Evaluation | None:
+    """What is known of the population that a run starts from; None for nothing."""
+    if fitness is None:
+        return None
+    if population is None:
+        raise ValueError("fitness: got it without population, want the population it is of")
+    known = fitness if isinstance(fitness, Evaluation) else Evaluation(fitness)
+    count = len(population)
+    checked = lambda name: check_fitness(getattr(known, name), count, name)
+    return Evaluation(
+        checked("fitness"),
+        jax.tree.map(lambda leaf: jnp.asarray(as_given("measures", leaf)), known.measures),
+        None if known.violation is None else checked("violation"),
+    )
+
+
+def check_known(known: Evaluation, own: Evaluation) -> None:
+    """Raise ValueError unless an evaluation that is given is like the problem's own."""
+    for name in ("measures", "violation"):
+        got, want = (in_words(getattr(one, name)) for one in (known, own))
+        if got != want:
+            raise ValueError(
+                f"fitness: got {name}: {got}, want {want} for this problem, in an "
+                "Evaluation(fitness, measures, violation)"
+            )
 
 
 def check_run(

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from diffevo_jax.base import Info, Problem, PyTree, Strategy
+from diffevo_jax.base import Evaluation, Info, Problem, PyTree, Strategy
 from diffevo_jax.compilation import compiler_options, make_room
 from diffevo_jax.running import device_mesh
 from diffevo_jax.running.evolution import (
@@ -18,6 +18,7 @@ from diffevo_jax.running.evolution import (
     RunState,
     begin_run,
     best_solution,
+    first_told,
     generation,
     judged,
     run_state_of,
@@ -34,10 +35,13 @@ class Programs(NamedTuple):
         advance: ``advance(key, strategy, problem, run_state, begin, count)``, ``count``
             generations from the one with the number ``begin`` on, to the run state and to
             what they leave: ``(info, recorded)``.
+        tell_first: ``tell_first(key, strategy, problem, run_state, evaluation)``, one
+            generation whose evaluation is known, to the same.
     """
 
     begin: Any
     advance: Any
+    tell_first: PyTree
 
     def prepare(
         self,
@@ -77,10 +81,11 @@ def programs(
     """
     make_room()
     mesh = None if devices is None else device_mesh.line(devices)
-    begin, advance, _ = _compiled(jax.default_backend())
+    begin, advance, tell_first, _ = _compiled(jax.default_backend())
     return Programs(
         functools.partial(begin, mesh=mesh, population_size=population_size),
         functools.partial(advance, mesh=mesh, length=length, record=record),
+        functools.partial(tell_first, mesh=mesh, record=record),
     )
 
 
@@ -95,19 +100,20 @@ def judge(
     make_room()
     mesh = None if devices is None else device_mesh.line(devices)
     start = np.asarray(result.history.mean_fitness)[..., 0]
-    program = _compiled(jax.default_backend())[2]
+    program = _compiled(jax.default_backend())[-1]
     told = program(key, problem, run_state_of(result), start, mesh=mesh, count=count)
     return with_final(result, *told)
 
 
 @functools.cache
-def _compiled(backend: str) -> tuple[Any, Any, Any]:
+def _compiled(backend: str) -> tuple[Any, ...]:
     """The functions, with what is known when they are compiled as static arguments."""
     options = compiler_options(backend)
     compiled = functools.partial(jax.jit, compiler_options=options or None)
     return (
         compiled(_begin, static_argnames=("mesh", "population_size")),
         compiled(_advance, static_argnames=("mesh", "length", "record")),
+        compiled(_tell_first, static_argnames=("mesh", "record")),
         compiled(_judge, static_argnames=("mesh", "count")),
     )
 
@@ -178,6 +184,27 @@ def _judge(
     if not key.ndim:
         return one(key, run_state, start)
     return device_mesh.over_runs(one, mesh, key, run_state, start)
+
+
+def _tell_first(
+    key: jax.Array,
+    strategy: Strategy,
+    problem: Problem,
+    run_state: RunState,
+    evaluation: Evaluation,
+    *,
+    mesh: Mesh | None,
+    record: tuple[str, ...],
+) -> tuple[RunState, tuple[Info, dict[str, PyTree]]]:
+    """The first generation; its evaluation is shared by the runs."""
+
+    def one(key: jax.Array, run_state: RunState) -> tuple[RunState, Any]:
+        run_state, row = first_told(key, strategy, problem, run_state, evaluation, record)
+        return run_state, jax.tree.map(lambda leaf: leaf[None], row)
+
+    if not key.ndim:
+        return one(key, run_state)
+    return device_mesh.over_runs(one, mesh, key, run_state)
 
 
 @jax.jit

@@ -94,6 +94,7 @@ def evolve_on(
     _check(mesh, key, num_blocks)
     mesh = Mesh(mesh.devices, mesh.axis_names)  # axes that nothing outside is divided over
     one = key.reshape(-1)[0]
+    problem = arguments.as_pytree(problem)
     arguments.check_run(one, strategy, problem, population_size, population, record)
     if pytree.offers(strategy, Divisible):
         strategy = strategy.divided(

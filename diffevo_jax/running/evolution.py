@@ -101,6 +101,7 @@ def evolve(
     *,
     population_size: int | None = None,
     population: jax.Array | None = None,
+    fitness: jax.Array | Evaluation | None = None,
     record: tuple[str, ...] = (),
     final: Index | None = None,
 ) -> Result:
@@ -117,6 +118,9 @@ def evolve(
         problem: what to maximise.
         population_size: N, drawn from the problem's space; or give ``population``.
         population: (N, D) in unit scale, to start from.
+        fitness: (N,) of that population, if it is known: the first generation is then not
+            evaluated, and the problem's state stays. Of a problem with measures or a
+            violation it is the whole :class:`diffevo_jax.Evaluation`.
         record: names of what to keep of every generation: ``"population"``, ``"fitness"``,
             ``"measures"``, ``"violation"``, or a field of the strategy's state after the
             generation, for example ``"clean_estimate"``.
@@ -148,9 +152,11 @@ def evolve(
         >>> result.history.mean_fitness.shape
         (25,)
     """
+    problem = arguments.as_pytree(problem)
     arguments.check_run(key, strategy, problem, population_size, population, record)
     size = arguments.size_of(population_size, population)
     count = count_of(final, problem, strategy.num_generations, size)
+    known = arguments.known_evaluation(population, fitness)
     make_room()
     strategy, problem = pytree.strong(strategy), pytree.strong(problem)
     result = _evolve(
@@ -158,6 +164,7 @@ def evolve(
         strategy,
         problem,
         population,
+        known,
         population_size=population_size,
         record=tuple(record),
     )
@@ -174,6 +181,7 @@ def _evolve(
     strategy: Strategy,
     problem: Problem,
     population: jax.Array | None,
+    known: Evaluation | None,
     *,
     population_size: int | None,
     record: tuple[str, ...],
@@ -183,7 +191,13 @@ def _evolve(
 
     run_state = begin_run(key, strategy, problem, population_size, population)
     generations = jnp.arange(strategy.num_generations, dtype=jnp.uint32)
-    run_state, (history, recorded) = jax.lax.scan(body, run_state, generations)
+    if known is not None:
+        run_state, first = first_told(key, strategy, problem, run_state, known, record)
+        run_state, rest = jax.lax.scan(body, run_state, generations[1:])
+        join = lambda one, rows: jnp.concatenate([one[None], rows])
+        history, recorded = jax.tree.map(join, first, rest)
+    else:
+        run_state, (history, recorded) = jax.lax.scan(body, run_state, generations)
     best = best_solution(problem, run_state.state.best_solution)
     return result_of(run_state, best, history, recorded)
 
@@ -263,11 +277,7 @@ def begin_run(
     population = arrays.check_population("population", population)
     problem_state = problem.init(key_problem)
 
-    def evaluate(key: jax.Array) -> Evaluation:
-        solutions = problem.space.decode(population)
-        return problem.evaluate(key, problem_state, solutions)[0]
-
-    evaluation = jax.eval_shape(evaluate, key)
+    evaluation = _shapes(key, problem, problem_state, population)
     unknown = jnp.full(len(population), jnp.inf, population.dtype)
     return RunState(
         state=strategy.init(key_strategy, population),
@@ -277,6 +287,19 @@ def begin_run(
         measures=jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), evaluation.measures),
         violation=None if evaluation.violation is None else unknown,
     )
+
+
+def _shapes(
+    key: jax.Array, problem: Problem, problem_state: PyTree, population: jax.Array
+) -> Evaluation:
+    """Shapes of the evaluation of a population (N, D)."""
+
+    def evaluate(key: jax.Array) -> Evaluation:
+        solutions = problem.space.decode(population)
+        return problem.evaluate(key, problem_state, solutions)[0]
+
+    shapes: Evaluation = jax.eval_shape(evaluate, key)
+    return shapes
 
 
 def generation(
@@ -307,6 +330,36 @@ def generation(
     evaluation, problem_state = problem.evaluate(
         key_evaluate, run_state.problem_state, problem.space.decode(candidates)
     )
+    run_state, (info, recorded) = told(
+        key_tell, strategy, state, candidates, evaluation, problem_state, record
+    )
+    info = pytree.replace(info, num_clipped=info.num_clipped + num_clipped)
+    return run_state, (info, recorded)
+
+
+def told(
+    key: jax.Array,
+    strategy: Strategy,
+    state: PyTree,
+    candidates: jax.Array,
+    evaluation: Evaluation,
+    problem_state: PyTree,
+    record: tuple[str, ...],
+) -> tuple[RunState, tuple[Info, dict[str, PyTree]]]:
+    """Tell what the candidates of a generation came to.
+
+    Args:
+        key: that of the generation for ``tell``.
+        strategy: the strategy.
+        state: that came with the candidates.
+        candidates: (N, D), repaired.
+        evaluation: what they came to.
+        problem_state: the problem's state after it.
+        record: see :func:`generation`.
+
+    Returns:
+        As :func:`generation`.
+    """
     fitness = arrays.check_fitness(evaluation.fitness, len(candidates))
     violation, soft = evaluation.violation, {}
     if violation is not None:
@@ -315,9 +368,8 @@ def generation(
         penalty = arrays.check_fitness(evaluation.penalty, len(candidates), "penalty")
         soft = {"penalty": penalty}
     state, info = strategy.tell(
-        key_tell, state, candidates, fitness, evaluation.measures, violation, **soft
+        key, state, candidates, fitness, evaluation.measures, violation, **soft
     )
-    info = pytree.replace(info, num_clipped=info.num_clipped + num_clipped)
     run_state = RunState(
         state, problem_state, candidates, fitness, evaluation.measures, violation
     )
@@ -325,6 +377,37 @@ def generation(
         name: vars(run_state if name in arguments.RECORDABLE else state)[name]
         for name in record
     }
+    return run_state, (info, recorded)
+
+
+def first_told(
+    key: jax.Array,
+    strategy: Strategy,
+    problem: Problem,
+    run_state: RunState,
+    evaluation: Evaluation,
+    record: tuple[str, ...] = (),
+) -> tuple[RunState, tuple[Info, dict[str, PyTree]]]:
+    """The first generation of a run whose evaluation is known; as :func:`generation`.
+
+    Raises:
+        ValueError: the problem's own evaluations have other measures, or another violation.
+    """
+    problem, num_clipped = _clipped(problem)
+    shapes = _shapes(key, problem, run_state.problem_state, run_state.population)
+    arguments.check_known(evaluation, shapes)
+    key_ask, _, key_tell = ask_tell.generation_keys(key, jnp.uint32(0))
+    candidates, state = strategy.ask(key_ask, run_state.state)
+    run_state, (info, recorded) = told(
+        key_tell,
+        strategy,
+        state,
+        problem.space.repair(candidates),
+        evaluation,
+        run_state.problem_state,
+        record,
+    )
+    info = pytree.replace(info, num_clipped=info.num_clipped + num_clipped)
     return run_state, (info, recorded)
 
 

@@ -8,14 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffevo_jax import pytree
-from diffevo_jax.base import Problem, Strategy
+from diffevo_jax.base import EvaluatesOnHost, Evaluation, Problem, PyTree, Strategy
 from diffevo_jax.pytree.annotations import Index, Keys, checked
-from diffevo_jax.running.arguments import check_run, size_of
+from diffevo_jax.running.arguments import as_pytree, check_run, known_evaluation, size_of
 from diffevo_jax.running.bars import show_generations
 from diffevo_jax.running.chunks import Programs, decode, judge, programs
 from diffevo_jax.running.device_mesh import alone
 from diffevo_jax.running.evolution import Result, result_of
 from diffevo_jax.running.final import count_of, is_noisy
+from diffevo_jax.running.host_evaluation import HostPrograms, Place
 
 
 @checked
@@ -27,6 +28,7 @@ def iterate(
     *,
     population_size: int | None = None,
     population: jax.Array | None = None,
+    fitness: jax.Array | Evaluation | None = None,
     record: tuple[str, ...] = (),
     chunk_size: int = 1,
     devices: Sequence[jax.Device] | None = None,
@@ -41,9 +43,12 @@ def iterate(
         key: a typed key, or an array of R keys for R independent runs in one program: then
             everything in the results has a leading run axis.
         strategy: see :func:`diffevo_jax.evolve`.
-        problem: see :func:`diffevo_jax.evolve`.
+        problem: see :func:`diffevo_jax.evolve`; or one that
+            :class:`diffevo_jax.base.EvaluatesOnHost`, which is then called once a
+            generation, for all runs.
         population_size: see :func:`diffevo_jax.evolve`.
         population: see :func:`diffevo_jax.evolve`; shared by the runs.
+        fitness: see :func:`diffevo_jax.evolve`; shared by the runs.
         record: see :func:`diffevo_jax.evolve`.
         chunk_size: generations between looks, >= 1. Every chunk is the same compiled
             program, of which the last may use only a part.
@@ -69,8 +74,10 @@ def iterate(
     if runs > 1 or (runs and not len(key)):
         raise ValueError(f"key: got shape {key.shape}, want () or (R,) with R >= 1")
     first = key[0] if runs else key
+    on_host = pytree.offers(problem, EvaluatesOnHost)
+    problem = problem if on_host else as_pytree(problem)
     check_run(first, strategy, problem, population_size, population, record)
-    strategy, problem = pytree.strong(strategy), pytree.strong(problem)
+    known = known_evaluation(population, fitness)
     if devices is not None and not len(devices):
         raise ValueError("devices: got none, want at least one")
     if devices is not None and (not runs or len(key) % len(devices)):
@@ -79,17 +86,30 @@ def iterate(
             "the number of runs"
         )
     length = min(chunk_size, strategy.num_generations)
-    compiled = programs(population_size, length, tuple(record), devices)
-    return _iterate(compiled, length, key, strategy, problem, population)
+    compiled: Programs | HostPrograms
+    known_to_programs: PyTree = problem
+    if on_host:
+        if devices is not None:
+            raise ValueError(
+                f"devices: got {len(devices)} for a {type(problem).__name__}, which is "
+                "evaluated on the host, want None"
+            )
+        compiled = HostPrograms(problem, population_size, tuple(record))
+        known_to_programs = Place(problem.space)
+    else:
+        compiled = programs(population_size, length, tuple(record), devices)
+    parts = pytree.strong(strategy), pytree.strong(known_to_programs)
+    return _iterate(compiled, length, key, *parts, population, known)
 
 
 def _iterate(
-    compiled: Programs,
+    compiled: Programs | HostPrograms,
     length: int,
     key: Keys,
     strategy: Strategy,
-    problem: Problem,
+    problem: PyTree,
     population: jax.Array | None,
+    known: Evaluation | None,
 ) -> Iterator[Result]:
     """The loop of :func:`iterate`, which has checked its arguments at once."""
     runs, total = key.ndim, strategy.num_generations
@@ -97,13 +117,26 @@ def _iterate(
         run_state = compiled.prepare(key, strategy, problem, population)
     chunks = []
     for done in range(0, total, length):
-        count = min(length, total - done)
+        begin, end = done, min(done + length, total)
         with alone():
-            run_state, rows = compiled.advance(
-                key, strategy, problem, run_state, jnp.uint32(done), jnp.uint32(count)
-            )
+            if known is not None and not done:
+                run_state, rows = compiled.tell_first(
+                    key, strategy, problem, run_state, known
+                )
+                chunks.append(rows)
+                begin = 1
+            if begin < end:
+                run_state, rows = compiled.advance(
+                    key,
+                    strategy,
+                    problem,
+                    run_state,
+                    jnp.uint32(begin),
+                    jnp.uint32(end - begin),
+                )
+                first = functools.partial(_first, end - begin, runs)
+                chunks.append(jax.tree.map(first, rows))
             best = decode(problem, run_state.state.best_solution)
-        chunks.append(jax.tree.map(functools.partial(_first, count, runs), rows))
         history, recorded = jax.tree.map(functools.partial(_join, runs), *chunks)
         yield result_of(run_state, best, history, recorded)
 
@@ -116,6 +149,7 @@ def run(
     *,
     population_size: int | None = None,
     population: jax.Array | None = None,
+    fitness: jax.Array | Evaluation | None = None,
     record: tuple[str, ...] = (),
     chunk_size: int = 1,
     devices: Sequence[jax.Device] | None = None,
@@ -134,6 +168,7 @@ def run(
         problem: see :func:`diffevo_jax.evolve`.
         population_size: see :func:`diffevo_jax.evolve`.
         population: see :func:`diffevo_jax.evolve`.
+        fitness: see :func:`diffevo_jax.evolve`.
         record: see :func:`diffevo_jax.evolve`.
         chunk_size: generations between looks of the host, >= 1.
         devices: see :func:`iterate`.
@@ -163,6 +198,7 @@ def run(
         problem,
         population_size=population_size,
         population=population,
+        fitness=fitness,
         record=record,
         chunk_size=chunk_size,
         devices=devices,

@@ -7,7 +7,7 @@ published with (Zhang et al., ICLR 2025, arXiv:2410.02543).
 from typing import NamedTuple
 
 from diffevo_jax import denoisers, kernels, noise, problems, pytree, samplers, shaping
-from diffevo_jax.base import Kernel
+from diffevo_jax.base import Kernel, Problem
 from diffevo_jax.problems.control.environments import limit_of
 from diffevo_jax.problems.control.spaces import Environment
 from diffevo_jax.pytree.annotations import checked
@@ -39,7 +39,7 @@ class Experiment(NamedTuple):
     """
 
     strategy: DiffusionEvolution
-    problem: problems.Control | problems.Landscape
+    problem: Problem
     population_size: int
 
 

@@ -6,6 +6,7 @@ import jax
 
 from diffevo_jax.base import Problem, Strategy
 from diffevo_jax.pytree import validation
+from diffevo_jax.running.arguments import as_pytree
 from diffevo_jax.sweeps import tables
 from diffevo_jax.sweeps.batches import Batching, first_size, run_shapes, trace
 from diffevo_jax.sweeps.settings import (
@@ -104,7 +105,7 @@ def make_plan(
     batching = batching._replace(keep=tuple(batching.keep))
     if stored and batching.batch_size is None:
         batching = batching._replace(batch_size=STORED_BATCH)
-    settings = settings_of(strategy, problem, population_size, axes)
+    settings = settings_of(strategy, as_pytree(problem), population_size, axes)
     check_settings(key, settings)
     groups, shapes = grouped(settings), []
     for group in groups:

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
 
 import diffevo_jax as de
 from diffevo_jax.problems import Function, Space
@@ -101,3 +102,49 @@ def test_what_is_no_space_is_refused_before_a_run():
     problem = de.problems.Function(lambda x: -(x**2).sum(), space=(-2.0, 2.0))
     with pytest.raises(TypeError, match=r"Function\.space: got \(-2\.0, 2\.0\), want"):
         de.evolve(jax.random.key(0), de.DiffusionEvolution(3), problem, population_size=4)
+
+
+UNTRACEABLE = {
+    "numpy": lambda x: float(np.sum(np.sin(x))),
+    "float": lambda x: -(float(x[0]) ** 2),
+    "if": lambda x: x[0] if x[0] > 0 else -x[0],
+    "index": lambda x: x[x > 0].sum(),
+    "integer": lambda x: sum(range(int(x[0]))),
+    "scipy": lambda x: -solve_ivp(lambda t, y: -x[0] * y, (0, 1), [1.0]).y[0, -1],
+}
+
+
+@pytest.mark.parametrize("name", UNTRACEABLE)
+def test_a_function_that_cannot_be_traced_is_sent_to_external(name):
+    problem = Function(UNTRACEABLE[name], dim=2)
+
+    with pytest.raises(TypeError, match=r"fn: got a function that cannot be traced .*Ext"):
+        de.evolve(jax.random.key(0), de.DiffusionEvolution(2), problem, population_size=4)
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        lambda x: -(x**2).sum(axis=1),
+        lambda x: x[:, 0] * x[:, 1],
+        jax.vmap(lambda x: x @ x),
+        lambda x: jnp.einsum("nd,nd->n", x, x),
+    ],
+    ids=["axis", "index", "vmap", "einsum"],
+)
+def test_a_function_of_a_population_is_told_that_it_takes_one_solution(fn):
+    with pytest.raises(TypeError, match=r"fn: got a function of a population .*one so"):
+        Function(fn, dim=3).evaluate(jax.random.key(0), (), jnp.ones((5, 3)))
+
+
+def test_several_numbers_of_one_solution_are_told_that_one_is_wanted():
+    with pytest.raises(ValueError, match=r"got shape \(5, 3\), want \(5,\): fn takes"):
+        Function(lambda x: x, dim=3).evaluate(jax.random.key(0), (), jnp.ones((5, 3)))
+
+
+def test_other_mistakes_of_a_function_are_its_own():
+    def mistaken(x):
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        Function(mistaken, dim=3).evaluate(jax.random.key(0), (), jnp.ones((5, 3)))

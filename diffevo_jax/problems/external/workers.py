@@ -1,0 +1,427 @@
+"""A function of one solution, for a batch: in processes of its own, or by any executor.
+
+What takes too long, raises, or takes its process with it is a failed evaluation, and the
+others count.
+"""
+
+import collections
+import concurrent.futures
+import contextlib
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import time
+import types
+import warnings
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import jax
+import numpy as np
+
+from diffevo_jax.base import Evaluation, PyTree
+from diffevo_jax.problems.external.results import gathered, row_of
+from diffevo_jax.pytree import offers, validation
+from diffevo_jax.pytree.annotations import Index, checked
+
+#: Seconds between two looks at futures that nobody can wait for.
+_LOOK = 0.05
+
+
+@runtime_checkable
+class Submits(Protocol):
+    """An executor: of ``concurrent.futures``, joblib's loky, dask, submitit."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: object) -> Any:
+        """Start a call; what is returned has ``done``, ``result`` and ``cancel``."""
+        ...
+
+
+@runtime_checkable
+class Batches(Protocol):
+    """An executor that sends what is submitted together in one go, as submitit's do."""
+
+    def batch(self) -> contextlib.AbstractContextManager[object]:
+        """What is submitted within it is sent at its end."""
+        ...
+
+
+class _Failed(NamedTuple):
+    """In the place of a result."""
+
+    error: BaseException
+
+
+class Each:
+    """A function of a batch, made of a function of one solution; see :func:`each`.
+
+    Attributes:
+        failures: how often evaluations failed, by the name of the error; those that
+            succeeded when tried again count too.
+        last_error: of the evaluation that failed last; None if none has.
+    """
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        start: "Callable[[], _Runs]",
+        timeout: float | None,
+        retries: int,
+    ) -> None:
+        """See :func:`each`."""
+        self.failures: collections.Counter[str] = collections.Counter()
+        self.last_error: BaseException | None = None
+        self._fn, self._start, self._timeout, self._retries = fn, start, timeout, retries
+        self._runs: _Runs | None = None
+
+    def __repr__(self) -> str:
+        """Its function, whatever runs it."""
+        return f"each({getattr(self._fn, '__name__', repr(self._fn))})"
+
+    def __call__(self, solutions: PyTree, *more: PyTree) -> Evaluation:
+        """Evaluate N solutions; whatever more there is of each goes with it."""
+        count = len(jax.tree.leaves(solutions)[0])
+        given = [
+            jax.tree.map(lambda leaf, place=place: leaf[place], (solutions, *more))
+            for place in range(count)
+        ]
+        rows: list[Evaluation | None] = [None] * count
+        left = list(range(count))
+        for _ in range(self._retries + 1):
+            if not left:
+                break
+            if self._runs is None:
+                self._runs = self._start()
+            found = self._runs.calls(self._fn, [given[n] for n in left], self._timeout)
+            for place, value in zip(left, found, strict=True):
+                if isinstance(value, _Failed):
+                    self.last_error = value.error
+                    self.failures[type(value.error).__name__] += 1
+                else:
+                    rows[place] = row_of(value)
+            left = [place for place in left if rows[place] is None]
+        if len(left) == count:
+            warnings.warn(
+                f"{self!r}: all {count} evaluations failed, the last by "
+                f"{self.last_error!r}",
+                stacklevel=2,
+            )
+        return gathered(rows)
+
+    def close(self) -> None:
+        """End its processes; they start again if it is called again."""
+        if self._runs is not None:
+            self._runs.close()
+            self._runs = None
+
+    def __enter__(self) -> "Each":
+        """Itself; its processes end with the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End its processes."""
+        self.close()
+
+
+@checked
+def each(
+    fn: Callable[..., Any],
+    executor: Submits | Callable[[], Any] | None = None,
+    *,
+    workers: int | None = None,
+    timeout: float | None = None,
+    retries: Index = 0,
+) -> Each:
+    """Make a function of a batch of a function of one solution, for unreliable evaluators.
+
+    An evaluation fails, and the others count, if it raises, takes longer than ``timeout``,
+    or if its process dies. If all of a batch fail there is a warning with the last error.
+    The result says which (``failures``, ``last_error``).
+
+    By default it runs in processes of its own, one evaluation at a time in each: only they
+    know when an evaluation began, which one took its process with it, and can end one that
+    hangs. They import the module of ``fn``, and nothing of this library: keep it in a
+    module that does not import JAX. A function of the script itself works if the script
+    starts under ``if __name__ == "__main__":``, and its processes then import what it
+    imports. What an evaluation has started itself, such as another program, is not ended
+    with it.
+
+    Args:
+        fn: ``fn(solution)``, or ``fn(solution, seed)`` for a noisy problem: leaves are
+            NumPy arrays without the axis of the batch. It returns fitness, or
+            ``(fitness, measures)``, or an :class:`diffevo_jax.Evaluation`.
+        executor: None for processes of its own; an executor; or a function that makes one,
+            which is then made again when it breaks or hangs. With an executor ``timeout``
+            is of a whole batch, and what is late is cancelled. A thread cannot be ended:
+            one that hangs keeps its place, and the interpreter waits for it at its end. If
+            a process of a pool dies, the pool fails all that it has not done: ``retries``
+            gives them another try.
+        workers: how many processes of its own; None takes one for each core.
+        timeout: seconds, > 0; None waits for ever.
+        retries: how often an evaluation that failed is tried again.
+
+    Returns:
+        A function of solutions with leading axis N, and of whatever more there is of each.
+        Its processes start when it is called first; ``close`` ends them, as ``with`` does.
+
+    Raises:
+        TypeError: other processes cannot import ``fn``.
+        ValueError: a number is out of range.
+
+    Example:
+        >>> import math, numpy as np
+        >>> from concurrent.futures import ThreadPoolExecutor
+        >>> from diffevo_jax.problems import external
+        >>> with external.each(math.sqrt, ThreadPoolExecutor(2)) as evaluate:
+        ...     evaluate(np.array([4.0, -1.0])).fitness.tolist()
+        [2.0, nan]
+        >>> dict(evaluate.failures)
+        {'ValueError': 1}
+    """
+    if timeout is not None:
+        validation.check_positive("timeout", timeout)
+    if executor is None:
+        _check_importable(fn)
+        return Each(fn, lambda: _Processes(workers or _cores()), timeout, retries)
+    if workers is not None:
+        raise ValueError(f"workers: got {workers} with an executor, want one of them")
+    return Each(fn, lambda: _Executor(executor), timeout, retries)
+
+
+def _cores() -> int:
+    """How many this process may use; the system says that only on Linux."""
+    limited = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if limited else os.cpu_count() or 1
+
+
+def _check_importable(fn: Callable[..., Any]) -> None:
+    try:
+        pickle.dumps(fn)
+    except Exception as error:
+        raise TypeError(
+            f"fn: got {fn!r}, want a function at the top of a module, which other "
+            f"processes can import ({error}); joblib's executor takes any"
+        ) from error
+
+
+class _Runs(Protocol):
+    """What runs calls."""
+
+    def calls(
+        self,
+        fn: Callable[..., Any],
+        given: Sequence[tuple[PyTree, ...]],
+        timeout: float | None,
+    ) -> list[object]:
+        """What each call returns, in their order; :class:`_Failed` where it does not."""
+        ...
+
+    def close(self) -> None:
+        """End what runs them."""
+        ...
+
+
+class _Process(NamedTuple):
+    """A process that does one call at a time."""
+
+    pool: ProcessPoolExecutor
+    pid: "concurrent.futures.Future[int]"
+
+    def end(self) -> None:
+        """Kill it, and forget what it does."""
+        with contextlib.suppress(Exception):  # it may not be there yet
+            _kill(self.pid.result(timeout=0))
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _kill(pid: int) -> None:
+    """End a process, unless it has ended; Windows has one signal for that."""
+    with contextlib.suppress(OSError):
+        os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+
+
+class _Call(NamedTuple):
+    """A call that runs: which one, where, and until when it may."""
+
+    place: int
+    process: _Process
+    end: float
+
+
+class _Processes:
+    """Processes of our own, each a pool of one, so that nobody fails with another."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._idle: list[_Process] = []
+        self._starting: dict[Any, _Process] = {}
+        # at the end of the interpreter too, while there is something to end them with
+        weakref.finalize(self, _end, self._idle, self._starting)
+
+    def calls(
+        self,
+        fn: Callable[..., Any],
+        given: Sequence[tuple[PyTree, ...]],
+        timeout: float | None,
+    ) -> list[object]:
+        found: list[object] = [None] * len(given)
+        waiting = collections.deque(range(len(given)))
+        busy: dict[Any, _Call] = {}
+        try:
+            while waiting or busy:
+                while waiting and self._idle:
+                    process, place = self._idle.pop(), waiting.popleft()
+                    future = process.pool.submit(fn, *given[place])
+                    end = time.monotonic() + (timeout or np.inf)
+                    busy[future] = _Call(place, process, end)
+                while len(self._starting) < min(len(waiting), self._count - len(busy)):
+                    process = _started(fn)
+                    self._starting[process.pool.submit(callable, fn)] = process
+                self._look(busy, found)
+        finally:
+            for call in busy.values():
+                call.process.end()
+        return found
+
+    def _look(self, busy: dict[Any, _Call], found: list[object]) -> None:
+        """Wait until something ends, or is late."""
+        first = min((call.end for call in busy.values()), default=np.inf)
+        seconds = None if first == np.inf else max(first - time.monotonic(), 0.0)
+        both = [*busy, *self._starting]
+        concurrent.futures.wait(both, seconds, concurrent.futures.FIRST_COMPLETED)
+        for ready in [one for one in self._starting if one.done()]:
+            process = self._starting.pop(ready)
+            if ready.exception() is not None:
+                _end(self._idle, self._starting)
+                raise RuntimeError(
+                    "fn: got a process that ended before it had imported it, want a "
+                    "function that imports by its name, and a script under "
+                    'if __name__ == "__main__"; the reason is on the standard error'
+                ) from ready.exception()
+            self._idle.append(process)
+        now = time.monotonic()
+        for future in [one for one in busy if one.done() or busy[one].end <= now]:
+            place, process, _ = busy.pop(future)
+            if not future.done():
+                found[place] = _Failed(TimeoutError("it took too long"))
+                process.end()
+                continue
+            error = future.exception()
+            found[place] = future.result() if error is None else _Failed(error)
+            if isinstance(error, BrokenExecutor):
+                process.end()
+            else:
+                self._idle.append(process)
+
+    def close(self) -> None:
+        _end(self._idle, self._starting)
+
+
+def _end(idle: list[_Process], starting: dict[Any, _Process]) -> None:
+    """End processes, and forget them."""
+    for process in (*idle, *starting.values()):
+        process.end()
+    idle.clear()
+    starting.clear()
+
+
+def _started(fn: Callable[..., Any]) -> _Process:
+    """A process, spawned, since JAX has threads and a fork of them may hang.
+
+    It runs nothing but the standard library and what it is sent, and leaves Ctrl-C to its
+    parent.
+    """
+    context = multiprocessing.get_context("spawn")
+    ignore = (signal.SIGINT, signal.SIG_IGN)
+    pool = ProcessPoolExecutor(1, context, signal.signal, ignore)
+    script = b"__main__" in pickle.dumps(fn)
+    with contextlib.nullcontext() if script else _no_script():
+        return _Process(pool, pool.submit(os.getpid))
+
+
+@contextlib.contextmanager
+def _no_script() -> Iterator[None]:
+    """Start a process that does not import the script that starts it.
+
+    A process that is spawned imports the script first: with it JAX, which takes seconds,
+    and, where there is no guard, what the script does. A function of a module needs none
+    of it.
+    """
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
+
+
+class _Executor:
+    """Somebody's executor, or one that is made when it is needed."""
+
+    def __init__(self, given: PyTree) -> None:
+        self._made_here = not offers(given, Submits)
+        self._make: Callable[[], Any] = given if self._made_here else lambda: given
+        self._executor: PyTree = None
+
+    def calls(
+        self,
+        fn: Callable[..., Any],
+        given: Sequence[tuple[PyTree, ...]],
+        timeout: float | None,
+    ) -> list[object]:
+        if self._executor is None:
+            self._executor = self._make()
+        executor = self._executor
+        together = (
+            executor.batch() if offers(executor, Batches) else contextlib.nullcontext()
+        )
+        with together:
+            futures = [executor.submit(fn, *one) for one in given]
+        try:
+            _wait(futures, timeout)
+            found = [_result(future) for future in futures]
+        finally:
+            for future in futures:
+                future.cancel()
+        broken = (BrokenExecutor, _Late)
+        if any(isinstance(one, _Failed) and isinstance(one.error, broken) for one in found):
+            self.close()
+        return found
+
+    def close(self) -> None:
+        """Give up an executor that was made here; what hangs in its processes is ended."""
+        executor, self._executor = self._executor, None
+        if executor is None or not self._made_here:
+            return
+        # of pools of concurrent.futures and of loky; it has no public name before 3.14
+        processes = dict(getattr(executor, "_processes", None) or {})
+        executor.shutdown(wait=False)
+        for process in processes.values():
+            _kill(process.pid)
+
+
+class _Late(TimeoutError):
+    """Not done when the time of the batch was over."""
+
+
+def _wait(futures: Sequence[Any], timeout: float | None) -> None:
+    """Wait until all are done, or for so many seconds."""
+    if all(isinstance(one, concurrent.futures.Future) for one in futures):
+        concurrent.futures.wait(futures, timeout)
+        return
+    end = time.monotonic() + (timeout or np.inf)
+    while not all(one.done() for one in futures) and time.monotonic() < end:
+        time.sleep(_LOOK)
+
+
+def _result(future: PyTree) -> object:
+    if not future.done():
+        return _Failed(_Late("not done in time"))
+    try:
+        return future.result()
+    except (Exception, concurrent.futures.CancelledError) as error:
+        return _Failed(error)

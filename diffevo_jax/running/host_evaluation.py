@@ -1,0 +1,206 @@
+"""Generations of a problem that is evaluated on the host, between two compiled programs."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from diffevo_jax import pytree
+from diffevo_jax.base import Evaluation, Info, PyTree, Strategy
+from diffevo_jax.compilation import compiler_options, make_room
+from diffevo_jax.problems.external.results import in_words
+from diffevo_jax.pytree.arrays import check_population
+from diffevo_jax.running import ask_tell
+from diffevo_jax.running.evolution import RunState, told
+
+
+@pytree.dataclass
+class Place:
+    """Where solutions live: all that the programs need of a problem.
+
+    Attributes:
+        space: the problem's.
+    """
+
+    space: PyTree
+
+
+class HostPrograms(NamedTuple):
+    """What :class:`diffevo_jax.running.chunks.Programs` does, with a host in between.
+
+    Attributes:
+        problem: a :class:`diffevo_jax.Problem` that is evaluated on the host.
+        population_size: see :func:`diffevo_jax.evolve`.
+        record: see :func:`diffevo_jax.evolve`.
+    """
+
+    problem: PyTree
+    population_size: int | None
+    record: tuple[str, ...]
+
+    def prepare(
+        self,
+        key: jax.Array,
+        strategy: Strategy,
+        place: PyTree,
+        population: jax.Array | None,
+    ) -> RunState:
+        """Begin: the problem's state on the host, the rest as a program."""
+        make_room()
+        begin, _, _ = _compiled(jax.default_backend())
+        state, population = begin(
+            key, strategy, place, population, population_size=self.population_size
+        )
+        init = lambda key: self.problem.init(ask_tell.setup_keys(key)[0])
+        problem_state = (jax.vmap(init) if key.ndim else init)(key)
+        unknown: PyTree = np.full(population.shape[:-1], -np.inf, population.dtype)
+        return RunState(state, problem_state, population, unknown, (), None)
+
+    def advance(
+        self,
+        key: jax.Array,
+        strategy: Strategy,
+        place: PyTree,
+        run_state: RunState,
+        begin: jax.Array,
+        count: jax.Array,
+    ) -> tuple[RunState, tuple[Info, dict[str, PyTree]]]:
+        """So many generations: ask, evaluate, tell."""
+        rows = []
+        for index in range(int(begin), int(begin) + int(count)):
+            run_state, row = self._generation(key, strategy, place, run_state, index)
+            rows.append(row)
+        stack = lambda *leaves: np.stack(leaves, axis=key.ndim)
+        return run_state, jax.tree.map(stack, *rows)
+
+    def tell_first(
+        self,
+        key: jax.Array,
+        strategy: Strategy,
+        place: PyTree,
+        run_state: RunState,
+        evaluation: Evaluation,
+    ) -> tuple[RunState, tuple[Info, dict[str, PyTree]]]:
+        """One generation, whose evaluation is known."""
+        many = lambda leaf: jnp.broadcast_to(leaf, (*key.shape, *leaf.shape))
+        known = jax.tree.map(many, evaluation)
+        run_state, row = self._generation(key, strategy, place, run_state, 0, known)
+        one = lambda leaf: np.expand_dims(np.asarray(leaf), key.ndim)
+        return run_state, jax.tree.map(one, row)
+
+    def _generation(
+        self,
+        key: jax.Array,
+        strategy: Strategy,
+        place: PyTree,
+        run_state: RunState,
+        index: int,
+        known: Evaluation | None = None,
+    ) -> tuple[RunState, tuple[Info, dict[str, PyTree]]]:
+        """One generation; what is known is not evaluated."""
+        _, ask, tell = _compiled(jax.default_backend())
+        number = jnp.uint32(index)
+        state, candidates, solutions, key_evaluate = ask(
+            key, strategy, place, run_state.state, number
+        )
+        evaluation, problem_state = known, run_state.problem_state
+        if evaluation is None:
+            evaluation, problem_state = self._evaluate(
+                key_evaluate, problem_state, solutions
+            )
+        if index:
+            _check_measures(run_state.measures, evaluation.measures)
+        told, row = tell(
+            key, strategy, state, candidates, evaluation, number, record=self.record
+        )
+        return pytree.replace(told, problem_state=problem_state), row
+
+    def _evaluate(
+        self, key: jax.Array, problem_state: PyTree, solutions: PyTree
+    ) -> tuple[Evaluation, PyTree]:
+        """One call of the problem, for a run or for many."""
+        own = jax.tree.map(np.array, solutions)  # which it may change
+        if key.ndim:
+            return self.problem.evaluate_on_host(key, problem_state, own)
+        one = jax.tree.map(lambda leaf: leaf[None], (key, problem_state, own))
+        found = self.problem.evaluate_on_host(*one)
+        first: tuple[Evaluation, PyTree] = jax.tree.map(lambda leaf: leaf[0], found)
+        return first
+
+
+def _check_measures(before: PyTree, now: PyTree) -> None:
+    """Raise ValueError unless the measures of a generation are like those before."""
+    had, has = in_words(before), in_words(now)
+    if had != has:
+        raise ValueError(f"measures: got {has}, want {had} as in the generation before")
+
+
+@functools.cache
+def _compiled(backend: str) -> tuple[Any, Any, Any]:
+    """The functions, with what is known when they are compiled as static arguments."""
+    compiled = functools.partial(
+        jax.jit, compiler_options=compiler_options(backend) or None
+    )
+    return (
+        compiled(_begin, static_argnames="population_size"),
+        compiled(_ask),
+        compiled(_tell, static_argnames="record"),
+    )
+
+
+def _begin(
+    key: jax.Array,
+    strategy: Strategy,
+    place: Place,
+    population: jax.Array | None,
+    *,
+    population_size: int | None,
+) -> tuple[PyTree, jax.Array]:
+    """The strategy's state, and the population."""
+
+    def one(key: jax.Array) -> tuple[PyTree, jax.Array]:
+        _, key_population, key_strategy = ask_tell.setup_keys(key)
+        first = population
+        if first is None:
+            first = place.space.sample(key_population, population_size)
+        first = check_population("population", first)
+        return strategy.init(key_strategy, first), first
+
+    return jax.vmap(one)(key) if key.ndim else one(key)
+
+
+def _ask(
+    key: jax.Array, strategy: Strategy, place: Place, state: PyTree, index: jax.Array
+) -> tuple[PyTree, jax.Array, PyTree, jax.Array]:
+    """The state, the candidates, their solutions, and the key of their evaluation."""
+
+    def one(key: jax.Array, state: PyTree) -> tuple[PyTree, jax.Array, PyTree, jax.Array]:
+        key_ask, key_evaluate, _ = ask_tell.generation_keys(key, index)
+        candidates, state = strategy.ask(key_ask, state)
+        candidates = place.space.repair(candidates)
+        return state, candidates, place.space.decode(candidates), key_evaluate
+
+    return jax.vmap(one)(key, state) if key.ndim else one(key, state)
+
+
+def _tell(
+    key: jax.Array,
+    strategy: Strategy,
+    state: PyTree,
+    candidates: jax.Array,
+    evaluation: Evaluation,
+    index: jax.Array,
+    *,
+    record: tuple[str, ...],
+) -> tuple[RunState, tuple[Info, dict[str, PyTree]]]:
+    """The state after it, and what the generation leaves."""
+
+    def one(
+        key: jax.Array, state: PyTree, candidates: jax.Array, evaluation: Evaluation
+    ) -> tuple[RunState, tuple[Info, dict[str, PyTree]]]:
+        key = ask_tell.generation_keys(key, index)[2]
+        return told(key, strategy, state, candidates, evaluation, (), record)
+
+    return (jax.vmap(one) if key.ndim else one)(key, state, candidates, evaluation)
