@@ -57,6 +57,8 @@ from diffevo_jax.running import evolve as evolve  # pure: jit it, vmap it
 from diffevo_jax.running import run as run  # the host's loop: progress, early stop
 from diffevo_jax.running import iterate as iterate  # the same, with your code in between
 from diffevo_jax.running import Result as Result  # what they return
+from diffevo_jax.running import solutions as solutions  # the different good ones, a table
+from diffevo_jax.running import Solutions as Solutions  # that table
 from diffevo_jax.running import published as published  # settings of published experiments
 
 # One run by hand.

@@ -14,6 +14,10 @@ from diffevo_jax.running.host_loop import run as run  # a bar, and an early stop
 from diffevo_jax.running.host_loop import iterate as iterate  # the result so far, in a loop
 from diffevo_jax.running.evolution import Result as Result  # what they all return
 
+# What it found.
+from diffevo_jax.running.distinct import solutions as solutions  # different ones, a table
+from diffevo_jax.running.distinct import Solutions as Solutions  # that table: CSV, pandas
+
 # A loop of your own.
 from diffevo_jax.running.ask_tell import init as init  # from a population
 from diffevo_jax.running.ask_tell import ask as ask  # what to evaluate
