@@ -1,10 +1,11 @@
-"""The landscapes of the Diffusion Evolution paper, with their published rescaling.
+"""The landscapes of the Diffusion Evolution paper, and others with many minima.
 
 Plain functions, to be minimised as in the literature: :func:`rosenbrock`, :func:`beale`,
-:func:`himmelblau`, :func:`ackley`, :func:`rastrigin`; and densities with two peaks, to be
-maximised: :func:`two_peaks`, :func:`two_peaks_step`. :class:`Landscape` is the problem that
-the paper makes of each: a fitness in [0, 1], which is a density, so that
-``shaping.Identity()`` is its shaping.
+:func:`himmelblau`, :func:`ackley`, :func:`rastrigin`, and two of many minima from the
+niching suite of CEC 2013, :func:`shubert` and :func:`vincent`; and densities with two
+peaks, to be maximised: :func:`two_peaks`, :func:`two_peaks_step`. :class:`Landscape` is the
+problem that the paper makes of each of its own: a fitness in [0, 1], which is a density, so
+that ``shaping.Identity()`` is its shaping.
 """
 
 import math
@@ -56,6 +57,27 @@ def ackley(x: jax.Array) -> jax.Array:
 def rastrigin(x: jax.Array) -> jax.Array:
     """Rastrigin's function in any dimension; 0 at the origin."""
     return 10 * x.size + jnp.sum(x**2 - 10 * jnp.cos(2 * jnp.pi * x))
+
+
+@checked
+def shubert(x: jax.Array) -> jax.Array:
+    """Shubert's function, ``prod_i sum_j j cos((j + 1) x_i + j)``, j from 1 to 5.
+
+    On [-10, 10]^D it has ``D 3^D`` global minima in pairs, 18 in two dimensions, where it
+    is -186.7309, and hundreds of local ones.
+    """
+    j = jnp.arange(1.0, 6.0)
+    return jnp.prod(jnp.sum(j * jnp.cos((j + 1) * x[:, None] + j), axis=1))
+
+
+@checked
+def vincent(x: jax.Array) -> jax.Array:
+    """Vincent's function, ``-mean_i sin(10 log x_i)``, of positive numbers.
+
+    On [0.25, 10]^D it has ``6^D`` global minima and no other, where it is -1: at ``x_i =
+    exp((pi / 2 + 2 pi k) / 10)``, k from -2 to 3. Their basins shrink with x.
+    """
+    return -jnp.mean(jnp.sin(10.0 * jnp.log(x)))
 
 
 @checked

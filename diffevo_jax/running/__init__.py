@@ -20,6 +20,10 @@ from diffevo_jax.running.final import (
 )
 from diffevo_jax.running.final import FinalEvaluation as FinalEvaluation  # what that says
 
+# What it found.
+from diffevo_jax.running.distinct import solutions as solutions  # different ones, a table
+from diffevo_jax.running.distinct import Solutions as Solutions  # that table: CSV, pandas
+
 # A loop of your own.
 from diffevo_jax.running.ask_tell import init as init  # from a population
 from diffevo_jax.running.ask_tell import ask as ask  # what to evaluate

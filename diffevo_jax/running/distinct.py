@@ -1,0 +1,326 @@
+"""The different good solutions of a run, as a table."""
+
+import csv
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from diffevo_jax import pytree
+from diffevo_jax.base import Problem, PyTree
+from diffevo_jax.pytree.annotations import Index, checked
+from diffevo_jax.pytree.files import written_whole
+from diffevo_jax.running import peaks
+from diffevo_jax.running.evolution import Result
+
+if TYPE_CHECKING:
+    import pandas
+
+#: Most rows, and most columns of a solution, that are printed.
+_ROWS, _COLUMNS = 20, 8
+#: Points that a problem gets at a time; fewer are filled up to a power of two.
+_BATCH = 1024
+
+
+@pytree.dataclass
+class Solutions:
+    """K different solutions, from the best to the worst; see :func:`solutions`.
+
+    Attributes:
+        points: (K, D) unit scale; a population to go on from.
+        solutions: decoded: a pytree whose leaves have leading axis K.
+        fitness: (K,).
+        violation: (K,) at most 0, or None where a result does not say.
+        measures: a pytree with leading axis K; NaN of the record holder, if it is not in
+            the last generation.
+        count: (K,) int, how many individuals of the last generation stand for each; 0 for
+            a record holder that has left it.
+        num_evaluations: () int, how many were made to tell them apart.
+    """
+
+    points: np.ndarray
+    solutions: PyTree
+    fitness: np.ndarray
+    violation: np.ndarray | None
+    measures: PyTree
+    count: np.ndarray
+    num_evaluations: int
+
+    def __len__(self) -> int:
+        """K."""
+        return len(self.fitness)
+
+    def __repr__(self) -> str:
+        """The table, its first rows and columns."""
+        columns = self.columns()
+        names = [*list(columns)[:_COLUMNS], *["..."] * (len(columns) > _COLUMNS)]
+        rows = [
+            [_told(columns[name][row]) if name in columns else "" for name in names]
+            for row in range(min(len(self), _ROWS))
+        ]
+        widths = [max(map(len, cells)) for cells in zip(names, *rows, strict=True)]
+        lines = [
+            "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+            for row in (names, *rows)
+        ]
+        rest = [f"and {len(self) - _ROWS} more"] * (len(self) > _ROWS)
+        return "\n".join([f"{len(self)} different solutions", *lines, *rest])
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """All columns by name, each (K,).
+
+        First ``fitness``, ``violation`` (if there is one), ``feasible`` and ``count``; then
+        the numbers of a solution by their paths (``x[0]`` of a vector, ``w[0,1]`` or
+        ``layer.bias[2]`` of a pytree); then ``measures``.
+        """
+        violation = {} if self.violation is None else {"violation": self.violation}
+        limit = np.zeros(len(self)) if self.violation is None else self.violation
+        return {
+            "fitness": self.fitness,
+            **violation,
+            "feasible": limit <= 0.0,
+            "count": self.count,
+            **solution_columns(self.solutions),
+            **solution_columns(self.measures, "measures"),
+        }
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """A row a solution, the columns of :meth:`columns`; needs pandas."""
+        try:
+            frames = importlib.import_module("pandas")
+        except ImportError as error:
+            raise ImportError(
+                "a DataFrame needs pandas: install diffevo-jax[sweep]"
+            ) from error
+        return frames.DataFrame(self.columns())
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write the table, whole or not at all; numbers are read back as they were."""
+        columns = self.columns()
+        with (
+            written_whole(path) as unfinished,
+            unfinished.open("w", newline="", encoding="utf-8") as file,
+        ):
+            writer = csv.writer(file)
+            writer.writerow(columns)
+            writer.writerows(zip(*columns.values(), strict=True))
+
+
+@checked
+def solutions(
+    problem: Problem,
+    result: Result,
+    *,
+    key: jax.Array | None = None,
+    num_evaluations: Index = 0,
+    within: float = 0.1,
+    num_between: int = 5,
+    phi: float = peaks.PHI,
+) -> Solutions:
+    """List the different good solutions of a run: the best one of every peak.
+
+    Of the last generation and the record holder, those that are good are put together by
+    peaks, and the best of each peak is listed. Every point hangs on its nearest better one.
+    Without evaluations an edge that is longer than ``phi`` times the mean one leads to
+    another peak, a guess that needs tens of individuals a peak. With evaluations, points
+    between the two ends are evaluated where the edge is longer than the mean one: it leads
+    to another peak if one of them is worse than both ends. Prefer this wherever an
+    evaluation is cheap and not noisy; some 50 for every peak are plenty.
+
+    Distances are those of the unit scale, in which a box has the same width along every
+    number. Runs on the host. For several runs under ``vmap`` call it once for each.
+
+    Args:
+        problem: of the run.
+        result: of :func:`diffevo_jax.evolve` or :func:`diffevo_jax.run`, of one run.
+        key: for the evaluations; needed if there are any.
+        num_evaluations: at most so many; 0 compares what was evaluated.
+        within: who is good: what has lost at most this share of the way from the mean
+            fitness of the first generation up to the best, in [0, 1]. 0 lists what is as
+            good as the best alone, 1 whatever is better than that mean.
+        num_between: points between two, >= 1.
+        phi: see above, > 0; infinity cuts nothing that is not tested.
+
+    Returns:
+        The table; empty if every evaluation failed.
+
+    Raises:
+        ValueError: a number is out of range, the result is of several runs or of another
+            problem, or evaluations are allowed without a key.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, diffevo_jax as de
+        >>> two = lambda x: -jnp.minimum(((x - 1) ** 2).sum(), ((x + 1) ** 2).sum())
+        >>> problem, key = de.problems.Function(two, dim=2), jax.random.key(0)
+        >>> strategy = de.DiffusionEvolution.for_several(50)
+        >>> result = de.evolve(key, strategy, problem, population_size=128)
+        >>> found = de.solutions(problem, result, key=key, num_evaluations=200)
+        >>> len(found), sorted(found.solutions[:, 0].round(1).tolist())
+        (2, [-1.0, 1.0])
+
+    References:
+        Preuss, 2010 and 2012 (nearest-better clustering, rule 1); Ursem, 1999, and Maree
+        et al., 2018, HillVallEA (valley tests).
+
+    Notes:
+        HillVallEA tests every individual; here the edges of more than the mean length are
+        tested, and the best of each peak against the four nearest better ones.
+    """
+    _check(problem, result, key, num_evaluations, within, num_between, phi)
+    points, fitness, origin = _evaluated(result)
+    good = _good(fitness, result, within)
+    points, fitness, origin, weight = _without_duplicates(
+        points[good], fitness[good], origin[good], len(result.population)
+    )
+
+    def evaluate(some: np.ndarray) -> np.ndarray:
+        assert key is not None
+        return _in_batches(key, problem, result.problem_state, some)
+
+    if num_evaluations:
+        root, used = peaks.by_valleys(
+            points, fitness, evaluate, num_evaluations, num_between, phi
+        )
+    else:
+        tree = peaks.nearest_better(points)
+        root, used = peaks.roots(tree, peaks.cut_long(tree, phi)), 0
+    heads = np.unique(root)
+    return Solutions(
+        points=points[heads],
+        solutions=jax.tree.map(
+            np.asarray, problem.space.decode(jnp.asarray(points[heads]))
+        ),
+        fitness=fitness[heads],
+        violation=None,  # every one counts as feasible
+        measures=_rows(result.measures, origin[heads]),
+        count=np.bincount(root, weight, len(root))[heads].astype(int),
+        num_evaluations=used,
+    )
+
+
+def solution_columns(solutions: PyTree, whole: str = "x") -> Mapping[str, np.ndarray]:
+    """The numbers of K solutions, by their paths, each (K,).
+
+    Args:
+        solutions: a pytree whose leaves have leading axis K.
+        whole: name of a leaf that is the whole pytree, and what others begin with if it is
+            not ``"x"``.
+
+    Example:
+        >>> import numpy as np
+        >>> from diffevo_jax.running import distinct
+        >>> list(distinct.solution_columns({"rate": np.ones(3), "w": np.ones((3, 2))}))
+        ['rate', 'w[0]', 'w[1]']
+        >>> list(distinct.solution_columns(np.ones((3, 2))))
+        ['x[0]', 'x[1]']
+    """
+    columns = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(solutions):
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        if whole != "x" and name:
+            name = f"{whole}.{name}"
+        values = np.asarray(leaf)
+        for place in np.ndindex(values.shape[1:]):
+            inside = f"[{','.join(map(str, place))}]" if place else ""
+            columns[f"{name or whole}{inside}"] = values[:, *place]
+    return columns
+
+
+def _told(value: np.generic) -> str:
+    return f"{value:.6g}" if isinstance(value, np.floating) else str(value)
+
+
+def _check(
+    problem: Problem,
+    result: Result,
+    key: jax.Array | None,
+    num_evaluations: int,
+    within: float,
+    num_between: int,
+    phi: float,
+) -> None:
+    shape = jnp.shape(result.population)
+    if len(shape) != 2 or shape[1] != problem.space.dim:
+        raise ValueError(
+            f"result: got a population of shape {shape}, want (N, {problem.space.dim}), "
+            "that of one run on this problem"
+        )
+    if not 0.0 <= within <= 1.0:
+        raise ValueError(f"within: got {within}, want a share in [0, 1]")
+    if not phi > 0.0:
+        raise ValueError(f"phi: got {phi}, want a number above 0")
+    if num_evaluations and key is None:
+        raise ValueError(
+            f"key: got None with num_evaluations={num_evaluations}, "
+            "want a typed key such as jax.random.key(0)"
+        )
+
+
+def _evaluated(result: Result) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points, fitness, and the row in the population; -1 of the record holder."""
+    best = np.asarray(result.state.best_solution)[None]
+    points = np.concatenate([np.asarray(result.population), best])
+    fitness = np.append(np.asarray(result.fitness), np.asarray(result.best_fitness))
+    origin = np.append(np.arange(len(points) - 1), -1)
+    return points, fitness, origin
+
+
+def _good(fitness: np.ndarray, result: Result, within: float) -> np.ndarray:
+    """Which evaluations did not fail, and are good enough, (N,)."""
+    valid = np.isfinite(fitness)
+    if not valid.any():
+        return valid
+    means = np.asarray(result.history.mean_fitness, np.float64)
+    best, finite = np.float64(fitness[valid].max()), means[np.isfinite(means)]
+    start = min(finite[0], best) if finite.size else best
+    return valid & (fitness >= best - within * (best - start))
+
+
+def _without_duplicates(
+    points: np.ndarray, fitness: np.ndarray, origin: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Points that differ, from the best to the worst, and the individuals of each."""
+    # of equal points the best stands for all, and of equal fitness one of the population
+    by_origin = np.argsort(np.where(origin < 0, size, origin), kind="stable")
+    points, fitness, origin = points[by_origin], fitness[by_origin], origin[by_origin]
+    ranked = peaks.order(points, fitness)
+    points, fitness, origin = points[ranked], fitness[ranked], origin[ranked]
+    _, first, inverse = np.unique(points, axis=0, return_index=True, return_inverse=True)
+    weight = np.bincount(inverse.ravel(), origin >= 0, len(first))
+    by_fitness = np.argsort(first)
+    first, weight = first[by_fitness], weight[by_fitness]
+    return points[first], fitness[first], origin[first], weight
+
+
+def _rows(measures: PyTree, origin: np.ndarray) -> PyTree:
+    """Measures of individuals; NaN of who is not in the population."""
+
+    def rows(leaf: jax.Array) -> np.ndarray:
+        values = np.asarray(leaf)[origin]
+        if (origin >= 0).all():
+            return values
+        values = values.astype(np.result_type(values, np.float32))
+        values[origin < 0] = np.nan
+        return values
+
+    return jax.tree.map(rows, measures)
+
+
+def _in_batches(
+    key: jax.Array, problem: Problem, problem_state: PyTree, points: np.ndarray
+) -> np.ndarray:
+    """Fitness of points (K, D), evaluated in few sizes, so that few programs are made."""
+    fitness = []
+    for number, start in enumerate(range(0, len(points), _BATCH)):
+        some = points[start : start + _BATCH]
+        size = min(_BATCH, max(64, 1 << (len(some) - 1).bit_length()))
+        padded = np.concatenate([some, np.repeat(some[-1:], size - len(some), axis=0)])
+        solutions = problem.space.decode(problem.space.repair(jnp.asarray(padded)))
+        key_batch = jax.random.fold_in(key, number)
+        evaluation, _ = problem.evaluate(key_batch, problem_state, solutions)
+        fitness.append(np.asarray(evaluation.fitness)[: len(some)])
+    return np.concatenate(fitness)
