@@ -19,7 +19,7 @@ _SEARCHED = 32
 
 
 class Columns(NamedTuple):
-    """What is known of each of the D numbers of a solution.
+    """What is known of each of the D numbers of a solution; (1,) for all that are alike.
 
     Attributes:
         boundaries: (D,) names of boundaries, structure.
@@ -28,7 +28,7 @@ class Columns(NamedTuple):
         stepped: (D,) bool, whether it has steps; structure.
         lower: (1, D) lower ends of the box.
         upper: (1, D) upper ends.
-        grid: (4, D) of those with steps: first value, step, number of steps, last value.
+        grid: (D,) each, of those with steps: first value, step, number of steps, last.
         scale: of those without bounds, in solution units per unit deviation.
         edge: unit deviations from the middle of the box to its ends.
     """
@@ -39,7 +39,7 @@ class Columns(NamedTuple):
     stepped: np.ndarray
     lower: jax.Array
     upper: jax.Array
-    grid: jax.Array
+    grid: tuple[jax.Array, ...]
     scale: Number
     edge: Number
 
@@ -113,7 +113,7 @@ class Columns(NamedTuple):
         return jnp.where(fraction <= -1, self.lower, values)
 
     def _snapped(self, values: jax.Array) -> jax.Array:
-        first, step, count, last = self.grid[:, None]
+        first, step, count, last = self.grid
         place = jnp.clip(jnp.round((values - first) / step), 0, count)
         return jnp.minimum(_plus(first, step, place, self.stepped), last)
 

@@ -51,8 +51,15 @@ class Layout(NamedTuple):
         return tuple(name or "x" for name in named)
 
     def columns(self, values: Sequence[Any]) -> np.ndarray:
-        """What is known of each leaf, structure and no numbers, for each of its columns."""
-        return np.repeat(np.asarray(values), self.widths)
+        """What is known of each leaf, structure and no numbers, for each of its numbers.
+
+        Returns:
+            (D,); (1,) where all are alike, since a policy may have a million numbers.
+        """
+        pairs = zip(values, self.widths, strict=True)
+        found = {value for value, width in pairs if width}
+        alike = len(found) == 1
+        return np.asarray([*found] if alike else np.repeat([*values], self.widths))
 
     def unravel(self, values: jax.Array, constants: Sequence[jax.Array] = ()) -> PyTree:
         """Turn ``(N, size)`` into leaves with leading axis N; integers are rounded.

@@ -148,12 +148,12 @@ class Space:
     @property
     def lowest(self) -> jax.Array:
         """The lower end of the box of every number, ``(D,)``; -inf where there is none."""
-        return self._row(lambda box: box.low, -jnp.inf)
+        return self._row(self._boxes(), lambda box: box.low, -jnp.inf)
 
     @property
     def highest(self) -> jax.Array:
         """The upper end of the box of every number, ``(D,)``; inf where there is none."""
-        return self._row(lambda box: box.high, jnp.inf)
+        return self._row(self._boxes(), lambda box: box.high, jnp.inf)
 
     @property
     def bounded(self) -> bool:
@@ -282,7 +282,7 @@ class Space:
         return readable.gathered(self.layout, self.variables, solutions)
 
     def _boundaries(self) -> np.ndarray:
-        """The name of the boundary of every number, (D,)."""
+        """The name of the boundary of every number, (D,); (1,) if all have one."""
         given, count = self.boundary, len(self.layout.shapes)
         each = list((given,) * count if isinstance(given, str) else given)
         bound, known = self._leaves("lower"), iter(self.variables)
@@ -296,32 +296,39 @@ class Space:
 
     def _columns(self) -> Columns:
         """What is known of every number, to stretch it."""
-        boxes, layout, boundaries = self._boxes(), self.layout, self._boundaries()
+        boxes, layout = self._boxes(), self.layout
         has_steps = [box is not None and box.first is not None for box in boxes]
-        lower = self._row(lambda box: box.low, -1.0)
-        upper = self._row(lambda box: box.high, 1.0)
-        grid = [
-            self._row(lambda box: 0.0 if box.first is None else box.first, 0.0),
-            self._row(lambda box: box.step, 1.0),
-            self._row(lambda box: box.steps, 0.0),
-            self._row(lambda box: box.last, 0.0),
-        ]
+
+        def row(pick: Callable[[Box], Number], absent: float, wanted: bool) -> jax.Array:
+            return self._row(boxes, pick, absent) if wanted else jnp.full((1,), absent)
+
+        some = any(box is not None for box in boxes)
+        lower = row(lambda box: box.low, -1.0, some)
+        upper = row(lambda box: box.high, 1.0, some)
+        grid = (
+            row(lambda box: 0.0 if box.first is None else box.first, 0.0, any(has_steps)),
+            row(lambda box: box.step, 1.0, any(has_steps)),
+            row(lambda box: box.steps, 0.0, any(has_steps)),
+            row(lambda box: box.last, 0.0, any(has_steps)),
+        )
         return Columns(
-            boundaries=boundaries,
+            boundaries=self._boundaries(),
             log=layout.columns([box is not None and box.log for box in boxes]),
             variable=layout.columns(layout.named),
             stepped=layout.columns(has_steps),
             lower=jnp.minimum(lower, upper)[None],
             upper=jnp.maximum(lower, upper)[None],
-            grid=jnp.stack(grid) if any(has_steps) else jnp.zeros((4, 0)),
+            grid=grid,
             scale=self.scale,
             edge=self.bound_scale,
         )
 
-    def _row(self, pick: Callable[[Box], Number], absent: float) -> jax.Array:
+    def _row(
+        self, boxes: Sequence[Box | None], pick: Callable[[Box], Number], absent: float
+    ) -> jax.Array:
         """A number of the box of every number, ``(D,)``."""
         parts = []
-        for box, width in zip(self._boxes(), self.layout.widths, strict=True):
+        for box, width in zip(boxes, self.layout.widths, strict=True):
             value = absent if box is None else pick(box)
             parts.append(jnp.broadcast_to(jnp.asarray(value, float), (width,)))
         return jnp.concatenate(parts)
@@ -370,6 +377,9 @@ class Space:
                 f"Space.start: got {self.start!r}, want 'normal', or a box: "
                 f"number {free} has no bounds"
             )
+        if self.start == "sobol" and self.dim > starts.MOST_DIMENSIONS:
+            most = f"at most {starts.MOST_DIMENSIONS} numbers, or 'uniform'"
+            raise ValueError(f"Space.start: got 'sobol' for {self.dim}, want {most}")
         known = iter(self.variables)
         for path, name, named in zip(
             self.layout.paths, each, self.layout.named, strict=True

@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 
 STARTS = ("normal", "uniform", "sobol")
-#: Bits of a Sobol point, and how many dimensions the tables of SciPy have.
-_BITS, MOST_DIMENSIONS = 32, 21_201
+#: How many dimensions the direction numbers of SciPy have.
+MOST_DIMENSIONS = 21_201
+#: Bits of a Sobol point.
+_BITS = 32
 
 
 def uniform(key: jax.Array, num_points: int, dim: int) -> jax.Array:

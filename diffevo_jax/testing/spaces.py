@@ -57,7 +57,7 @@ def variables_come_back(space: Space, dim: int = D) -> None:
             expect(apart.all(), "floats within 2 units in the last place", second)
         else:
             same_bits(second, first, "the same integers and choices")
-    columns = space.layout.columns(space.layout.named)
+    columns = np.repeat(space.layout.named, space.layout.widths)
     stable = np.asarray(_encode(space, again))[:, columns]
     same_bits(stable, np.asarray(encoded)[:, columns], "the same points of variables")
 

@@ -136,7 +136,7 @@ def hold(seed, num_points):
             worst = max(worst, float(apart.max()))
         elif not isinstance(leaf, jax.ShapeDtypeStruct):
             np.testing.assert_array_equal(first, second, err_msg=f"{seed}: {leaf}")
-    variables = space.layout.columns(space.layout.named)
+    variables = np.repeat(space.layout.named, space.layout.widths)
     stable = np.asarray(ENCODE(space, again))
     np.testing.assert_array_equal(
         np.asarray(encoded)[:, variables], stable[:, variables], err_msg=str(seed)
@@ -144,7 +144,7 @@ def hold(seed, num_points):
     return worst
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_random_structures_have_no_illegal_candidate_and_lose_nothing(seed):
     assert hold(seed, 500) <= 2.0
 
@@ -440,6 +440,21 @@ def test_spaces_that_do_not_go_together_are_refused(options, message):
     space = Space({"x": Range(0.0, 1.0), "w": jnp.zeros(2)}, **options)
     with pytest.raises(ValueError, match=message):
         validation.validate(space)
+
+
+def test_sobol_points_have_no_more_numbers_than_those_of_scipy():
+    space = Space(jnp.zeros(21_202), lower=0.0, upper=1.0, start="sobol")
+    with pytest.raises(
+        ValueError, match=r"Space\.start: got 'sobol' for 21202, want at most"
+    ):
+        validation.validate(space)
+
+
+def test_a_whole_example_may_be_a_variable():
+    space = Space(Integer(1, 6))
+    solutions = space.from_python([1, 6])
+    assert space.encode(solutions).shape == (2, 1)
+    assert space.as_python(space.decode(space.encode(solutions))) == [1, 6]
 
 
 def test_integers_are_mirrored_and_nothing_else():
