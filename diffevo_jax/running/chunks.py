@@ -114,7 +114,11 @@ def _compiled(backend: str) -> tuple[Any, ...]:
         compiled(_begin, static_argnames=("mesh", "population_size")),
         compiled(_advance, static_argnames=("mesh", "length", "record")),
         compiled(_tell_first, static_argnames=("mesh", "record")),
-        compiled(_judge, static_argnames=("mesh", "count")),
+        jax.jit(
+            _judge,
+            static_argnames=("mesh", "count"),
+            compiler_options=compiler_options(backend, quick=True) or None,
+        ),
     )
 
 

@@ -107,23 +107,31 @@ def num_candidates(num_evaluations: int) -> int:
 
 
 def candidates_of(
-    state: StrategyState, population: jax.Array, fitness: jax.Array, count: int
+    state: StrategyState,
+    population: jax.Array,
+    fitness: jax.Array,
+    count: int,
+    violation: jax.Array | None = None,
 ) -> jax.Array:
     """Candidates ``(K, D)``, unit scale, K at most ``count``.
 
     First the record holder, the mean of the last generation, and the mean of the clean
-    estimates if the state has them; then the last generation's best, by its own fitness.
+    estimates if the state has them; then the last generation's best, by its own fitness,
+    the feasible ones before the others.
 
     Args:
         state: of the strategy, after the last generation.
         population: (N, D) the last generation.
         fitness: (N,) its fitness.
         count: at least 3.
+        violation: (N,), at most 0 where feasible; None if all are, or nobody knows.
     """
     few = [state.best_solution, jnp.mean(population, axis=0)]
     if pytree.offers(state, HasCleanEstimate):
         few.append(jnp.mean(state.clean_estimate, axis=0))
-    ranked = jnp.argsort(jnp.where(jnp.isfinite(fitness), -fitness, jnp.inf), stable=True)
+    loss = jnp.where(jnp.isfinite(fitness), -fitness, jnp.inf)
+    infeasible = jnp.zeros(len(fitness), bool) if violation is None else ~(violation <= 0)
+    ranked = jnp.lexsort((loss, infeasible))  # the last key counts most
     return jnp.concatenate([jnp.stack(few), population[ranked[: count - len(few)]]])
 
 

@@ -219,6 +219,17 @@ def test_candidates_are_the_record_the_means_and_the_last_generations_best(key) 
     chex.assert_trees_all_equal(told[3:], result.population[best])
 
 
+def test_feasible_candidates_come_first(key) -> None:
+    result = evolve(key, final=0)
+    violation = jnp.where(result.fitness > jnp.median(result.fitness), 1.0, jnp.nan)
+    violation = violation.at[jnp.array([3, 5])].set(0.0)
+    told = final.candidates_of(
+        result.state, result.population, result.fitness, 5, violation
+    )
+    best = sorted((3, 5), key=lambda i: -float(result.fitness[i]))
+    chex.assert_trees_all_equal(told[3:], result.population[jnp.array(best)])
+
+
 def test_a_small_population_gives_what_candidates_it_has(key) -> None:
     result = de.evolve(key, STRATEGY, PROBLEM, population_size=2, final=32)
     assert 0 <= int(result.final.chosen) < 5
