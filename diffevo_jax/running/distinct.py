@@ -4,7 +4,7 @@ import csv
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,15 @@ _ROWS, _COLUMNS = 20, 8
 _BATCH = 1024
 
 
+@runtime_checkable
+class Naming(Protocol):
+    """A space that names its numbers, as :class:`diffevo_jax.problems.Space` does."""
+
+    def named(self, solutions: PyTree) -> Mapping[str, np.ndarray]:
+        """Solutions as columns ``(N,)``."""
+        ...
+
+
 @pytree.dataclass
 class Solutions:
     """K different solutions, from the best to the worst; see :func:`solutions`.
@@ -33,8 +42,9 @@ class Solutions:
     Attributes:
         points: (K, D) unit scale; a population to go on from.
         solutions: decoded: a pytree whose leaves have leading axis K.
+        named: the numbers of the solutions by name, (K,) each; categories are choices.
         fitness: (K,).
-        violation: (K,) at most 0, or None where a result does not say.
+        violation: (K,) at most 0 where feasible; None if the problem says nothing.
         measures: a pytree with leading axis K; NaN of the record holder, if it is not in
             the last generation.
         count: (K,) int, how many individuals of the last generation stand for each; 0 for
@@ -44,6 +54,7 @@ class Solutions:
 
     points: np.ndarray
     solutions: PyTree
+    named: dict[str, np.ndarray]
     fitness: np.ndarray
     violation: np.ndarray | None
     measures: PyTree
@@ -84,7 +95,7 @@ class Solutions:
             **violation,
             "feasible": limit <= 0.0,
             "count": self.count,
-            **solution_columns(self.solutions),
+            **self.named,
             **solution_columns(self.measures, "measures"),
         }
 
@@ -171,11 +182,11 @@ def solutions(
         tested, and the best of each peak against the four nearest better ones.
     """
     _check(problem, result, key, num_evaluations, within, num_between, phi)
-    points, fitness, origin = _evaluated(result)
-    good = _good(fitness, result, within)
-    points, fitness, origin, weight = _without_duplicates(
-        points[good], fitness[good], origin[good], len(result.population)
-    )
+    points, fitness, violation, origin = _evaluated(result)
+    good = _good(fitness, violation, result, within)
+    size = len(result.population)
+    kept, weight = _without_duplicates(points, fitness, origin, good, size)
+    points, fitness, origin = points[kept], fitness[kept], origin[kept]
 
     def evaluate(some: np.ndarray) -> np.ndarray:
         assert key is not None
@@ -189,13 +200,14 @@ def solutions(
         tree = peaks.nearest_better(points)
         root, used = peaks.roots(tree, peaks.cut_long(tree, phi)), 0
     heads = np.unique(root)
+    decoded = jax.tree.map(np.asarray, problem.space.decode(jnp.asarray(points[heads])))
+    named = pytree.offers(problem.space, Naming)
     return Solutions(
         points=points[heads],
-        solutions=jax.tree.map(
-            np.asarray, problem.space.decode(jnp.asarray(points[heads]))
-        ),
+        solutions=decoded,
+        named=dict(problem.space.named(decoded) if named else solution_columns(decoded)),
         fitness=fitness[heads],
-        violation=None,  # every one counts as feasible
+        violation=None if result.violation is None else violation[kept][heads],
         measures=_rows(result.measures, origin[heads]),
         count=np.bincount(root, weight, len(root))[heads].astype(int),
         num_evaluations=used,
@@ -260,18 +272,33 @@ def _check(
         )
 
 
-def _evaluated(result: Result) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points, fitness, and the row in the population; -1 of the record holder."""
-    best = np.asarray(result.state.best_solution)[None]
-    points = np.concatenate([np.asarray(result.population), best])
+def _evaluated(
+    result: Result,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Points, fitness, violation, and the row in the population; -1 of the best.
+
+    The best is the record holder, or what a final evaluation has chosen.
+    """
+    chosen = result.state.best_solution if result.final is None else result.final.solution
+    points = np.concatenate([np.asarray(result.population), np.asarray(chosen)[None]])
     fitness = np.append(np.asarray(result.fitness), np.asarray(result.best_fitness))
-    origin = np.append(np.arange(len(points) - 1), -1)
-    return points, fitness, origin
+    size = len(result.population)
+    violation = np.zeros(size) if result.violation is None else result.violation
+    violation = np.append(np.asarray(violation), np.asarray(result.best_violation))
+    return points, fitness, violation, np.append(np.arange(size), -1)
 
 
-def _good(fitness: np.ndarray, result: Result, within: float) -> np.ndarray:
-    """Which evaluations did not fail, and are good enough, (N,)."""
+def _good(
+    fitness: np.ndarray, violation: np.ndarray, result: Result, within: float
+) -> np.ndarray:
+    """Which evaluations did not fail, are feasible, and good enough, (N,).
+
+    If none is feasible, those of the least violation count.
+    """
     valid = np.isfinite(fitness)
+    if valid.any():
+        excess = np.maximum(np.where(np.isnan(violation), np.inf, violation), 0.0)
+        valid &= excess <= excess[valid].min()
     if not valid.any():
         return valid
     means = np.asarray(result.history.mean_fitness, np.float64)
@@ -281,19 +308,26 @@ def _good(fitness: np.ndarray, result: Result, within: float) -> np.ndarray:
 
 
 def _without_duplicates(
-    points: np.ndarray, fitness: np.ndarray, origin: np.ndarray, size: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Points that differ, from the best to the worst, and the individuals of each."""
-    # of equal points the best stands for all, and of equal fitness one of the population
-    by_origin = np.argsort(np.where(origin < 0, size, origin), kind="stable")
-    points, fitness, origin = points[by_origin], fitness[by_origin], origin[by_origin]
-    ranked = peaks.order(points, fitness)
-    points, fitness, origin = points[ranked], fitness[ranked], origin[ranked]
-    _, first, inverse = np.unique(points, axis=0, return_index=True, return_inverse=True)
-    weight = np.bincount(inverse.ravel(), origin >= 0, len(first))
+    points: np.ndarray,
+    fitness: np.ndarray,
+    origin: np.ndarray,
+    good: np.ndarray,
+    size: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the good differ, from the best to the worst, and how many each stands for.
+
+    Of equal points the best stands for all, and of equal fitness one of the population.
+    """
+    which = np.flatnonzero(good)
+    by_origin = np.argsort(np.where(origin[which] < 0, size, origin[which]), kind="stable")
+    which = which[by_origin]
+    which = which[peaks.order(points[which], fitness[which])]
+    _, first, inverse = np.unique(
+        points[which], axis=0, return_index=True, return_inverse=True
+    )
+    weight = np.bincount(inverse.ravel(), origin[which] >= 0, len(first))
     by_fitness = np.argsort(first)
-    first, weight = first[by_fitness], weight[by_fitness]
-    return points[first], fitness[first], origin[first], weight
+    return which[first[by_fitness]], weight[by_fitness]
 
 
 def _rows(measures: PyTree, origin: np.ndarray) -> PyTree:
