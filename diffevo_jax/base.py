@@ -467,6 +467,11 @@ class EvaluatesOnHost(Protocol):
     and tell; ``evaluate`` is not called. See :class:`diffevo_jax.problems.External`.
     """
 
+    @property
+    def on_host(self) -> bool:
+        """Whether it is one; False of what wraps a problem that is none."""
+        ...
+
     def evaluate_on_host(
         self, key: jax.Array, problem_state: PyTree, solutions: PyTree
     ) -> tuple[Evaluation, PyTree]:

@@ -14,8 +14,7 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
-from diffevo_jax import pytree
-from diffevo_jax.base import EvaluatesOnHost, Problem, PyTree
+from diffevo_jax.base import Problem, PyTree
 from diffevo_jax.cli import flags, interrupts, limits, streams
 from diffevo_jax.cli.errors import UsageError
 from diffevo_jax.cli.outputs import Output
@@ -26,7 +25,7 @@ from diffevo_jax.pytree.files import check_apart, check_writable, written_whole
 from diffevo_jax.pytree.keys import key_of_seed
 from diffevo_jax.pytree.records import plain, version_of
 from diffevo_jax.running import device_mesh
-from diffevo_jax.running.arguments import check_run, check_start
+from diffevo_jax.running.arguments import check_run, check_start, evaluates_on_host
 from diffevo_jax.running.bars import show_generations
 from diffevo_jax.running.evolution import Result
 from diffevo_jax.running.final import FinalEvaluation, count_of, is_noisy
@@ -139,7 +138,7 @@ def follow(name: str, settings: flags.Request[EvolveOptions], keys: jax.Array) -
         UsageError: parts do not go together, which is found out before anything runs.
     """
     options, generations = settings.options, settings.strategy.num_generations
-    on_host = pytree.offers(settings.problem, EvaluatesOnHost)
+    on_host = evaluates_on_host(settings.problem)
     devices = None if on_host else device_mesh.devices_for(options.seeds, options.devices)
     results = iterate(
         keys,

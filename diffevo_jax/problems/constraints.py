@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
-from diffevo_jax.base import Evaluation, HasEnvironment, Problem, PyTree
+from diffevo_jax.base import EvaluatesOnHost, Evaluation, HasEnvironment, Problem, PyTree
 from diffevo_jax.pytree import Number, arrays, validation
 
 
@@ -127,6 +127,20 @@ class Constrained:
         """Evaluate N solutions, and by how much each violates the constraints."""
         evaluation, problem_state = self.problem.evaluate(key, problem_state, solutions)
         return constrained(self.constraints, evaluation, solutions), problem_state
+
+    @property
+    def on_host(self) -> bool:
+        """Whether the problem itself is evaluated between compiled programs."""
+        return pytree.offers(self.problem, EvaluatesOnHost) and self.problem.on_host
+
+    def evaluate_on_host(
+        self, key: jax.Array, problem_state: PyTree, solutions: PyTree
+    ) -> tuple[Evaluation, PyTree]:
+        """The same between compiled programs, of R runs at once: leaves (R, N)."""
+        inner: Any = self.problem
+        evaluation, problem_state = inner.evaluate_on_host(key, problem_state, solutions)
+        over_runs = jax.vmap(constrained, in_axes=(None, 0, 0))
+        return over_runs(self.constraints, evaluation, solutions), problem_state
 
     def with_env_params(self) -> "Constrained":
         """With the parameters of an environment written out, if the problem has one."""

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
-from diffevo_jax.base import Evaluation, Problem, PyTree, Strategy
+from diffevo_jax.base import EvaluatesOnHost, Evaluation, Problem, PyTree, Strategy
 from diffevo_jax.problems.external.results import in_words
 from diffevo_jax.pytree import validation
 from diffevo_jax.pytree.arrays import as_given, check_fitness, check_key, check_population
@@ -88,6 +88,11 @@ def check_known(known: Evaluation, own: Evaluation) -> None:
                 f"fitness: got {name}: {got}, want {want} for this problem, in an "
                 "Evaluation(fitness, measures, violation)"
             )
+
+
+def evaluates_on_host(problem: Problem) -> bool:
+    """Whether a problem is evaluated between compiled programs."""
+    return pytree.offers(problem, EvaluatesOnHost) and problem.on_host
 
 
 def check_run(

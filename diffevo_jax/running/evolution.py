@@ -216,25 +216,38 @@ def judged(
         count: evaluations.
     """
     problem, _ = _clipped(problem)
-    fitness = run_state.fitness
-    valid = jnp.isfinite(fitness)
-    lowest = jnp.min(jnp.where(valid, fitness, jnp.inf))
-    equal = lowest >= jnp.max(jnp.where(valid, fitness, -jnp.inf))
-    seen = jnp.append(fitness, jnp.where(equal, start, lowest))
     final = final_evaluation(
         ask_tell.final_key(key),
         problem,
         run_state.problem_state,
-        candidates_of(
-            run_state.state, run_state.population, fitness, num_candidates(count)
-        ),
+        candidates_at_end(run_state, count),
         count,
-        seen,
+        seen_at_end(run_state, start),
     )
     return final, best_solution(problem, final.solution)
 
 
 _judged = functools.partial(jax.jit, static_argnames="count")(judged)
+
+
+def candidates_at_end(run_state: RunState, count: int) -> jax.Array:
+    """Candidates ``(K, D)`` for a final evaluation of ``count`` evaluations."""
+    return candidates_of(
+        run_state.state,
+        run_state.population,
+        run_state.fitness,
+        num_candidates(count),
+        run_state.violation,
+    )
+
+
+def seen_at_end(run_state: RunState, start: jax.Array) -> jax.Array:
+    """How low and high fitness can be ``(N + 1,)``; ``start`` as for :func:`judged`."""
+    fitness = run_state.fitness
+    valid = jnp.isfinite(fitness)
+    lowest = jnp.min(jnp.where(valid, fitness, jnp.inf))
+    equal = lowest >= jnp.max(jnp.where(valid, fitness, -jnp.inf))
+    return jnp.append(fitness, jnp.where(equal, start, lowest))
 
 
 def run_state_of(result: Result) -> RunState:

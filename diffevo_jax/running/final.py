@@ -207,21 +207,38 @@ def final_evaluation(
     _, (fitness, violation, chosen, feasible) = jax.lax.scan(
         evaluate, each, jax.random.split(key)
     )
+    return concluded(candidates, (fitness, violation, chosen[0], feasible[0]), seen)
+
+
+def concluded(
+    candidates: jax.Array,
+    halves: tuple[jax.Array, jax.Array | None, jax.Array, jax.Array],
+    seen: jax.Array | None = None,
+) -> FinalEvaluation:
+    """What both halves of the evaluations say.
+
+    Args:
+        candidates: (K, D).
+        halves: fitness (2, M) and violation (2, M) of both, whom the first one chose, and
+            whether that one is feasible.
+        seen: see :func:`final_evaluation`.
+    """
+    fitness, violation, chosen, feasible = halves
     others = fitness[0] if seen is None else jnp.concatenate([fitness[0], seen])
     mean, error, low, high = value_of(fitness[1], others)
     valid = jnp.isfinite(fitness[1])
     num_evaluations_valid = jnp.sum(valid, dtype=jnp.int32)
     return FinalEvaluation(
-        solution=candidates[chosen[0]],
+        solution=candidates[chosen],
         fitness=mean,
         standard_error=error,
         low=low,
         high=high,
         num_evaluations=num_evaluations_valid,
-        num_failed=half - num_evaluations_valid,
+        num_failed=fitness.shape[1] - num_evaluations_valid,
         violation=None if violation is None else jnp.mean(violation[1], where=valid),
-        chosen=chosen[0],
-        feasible=feasible[0],
+        chosen=chosen,
+        feasible=feasible,
     )
 
 

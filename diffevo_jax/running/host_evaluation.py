@@ -13,7 +13,16 @@ from diffevo_jax.compilation import compiler_options, make_room
 from diffevo_jax.problems.external.results import in_words
 from diffevo_jax.pytree.arrays import check_population
 from diffevo_jax.running import ask_tell
-from diffevo_jax.running.evolution import RunState, told
+from diffevo_jax.running.evolution import (
+    Result,
+    RunState,
+    candidates_at_end,
+    run_state_of,
+    seen_at_end,
+    told,
+    with_final,
+)
+from diffevo_jax.running.final import FinalEvaluation, choice, concluded
 
 
 @pytree.dataclass
@@ -204,3 +213,81 @@ def _tell(
         return told(key, strategy, state, candidates, evaluation, (), record)
 
     return (jax.vmap(one) if key.ndim else one)(key, state, candidates, evaluation)
+
+
+def judge_on_host(key: jax.Array, problem: PyTree, result: Result, count: int) -> Result:
+    """A run's result, or that of many, with a final evaluation on the host.
+
+    As :func:`diffevo_jax.running.evolution.judged`, whose two evaluations are two calls.
+    """
+    make_room()
+    place = pytree.strong(Place(problem.space))
+    run_state, start = run_state_of(result), result.history.mean_fitness[..., 0]
+    if not key.ndim:
+        lifted = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], (key, run_state, start))
+        key, run_state, start = lifted
+    number, half = len(key), count // 2
+    keys, candidates = _candidates(key, place, run_state, count=count)
+    each = jnp.arange(half, dtype=jnp.int32) % candidates.shape[1]
+    who, halves = jnp.broadcast_to(each, (number, half)), []
+    for part in range(2):
+        solutions = jax.tree.map(np.array, _decoded(place, candidates, who))
+        evaluation, _ = problem.evaluate_on_host(
+            keys[:, part], run_state.problem_state, solutions
+        )
+        halves.append((jnp.asarray(evaluation.fitness, float), evaluation.violation))
+        if not part:
+            chosen, feasible = _chosen(who, *halves[0], count=candidates.shape[1])
+            who = jnp.broadcast_to(chosen[:, None], who.shape)
+    both = jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=1), *halves)
+    final, solution = _concluded(
+        place, candidates, (*both, chosen, feasible), run_state, start
+    )
+    if not result.history.done.ndim > 1:
+        final, solution = jax.tree.map(lambda leaf: leaf[0], (final, solution))
+    return with_final(result, final, solution)
+
+
+@functools.partial(jax.jit, static_argnames="count")
+def _candidates(
+    key: jax.Array, place: Place, run_state: RunState, *, count: int
+) -> tuple[jax.Array, jax.Array]:
+    """Keys of both halves (R, 2), and candidates (R, K, D)."""
+
+    def one(key: jax.Array, run_state: RunState) -> tuple[jax.Array, jax.Array]:
+        candidates = place.space.repair(candidates_at_end(run_state, count))
+        return jax.random.split(ask_tell.final_key(key)), candidates
+
+    return jax.vmap(one)(key, pytree.replace(run_state, problem_state=None, measures=None))
+
+
+@jax.jit
+def _decoded(place: Place, candidates: jax.Array, who: jax.Array) -> PyTree:
+    """Solutions (R, M) of candidates ``who`` (R, M)."""
+    return jax.vmap(lambda some, which: place.space.decode(some[which]))(candidates, who)
+
+
+@functools.partial(jax.jit, static_argnames="count")
+def _chosen(
+    who: jax.Array, fitness: jax.Array, violation: jax.Array | None, *, count: int
+) -> tuple[jax.Array, jax.Array]:
+    """Whom each of R runs chooses, and whether it is feasible."""
+    return jax.vmap(lambda *each: choice(each[0], count, *each[1:]))(
+        who, fitness, violation
+    )
+
+
+@jax.jit
+def _concluded(
+    place: Place, candidates: jax.Array, halves: PyTree, run_state: RunState, start: PyTree
+) -> tuple[FinalEvaluation, PyTree]:
+    """What the halves say of R runs, and the chosen solutions, decoded."""
+
+    def one(
+        candidates: jax.Array, halves: PyTree, run_state: RunState, start: jax.Array
+    ) -> FinalEvaluation:
+        return concluded(candidates, halves, seen_at_end(run_state, start))
+
+    bare = pytree.replace(run_state, problem_state=None, measures=None)
+    final = jax.vmap(one)(candidates, halves, bare, start)
+    return final, place.space.decode(final.solution)

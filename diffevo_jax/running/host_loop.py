@@ -8,15 +8,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffevo_jax import pytree
-from diffevo_jax.base import EvaluatesOnHost, Evaluation, Problem, PyTree, Strategy
+from diffevo_jax.base import Evaluation, Problem, PyTree, Strategy
 from diffevo_jax.pytree.annotations import Index, Keys, checked
-from diffevo_jax.running.arguments import as_pytree, check_run, known_evaluation, size_of
+from diffevo_jax.running.arguments import (
+    as_pytree,
+    check_run,
+    evaluates_on_host,
+    known_evaluation,
+    size_of,
+)
 from diffevo_jax.running.bars import show_generations
 from diffevo_jax.running.chunks import Programs, decode, judge, programs
 from diffevo_jax.running.device_mesh import alone
 from diffevo_jax.running.evolution import Result, result_of
 from diffevo_jax.running.final import count_of, is_noisy
-from diffevo_jax.running.host_evaluation import HostPrograms, Place
+from diffevo_jax.running.host_evaluation import HostPrograms, Place, judge_on_host
 
 
 @checked
@@ -74,7 +80,7 @@ def iterate(
     if runs > 1 or (runs and not len(key)):
         raise ValueError(f"key: got shape {key.shape}, want () or (R,) with R >= 1")
     first = key[0] if runs else key
-    on_host = pytree.offers(problem, EvaluatesOnHost)
+    on_host = evaluates_on_host(problem)
     problem = problem if on_host else as_pytree(problem)
     check_run(first, strategy, problem, population_size, population, record)
     known = known_evaluation(population, fitness)
@@ -231,11 +237,14 @@ def finisher(
         devices: see :func:`iterate`.
     """
     count = count_of(final, problem, strategy.num_generations, population_size)
-    problem = pytree.strong(problem)
+    on_host = evaluates_on_host(problem)
+    judged = problem if on_host else pytree.strong(as_pytree(problem))
 
     def finish(result: Result) -> Result:
         with alone():
-            return judge(devices, key, problem, result, count)
+            if on_host:
+                return judge_on_host(key, judged, result, count)
+            return judge(devices, key, judged, result, count)
 
     return finish if count else None
 

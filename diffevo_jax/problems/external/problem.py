@@ -102,6 +102,11 @@ class External:
                 f"External.remember: got it with {other}=True, want one of them"
             )
 
+    @property
+    def on_host(self) -> bool:
+        """True: it is evaluated between compiled programs."""
+        return True
+
     def init(self, key: jax.Array) -> Counts:
         """Nothing has been evaluated."""
         zero = jnp.zeros((), jnp.int32)
