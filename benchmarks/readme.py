@@ -16,6 +16,7 @@ import bounds
 import cartpole
 import design_report
 import estimator
+import evosax_drop_in
 import first_result
 import flows
 import gan
@@ -70,6 +71,7 @@ DOCUMENTS: dict[Path, dict[str, Callable[[Any], str]]] = {
         "posterior_bias": posterior_bias.report,
         "bounds": bounds.report,
     },
+    ROOT / "docs" / "evosax.md": {"evosax_drop_in": evosax_drop_in.report},
     ROOT / "docs" / "flows.md": {
         "monoflow": monoflow.report,
         "gan": gan.report,
