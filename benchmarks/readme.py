@@ -17,6 +17,7 @@ import cartpole
 import constraints
 import design_report
 import estimator
+import evosax_drop_in
 import final_best
 import first_result
 import flows
@@ -73,6 +74,7 @@ DOCUMENTS: dict[Path, dict[str, Callable[[Any], str]]] = {
         "posterior_bias": posterior_bias.report,
         "bounds": bounds.report,
     },
+    ROOT / "docs" / "evosax.md": {"evosax_drop_in": evosax_drop_in.report},
     ROOT / "docs" / "flows.md": {
         "monoflow": monoflow.report,
         "gan": gan.report,

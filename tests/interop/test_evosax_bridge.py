@@ -224,3 +224,52 @@ def test_a_problem_of_evosax_has_its_bounds_and_the_other_sign():
     evaluation, _ = problem.evaluate(KEY, problem.init(KEY), solutions)
     cost, _, _ = theirs.eval(KEY, solutions, theirs.init(KEY))
     np.testing.assert_allclose(evaluation.fitness, -cost, rtol=1e-6)
+
+
+def test_the_frame_of_a_population_is_its_mean_and_deviation():
+    population = jax.random.uniform(KEY, (64, 3), minval=-5.0, maxval=5.0) * 2.0 + 7.0
+    frame = bridge.algorithms.frame_of(population)
+    np.testing.assert_allclose(frame.centre, population.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(frame.scale, population.std(axis=0), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("population", "centre", "scale"),
+    [
+        ([[3.0, 1e6]], [3.0, 1e6], [1.0, 1.0]),  # one individual
+        ([[3.0, 0.1], [3.0, 0.1]], [3.0, 0.1], [1.0, 1.0]),  # all equal
+        ([[0.0, 2.0], [0.0, 6.0]], [0.0, 4.0], [2.0, 2.0]),  # one coordinate is constant
+        ([[1.0, 1.0], [3.0, 5.0], [jnp.nan, 0.0]], [2.0, 3.0], [1.0, 2.0]),
+        ([[jnp.inf, 1.0]], [0.0, 0.0], [1.0, 1.0]),
+    ],
+)
+def test_a_frame_is_finite_whatever_the_population(population, centre, scale):
+    frame = bridge.algorithms.frame_of(jnp.array(population))
+    np.testing.assert_allclose(frame.centre, centre, rtol=1e-6)
+    np.testing.assert_allclose(frame.scale, scale, rtol=1e-6)
+
+
+def test_where_a_population_starts_does_not_matter():
+    # given the same population twice, elsewhere and at another scale the second time
+    es = bridge.DiffusionEvolution(16, jnp.zeros(2), num_generations=6)
+    start = jax.random.normal(KEY, (16, 2))
+    told = []
+    for centre, scale in ((0.0, 1.0), (40.0, 8.0)):
+        cost = lambda x, c=centre, s=scale: (((x - c) / s - 1.0) ** 2).sum(axis=1)
+        population = centre + scale * start
+        state = es.init(KEY, population, cost(population), es.default_params)
+        for key in jax.random.split(KEY, 5):
+            population, state = es.ask(key, state, es.default_params)
+            state, _ = es.tell(key, population, cost(population), state, es.default_params)
+        told.append((population - centre) / scale)
+    # then it ends at the same place in these units, to rounding
+    np.testing.assert_allclose(told[1], told[0], atol=1e-3)
+
+
+def test_a_scale_that_is_given_is_around_the_origin():
+    es = bridge.DiffusionEvolution(16, jnp.zeros(2), num_generations=6)
+    params = es.default_params.replace(scale_factor=3.0)
+    population = jax.random.normal(KEY, (16, 2)) + 5.0
+    state = es.init(KEY, population, population.sum(axis=1), params)
+    assert state.frame.centre.tolist() == [0.0, 0.0]
+    assert state.frame.scale.tolist() == [3.0, 3.0]

@@ -21,7 +21,8 @@ class Params:
 
     Args:
         strategy: the strategy.
-        scale: units of a solution per unit deviation, > 0.
+        scale: units of a solution per unit deviation around 0, > 0; None takes mean and
+            deviation of the population that ``init`` gets, see :func:`frame_of`.
 
     Example:
         >>> import diffevo_jax as de
@@ -33,11 +34,52 @@ class Params:
     """
 
     strategy: Strategy
-    scale: Number = pytree.number(default=1.0, above=0.0)
+    scale: Number | None = pytree.numbers(default=None, above=0.0)
 
     def replace(self, **changes: PyTree) -> "Params":
         """Change the scale, the strategy, or a number of it, by any ending of its path."""
         return pytree.replace(self, **changes)
+
+
+@pytree.dataclass
+class Frame:
+    """Where unit scale lies among solutions: ``solution = centre + scale * x``.
+
+    Attributes:
+        centre: (D,).
+        scale: (D,) > 0.
+    """
+
+    centre: jax.Array
+    scale: jax.Array
+
+
+def frame_of(population: jax.Array) -> Frame:
+    """The frame in which a population ``(N, D)`` has mean 0 and deviation 1.
+
+    A strategy expects N(0, I), and evosax starts where its problems do, for example
+    uniformly in [-5, 5]. A coordinate in which all are equal, as biases that start at 0,
+    has the root-mean-square deviation of the others; if no coordinate varies, it is 1.
+    Individuals that are not finite do not count.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.interop.evosax import algorithms
+        >>> frame = algorithms.frame_of(jnp.array([[1.0, 2.0], [3.0, 2.0]]))
+        >>> frame.centre.tolist(), frame.scale.tolist()
+        ([2.0, 2.0], [1.0, 1.0])
+    """
+    present = jnp.all(jnp.isfinite(population), axis=1)
+    share = present / jnp.maximum(jnp.sum(present), 1)
+    reference = population[jnp.argmax(present)]
+    beside = jnp.where(present[:, None], population - reference[None], 0.0)
+    shift = share @ beside
+    deviation = jnp.sqrt(share @ (beside - shift[None]) ** 2)
+    varies = deviation > 0  # exactly 0 of equal numbers, since they are taken from one
+    common = jnp.sqrt(jnp.sum(deviation**2 / jnp.maximum(jnp.sum(varies), 1)))
+    common = jnp.where(jnp.any(varies), common, 1.0)
+    centre = jnp.where(jnp.any(present), reference + shift, 0.0)
+    return Frame(centre, jnp.where(varies, deviation, common))
 
 
 @struct.dataclass
@@ -47,10 +89,12 @@ class AlgorithmState(State):
     Attributes:
         inner: the strategy's state, in unit scale.
         info: what the strategy says of the generation that it was told last.
+        frame: where unit scale lies among solutions.
     """
 
     inner: PyTree
     info: Info
+    frame: Frame
 
 
 class Algorithm(PopulationBasedAlgorithm):
@@ -66,8 +110,8 @@ class Algorithm(PopulationBasedAlgorithm):
         strategy: the strategy, for example ``de.DiffusionEvolution(num_generations=64)``.
         fitness_shaping_fn: of evosax; the strategy's own shaping comes after it.
         metrics_fn: of evosax.
-        scale: units of a solution per unit deviation; a population for a strategy should
-            be near N(0, scale^2).
+        scale: units of a solution per unit deviation around 0, for a population near
+            N(0, scale^2); None takes both from the population that ``init`` gets.
 
     Example:
         >>> import jax, jax.numpy as jnp, diffevo_jax as de
@@ -93,14 +137,14 @@ class Algorithm(PopulationBasedAlgorithm):
         fitness_shaping_fn: Callable = identity_fitness_shaping_fn,
         metrics_fn: Callable = evosax_metrics,
         *,
-        scale: float = 1.0,
+        scale: float | None = None,
     ) -> None:
         validation.check_count("population_size", population_size)
         super().__init__(population_size, solution, fitness_shaping_fn, metrics_fn)
         self._start = self._params(strategy, scale)
         validation.validate(self._start)
 
-    def _params(self, strategy: Strategy, scale: float) -> Params:
+    def _params(self, strategy: Strategy, scale: float | None) -> Params:
         return Params(strategy, scale)
 
     @property
@@ -114,10 +158,11 @@ class Algorithm(PopulationBasedAlgorithm):
         """Start from an evaluated population: our ``init`` and first ``tell``."""
         key_init, key_tell = jax.random.split(key)
         state = super().init(key, population, fitness, params)
-        points = state.population / params.scale
+        frame = _frame(state.population, params)
+        points = _to_unit(frame, state.population)
         inner = params.strategy.init(key_init, points)
         inner, info = params.strategy.tell(key_tell, inner, points, -state.fitness)
-        return state.replace(inner=inner, info=info)
+        return state.replace(inner=inner, info=info, frame=frame)
 
     def _init(self, key: jax.Array, params: Params) -> AlgorithmState:
         shape = (self.population_size, self.num_dims)
@@ -138,13 +183,16 @@ class Algorithm(PopulationBasedAlgorithm):
             generation_counter=jnp.zeros((), jnp.int32),
             inner=inner,
             info=info,
+            frame=_frame(points, params),
         )
 
     def _ask(
         self, key: jax.Array, state: AlgorithmState, params: Params
     ) -> tuple[jax.Array, AlgorithmState]:
         points, inner = params.strategy.ask(key, state.inner)
-        return points * params.scale, state.replace(inner=inner)
+        frame = state.frame
+        solutions = frame.centre[None] + frame.scale[None] * points
+        return solutions, state.replace(inner=inner)
 
     def _tell(
         self,
@@ -154,6 +202,18 @@ class Algorithm(PopulationBasedAlgorithm):
         state: AlgorithmState,
         params: Params,
     ) -> AlgorithmState:
-        points = population / params.scale
+        points = _to_unit(state.frame, population)
         inner, info = params.strategy.tell(key, state.inner, points, -fitness)
         return state.replace(population=population, fitness=fitness, inner=inner, info=info)
+
+
+def _frame(population: jax.Array, params: Params) -> Frame:
+    """The frame of a population, or the one that the parameters say."""
+    if params.scale is None:
+        return frame_of(population)
+    shape, dtype = population.shape[1:], population.dtype
+    return Frame(jnp.zeros(shape, dtype), jnp.full(shape, params.scale, dtype))
+
+
+def _to_unit(frame: Frame, population: jax.Array) -> jax.Array:
+    return (population - frame.centre[None]) / frame.scale[None]

@@ -47,7 +47,7 @@ class DiffusionEvolutionParams(Params):
 
     @property
     def scale_factor(self) -> Any:
-        """Units of a solution per unit deviation."""
+        """Units of a solution per unit deviation; None: those of the first population."""
         return self.scale
 
 
@@ -105,5 +105,5 @@ class DiffusionEvolution(Algorithm):
             population_size, solution, strategy, fitness_shaping_fn, metrics_fn
         )
 
-    def _params(self, strategy: Strategy, scale: float) -> Params:
+    def _params(self, strategy: Strategy, scale: float | None) -> Params:
         return DiffusionEvolutionParams(strategy, scale)
