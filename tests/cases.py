@@ -71,7 +71,7 @@ DENOISERS = [
         Population(
             de.kernels.Gaussian(),
             de.shaping.Boltzmann(),
-            conditions=(Density(0.5), Target(first, 0.5)),
+            conditions=(Target(first, 0.5),),
             memory=Archive(1, correction=0.5),
             support=Best(5),
             guidance=3.0,

@@ -125,6 +125,20 @@ def test_an_algorithm_that_diverges_is_undone_and_counted():
     assert float(result.best_fitness) == fitness[:2].max()
 
 
+def test_an_algorithm_sees_the_feasible_first():
+    # given a feasible half away from where it starts, which the optimum is not in
+    beyond = de.problems.Constraint(lambda x: 1.5 - x[0])
+    problem = de.problems.Constrained(PROBLEM, (beyond,))
+    strategy = bridge.from_algorithm(make("CMA_ES"), 60)
+
+    result = de.evolve(KEY, strategy, problem, population_size=N)
+
+    # then it goes there, and its best is feasible, near the boundary
+    assert float(result.best_violation) == 0.0
+    np.testing.assert_allclose(result.best_solution, [1.5, 0.5, 0.5], atol=0.05)
+    assert float(result.best_fitness) <= -1.0
+
+
 def test_a_step_that_diverged_is_not_told_and_the_next_one_may_be_sound():
     # given an algorithm whose mean is lost for one generation
     strategy = bridge.from_algorithm(make("Open_ES"), GENERATIONS)
