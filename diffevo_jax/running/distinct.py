@@ -79,7 +79,7 @@ class Solutions:
             for row in (names, *rows)
         ]
         rest = [f"and {len(self) - _ROWS} more"] * (len(self) > _ROWS)
-        return "\n".join([f"{len(self)} different solutions", *lines, *rest])
+        return "\n".join([f"different solutions: {len(self)}", *lines, *rest])
 
     def columns(self) -> dict[str, np.ndarray]:
         """All columns by name, each (K,).

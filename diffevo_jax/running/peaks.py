@@ -17,8 +17,9 @@ import numpy as np
 _ROWS = 512
 #: An edge that is longer than the mean one by this factor is cut (rule 1).
 PHI = 2.0
-#: With evaluations, edges from this factor on are doubtful, and are tested.
-DOUBTFUL = 1.0
+#: With evaluations, edges from about this factor on are doubtful, and are tested: a little
+#: below 1, since of equal ones each is as long as the mean.
+DOUBTFUL = 0.999
 #: Better peaks to which each is compared after the edges.
 NEAREST = 4
 #: Fitness differences below so many units in the last place are rounding.
@@ -65,7 +66,9 @@ def nearest_better(points: np.ndarray) -> Tree:
         Preuss, 2010, Niching the CMA-ES via nearest-better clustering, section 3.
     """
     size = len(points)
-    parent, length = np.zeros(size, int), np.zeros(size)
+    parent = np.zeros(size, int)
+    if not size:
+        return Tree(parent, np.zeros(0))
     centred = points - points.mean(axis=0)
     squares = np.sum(centred**2, axis=1)
     for start in range(0, size, _ROWS):
@@ -76,8 +79,7 @@ def nearest_better(points: np.ndarray) -> Tree:
         )
         squared[np.arange(stop) >= rows[:, None]] = np.inf  # itself, and the worse
         parent[rows] = np.argmin(squared, axis=1)
-    length = np.linalg.norm(points - points[parent], axis=1)
-    return Tree(parent, length)
+    return Tree(parent, np.linalg.norm(points - points[parent], axis=1))
 
 
 def cut_long(tree: Tree, phi: float) -> np.ndarray:

@@ -1,0 +1,227 @@
+"""Different solutions: which are, by lengths and by valleys; and their table."""
+
+import csv
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import diffevo_jax as de
+from diffevo_jax.problems import landscapes
+from diffevo_jax.running import peaks
+
+KEY = jax.random.key(0)
+#: Himmelblau's minima.
+MINIMA = np.array(
+    [[3, 2], [-2.805118, 3.131312], [-3.77931, -3.283186], [3.584428, -1.848126]]
+)
+
+
+def himmelblau(x: jax.Array) -> jax.Array:
+    return -landscapes.himmelblau(x)
+
+
+PROBLEM = de.problems.Function(himmelblau, dim=2)
+
+
+def result_of(points, fitness=None, best=None, problem=PROBLEM, measures=(), mean=-100.0):
+    """A result as a run would leave it."""
+    points = jnp.asarray(points, jnp.float32)
+    if fitness is None:
+        fitness = problem.evaluate(KEY, (), problem.space.decode(points))[0].fitness
+    fitness = jnp.asarray(fitness, jnp.float32)
+    template = jax.eval_shape(
+        lambda: de.evolve(KEY, de.DiffusionEvolution(1), PROBLEM, population=points)
+    )
+    empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), template)
+    valid = jnp.where(jnp.isfinite(fitness), fitness, -jnp.inf)
+    top = int(jnp.argmax(valid))
+    solution, height = (points[top], valid[top]) if best is None else best
+    return de.replace(
+        empty,
+        population=points,
+        fitness=fitness,
+        measures=measures,
+        best_fitness=jnp.asarray(height),
+        history=de.pytree.replace(empty.history, mean_fitness=jnp.full(1, mean)),
+        state=de.pytree.replace(empty.state, best_solution=jnp.asarray(solution)),
+    )
+
+
+def around(minima, size=40, deviation=0.02):
+    noise = np.random.default_rng(0).normal(size=(len(minima), size, 2))
+    return (minima[:, None] + deviation * noise).reshape(-1, 2)
+
+
+def test_the_nearest_better_tree_is_that_of_brute_force() -> None:
+    points = np.random.default_rng(1).normal(size=(60, 3))
+    tree = peaks.nearest_better(points)
+    for index in range(1, 60):
+        distances = np.linalg.norm(points[:index] - points[index], axis=1)
+        assert tree.parent[index] == np.argmin(distances)
+        assert tree.length[index] == pytest.approx(distances.min())
+
+
+def test_blocks_of_distances_make_the_tree_of_one(monkeypatch) -> None:
+    points = np.random.default_rng(2).normal(size=(50, 2))
+    whole = peaks.nearest_better(points)
+    monkeypatch.setattr(peaks, "_ROWS", 7)
+    np.testing.assert_array_equal(peaks.nearest_better(points).parent, whole.parent)
+
+
+@pytest.mark.parametrize("num_evaluations", [0, 400])
+def test_himmelblau_has_four(num_evaluations: int) -> None:
+    found = de.solutions(
+        PROBLEM, result_of(around(MINIMA)), key=KEY, num_evaluations=num_evaluations
+    )
+    distance = np.linalg.norm(found.solutions[:, None] - MINIMA, axis=-1)
+    assert sorted(distance.argmin(axis=1)) == [0, 1, 2, 3]
+    assert distance.min(axis=1).max() < 0.05
+    assert found.count.tolist() == [40, 40, 40, 40]
+    assert found.num_evaluations <= num_evaluations
+
+
+def test_two_groups_on_one_hill_are_one_by_the_valley_test_alone() -> None:
+    sphere = de.problems.Function(lambda x: -jnp.sum(x**2), dim=2)
+    result = result_of(around(np.array([[0.0, 0.0], [3.0, 0.0]])), problem=sphere)
+    # when there are no evaluations the gap between them is all there is to see
+    assert len(de.solutions(sphere, result)) == 2
+    found = de.solutions(sphere, result, key=KEY, num_evaluations=2000)
+    assert found.count.tolist() == [80]
+
+
+def test_two_points_on_two_peaks_need_the_valley_test() -> None:
+    result = result_of(MINIMA[:2])
+    assert len(de.solutions(PROBLEM, result)) == 1
+    assert len(de.solutions(PROBLEM, result, key=KEY, num_evaluations=20)) == 2
+
+
+def test_a_valley_is_lower_than_both_ends() -> None:
+    inner = np.array([[1.0, 2.0], [0.9, 2.0], [np.nan, 2.0], [1 - 1e-7, 2.0]])
+    assert peaks.has_valley(inner, np.ones(4)).tolist() == [False, True, True, False]
+
+
+def test_the_order_of_individuals_does_not_matter() -> None:
+    points = np.round(around(MINIMA), 1)  # with ties and duplicates
+    shuffled = np.random.default_rng(3).permutation(points)
+    one, other = (de.solutions(PROBLEM, result_of(some)) for some in (points, shuffled))
+    np.testing.assert_array_equal(one.points, other.points)
+    np.testing.assert_array_equal(one.count, other.count)
+
+
+def test_failed_evaluations_are_not_listed_nor_counted() -> None:
+    points = around(MINIMA[:2], size=20)
+    fitness = np.array(jax.vmap(himmelblau)(jnp.asarray(points)))
+    fitness[:3], fitness[3], fitness[4] = np.nan, np.inf, -np.inf
+    found = de.solutions(PROBLEM, result_of(points, fitness))
+    assert sorted(found.count) == [15, 20]
+    assert np.isfinite(found.fitness).all()
+
+
+def test_nothing_is_listed_where_everything_failed() -> None:
+    found = de.solutions(PROBLEM, result_of(np.zeros((3, 2)), [np.nan] * 3))
+    assert len(found) == 0
+    assert found.solutions.shape == (0, 2)
+
+
+def test_duplicates_stand_for_one() -> None:
+    found = de.solutions(PROBLEM, result_of(np.repeat(MINIMA[:1], 9, axis=0)))
+    assert found.count.tolist() == [9]
+
+
+def test_one_individual_is_one_solution() -> None:
+    found = de.solutions(PROBLEM, result_of(MINIMA[:1]), key=KEY, num_evaluations=10)
+    assert found.count.tolist() == [1]
+
+
+def test_equal_fitness_is_one_plateau() -> None:
+    flat = de.problems.Function(lambda x: 0.0 * jnp.sum(x), dim=2)
+    points = np.random.default_rng(4).normal(size=(30, 2))
+    result = result_of(points, problem=flat, mean=0.0)
+    found = de.solutions(flat, result, key=KEY, num_evaluations=3000)
+    assert found.count.tolist() == [30]
+
+
+def test_a_record_holder_that_was_left_is_listed() -> None:
+    result = result_of(around(MINIMA[:1]), best=(MINIMA[1].astype(np.float32), 0.0))
+    found = de.solutions(PROBLEM, result, key=KEY, num_evaluations=200)
+    assert found.count.tolist() == [0, 40]
+
+
+@pytest.mark.parametrize("within", [0.0, 0.1])
+def test_within_says_who_is_good(within: float) -> None:
+    # given two peaks, the lower one 5 % of the way from the first mean to the best
+    points, fitness = around(np.array([[0.0, 0.0], [5.0, 5.0]])), np.repeat([0.0, -5.0], 40)
+    found = de.solutions(PROBLEM, result_of(points, fitness), within=within, phi=10.0)
+    assert len(found) == (1 if within == 0.0 else 2)
+
+
+def test_evaluations_stay_within_what_is_allowed() -> None:
+    used = [
+        de.solutions(
+            PROBLEM, result_of(around(MINIMA)), key=KEY, num_evaluations=n
+        ).num_evaluations
+        for n in (1, 4, 5, 33, 100)
+    ]
+    assert used[:2] == [0, 0]
+    assert all(u <= n for u, n in zip(used, (1, 4, 5, 33, 100), strict=True))
+
+
+def structured() -> de.Solutions:
+    space = de.problems.Space({"rate": jnp.zeros(()), "w": jnp.zeros(2)})
+    problem = de.problems.Function(lambda x: -jnp.sum(x["w"] ** 2), space=space)
+    points = np.array([[1 / 3, 0.0, 0.0], [0.5, 0.0, 1e-3]], np.float32)
+    template = de.evolve(KEY, de.DiffusionEvolution(1), problem, population=points)
+    history = de.pytree.replace(template.history, mean_fitness=jnp.full(1, -1.0))
+    lengths = {"length": jnp.array([3, 4])}
+    result = de.pytree.replace(template, measures=lengths, history=history)
+    return de.solutions(problem, result, within=1.0, phi=0.5)
+
+
+def test_a_csv_is_read_back_as_it_was(tmp_path: Path) -> None:
+    found = structured()
+    found.to_csv(tmp_path / "found.csv")
+    with (tmp_path / "found.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    names = ["fitness", "feasible", "count", "rate", "w[0]", "w[1]", "measures.length"]
+    assert list(rows[0]) == names
+    assert [np.float32(row["rate"]) for row in rows] == found.solutions["rate"].tolist()
+    assert [int(row["measures.length"]) for row in rows] == [3, 4]
+
+
+def test_a_frame_has_a_row_for_each() -> None:
+    pytest.importorskip("pandas")
+    frame = structured().to_pandas()
+    assert frame.shape == (2, 7)
+    assert frame["feasible"].all()
+
+
+def test_it_prints_as_a_table() -> None:
+    text = repr(structured())
+    assert text.splitlines()[0] == "different solutions: 2"
+    assert "w[1]" in text
+
+
+def test_what_is_wrong_is_said() -> None:
+    result = result_of(MINIMA)
+    with pytest.raises(ValueError, match="key: got None"):
+        de.solutions(PROBLEM, result, num_evaluations=10)
+    with pytest.raises(ValueError, match="within: got 2"):
+        de.solutions(PROBLEM, result, within=2.0)
+    with pytest.raises(ValueError, match="phi: got 0"):
+        de.solutions(PROBLEM, result, phi=0.0)
+    with pytest.raises(ValueError, match="want \\(N, 3\\)"):
+        de.solutions(de.problems.Function(himmelblau, dim=3), result)
+
+
+def test_minima_of_shubert_and_vincent() -> None:
+    # closed form for Vincent; Shubert's is the published value of the suite
+    ks = np.exp((np.pi / 2 + 2 * np.pi * np.arange(-2, 4)) / 10)
+    assert ks.min() > 0.25
+    assert ks.max() < 10
+    grid = jnp.asarray(np.stack(np.meshgrid(ks, ks), axis=-1).reshape(-1, 2))
+    np.testing.assert_allclose(jax.vmap(landscapes.vincent)(grid), -1.0, atol=1e-5)
+    best = jnp.array([-1.42512843, -0.80032110])
+    assert float(landscapes.shubert(best)) == pytest.approx(-186.7309088, abs=1e-3)
