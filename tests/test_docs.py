@@ -83,7 +83,7 @@ def test_the_code_of_the_page_on_own_environments_runs(tmp_path, monkeypatch) ->
     monkeypatch.chdir(tmp_path)
     names = names_of("own_environment.md")
     means = names["result"].history.mean_fitness
-    assert means[-1] > means[0] / 4  # of a cost: a quarter is left
+    assert means[-1] > means[0] / 4  # of a cost: less than a quarter is left
     assert (tmp_path / "nav.gif").stat().st_size > 1000
     assert names["action"].shape == (2,)
     text = (ROOT / "docs" / "own_environment.md").read_text()
