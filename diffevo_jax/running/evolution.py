@@ -139,7 +139,8 @@ def evolve(
 
     Raises:
         ValueError: a number is out of range, a shape or a name is wrong.
-        TypeError: the key is not a typed key, or a number is not a number.
+        TypeError: the key is not a typed key, a number is not a number, or the problem is
+            evaluated on the host, see :class:`diffevo_jax.problems.External`.
 
     Example:
         >>> import jax, diffevo_jax as de

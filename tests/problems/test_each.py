@@ -8,6 +8,7 @@ import chex
 import jax
 import light_evaluators as light
 import numpy as np
+import ode_evaluators as ode
 import pytest
 
 import diffevo_jax as de
@@ -112,11 +113,11 @@ def test_a_pool_that_hangs_is_given_up_and_its_processes_end() -> None:
         context = external.workers.multiprocessing.get_context("spawn")
         executor = ProcessPoolExecutor(2, context)
         executors.append(executor)
-        warm = [executor.submit(time.sleep, 0.1) for _ in range(2)]
-        assert [one.result() for one in warm] == [None, None]
+        warm = [executor.submit(light.unreliable, np.zeros(2)) for _ in range(2)]
+        assert [one.result() for one in warm] == [0.0, 0.0]
         return executor
 
-    with external.each(light.unreliable, make, timeout=3.0) as evaluate:
+    with external.each(light.unreliable, make, timeout=5.0) as evaluate:
         fitness = evaluate(np.array([[1.0, 0.0], [0.0, 1.0]])).fitness
         assert np.isnan(fitness).tolist() == [True, False]
     executors[0].shutdown(wait=True)  # returns, since nobody hangs any more
@@ -268,14 +269,14 @@ def test_a_tenth_that_hangs_dies_or_raises_gives_the_bits_of_an_orderly_run(
         ]
         return np.array(
             [
-                np.nan if light.fate(seed) else light.spring(row, seed)
+                np.nan if ode.fate(seed) else ode.spring(row, seed)
                 for row, seed in zip(rows, seeds, strict=True)
             ]
         )
 
     options = {"population_size": 32, "record": ("population", "fitness")}
     calm = de.run(key, strategy, External(orderly, space, noisy=True), **options)
-    evaluate = external.each(light.unreliable_spring, workers=workers, timeout=5.0)
+    evaluate = external.each(ode.unreliable_spring, workers=workers, timeout=5.0)
     with evaluate:
         rough = de.run(key, strategy, External(evaluate, space, noisy=True), **options)
     chex.assert_trees_all_equal(rough, calm)

@@ -253,6 +253,11 @@ def test_evaluated_by_hand_it_is_the_function(key) -> None:
         ),
         (lambda x: x[:, 0], {"measures": 0.0}, "fn: got measures: none, want shape ()"),
         (
+            lambda x: (x[:, 0], x[:, 0]),
+            {"measures": 3},
+            "fn: got measures of float32, want int32 as in External(..., measures=)",
+        ),
+        (
             lambda x: x[:, 0],
             {"constrained": True},
             "fn: got violation: none, want shape ()",

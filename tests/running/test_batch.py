@@ -101,6 +101,13 @@ def test_violation_and_measures_have_gaps_where_results_are_missing() -> None:
     assert len(batch) == 3
 
 
+def test_measures_are_as_wide_as_the_widest() -> None:
+    batch = de.Batch(np.zeros((3, 1)))
+    batch.put(0, 1.0, {"length": 3})
+    batch.put(2, 1.0, {"length": 2.5})
+    np.testing.assert_array_equal(batch.measures["length"], [3.0, np.nan, 2.5])
+
+
 @pytest.mark.parametrize(
     ("index", "fitness", "options", "message"),
     [
@@ -112,8 +119,8 @@ def test_violation_and_measures_have_gaps_where_results_are_missing() -> None:
         (1, [1.0], {}, "fitness: got shape (1,), want ()"),
         (1, "good", {}, "fitness: got 'good'"),
         (1.5, 1.0, {}, "index: got 1.5"),
-        (1, 1.0, {"measures": 2.0}, "measures: got shape (), want none as of the other"),
-        (1, 1.0, {"violation": 0.0}, "violation: got shape (), want none as of the other"),
+        (1, 1.0, {"measures": 2.0}, "measures: got shape (), want none as of the others"),
+        (1, 1.0, {"violation": 0.0}, "violation: got shape (), want none as of the others"),
     ],
 )
 def test_what_does_not_fit_is_refused_and_changes_nothing(

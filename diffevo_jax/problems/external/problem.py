@@ -211,6 +211,11 @@ class _Call(NamedTuple):
         part = self._promised(results.evaluation_of(returned, len(chosen)))
         leaves, values = jax.tree.leaves(whole), jax.tree.leaves(part)
         for leaf, value in zip(leaves, values, strict=True):
+            if not np.can_cast(value.dtype, leaf.dtype, "same_kind"):
+                raise TypeError(
+                    f"fn: got measures of {value.dtype}, want {leaf.dtype} as in "
+                    "External(..., measures=)"
+                )
             leaf[chosen] = value
 
     def _remembering(

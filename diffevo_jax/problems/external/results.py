@@ -127,17 +127,19 @@ def gathered(rows: Sequence[Evaluation | None]) -> Evaluation:
     """
     known = [row for row in rows if row is not None]
     first = known[0] if known else Evaluation(floats("fitness", np.nan, ()))
-    whole = blank(len(rows), first)
-    leaves = jax.tree.leaves(whole)
-    for place, row in enumerate(rows):
-        if row is None:
-            continue
+    for row in known:
         for name in ("measures", "violation"):
             got, want = (in_words(getattr(one, name)) for one in (row, first))
             if got != want:
-                raise ValueError(
-                    f"{name}: got {got}, want {want} as of the other solutions"
-                )
-        for leaf, value in zip(leaves, jax.tree.leaves(row), strict=True):
-            leaf[place] = value
+                raise ValueError(f"{name}: got {got}, want {want} as of the others")
+
+    def wide(*leaves: np.ndarray) -> np.ndarray:
+        dtype = jax.dtypes.canonicalize_dtype(np.result_type(*leaves))
+        return np.zeros(leaves[0].shape, dtype)
+
+    whole = blank(len(rows), jax.tree.map(wide, first, *known[1:]))
+    leaves = jax.tree.leaves(whole)
+    for place, given in enumerate(rows):
+        for leaf, value in zip(leaves, jax.tree.leaves(given), strict=False):
+            leaf[place] = value  # of what is missing there is none
     return whole
