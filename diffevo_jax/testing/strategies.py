@@ -57,9 +57,10 @@ def _best(
     strategy: Strategy, key: jax.Array, state: PyTree, violation: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The best solution, its fitness and its violation after a generation."""
-    candidates, state = strategy.ask(key, state)
+    key_ask, _, key_tell = generation_keys(key, state.generation)
+    candidates, state = strategy.ask(key_ask, state)
     fitness = sphere(candidates)
-    state, _ = strategy.tell(key, state, candidates, fitness, (), violation)
+    state, _ = strategy.tell(key_tell, state, candidates, fitness, (), violation)
     return state.best_solution, state.best_fitness, state.best_violation
 
 
@@ -237,7 +238,8 @@ def best_is_never_forgotten(strategy: Strategy, dim: int = D) -> None:
 def the_infeasible_are_never_the_best(strategy: Strategy, dim: int = D) -> None:
     """The best is feasible; while none is it is who violates least, of fitness -inf."""
     start, points = _start(strategy, dim), population(dim=dim)
-    order = jnp.argsort(jnp.argsort(-sphere(points)))  # the fittest violate most
+    # The fittest violate most.
+    order = jnp.argsort(jnp.argsort(-sphere(points))).astype(float)
     for least, fitness in ((-3.5, sphere(points)), (0.5, jnp.full(N, -jnp.inf))):
         violation = least + (N - 1.0 - order)
         best = _best(pytree.strong(strategy), key(), start, violation)
