@@ -91,6 +91,15 @@ def test_the_code_of_the_page_on_own_environments_runs(tmp_path, monkeypatch) ->
 
 
 @pytest.mark.slow
+def test_the_code_of_the_page_on_different_solutions_runs(monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = names_of("different_solutions.md")["found"]
+    assert len(found) == 4  # Himmelblau's minima, each to 1e-4
+    assert float(found.fitness.min()) > -1e-4
+    assert (tmp_path / "found.csv").exists()
+
+
+@pytest.mark.slow
 def test_the_code_of_the_page_on_devices_runs() -> None:
     assert float(names_of("devices.md")["result"].best_fitness) > 0.9
 

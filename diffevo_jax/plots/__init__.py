@@ -15,6 +15,11 @@ from diffevo_jax.plots.figures import population as population  # one generation
 from diffevo_jax.plots.figures import trajectories as trajectories  # some, and their pulls
 from diffevo_jax.plots.figures import film as film  # all generations, one after the other
 
+# What it found, in any number of dimensions.
+from diffevo_jax.plots.figures import (
+    parallel_coordinates as parallel_coordinates,  # a line a solution
+)
+
 # What the best does.
 from diffevo_jax.plots.figures import (
     episode_film as episode_film,  # in any environment, as you draw it

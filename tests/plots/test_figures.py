@@ -257,3 +257,23 @@ def test_importing_the_library_does_not_import_matplotlib():
         "sys.exit('matplotlib' in sys.modules or 'gymnax' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_parallel_coordinates_draw_a_line_a_solution_and_the_best_last():
+    found = de.Solutions(
+        points=np.zeros((2, 2)),
+        solutions={"rate": np.array([1.0, 3.0]), "same": np.array([2.0, 2.0])},
+        fitness=np.array([5.0, 4.0]),
+        violation=None,
+        measures=(),
+        count=np.array([1, 1]),
+        num_evaluations=0,
+    )
+    ax = figures.parallel_coordinates(found).axes[0]
+    assert [line.get_ydata().tolist() for line in ax.lines] == [[1.0, 0.5], [0.0, 0.5]]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["rate", "same"]
+    nothing = jax.tree.map(
+        lambda leaf: np.asarray(leaf)[:0], de.replace(found, num_evaluations=np.zeros(1))
+    )
+    with pytest.raises(ValueError, match="found: got no solutions"):
+        figures.parallel_coordinates(nothing)
