@@ -13,7 +13,14 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
-from diffevo_jax.base import EvaluatesOnHost, Evaluation, HasEnvironment, Problem, PyTree
+from diffevo_jax.base import (
+    EvaluatesOnHost,
+    Evaluation,
+    HasEnvironment,
+    Noisy,
+    Problem,
+    PyTree,
+)
 from diffevo_jax.pytree import Number, arrays, validation
 
 
@@ -115,7 +122,7 @@ class Constrained:
     @property
     def noisy(self) -> bool:
         """Whether evaluations depend on the key, as far as the problem itself says so."""
-        return bool(getattr(self.problem, "noisy", False))
+        return pytree.offers(self.problem, Noisy) and self.problem.noisy
 
     def init(self, key: jax.Array) -> PyTree:
         """The problem's own state."""
@@ -137,7 +144,8 @@ class Constrained:
         self, key: jax.Array, problem_state: PyTree, solutions: PyTree
     ) -> tuple[Evaluation, PyTree]:
         """The same between compiled programs, of R runs at once: leaves (R, N)."""
-        inner: Any = self.problem
+        inner = self.problem
+        assert isinstance(inner, EvaluatesOnHost)
         evaluation, problem_state = inner.evaluate_on_host(key, problem_state, solutions)
         over_runs = jax.vmap(constrained, in_axes=(None, 0, 0))
         return over_runs(self.constraints, evaluation, solutions), problem_state

@@ -99,7 +99,7 @@ class Layout(NamedTuple):
         for leaf, shape, width in zip(leaves, shapes, self.widths, strict=True):
             if width == math.prod(shape):
                 floats = arrays.as_floats("solutions", leaf)
-                flat.append(jnp.reshape(floats, (len(leaf), -1)))
+                flat.append(jnp.reshape(floats, (len(leaf), width)))
             elif width:
                 chosen = jnp.clip(jnp.asarray(leaf), 0, width - 1)[:, None]
                 flat.append(jnp.where(chosen == jnp.arange(width), 0.5, -0.5))

@@ -100,6 +100,8 @@ def test_one_that_cannot_be_hashed_says_what_to_do(key) -> None:
 class OnHost(Plain):
     """A class of one's own that evaluates on the host."""
 
+    on_host = True
+
     def evaluate_on_host(self, key, problem_state, solutions):
         assert key.shape == (len(solutions),)
         fitness = -np.sum((solutions - self.centre) ** 2, axis=2)
