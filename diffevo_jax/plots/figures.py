@@ -239,7 +239,7 @@ def parallel_coordinates(found: Solutions, *, ax: Axes | None = None) -> Figure:
     for row in range(len(found) - 1, -1, -1):
         color = shades.to_rgba(found.fitness[row])
         ax.plot(x, heights[row], "o-", color=color, lw=1.5, ms=3, alpha=0.85)
-    for place in x:
+    for place in range(len(columns)):
         for value, height, align in ((low, -0.04, "top"), (high, 1.04, "bottom")):
             text = f"{value[place]:.3g}"
             ax.text(place, height, text, ha="center", va=align, fontsize=8)

@@ -48,7 +48,17 @@ class Solutions:
     violation: np.ndarray | None
     measures: PyTree
     count: np.ndarray
-    num_evaluations: int
+    num_evaluations: Index
+
+    def check(self) -> None:
+        """Raise TypeError or ValueError if the columns are not of numbers."""
+        for name in ("points", "fitness", "count"):
+            dtype = vars(self)[name].dtype
+            if dtype.kind not in "fiu":
+                raise TypeError(f"Solutions.{name}: got {dtype}, want real numbers")
+        if self.num_evaluations < 0:
+            got = self.num_evaluations
+            raise ValueError(f"Solutions.num_evaluations: got {got}, want at least 0")
 
     def __len__(self) -> int:
         """K."""
