@@ -245,6 +245,7 @@ REAL: dict[Any, Any] = {
     de.problems.space.Layout: de.problems.Space(jnp.zeros(2)).layout,
     type(MIXTURE): MIXTURE,
     jax.sharding.Mesh: de.make_mesh(),
+    np.ndarray: np.zeros(2),
     diffusion.NetworkDenoiser: diffusion.NetworkDenoiser(
         diffusion.MLP((2,)), diffusion.EDM(1.0), (), (2,)
     ),

@@ -2,6 +2,7 @@
 
 import csv
 import importlib
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -59,7 +60,17 @@ class Solutions:
     violation: np.ndarray | None
     measures: PyTree
     count: np.ndarray
-    num_evaluations: int
+    num_evaluations: Index
+
+    def check(self) -> None:
+        """Raise TypeError or ValueError if the columns are not of numbers."""
+        for name in ("points", "fitness", "count"):
+            dtype = vars(self)[name].dtype
+            if dtype.kind not in "fiu":
+                raise TypeError(f"Solutions.{name}: got {dtype}, want real numbers")
+        if self.num_evaluations < 0:
+            got = self.num_evaluations
+            raise ValueError(f"Solutions.num_evaluations: got {got}, want at least 0")
 
     def __len__(self) -> int:
         """K."""
@@ -185,7 +196,7 @@ def solutions(
     points, fitness, violation, origin = _evaluated(result)
     good = _good(fitness, violation, result, within)
     size = len(result.population)
-    kept, weight = _without_duplicates(points, fitness, origin, good, size)
+    kept, weight = _without_duplicates(problem, points, fitness, origin, good, size)
     points, fitness, origin = points[kept], fitness[kept], origin[kept]
 
     def evaluate(some: np.ndarray) -> np.ndarray:
@@ -308,6 +319,7 @@ def _good(
 
 
 def _without_duplicates(
+    problem: Problem,
     points: np.ndarray,
     fitness: np.ndarray,
     origin: np.ndarray,
@@ -316,14 +328,19 @@ def _without_duplicates(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which of the good differ, from the best to the worst, and how many each stands for.
 
-    Of equal points the best stands for all, and of equal fitness one of the population.
+    Of equal solutions the best stands for all, and of equal fitness one of the population.
+    Points that differ may be equal solutions, of integers and categories.
     """
     which = np.flatnonzero(good)
     by_origin = np.argsort(np.where(origin[which] < 0, size, origin[which]), kind="stable")
     which = which[by_origin]
     which = which[peaks.order(points[which], fitness[which])]
+    decoded = jax.tree.leaves(problem.space.decode(jnp.asarray(points[which])))
+    flat = [
+        np.asarray(leaf).reshape(len(which), math.prod(leaf.shape[1:])) for leaf in decoded
+    ]
     _, first, inverse = np.unique(
-        points[which], axis=0, return_index=True, return_inverse=True
+        np.concatenate(flat, axis=1), axis=0, return_index=True, return_inverse=True
     )
     weight = np.bincount(inverse.ravel(), origin[which] >= 0, len(first))
     by_fitness = np.argsort(first)
@@ -356,5 +373,10 @@ def _in_batches(
         solutions = problem.space.decode(problem.space.repair(jnp.asarray(padded)))
         key_batch = jax.random.fold_in(key, number)
         evaluation, _ = problem.evaluate(key_batch, problem_state, solutions)
-        fitness.append(np.asarray(evaluation.fitness)[: len(some)])
+        known = np.asarray(evaluation.fitness)[: len(some)]
+        if evaluation.violation is not None:  # what is not feasible is a valley
+            known = np.where(
+                np.asarray(evaluation.violation)[: len(some)] <= 0, known, -np.inf
+            )
+        fitness.append(known)
     return np.concatenate(fitness)

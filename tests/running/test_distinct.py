@@ -225,3 +225,26 @@ def test_minima_of_shubert_and_vincent() -> None:
     np.testing.assert_allclose(jax.vmap(landscapes.vincent)(grid), -1.0, atol=1e-5)
     best = jnp.array([-1.42512843, -0.80032110])
     assert float(landscapes.shubert(best)) == pytest.approx(-186.7309088, abs=1e-3)
+
+
+def test_only_the_feasible_are_listed_and_what_is_not_lies_between_them() -> None:
+    # given one hill, the middle of which is forbidden
+    hill = de.problems.Function(lambda x: -jnp.abs(x[0]), dim=1)
+    apart = de.problems.Constraint(lambda x: 0.5 - jnp.abs(x[0]))
+    problem, key = de.problems.Constrained(hill, (apart,)), jax.random.key(0)
+    population = jnp.linspace(-1.0, 1.0, 65)[:, None]
+    result = de.evolve(key, de.DiffusionEvolution(1), problem, population=population)
+    # when the solutions are listed, then both sides are, and all are feasible
+    found = de.solutions(problem, result, key=key, num_evaluations=100, within=0.5)
+    assert found.columns()["feasible"].all()
+    assert found.points[:, 0].tolist() in ([0.5, -0.5], [-0.5, 0.5])
+    assert "violation" in found.columns()
+
+
+def test_categories_are_listed_by_their_names() -> None:
+    space = de.problems.Space({"kind": de.problems.Categorical(("a", "b"))})
+    problem = de.problems.Function(lambda s: 1.0 * s["kind"], space=space)
+    result = de.evolve(
+        jax.random.key(0), de.DiffusionEvolution(5), problem, population_size=16
+    )
+    assert de.solutions(problem, result).columns()["kind"].tolist() == ["b"]
