@@ -28,6 +28,9 @@ def test_the_code_of_the_readme_runs(capsys) -> None:
     assert blocks
     assert bool(names["state"].done)
     assert float(names["result"].best_fitness) > -1e-3
+    design = names["design"]  # at most three layers, of which four would be best
+    assert float(design.best_violation) == 0.0
+    assert int(design.best_solution["layers"]) == 3
 
 
 def names_of(page: str) -> dict:
