@@ -45,6 +45,7 @@ def measure(name: str, seeds: int, seed: int) -> dict[str, jax.Array]:
             population_size=population_size,
             record=("clean_estimate",),
         )
+        assert isinstance(problem, de.problems.Landscape)
         x = problem.space.decode(result.population)
         # The estimate that led to the final population is that of the generation before.
         x0 = problem.space.decode(result.recorded["clean_estimate"][-2])
