@@ -16,6 +16,7 @@ import bounds
 import cartpole
 import constraints
 import design_report
+import different_solutions
 import estimator
 import evosax_drop_in
 import final_best
@@ -66,6 +67,9 @@ DOCUMENTS: dict[Path, dict[str, Callable[[Any], str]]] = {
     ROOT / "docs" / "performance.md": SPEED | GPU,
     ROOT / "docs" / "design_space.md": SPACE,
     ROOT / "docs" / "constraints.md": {"constraints": constraints.report},
+    ROOT / "docs" / "different_solutions.md": {
+        "different_solutions": different_solutions.report
+    },
     ROOT / "docs" / "guidance.md": {"guidance": guidance_report.report},
     ROOT / "docs" / "diffusion.md": {
         "signals": signals.report,
