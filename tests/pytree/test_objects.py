@@ -80,12 +80,12 @@ DIFFERENT = [
 ]
 
 
-@pytest.mark.parametrize("pair", SAME, ids=repr)
+@pytest.mark.parametrize("pair", SAME, ids=range(len(SAME)))
 def test_equal_attributes_make_equal_objects(pair):
     assert alike(*(Thing(held=value) for value in pair))
 
 
-@pytest.mark.parametrize("pair", DIFFERENT, ids=repr)
+@pytest.mark.parametrize("pair", DIFFERENT, ids=range(len(DIFFERENT)))
 def test_other_attributes_make_other_objects(pair):
     assert not alike(*(Thing(held=value) for value in pair))
 
