@@ -102,7 +102,9 @@ class Layout(NamedTuple):
                 flat.append(jnp.reshape(floats, (len(leaf), width)))
             elif width:
                 chosen = jnp.clip(jnp.asarray(leaf), 0, width - 1)[:, None]
-                flat.append(jnp.where(chosen == jnp.arange(width), 0.5, -0.5))
+                flat.append(
+                    jnp.where(chosen == jnp.arange(width, dtype=chosen.dtype), 0.5, -0.5)
+                )
         return jnp.concatenate(flat, axis=1)
 
 

@@ -216,12 +216,16 @@ class Space:
     def decode(self, x: jax.Array) -> PyTree:
         """Turn ``(N, D)`` in unit scale into solutions: leaves with leading axis N.
 
+        What is not finite counts as 0, so that every solution is legal; whoever proposed
+        it is told that it failed.
+
         Raises:
             ValueError: x is not (N, D); recordings (T, N, D) are decoded under ``vmap``.
         """
         if jnp.ndim(x) != 2 or x.shape[1] != self.dim:
             raise ValueError(f"x: got shape {jnp.shape(x)}, want (N, {self.dim})")
         fixed = [one.constant() for one in self.variables if isinstance(one, Fixed)]
+        x = jnp.where(jnp.isfinite(x), x, 0.0)
         return self.layout.unravel(self._columns().values(x), fixed)
 
     def encode(self, solutions: PyTree) -> jax.Array:

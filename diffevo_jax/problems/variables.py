@@ -276,7 +276,10 @@ class Categorical:
         """The choices (N,) that indices on the host mean; strings, or objects."""
         kinds = {type(choice) for choice in self.choices}
         dtype = None if len(kinds) == 1 and kinds <= {str, bool, int, float} else object
-        return np.array(self.choices, dtype)[np.asarray(values)]
+        known = np.array(self.choices, dtype)
+        if kinds == {int} and known.dtype.kind not in "iu":  # no integers hold all of them
+            known = np.array(self.choices, object)
+        return known[np.asarray(values)]
 
     def from_python(self, values: list[Any]) -> np.ndarray:
         """Indices (N,) of choices.

@@ -265,12 +265,15 @@ def run_state_of(result: Result) -> RunState:
 
 def with_final(result: Result, final: FinalEvaluation, solution: PyTree) -> Result:
     """A result whose best is that of its final evaluation."""
-    excess = jnp.inf if final.violation is None else jnp.maximum(final.violation, 0.0)
+    said = final.violation
+    excess = jnp.where(final.feasible, 0.0, jnp.inf) if said is None else said
+    # What the reporting half says counts: the choosing half may have been lucky here too.
+    excess = jnp.where(jnp.isnan(excess), jnp.inf, jnp.maximum(excess, 0.0))
     return dataclasses.replace(
         result,
         best_solution=solution,
-        best_fitness=jnp.where(final.feasible, final.fitness, -jnp.inf),
-        best_violation=jnp.where(final.feasible, 0.0, excess),
+        best_fitness=jnp.where(excess > 0, -jnp.inf, final.fitness),
+        best_violation=excess,
         final=final,
     )
 

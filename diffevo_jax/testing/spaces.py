@@ -68,7 +68,8 @@ def python_values_come_back(space: Space, dim: int = D) -> None:
     rows, table = space.as_python(solutions), space.named(solutions)
     expect(len(rows) == 4 * N, f"{4 * N} solutions", len(rows))
     expect(tuple(table) == space.names, f"the columns {space.names}", tuple(table))
-    chex.assert_trees_all_close(space.from_python(rows), solutions, rtol=1e-6, atol=1e-30)
+    returned = _decode(space, space.encode(space.from_python(rows)))
+    chex.assert_trees_all_close(returned, solutions, rtol=1e-5, atol=1e-5)
 
 
 #: What every space promises.

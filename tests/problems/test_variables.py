@@ -480,3 +480,26 @@ def test_designs_unlike_the_example_are_refused(solutions, message):
     space = Space({"kind": Categorical(("a", "b"))})
     with pytest.raises(ValueError, match=message):
         space.from_python(solutions)
+
+
+def test_what_is_not_finite_is_decoded_to_something_legal() -> None:
+    space = Space(
+        {
+            "n": Integer(1, 8),
+            "m": Integer(16, 1024, "log"),
+            "x": Range(1.0, 2.0),
+            "y": jnp.zeros(2),
+        }
+    )
+    broken = jnp.stack([jnp.full(space.dim, bad) for bad in (jnp.nan, jnp.inf, -jnp.inf)])
+    solutions = space.decode(broken)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(solutions))
+    assert (solutions["n"] >= 1).all() and (solutions["m"] >= 16).all()
+
+
+def test_choices_that_no_integer_type_holds_come_back() -> None:
+    kind = Categorical((2**63, -1))
+    space = Space({"kind": kind})
+    rows = space.as_python({"kind": jnp.array([0, 1])})
+    assert [row["kind"] for row in rows] == [2**63, -1]
+    assert space.from_python(rows)["kind"].tolist() == [0, 1]

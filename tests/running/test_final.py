@@ -13,7 +13,7 @@ from scipy import stats
 import diffevo_jax as de
 from diffevo_jax import cli
 from diffevo_jax.cli import report, summary
-from diffevo_jax.running import ask_tell, final
+from diffevo_jax.running import ask_tell, evolution, final
 from diffevo_jax.running.bars import show_generations
 from diffevo_jax.running.divided_population import DividedProblem
 
@@ -414,3 +414,29 @@ def test_the_line_of_many_runs_says_how_sure_each_is(key) -> None:
     none = de.pytree.replace(told, final=None)
     lines = list(report._lines(report.Report(config, none, [1.0], False)))
     assert any(re.fullmatch(r"luckiest .*, of single evaluations", one) for one in lines)
+
+
+def test_what_the_reporting_half_says_of_feasibility_counts(key) -> None:
+    # given a choice that was lucky: feasible in its own half, and not in the other
+    lucky = final.FinalEvaluation(
+        solution=jnp.zeros(1),
+        fitness=jnp.asarray(3.0),
+        standard_error=jnp.asarray(0.1),
+        low=jnp.asarray(2.0),
+        high=jnp.asarray(4.0),
+        num_evaluations=jnp.asarray(8),
+        num_failed=jnp.asarray(0),
+        violation=jnp.asarray(0.5),
+        chosen=jnp.asarray(0),
+        feasible=jnp.asarray(True),
+    )
+    result = de.evolve(key, STRATEGY, PROBLEM, population_size=4, final=0)
+    for violation, fitness, excess in (
+        (0.5, -jnp.inf, 0.5),
+        (jnp.nan, -jnp.inf, jnp.inf),
+        (-1.0, 3.0, 0.0),
+    ):
+        told = de.replace(lucky, violation=jnp.asarray(violation))
+        judged = evolution.with_final(result, told, jnp.zeros(1))
+        assert float(judged.best_fitness) == fitness
+        assert float(judged.best_violation) == excess

@@ -70,13 +70,15 @@ def frame_of(population: jax.Array) -> Frame:
         ([2.0, 2.0], [1.0, 1.0])
     """
     present = jnp.all(jnp.isfinite(population), axis=1)
-    share = present / jnp.maximum(jnp.sum(present), 1)
+    counts = present.astype(population.dtype)
+    share = counts / jnp.maximum(jnp.sum(counts), 1.0)
     reference = population[jnp.argmax(present)]
     beside = jnp.where(present[:, None], population - reference[None], 0.0)
     shift = share @ beside
     deviation = jnp.sqrt(share @ (beside - shift[None]) ** 2)
     varies = deviation > 0  # exactly 0 of equal numbers, since they are taken from one
-    common = jnp.sqrt(jnp.sum(deviation**2 / jnp.maximum(jnp.sum(varies), 1)))
+    number = jnp.maximum(jnp.sum(varies), 1).astype(population.dtype)
+    common = jnp.sqrt(jnp.sum(deviation**2 / number))
     common = jnp.where(jnp.any(varies), common, 1.0)
     centre = jnp.where(jnp.any(present), reference + shift, 0.0)
     return Frame(centre, jnp.where(varies, deviation, common))
