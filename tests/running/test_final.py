@@ -414,3 +414,17 @@ def test_the_line_of_many_runs_says_how_sure_each_is(key) -> None:
     none = de.pytree.replace(told, final=None)
     lines = list(report._lines(report.Report(config, none, [1.0], False)))
     assert any(re.fullmatch(r"luckiest .*, of single evaluations", one) for one in lines)
+
+
+def test_what_is_evaluated_on_the_host_is_judged_there() -> None:
+    def noisy(solutions, seeds):
+        noise = [np.random.default_rng(seed).normal() for seed in seeds]
+        return -np.abs(solutions[:, 0]) + 0.1 * np.array(noise)
+
+    problem = de.problems.External(noisy, de.problems.Space(np.zeros(1)), noisy=True)
+    candidates = jnp.array([[3.0], [0.0], [2.0]])
+    judged = de.final_evaluation(
+        jax.random.key(0), problem, problem.init(jax.random.key(1)), candidates, 64
+    )
+    assert int(judged.chosen) == 1
+    assert float(judged.low) < 0.0 < float(judged.high)
