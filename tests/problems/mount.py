@@ -6,9 +6,12 @@ import time
 import numpy as np
 from scipy.integrate import solve_ivp
 
-MATERIALS, DENSITIES, PRICES = ("steel", "aluminium", "carbon"), (7.8, 2.7, 1.6), (1, 3, 20)
-DAMPERS = ("oil", "friction")
-LAYOUTS, SIZES = ("stacked", "nested", "split"), (1.0, 0.7, 0.85)
+KINDS = {
+    "material": ("steel", "aluminium", "carbon"),
+    "damper": ("oil", "friction"),
+    "layout": ("stacked", "nested", "split"),
+}
+DENSITIES, PRICES, SIZES = (7.8, 2.7, 1.6), (1, 3, 20), (1.0, 0.7, 0.85)
 LOAD = 5.0  # kg
 
 
