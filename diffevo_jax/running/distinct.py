@@ -16,6 +16,7 @@ from diffevo_jax.base import Problem, PyTree
 from diffevo_jax.pytree.annotations import Index, checked
 from diffevo_jax.pytree.files import written_whole
 from diffevo_jax.running import peaks
+from diffevo_jax.running.arguments import evaluates_on_host
 from diffevo_jax.running.evolution import Result
 
 if TYPE_CHECKING:
@@ -189,6 +190,9 @@ def solutions(
         et al., 2018, HillVallEA (valley tests).
 
     Notes:
+        The fitness of a noisy problem is that of single evaluations, and the best of a
+        peak a lucky one: evaluate ``solutions`` of the table again on keys of your own.
+
         HillVallEA tests every individual; here the edges of more than the mean length are
         tested, and the best of each peak against the four nearest better ones.
     """
@@ -364,11 +368,15 @@ def _rows(measures: PyTree, origin: np.ndarray) -> PyTree:
 def _in_batches(
     key: jax.Array, problem: Problem, problem_state: PyTree, points: np.ndarray
 ) -> np.ndarray:
-    """Fitness of points (K, D), evaluated in few sizes, so that few programs are made."""
-    fitness = []
+    """Fitness of points (K, D), evaluated in few sizes, so that few programs are made.
+
+    On the host there is no program, and every evaluation costs.
+    """
+    fitness, on_host = [], evaluates_on_host(problem)
     for number, start in enumerate(range(0, len(points), _BATCH)):
         some = points[start : start + _BATCH]
         size = min(_BATCH, max(64, 1 << (len(some) - 1).bit_length()))
+        size = len(some) if on_host else size
         padded = np.concatenate([some, np.repeat(some[-1:], size - len(some), axis=0)])
         solutions = problem.space.decode(problem.space.repair(jnp.asarray(padded)))
         key_batch = jax.random.fold_in(key, number)

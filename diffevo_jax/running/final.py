@@ -22,6 +22,7 @@ from diffevo_jax import pytree
 from diffevo_jax.base import HasCleanEstimate, Noisy, Problem, PyTree, StrategyState
 from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.pytree.arrays import check_fitness, check_key, check_population
+from diffevo_jax.running.arguments import evaluates_on_host
 
 #: By itself: so much of the evaluations of the evolution, at most so many populations,
 #: since half of it is evaluated at once, and at most so many ...
@@ -202,11 +203,14 @@ def final_evaluation(
         chosen, feasible = choice(who, count, fitness, violation)
         return jnp.full(half, chosen), (fitness, violation, chosen, feasible)
 
-    # One evaluation in a loop, and not two, is half as much to compile.
-    each = jnp.arange(half, dtype=jnp.int32) % count
-    _, (fitness, violation, chosen, feasible) = jax.lax.scan(
-        evaluate, each, jax.random.split(key)
-    )
+    each, keys = jnp.arange(half, dtype=jnp.int32) % count, jax.random.split(key)
+    if evaluates_on_host(problem):
+        each, first = evaluate(each, keys[0])
+        _, second = evaluate(each, keys[1])
+        both = jax.tree.map(lambda *parts: jnp.stack(parts), first, second)
+    else:  # one evaluation in a loop, and not two, is half as much to compile
+        _, both = jax.lax.scan(evaluate, each, keys)
+    fitness, violation, chosen, feasible = both
     return concluded(candidates, (fitness, violation, chosen[0], feasible[0]), seen)
 
 

@@ -494,7 +494,8 @@ def test_what_is_not_finite_is_decoded_to_something_legal() -> None:
     broken = jnp.stack([jnp.full(space.dim, bad) for bad in (jnp.nan, jnp.inf, -jnp.inf)])
     solutions = space.decode(broken)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(solutions))
-    assert (solutions["n"] >= 1).all() and (solutions["m"] >= 16).all()
+    assert (solutions["n"] >= 1).all()
+    assert (solutions["m"] >= 16).all()
 
 
 def test_choices_that_no_integer_type_holds_come_back() -> None:

@@ -248,3 +248,23 @@ def test_categories_are_listed_by_their_names() -> None:
         jax.random.key(0), de.DiffusionEvolution(5), problem, population_size=16
     )
     assert de.solutions(problem, result).columns()["kind"].tolist() == ["b"]
+
+
+def test_on_the_host_nothing_is_evaluated_but_what_is_counted() -> None:
+    # given two peaks, and an evaluator that counts
+    asked = []
+
+    def two(solutions: np.ndarray) -> np.ndarray:
+        asked.append(len(solutions))
+        return -np.abs(np.abs(solutions[:, 0]) - 1.0)
+
+    problem = de.problems.External(two, de.problems.Space(np.zeros(1)))
+    points = around(np.array([[1.0], [-1.0]]), size=20)[:, :1]
+    start = jnp.asarray(points, jnp.float32)
+    result = de.run(KEY, de.DiffusionEvolution(1), problem, population=start)
+    asked.clear()
+    # when they are told apart
+    found = de.solutions(problem, result, key=KEY, num_evaluations=60, within=1.0)
+    # then the table says what it cost
+    assert len(found) == 2
+    assert sum(asked) == found.num_evaluations > 0

@@ -440,3 +440,17 @@ def test_what_the_reporting_half_says_of_feasibility_counts(key) -> None:
         judged = evolution.with_final(result, told, jnp.zeros(1))
         assert float(judged.best_fitness) == fitness
         assert float(judged.best_violation) == excess
+
+
+def test_what_is_evaluated_on_the_host_is_judged_there() -> None:
+    def noisy(solutions, seeds):
+        noise = [np.random.default_rng(seed).normal() for seed in seeds]
+        return -np.abs(solutions[:, 0]) + 0.1 * np.array(noise)
+
+    problem = de.problems.External(noisy, de.problems.Space(np.zeros(1)), noisy=True)
+    candidates = jnp.array([[3.0], [0.0], [2.0]])
+    judged = de.final_evaluation(
+        jax.random.key(0), problem, problem.init(jax.random.key(1)), candidates, 64
+    )
+    assert int(judged.chosen) == 1
+    assert float(judged.low) < 0.0 < float(judged.high)
