@@ -90,7 +90,7 @@ def test_the_code_of_the_page_on_own_environments_runs(tmp_path, monkeypatch) ->
     assert (tmp_path / "nav.gif").stat().st_size > 1000
     assert names["action"].shape == (2,)
     text = (ROOT / "docs" / "own_environment.md").read_text()
-    assert len(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[1].splitlines()) == 10
+    assert len(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[1].splitlines()) <= 10
 
 
 @pytest.mark.slow

@@ -350,6 +350,7 @@ def episode_film(
         return list(drawn.get_children())
 
     figure = cast("Figure", ax.figure)
+    frame(steps[0] if steps else 0)  # here, or a writer without frames hides its errors
     film = FuncAnimation(
         figure, frame, list(steps) or range(length), interval=1000 / fps, repeat=False
     )

@@ -258,8 +258,10 @@ class Space:
         """
         return readable.columns(self.layout, self.variables, solutions)
 
-    def as_python(self, solutions: PyTree) -> list[PyTree]:
+    def as_python(self, solutions: PyTree) -> Any:
         """Solutions one by one, with Python's own numbers; on the host.
+
+        A list for N solutions; of a single one, such as ``result.best_solution``, itself.
 
         Each looks like the example: categories are their choices, integers ``int``, floats
         ``float``, within the ends as they were given; arrays are NumPy's.
@@ -267,6 +269,11 @@ class Space:
         Raises:
             ValueError: the solutions do not look like the example.
         """
+        leaves, treedef = jax.tree.flatten(solutions)
+        shapes = tuple(map(jnp.shape, leaves))
+        if treedef == self.layout.treedef and shapes == self.layout.shapes:
+            one = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], solutions)
+            return readable.rows(self.layout, self.variables, one)[0]
         return readable.rows(self.layout, self.variables, solutions)
 
     def from_python(self, solutions: Sequence[PyTree]) -> PyTree:

@@ -222,6 +222,14 @@ def test_a_film_that_cannot_be_drawn_leaves_no_file(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_mistake_in_the_first_frame_is_the_error_that_is_seen(tmp_path):
+    def draw(ax, played, step):
+        raise RuntimeError("of the user's own")
+
+    with pytest.raises(RuntimeError, match="own"):
+        figures.episode_film(walk(), draw, tmp_path / "walk.gif")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -504,3 +504,12 @@ def test_choices_that_no_integer_type_holds_come_back() -> None:
     rows = space.as_python({"kind": jnp.array([0, 1])})
     assert [row["kind"] for row in rows] == [2**63, -1]
     assert space.from_python(rows)["kind"].tolist() == [0, 1]
+
+
+def test_one_solution_is_one_dict_of_python() -> None:
+    space = Space({"kind": Categorical(("a", "b")), "n": Integer(1, 8), "y": jnp.zeros(2)})
+    solutions = space.decode(space.sample(jax.random.key(0), 3))
+    one = jax.tree.map(lambda leaf: leaf[1], solutions)
+    many, single = space.as_python(solutions)[1], space.as_python(one)
+    assert (single["kind"], single["n"]) == (many["kind"], many["n"])
+    np.testing.assert_array_equal(single["y"], many["y"])

@@ -63,6 +63,11 @@ class SavedController:
     weights: dict[str, np.ndarray]
     layout: dict[str, Any]
 
+    def __repr__(self) -> str:
+        """How many weights it has; its programs are binary."""
+        size = sum(weight.size for weight in self.weights.values())
+        return f"SavedController({size:,} weights, {', '.join(self.layout)})"
+
     def __call__(self, observation: PyTree, carry: PyTree) -> tuple[jax.Array, PyTree]:
         """The action, and the carry after it, all as the environment has them."""
         return self.act(observation, carry)
