@@ -1,6 +1,7 @@
 """What other processes import: nothing of JAX, so that they start at once."""
 
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -31,6 +32,18 @@ def unreliable(solution: np.ndarray) -> float:
     if kind == 4:
         return float("nan")
     return negated_sphere(solution)
+
+
+def exits(solution: np.ndarray) -> float:
+    if solution[0] < 0:
+        sys.exit(3)
+    return negated_sphere(solution)
+
+
+def says_who_and_hangs(solution: np.ndarray) -> float:
+    os.write(1, b"%d\n" % os.getpid())
+    time.sleep(600)
+    return 0.0
 
 
 def flaky(solution: np.ndarray) -> float:

@@ -1,8 +1,19 @@
 """Evaluators that hang, die and raise: real ones, in real processes."""
 
+import contextlib
+import os
 import re
+import signal
+import subprocess
+import sys
 import time
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import (
+    BrokenExecutor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
+from pathlib import Path
 
 import chex
 import jax
@@ -65,6 +76,54 @@ def test_what_fails_is_tried_again_if_wanted(tmp_path, monkeypatch) -> None:
         assert evaluate.failures == {"BrokenProcessPool": 3}
 
 
+def test_a_process_that_dies_between_two_batches_fails_nobody() -> None:
+    with external.each(light.negated_sphere, workers=1) as evaluate:
+        evaluate(np.ones((1, 1)))
+        (idle,) = evaluate._runs._idle
+        os.kill(idle.pid.result(), signal.SIGKILL)
+        with contextlib.suppress(BrokenExecutor):  # until the pool knows
+            idle.pool.submit(os.getpid).result()
+        assert evaluate(np.full((1, 1), 2.0)).fitness.tolist() == [-4.0]
+        assert not evaluate.failures
+
+
+HANGS = """
+import light_evaluators, numpy
+from diffevo_jax.problems import external
+external.each(light_evaluators.says_who_and_hangs, workers=2)(numpy.zeros((2, 1)))
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_processes_end_with_the_one_that_started_them(how) -> None:
+    paths = [str(Path(__file__).parent), str(Path(de.__file__).parents[1])]
+    parent = subprocess.Popen(
+        [sys.executable, "-c", HANGS],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        stdout=subprocess.PIPE,
+    )
+    workers = [int(parent.stdout.readline()) for _ in range(2)]
+    parent.send_signal(how)
+    try:
+        parent.communicate(timeout=10)  # returns when nobody can write any more
+    finally:
+        for pid in workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    assert parent.returncode == -how
+
+
+def test_a_simulator_that_exits_has_failed(key) -> None:
+    space = Space(np.zeros(2), lower=-1.0, upper=1.0)
+    with external.each(light.exits, ThreadPoolExecutor(1)) as evaluate:
+        result = de.run(
+            key, de.DiffusionEvolution(2), External(evaluate, space), population_size=8
+        )
+    failed = int(result.history.num_failed.sum())
+    assert 0 < failed < 16
+    assert evaluate.failures == {"SystemExit": failed}
+
+
 def test_measures_of_what_failed_are_nothing() -> None:
     def evaluate(solution):
         if solution[0] < 0:
@@ -104,6 +163,35 @@ def test_a_pool_that_breaks_is_made_again_by_the_function_that_makes_it() -> Non
         assert np.isnan(fitness).tolist() == [False, True]
         assert evaluate(np.array([[0.0, 1.0]])).fitness.tolist() == [-1.0]
     assert len(made) == 2
+
+
+class Breaks(ThreadPoolExecutor):
+    """It takes so many calls, and is broken then."""
+
+    def __init__(self, takes: int) -> None:
+        super().__init__(1)
+        self.takes = takes
+
+    def submit(self, fn, /, *args):
+        if not self.takes:
+            raise BrokenExecutor("a process died")
+        self.takes -= 1
+        return super().submit(fn, *args)
+
+
+@pytest.mark.parametrize("taken", [0, 2])
+def test_a_pool_that_breaks_while_it_is_given_calls_is_made_again(taken) -> None:
+    takes = iter([taken, 9])
+    make = lambda: Breaks(next(takes))
+    with external.each(light.negated_sphere, make, retries=1) as evaluate:
+        fitness = evaluate(np.arange(5.0)[:, None]).fitness
+    assert fitness.tolist() == [0.0, -1.0, -4.0, -9.0, -16.0]
+    assert evaluate.failures == {"BrokenExecutor": 5 - taken}
+
+
+def test_a_pool_that_is_given_broken_is_an_error() -> None:
+    with pytest.raises(BrokenExecutor, match="a process died"):
+        external.each(light.negated_sphere, Breaks(0), retries=1)(np.zeros((2, 1)))
 
 
 def test_a_pool_that_hangs_is_given_up_and_its_processes_end() -> None:

@@ -1,6 +1,9 @@
 """Evaluators of the host: what a run does with them, and what it refuses."""
 
+import functools
+import pickle
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import chex
 import jax
@@ -9,7 +12,7 @@ import numpy as np
 import pytest
 
 import diffevo_jax as de
-from diffevo_jax.problems import External, Function, Space
+from diffevo_jax.problems import External, Function, Space, external
 from diffevo_jax.problems.external import Memory
 
 SPACE = Space(np.zeros(2))
@@ -172,6 +175,68 @@ def test_what_failed_is_not_remembered(key) -> None:
     assert 0 < len(memory) <= 4
 
 
+def used(memory: Memory, fn=sphere, space: Space = SPACE) -> de.problems.external.Counts:
+    problem, key = External(fn, space, remember=memory), jax.random.key(0)
+    solutions = space.decode(space.sample(key, 4))
+    return problem.evaluate(key, problem.init(key), solutions)[1]
+
+
+def test_a_memory_that_was_pickled_serves_its_function() -> None:
+    memory = Memory()
+    used(memory)
+    again = pickle.loads(pickle.dumps(memory))
+    assert int(used(again).num_cached) == len(again) == 4
+
+
+def of_one(solution: np.ndarray, scale: float = 1.0) -> float:
+    return scale * float(np.sum(solution))
+
+
+def test_a_memory_knows_a_function_whatever_runs_it() -> None:
+    memory = Memory()
+    for threads in (1, 2):
+        with external.each(of_one, ThreadPoolExecutor(threads)) as evaluate:
+            counts = used(memory, evaluate)
+    assert int(counts.num_cached) == 4
+
+
+@pytest.mark.parametrize(
+    ("first", "other", "named"),
+    [
+        (sphere, far, ("test_external.sphere", "test_external.far")),
+        (external.each(of_one), sphere, ("test_external.of_one", "test_external.sphere")),
+        (
+            functools.partial(of_one, scale=1.0),
+            functools.partial(of_one, scale=2.0),
+            ("{'scale': 1.0}", "{'scale': 2.0}"),
+        ),
+    ],
+)
+def test_a_memory_refuses_another_function(first, other, named) -> None:
+    memory, solutions = Memory(), np.zeros((1, 2))
+    memory.use_with(first, solutions)
+    want = ".* got the Memory of .*{} of .* want one of .*{} of"
+    with pytest.raises(ValueError, match=want.format(*map(re.escape, named))):
+        memory.use_with(other, solutions)
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        (Space(np.zeros(3)), r"float32\(3,\)"),
+        (Space(np.zeros(2, np.int32), lower=0, upper=9), r"int32\(2,\)"),
+        (Space({"x": np.zeros(2)}), r"{'x': 'float32\(2,\)'}"),
+    ],
+)
+def test_a_memory_refuses_other_solutions(other, named) -> None:
+    memory = Memory()
+    used(memory)
+    sum_of = lambda solutions: np.zeros(4)
+    sum_of.__module__, sum_of.__qualname__ = sphere.__module__, sphere.__qualname__
+    with pytest.raises(ValueError, match=rf"of float32\(2,\), want one of .* of {named}"):
+        used(memory, sum_of, other)
+
+
 def test_many_runs_share_what_they_know(key) -> None:
     problem = External(lambda x: x[:, 0] * 0.0, SPACE, remember=True)
     start = jax.random.normal(key, (8, 2))
@@ -256,6 +321,16 @@ def test_evaluated_by_hand_it_is_the_function(key) -> None:
             lambda x: (x[:, 0], x[:, 0]),
             {"measures": 3},
             "fn: got measures of float32, want int32 as in External(..., measures=)",
+        ),
+        (
+            lambda x: (x[:, 0], {"n": np.full(8, 2**40)}),
+            {"measures": {"n": 0}},
+            "fn: got 1.09951e+12 in its measures, out of the range of int32, want -2147",
+        ),
+        (
+            lambda x: (x[:, 0], np.arange(8, dtype=np.int32) - 130),
+            {"measures": np.int8(0)},
+            "fn: got -130 in its measures, out of the range of int8, want -128 to 127",
         ),
         (
             lambda x: x[:, 0],

@@ -1,5 +1,10 @@
 """What has been evaluated before, by the bytes of the solutions."""
 
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import numpy as np
 
@@ -12,7 +17,14 @@ class Memory:
     It belongs to the host and is changed where it is. Failed evaluations are not in it, and
     are tried again. It can be pickled, so that a run that was lost need not pay twice.
 
+    It is of the function and the layout of solutions that it is used with first, and raises
+    ValueError with others. A function is known by its module and its name, and a
+    ``functools.partial`` by its arguments too: to two functions of the same name, such as
+    two lambdas in one place, give two memories.
+
     Attributes:
+        used_with: the function and the layout, in words; None before the first use, and to
+            take over what is known after a change of name.
         known: of the bytes of each solution, the leaves of its row of the evaluation.
 
     Example:
@@ -30,11 +42,40 @@ class Memory:
 
     def __init__(self) -> None:
         """Nothing is known."""
+        self.used_with: str | None = None
         self.known: dict[bytes, list[np.ndarray]] = {}
 
     def __len__(self) -> int:
         """How many solutions are known."""
         return len(self.known)
+
+    def use_with(self, fn: Callable[..., Any], solutions: PyTree) -> None:
+        """Say what it is used with.
+
+        Args:
+            fn: what evaluates.
+            solutions: leaves with leading axis N.
+
+        Raises:
+            ValueError: it was used with something else before.
+        """
+        layout = jax.tree.map(lambda leaf: f"{leaf.dtype}{leaf.shape[1:]}", solutions)
+        words = f"{_title(fn)} of {layout}"
+        if self.used_with not in (None, words):
+            raise ValueError(
+                f"External.remember: got the Memory of {self.used_with}, want one of "
+                f"{words}"
+            )
+        self.used_with = words
+
+
+def _title(fn: Callable[..., Any]) -> str:
+    """The module and the name of a function, whatever runs it."""
+    fn = inspect.unwrap(fn)
+    if isinstance(fn, functools.partial):
+        return f"{_title(fn.func)} with {fn.args}, {fn.keywords}"
+    named = fn if hasattr(fn, "__qualname__") else type(fn)
+    return f"{named.__module__}.{named.__qualname__}"
 
 
 def names_of(solutions: PyTree) -> list[bytes]:

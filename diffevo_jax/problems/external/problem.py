@@ -72,7 +72,9 @@ class External:
 
     Raises:
         TypeError: inside of a compiled program, without ``callback``.
-        ValueError: what the function returns has the wrong shape.
+        ValueError: what the function returns has the wrong shape, or measures out of the
+            range of those that are declared; or ``remember`` is the memory of another
+            function, or of other solutions.
 
     Example:
         >>> import jax, numpy as np, diffevo_jax as de
@@ -211,6 +213,7 @@ class _Call(NamedTuple):
         part = self._promised(results.evaluation_of(returned, len(chosen)))
         leaves, values = jax.tree.leaves(whole), jax.tree.leaves(part)
         for leaf, value in zip(leaves, values, strict=True):
+            _check_range(value, leaf.dtype)
             if not np.can_cast(value.dtype, leaf.dtype, "same_kind"):
                 raise TypeError(
                     f"fn: got measures of {value.dtype}, want {leaf.dtype} as in "
@@ -226,6 +229,7 @@ class _Call(NamedTuple):
         became: np.ndarray,
     ) -> None:
         """The same, of equal solutions only the first that is not known."""
+        memory.use_with(self.fn, given[0])
         names, first = names_of(given[0]), dict[bytes, int]()
         for place in np.flatnonzero(became == _EVALUATED).tolist():
             name = names[place]
@@ -266,6 +270,20 @@ class _Call(NamedTuple):
 def _struct(leaf: PyTree) -> jax.ShapeDtypeStruct:
     dtype = jax.dtypes.canonicalize_dtype(jnp.result_type(leaf))
     return jax.ShapeDtypeStruct(jnp.shape(leaf), dtype)
+
+
+def _check_range(values: np.ndarray, dtype: np.dtype[Any]) -> None:
+    """Raise if some do not fit into integers; those too long for JAX are floats by now."""
+    if not jnp.issubdtype(dtype, np.integer) or np.can_cast(values.dtype, dtype):
+        return
+    limits = np.iinfo(dtype)
+    for extreme in (np.fmin, np.fmax):  # of what is not NaN
+        worst = extreme.reduce(values, axis=None, initial=0).item()
+        if not limits.min <= worst <= limits.max:
+            raise ValueError(
+                f"fn: got {worst:g} in its measures, out of the range of {dtype}, want "
+                f"{limits.min} to {limits.max}; or floats, by External(..., measures=)"
+            )
 
 
 def _truths(values: object, count: int) -> np.ndarray:

@@ -31,6 +31,19 @@ from diffevo_jax.pytree.annotations import Index, checked
 #: Seconds between two looks at futures that nobody can wait for.
 _LOOK = 0.05
 
+#: What a process of ours runs first: it leaves Ctrl-C to its parent, and ends when its
+#: parent does, however that ends. It is text since a function of this file imports JAX.
+_FIRST = """
+import multiprocessing, os, signal, threading
+
+def follow():
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+threading.Thread(target=follow, daemon=True).start()
+"""
+
 
 @runtime_checkable
 class Submits(Protocol):
@@ -75,6 +88,7 @@ class Each:
         """See :func:`each`."""
         self.failures: collections.Counter[str] = collections.Counter()
         self.last_error: BaseException | None = None
+        self.__wrapped__ = fn  # as of functools.wraps
         self._fn, self._start, self._timeout, self._retries = fn, start, timeout, retries
         self._runs: _Runs | None = None
 
@@ -138,17 +152,17 @@ def each(
 ) -> Each:
     """Make a function of a batch of a function of one solution, for unreliable evaluators.
 
-    An evaluation fails, and the others count, if it raises, takes longer than ``timeout``,
-    or if its process dies. If all of a batch fail there is a warning with the last error.
-    The result says which (``failures``, ``last_error``).
+    An evaluation fails, and the others count, if it raises (``SystemExit`` too), takes
+    longer than ``timeout``, or if its process dies. If all of a batch fail there is a
+    warning with the last error. The result says which (``failures``, ``last_error``).
 
     By default it runs in processes of its own, one evaluation at a time in each: only they
     know when an evaluation began, which one took its process with it, and can end one that
     hangs. They import the module of ``fn``, and nothing of this library: keep it in a
     module that does not import JAX. A function of the script itself works if the script
     starts under ``if __name__ == "__main__":``, and its processes then import what it
-    imports. What an evaluation has started itself, such as another program, is not ended
-    with it.
+    imports. They end with the process that started them, even if that is killed. What an
+    evaluation has started itself, such as another program, is not ended with it.
 
     Args:
         fn: ``fn(solution)``, or ``fn(solution, seed)`` for a noisy problem: leaves are
@@ -274,10 +288,14 @@ class _Processes:
         try:
             while waiting or busy:
                 while waiting and self._idle:
-                    process, place = self._idle.pop(), waiting.popleft()
-                    future = process.pool.submit(fn, *given[place])
+                    process = self._idle.pop()
+                    try:
+                        future = process.pool.submit(fn, *given[waiting[0]])
+                    except BrokenExecutor:  # it has died with nothing to do
+                        process.end()
+                        continue
                     end = time.monotonic() + (timeout or np.inf)
-                    busy[future] = _Call(place, process, end)
+                    busy[future] = _Call(waiting.popleft(), process, end)
                 while len(self._starting) < min(len(waiting), self._count - len(busy)):
                     process = _started(fn)
                     self._starting[process.pool.submit(callable, fn)] = process
@@ -332,12 +350,10 @@ def _end(idle: list[_Process], starting: dict[Any, _Process]) -> None:
 def _started(fn: Callable[..., Any]) -> _Process:
     """A process, spawned, since JAX has threads and a fork of them may hang.
 
-    It runs nothing but the standard library and what it is sent, and leaves Ctrl-C to its
-    parent.
+    It runs nothing but the standard library and what it is sent.
     """
     context = multiprocessing.get_context("spawn")
-    ignore = (signal.SIGINT, signal.SIG_IGN)
-    pool = ProcessPoolExecutor(1, context, signal.signal, ignore)
+    pool = ProcessPoolExecutor(1, context, exec, (_FIRST, {}))
     script = b"__main__" in pickle.dumps(fn)
     with contextlib.nullcontext() if script else _no_script():
         return _Process(pool, pool.submit(os.getpid))
@@ -379,11 +395,14 @@ class _Executor:
         together = (
             executor.batch() if offers(executor, Batches) else contextlib.nullcontext()
         )
-        with together:
-            futures = [executor.submit(fn, *one) for one in given]
+        futures: list[Any] = []
+        found: list[object] = []
         try:
+            with together:
+                refused = self._submit(executor, fn, given, futures)
             _wait(futures, timeout)
             found = [_result(future) for future in futures]
+            found += [refused] * (len(given) - len(futures))
         finally:
             for future in futures:
                 future.cancel()
@@ -391,6 +410,27 @@ class _Executor:
         if any(isinstance(one, _Failed) and isinstance(one.error, broken) for one in found):
             self.close()
         return found
+
+    def _submit(
+        self,
+        executor: PyTree,
+        fn: Callable[..., Any],
+        given: Sequence[tuple[PyTree, ...]],
+        futures: list[Any],
+    ) -> _Failed | None:
+        """Submit calls while it takes them; what became of the others.
+
+        Raises:
+            BrokenExecutor: it takes none, and cannot be made again.
+        """
+        try:
+            for one in given:
+                futures.append(executor.submit(fn, *one))
+        except BrokenExecutor as error:
+            if not futures and not self._made_here:
+                raise
+            return _Failed(error)
+        return None
 
     def close(self) -> None:
         """Give up an executor that was made here; what hangs in its processes is ended."""
@@ -423,5 +463,5 @@ def _result(future: PyTree) -> object:
         return _Failed(_Late("not done in time"))
     try:
         return future.result()
-    except (Exception, concurrent.futures.CancelledError) as error:
+    except (Exception, SystemExit, concurrent.futures.CancelledError) as error:
         return _Failed(error)
