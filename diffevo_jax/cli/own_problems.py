@@ -55,7 +55,7 @@ def experiment_with(given: str, found: PyTree) -> Experiment:
         if not hasattr(found, name)
     ]
     raise UsageError(
-        f"{given}: got {pytree.short(found)}, want an environment (it has no "
-        f"{', '.join(missing)}), or a problem such as problems.External or "
-        "problems.Function, or of a class made with pytree.dataclass"
+        f"{given}: got {pytree.short(found)}, want a problem such as problems.External or "
+        "problems.Function, or of a class made with pytree.dataclass; or an environment "
+        f"(it has no {', '.join(missing)})"
     )

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import tyro
 
-from diffevo_jax.base import PyTree
+from diffevo_jax.base import Problem, PyTree
 
 #: Fields that follow from NAME, so that they are no flags.
 _DECIDED = ("env_name", "env", "name", "num_outputs")
@@ -55,11 +55,14 @@ def hint_of(owner: PyTree, name: str) -> object:
 def family(owner: PyTree, name: str) -> dict[str, type]:
     """Classes that a part can have: those beside its own that keep the field's contract.
 
-    Without those that need what no flag can say, as a function.
+    Without those that need what no flag can say, as a function. A problem has none: the
+    command's first word says which.
     """
     package = ".".join(type(vars(owner)[name]).__module__.split(".")[:2])
     beside: list[Any] = list(filter(inspect.isclass, vars(sys.modules[package]).values()))
     contract = _field(owner, name).type
+    if contract is Problem:
+        return {}
     promises = {promise for promise in vars(contract) if not promise.startswith("_")}
     return {
         kebab(cls): cls

@@ -322,7 +322,7 @@ def test_ctrl_c_in_a_running_sweep_ends_in_130(tmp_path, flags) -> None:
         "import sys; from diffevo_jax.cli.__main__ import process; "
         "print('imported', file=sys.stderr, flush=True); process()"
     )
-    line = (sys.executable, "-c", code, *SWEEP, "--axis=sampler.eta=linspace(0,1,30000)")
+    line = (sys.executable, "-c", code, *SWEEP, "--axis=sampler.eta=linspace(0,1,4000)")
     for wait in np.linspace(1.0, 8.0, 4):
         process = subprocess.Popen(
             (*line, "--batch-size=2", *flags),

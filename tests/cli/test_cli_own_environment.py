@@ -46,10 +46,10 @@ def test_a_class_or_an_object_of_the_current_folder_evolves(name, folder, capsys
     [
         ("no_such_module:Nav", "ModuleNotFoundError"),
         ("my_rooms:Hall", "has no attribute 'Hall'"),
-        ("my_rooms:number", "got 3, want an Environment"),
+        ("my_rooms:number", "got 3, want a problem"),
         ("my_rooms:Raises", "RuntimeError: no"),
-        ("my_rooms:", "want module:Class"),
-        (":Nav", "want module:Class"),
+        ("my_rooms:", "want module:attribute"),
+        (":Nav", "want module:attribute"),
         ("wrong_rooms:Nav", "SyntaxError"),
     ],
 )

@@ -312,7 +312,7 @@ def test_without_x64_a_table_of_fitness_is_float32(result):
 # Without a compiler.
 
 
-def drawn(key, strategy, problem, *, population_size):
+def drawn(key, strategy, problem, *, population_size, final):
     """In the place of an evolution: fitness is drawn."""
     fitness = strategy.sampler.eta * jax.random.normal(key, (1,))
     blank = dict.fromkeys(INFO, jnp.zeros(1))
