@@ -14,6 +14,7 @@ import dataclasses
 import enum
 import functools
 import inspect
+import logging
 import pathlib
 import types
 from collections.abc import Hashable, Mapping
@@ -27,7 +28,7 @@ T = TypeVar("T")
 
 _PLAIN = (bool, int, str, bytes, type(None), type(Ellipsis))
 #: Compared by identity: what they do is not in their attributes.
-_OPAQUE = (types.FunctionType, types.ModuleType)
+_OPAQUE = (types.FunctionType, types.ModuleType, logging.Logger)
 _METHODS = (types.MethodType, types.BuiltinFunctionType, types.MethodWrapperType)
 #: Compared by their own equality: they do not change, but keep what they have computed.
 _CONSTANT = (enum.Enum, pathlib.PurePath, jax.sharding.Sharding, jax.sharding.Mesh)
@@ -125,7 +126,8 @@ def _public_names(kind: type) -> dict[str, Any]:
 
 def own_attributes(value: object) -> dict[str, Any]:
     """What an object itself holds, private or not."""
-    slots = _slots(type(value))
+    kind: type = type(value)
+    slots = _slots(kind)
     found = {name: getattr(value, name) for name in slots if hasattr(value, name)}
     return found | getattr(value, "__dict__", {})
 
@@ -270,7 +272,7 @@ def _key(value: object, name: str, within: tuple[int, ...]) -> Hashable:
         )
     if isinstance(value, jax.Array | np.generic):
         return _Bits(value)
-    if kind is np.ndarray and not value.dtype.hasobject:
+    if kind is np.ndarray and isinstance(value, np.ndarray) and not value.dtype.hasobject:
         return _Bits(value)
     if isinstance(value, _OPAQUE) or _is_compiled(value):
         return _Identity(value)
@@ -295,9 +297,10 @@ def _keys(held: Mapping[str, Any], name: str, within: tuple[int, ...]) -> Hashab
 
 def _is_compiled(value: object) -> bool:
     """Whether it is what ``jax.jit`` and their like, not in Python, made of a function."""
-    if not callable(value) or not hasattr(value, "__wrapped__"):
+    if isinstance(value, (*_METHODS, functools.partial)) or not callable(value):
         return False
-    return not isinstance(type(value).__call__, types.FunctionType)
+    in_python = isinstance(type(value).__call__, types.FunctionType)
+    return hasattr(value, "__wrapped__") and not in_python
 
 
 def _check_known(value: object, name: str) -> None:
@@ -314,7 +317,7 @@ def _check_known(value: object, name: str) -> None:
         )
 
 
-def _contents(value: Any, name: str, within: tuple[int, ...]) -> Hashable:
+def _contents(value: object, name: str, within: tuple[int, ...]) -> Hashable:
     """What a container, a number or a function is made of; None for another object."""
 
     def key(part: object) -> Hashable:

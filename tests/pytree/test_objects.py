@@ -41,6 +41,8 @@ class Helper:
     def get(self):
         return self.g
 
+    wrapped = functools.wraps(get)(lambda self: self.get())
+
 
 class Gain(Helper):
     def __call__(self, x):
@@ -192,6 +194,14 @@ CHANGES = {
     "bytearray": (lambda: bytearray(b"a"), lambda part: part.extend(b"b")),
     "array": (lambda: array.array("d", [1.0]), lambda part: part.append(2.0)),
     "method": (lambda: Helper().get, lambda part: changed_attribute(part.__self__)),
+    "wrapped_method": (
+        lambda: Helper().wrapped,
+        lambda part: changed_attribute(part.__self__),
+    ),
+    "wrapped_partial": (
+        lambda: functools.update_wrapper(functools.partial(np.add, np.zeros(2)), max),
+        lambda part: part.args[0].__setitem__(0, 5.0),
+    ),
     "method_of_c": (lambda: [1].count, lambda part: part.__self__.append(1)),
     "partial": (
         lambda: functools.partial(np.add, np.zeros(2)),
