@@ -6,13 +6,18 @@ every object would be another structure, and one that was changed the same. So w
 is a :class:`Snapshot`: what the object was when it was looked at.
 """
 
+import array
+import collections
 import contextlib
 import copy
 import dataclasses
+import enum
 import functools
 import inspect
+import logging
+import pathlib
 import types
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any, TypeVar
 
 import jax
@@ -21,16 +26,14 @@ import numpy as np
 
 T = TypeVar("T")
 
-#: Compared by identity: what they do is not in their attributes.
-_OPAQUE = (
-    types.FunctionType,
-    types.BuiltinFunctionType,
-    types.MethodType,
-    types.ModuleType,
-    functools.partial,
-    type,
-)
 _PLAIN = (bool, int, str, bytes, type(None), type(Ellipsis))
+#: Compared by identity: what they do is not in their attributes.
+_OPAQUE = (types.FunctionType, types.ModuleType, logging.Logger)
+_METHODS = (types.MethodType, types.BuiltinFunctionType, types.MethodWrapperType)
+#: Compared by their own equality: they do not change, but keep what they have computed.
+_CONSTANT = (enum.Enum, pathlib.PurePath, jax.sharding.Sharding, jax.sharding.Mesh)
+#: The flag of classes of C, to which nobody can give an attribute.
+_IMMUTABLE = 1 << 8
 
 
 class Snapshot:
@@ -38,15 +41,19 @@ class Snapshot:
 
     Objects are alike if they are of one class and their public attributes are, also
     properties and what their class holds: numbers by type and bits, arrays by value,
-    containers and other objects by what is in them, functions by identity. Names that begin
-    with an underscore do not count, nor do methods.
+    containers and other objects by what is in them and in their class, classes also by the
+    public data that they hold, bound methods and partial functions by what they are bound
+    to. Functions and modules are compared by identity: globals, closures and the attributes
+    of a module are not looked at. Names that begin with an underscore do not count, nor do
+    methods; inside an attribute, an object's own underscored names do.
 
     Args:
         value: the object.
         name: what it is called, in errors.
 
     Raises:
-        TypeError: an attribute is traced, so that its value is not known.
+        TypeError: an attribute is traced, so that its value is not known; or it is a table
+            or an array of another library, such as a pandas ``DataFrame``.
 
     Example:
         >>> from types import SimpleNamespace
@@ -89,47 +96,59 @@ def public_attributes(value: object) -> dict[str, Any]:
 
     A property that raises is its error.
     """
-    held: dict[str, Any] = {}
-    for base in reversed(type(value).__mro__):
-        held |= vars(base)
-    own, found = own_attributes(value), {}
-    for name in held.keys() | own.keys():
-        if name.startswith("_"):
+    held = _public_names(type(value))
+    own = {k: v for k, v in own_attributes(value).items() if not k.startswith("_")}
+    found = {k: v for k, v in held.items() if not hasattr(type(v), "__get__")} | own
+    for name, computed in held.items():
+        if name in own or not isinstance(computed, property | functools.cached_property):
             continue
-        if name in own:
-            found[name] = own[name]
-        elif isinstance(held[name], property | functools.cached_property):
-            try:
-                with jax.ensure_compile_time_eval():
-                    found[name] = getattr(value, name)
-            except Exception as error:
-                found[name] = (type(error).__name__, str(error))
-        elif not callable(held[name]) and not hasattr(held[name], "__get__"):
-            found[name] = held[name]
+        try:
+            with jax.ensure_compile_time_eval():
+                found[name] = getattr(value, name)
+        except Exception as error:
+            found[name] = (type(error).__name__, str(error))
+    return found
+
+
+def class_attributes(kind: type) -> dict[str, Any]:
+    """The public data of a class and its bases: no functions, no descriptors."""
+    held = _public_names(kind).items()
+    return {name: value for name, value in held if not hasattr(type(value), "__get__")}
+
+
+def _public_names(kind: type) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for base in reversed(kind.__mro__):
+        if not base.__flags__ & _IMMUTABLE:
+            found |= {k: v for k, v in vars(base).items() if k[:1] != "_"}
     return found
 
 
 def own_attributes(value: object) -> dict[str, Any]:
     """What an object itself holds, private or not."""
-    slots = [
-        name
-        for base in type(value).__mro__
-        for name in _slots(vars(base).get("__slots__", ()))
-    ]
+    kind: type = type(value)
+    slots = _slots(kind)
     found = {name: getattr(value, name) for name in slots if hasattr(value, name)}
     return found | getattr(value, "__dict__", {})
 
 
-def _slots(declared: str | Iterable[str]) -> tuple[str, ...]:
-    names = (declared,) if isinstance(declared, str) else tuple(declared)
-    return tuple(name for name in names if name not in ("__dict__", "__weakref__"))
+@functools.lru_cache
+def _slots(kind: type) -> tuple[str, ...]:
+    """What they are called, also the private ones."""
+    return tuple(
+        name
+        for base in kind.__mro__
+        if "__slots__" in vars(base)
+        for name, slot in vars(base).items()
+        if isinstance(slot, types.MemberDescriptorType)
+    )
 
 
 def frozen(value: T) -> T:
     """A copy of an object that changes of the object do not reach.
 
-    What cannot be copied, such as a module or a lock, is shared. What its class holds, and
-    is data, becomes its own.
+    What cannot be copied, such as a class, a module or a lock, is shared. What its class
+    holds, and is data, becomes its own.
     """
     made = copy.copy(value)
     memo = {id(value): made}
@@ -212,8 +231,6 @@ class _Bits:
         self.kind = (isinstance(value, jax.Array), shape, dtype, weak)
         if isinstance(value, jax.Array):  # it stays what it is
             self.data: jax.Array | bytes = value
-        elif value.dtype.hasobject:
-            self.data = repr(value.tolist()).encode()
         else:
             self.data = value.tobytes()
 
@@ -243,41 +260,105 @@ def _key(value: object, name: str, within: tuple[int, ...]) -> Hashable:
         name: where it is, in errors.
         within: ids of the objects around it.
     """
+    kind = type(value)
+    if kind in _PLAIN:
+        return kind, value
+    if kind is float:  # nan is itself, and 0.0 is not -0.0
+        return kind, repr(value)
     if isinstance(value, jax.core.Tracer):
         raise TypeError(
             f"{name}: got a traced array, want a concrete one; what is traced or swept "
             "belongs into env_params"
         )
-    if isinstance(value, np.ndarray | np.generic | jax.Array):
+    if isinstance(value, jax.Array | np.generic):
         return _Bits(value)
-    kind = type(value)
-    if kind in _PLAIN:
-        return kind, value
-    if isinstance(value, float | complex):  # nan is itself, and 0.0 is not -0.0
-        return kind, repr(value)
-    if isinstance(value, _OPAQUE) or hasattr(value, "__wrapped__"):
+    if kind is np.ndarray and isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        return _Bits(value)
+    if isinstance(value, _OPAQUE) or _is_compiled(value):
         return _Identity(value)
+    if isinstance(value, _CONSTANT):
+        return kind, value
     if id(value) in within:
         return "around it", len(within) - within.index(id(value))
     inner = (*within, id(value))
-    if isinstance(value, Mapping):
-        items = value.items()
-        parts = tuple(
-            (_key(k, name, inner), _key(v, f"{name}[{k!r}]", inner)) for k, v in items
+    if isinstance(value, type):
+        return _Identity(value), _keys(class_attributes(value), name, inner)
+    _check_known(value, name)
+    parts, held = _contents(value, name, inner), _attributes(value)
+    if parts is not None or held:
+        return kind, parts, _keys(held, name, inner)
+    # By its own equality, if it has one: such as a dtype, which does not change.
+    return _Identity(value) if kind.__hash__ in (object.__hash__, None) else (kind, value)
+
+
+def _keys(held: Mapping[str, Any], name: str, within: tuple[int, ...]) -> Hashable:
+    return tuple((k, _key(v, f"{name}.{k}", within)) for k, v in sorted(held.items()))
+
+
+def _is_compiled(value: object) -> bool:
+    """Whether it is what ``jax.jit`` and their like, not in Python, made of a function."""
+    if isinstance(value, (*_METHODS, functools.partial)) or not callable(value):
+        return False
+    in_python = isinstance(type(value).__call__, types.FunctionType)
+    return hasattr(value, "__wrapped__") and not in_python
+
+
+def _check_known(value: object, name: str) -> None:
+    """Raise TypeError for an array or a table of another library: it may change unseen."""
+    kind = type(value)
+    if not hasattr(kind, "__array__") or kind.__hash__ is object.__hash__:
+        return
+    if not isinstance(value, np.ndarray | jax.Array) and not dataclasses.is_dataclass(
+        value
+    ):
+        raise TypeError(
+            f"{name}: got a {kind.__name__} of {kind.__module__.partition('.')[0]}, want "
+            "an array of numpy or JAX, such as its to_numpy(), or a name with an underscore"
         )
-        return kind, parts
-    if isinstance(value, list | tuple):
-        return kind, tuple(_key(v, f"{name}[{n}]", inner) for n, v in enumerate(value))
+
+
+def _contents(value: object, name: str, within: tuple[int, ...]) -> Hashable:
+    """What a container, a number or a function is made of; None for another object."""
+
+    def key(part: object) -> Hashable:
+        return _key(part, name, within)
+
+    if isinstance(value, float | complex):
+        return repr(value)
+    if isinstance(value, list | tuple | collections.deque):
+        return tuple(_key(v, f"{name}[{n}]", within) for n, v in enumerate(value))
+    if isinstance(value, Mapping):
+        return tuple((key(k), _key(v, f"{name}[{k!r}]", within)) for k, v in value.items())
     if isinstance(value, set | frozenset):
-        return kind, frozenset(_key(v, name, inner) for v in value)
+        return frozenset(map(key, value))
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    if isinstance(value, array.array):
+        return value.typecode, value.tobytes()
+    if isinstance(value, np.ndarray):  # of objects, or of a class of its own
+        plain = np.asarray(value)
+        bits = key(plain.tolist()) if plain.dtype.hasobject else plain.tobytes()
+        return plain.shape, str(plain.dtype), bits
+    if isinstance(value, functools.partial):
+        return key(value.func), key(value.args), key(value.keywords)
+    if isinstance(value, _METHODS):
+        owner = value.__self__
+        if owner is None or isinstance(owner, types.ModuleType):
+            return _Identity(value)
+        return key(getattr(value, "__func__", value.__name__)), key(owner)
+    if isinstance(value, int | str):
+        return hash(value), str(value)
+    return None
+
+
+def _attributes(value: object) -> dict[str, Any]:
+    """What an object inside an attribute holds: all that is its own, its class's data."""
+    kind, held = type(value), class_attributes(type(value))
     if dataclasses.is_dataclass(value):
-        held = {
-            field.name: getattr(value, field.name) for field in dataclasses.fields(value)
-        }
-    elif kind.__hash__ not in (object.__hash__, None):
-        return kind, value  # by its own equality, which does not change
-    else:
-        held = own_attributes(value)
-    if not held:
-        return _Identity(value)
-    return kind, tuple((k, _key(v, f"{name}.{k}", inner)) for k, v in sorted(held.items()))
+        names = [field.name for field in dataclasses.fields(value)]
+        held |= {name: getattr(value, name) for name in names if hasattr(value, name)}
+        if any(base.__module__ == "flax.linen.module" for base in kind.__mro__):
+            return held  # its own are also a number of its own
+    held |= own_attributes(value)
+    held.pop("_hash", None)  # where many keep it, once it is asked for
+    return held

@@ -1,14 +1,20 @@
 """Objects that are compared by class and public attributes."""
 
+import array
+import collections
+import dataclasses
+import enum
 import functools
+import pathlib
 import threading
 from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
-from flax import struct
+from flax import linen, struct
 
 from diffevo_jax.pytree.objects import Snapshot, described, frozen
 
@@ -26,6 +32,65 @@ class Thing:
 
 class OtherThing(Thing):
     pass
+
+
+class Helper:
+    def __init__(self, g=1.0):
+        self.g = g
+
+    def get(self):
+        return self.g
+
+    wrapped = functools.wraps(get)(lambda self: self.get())
+
+
+class Gain(Helper):
+    def __call__(self, x):
+        return self.g * x
+
+
+class Equal(Helper):
+    """Compared by an equality of its own."""
+
+    def __eq__(self, other):
+        return isinstance(other, Equal) and self.g == other.g
+
+    def __hash__(self):
+        return hash(self.g)
+
+
+class Listed(list):
+    pass
+
+
+class Named(str):
+    pass
+
+
+class Mode(enum.Enum):
+    FAST = "fast"
+
+
+@dataclasses.dataclass
+class Settings:
+    size: int = 1
+    scale: dataclasses.InitVar[float] = 1.0
+    unset: float = dataclasses.field(init=False)
+
+    def __post_init__(self, scale):
+        self._scale = scale
+
+
+class Slots:
+    __slots__ = ("__hidden",)
+
+    def __init__(self, hidden):
+        self.__hidden = hidden
+
+
+def with_attribute(value, g=1.0):
+    value.g = g
+    return value
 
 
 @struct.dataclass
@@ -57,6 +122,20 @@ SAME = [
     (Part(jnp.ones(2)), Part(jnp.ones(2))),
     (SimpleNamespace(_x=3), SimpleNamespace(_x=3)),
     (jnp.float32, jnp.float32),
+    (Settings(), Settings()),
+    (linen.Dense(3), linen.Dense(3)),
+    (collections.deque([1]), collections.deque([1])),
+    (bytearray(b"a"), bytearray(b"a")),
+    (Helper().get, Helper().get),
+    (functools.partial(max, 1), functools.partial(max, 1)),
+    (max, max),
+    (Helper, Helper),
+    (Equal(), Equal()),
+    (with_attribute(Listed([1])), with_attribute(Listed([1]))),
+    (pathlib.Path("a"), pathlib.Path("a")),
+    (Mode.FAST, Mode.FAST),
+    (Slots(1), Slots(1)),
+    (np.array([Helper()]), np.array([Helper()])),
 ]
 DIFFERENT = [
     (1, 2),
@@ -77,7 +156,102 @@ DIFFERENT = [
     (Part(jnp.ones(2)), Part(jnp.ones(2), gain=2.0)),
     (SimpleNamespace(_x=3), SimpleNamespace(_x=4)),
     (threading.Lock(), threading.Lock()),
+    (Settings(scale=1.0), Settings(scale=2.0)),
+    (linen.Dense(3), linen.Dense(4)),
+    (Helper(1.0).get, Helper(2.0).get),
+    (Helper().get, Gain().get),
+    (max, min),
+    (Helper, Gain),
+    (Named("a"), with_attribute(Named("a"))),
+    (Slots(1), Slots(2)),
+    (np.ma.masked_array([1, 2], [0, 1]), np.ma.masked_array([1, 2], [1, 0])),
 ]
+
+
+class Drawn:
+    """A class whose parts are all of its own, to be changed."""
+
+    def __init__(self):
+        class Held:
+            g = 1.0
+
+        class Env:
+            gain = Gain()
+            Cfg = Held
+
+        self.env, self.held = Env(), Held
+
+
+def changed_attribute(part):
+    part.g = 5.0
+
+
+#: What an attribute is, and how it is changed in place.
+CHANGES = {
+    "dataclass": (Settings, lambda part: setattr(part, "_scale", 5.0)),
+    "dataclass_field_set_later": (Settings, lambda part: setattr(part, "unset", 5.0)),
+    "deque": (lambda: collections.deque([1]), lambda part: part.append(2)),
+    "bytearray": (lambda: bytearray(b"a"), lambda part: part.extend(b"b")),
+    "array": (lambda: array.array("d", [1.0]), lambda part: part.append(2.0)),
+    "method": (lambda: Helper().get, lambda part: changed_attribute(part.__self__)),
+    "wrapped_method": (
+        lambda: Helper().wrapped,
+        lambda part: changed_attribute(part.__self__),
+    ),
+    "wrapped_partial": (
+        lambda: functools.update_wrapper(functools.partial(np.add, np.zeros(2)), max),
+        lambda part: part.args[0].__setitem__(0, 5.0),
+    ),
+    "method_of_c": (lambda: [1].count, lambda part: part.__self__.append(1)),
+    "partial": (
+        lambda: functools.partial(np.add, np.zeros(2)),
+        lambda part: part.args[0].__setitem__(0, 5.0),
+    ),
+    "partial_keyword": (
+        lambda: functools.partial(np.add, out=np.zeros(2)),
+        lambda part: part.keywords["out"].__setitem__(0, 5.0),
+    ),
+    "class": (lambda: Drawn().held, changed_attribute),
+    "class_of_object": (lambda: Drawn().held(), lambda part: changed_attribute(type(part))),
+    "callable": (Gain, changed_attribute),
+    "wrapping_callable": (
+        lambda: functools.update_wrapper(Gain(), Helper.get),
+        changed_attribute,
+    ),
+    "own_equality": (Equal, changed_attribute),
+    "list_with_attribute": (lambda: Listed([1]), changed_attribute),
+    "dict_with_attribute": (collections.UserDict, changed_attribute),
+    "array_of_objects": (
+        lambda: np.array([Helper()]),
+        lambda part: changed_attribute(part[0]),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_part_changed_in_place_makes_another_object(name):
+    make, change = CHANGES[name]
+    thing = Thing(held=make())
+    before = Snapshot(thing)
+    assert before == Snapshot(thing)
+    change(thing.held)
+    assert before != Snapshot(thing)
+
+
+@pytest.mark.parametrize("name", ["gain", "Cfg"])
+def test_a_part_of_the_class_changed_in_place_makes_another_object(name):
+    env = Drawn().env
+    before = Snapshot(env)
+    changed_attribute(getattr(env, name))
+    assert before != Snapshot(env)
+
+
+@pytest.mark.parametrize("kind", ["DataFrame", "Series", "Index"])
+def test_a_table_is_refused_by_the_name_of_its_attribute(kind):
+    table = getattr(pd, kind)({"a": [1.0]} if kind == "DataFrame" else [1.0])
+    with pytest.raises(TypeError, match=rf"env\.inner\[0\]: got a {kind} of pandas, want"):
+        Snapshot(Thing(inner=[table]), "env")
+    Snapshot(Thing(_inner=[table]), "env")
 
 
 @pytest.mark.parametrize("pair", SAME, ids=range(len(SAME)))
