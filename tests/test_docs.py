@@ -54,6 +54,7 @@ def test_the_code_of_the_page_on_guidance_runs() -> None:
     assert left["guided"] < 0.5 * left["bayes"]
 
 
+@pytest.mark.slow
 def test_the_code_of_the_page_on_spaces_runs() -> None:
     names = names_of("spaces.md")
     # The best is 0: the rate of some optimizer, the size, and no dropout.

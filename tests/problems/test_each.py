@@ -194,6 +194,7 @@ def test_a_pool_that_is_given_broken_is_an_error() -> None:
         external.each(light.negated_sphere, Breaks(0), retries=1)(np.zeros((2, 1)))
 
 
+@pytest.mark.slow
 def test_a_pool_that_hangs_is_given_up_and_its_processes_end() -> None:
     executors = []
 

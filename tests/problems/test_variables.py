@@ -176,6 +176,7 @@ def test_a_mixed_space_keeps_the_promises_of_a_space():
     de.testing.check_space(BOXED)
 
 
+@pytest.mark.slow
 def test_a_problem_of_mixed_variables_keeps_the_promises_of_a_problem():
     de.testing.check_problem(
         de.problems.Function(

@@ -158,6 +158,7 @@ def test_a_rare_failure_that_was_not_seen_is_in_the_interval() -> None:
     np.testing.assert_allclose(1 - low, 3 / 200, rtol=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["normal", "failures", "exponential", "two values"])
 def test_the_interval_covers_what_is_skewed(name) -> None:
     # given 2,000 times 64 evaluations, and a hundred others that say how far they reach
