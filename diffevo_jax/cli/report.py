@@ -307,7 +307,11 @@ def _write_json(report: Report, path: Path) -> None:
 def _plot(report: Report, path: Path) -> None:
     from diffevo_jax.plots import figures
 
-    figure = figures.learning_curve(report.result.history, title=report.config["name"])
+    figure = figures.learning_curve(
+        report.result.history,
+        title=report.config["name"],
+        noisy=is_noisy(report.config["problem"]),
+    )
     with written_whole(path) as unfinished:
         figure.savefig(unfinished)
 

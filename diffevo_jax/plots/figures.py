@@ -34,7 +34,9 @@ ORANGE, BLUE, GREEN, INK = "#D55E00", "#0072B2", "#009E73", "#222222"
 
 
 @checked
-def learning_curve(history: Info, *, ax: Axes | None = None, title: str = "") -> Figure:
+def learning_curve(
+    history: Info, *, ax: Axes | None = None, title: str = "", noisy: bool = False
+) -> Figure:
     """Draw fitness over generations: the typical run, and how far the runs spread.
 
     The line is the median over runs of the mean fitness, the bands its quartiles and its
@@ -44,6 +46,8 @@ def learning_curve(history: Info, *, ax: Axes | None = None, title: str = "") ->
         history: of a result; leaves are (generations,) or (runs, generations).
         ax: where to draw.
         title: above the axes.
+        noisy: whether fitness depends on luck: then the best of a generation is the
+            luckiest, and is left out.
     """
     mean, best = map(np.atleast_2d, (history.mean_fitness, history.best_fitness))
     if mean.ndim != 2:
@@ -58,7 +62,8 @@ def learning_curve(history: Info, *, ax: Axes | None = None, title: str = "") ->
         ax.fill_between(x, first, third, color=BLUE, alpha=0.3, lw=0, label="quartiles")
     label = "mean fitness" + f", median of {runs} runs" * (runs > 1)
     ax.plot(x, median, color=BLUE, lw=2, label=label)
-    ax.plot(x, best, color=ORANGE, lw=1.5, ls="--", label="best fitness")
+    if not noisy:
+        ax.plot(x, best, color=ORANGE, lw=1.5, ls="--", label="best fitness")
     ax.locator_params(axis="x", integer=True)
     ax.set(xlabel="generation", ylabel="fitness", title=title)
     ax.spines[["top", "right"]].set_visible(False)

@@ -101,6 +101,11 @@ def test_learning_curve_names_a_history_of_the_wrong_shape(history):
         figures.learning_curve(wrong)
 
 
+def test_the_luckiest_is_not_drawn(history):
+    axes = figures.learning_curve(history, noisy=True).axes[0]
+    assert len(axes.lines) == 1
+
+
 def test_axes_of_the_caller_are_used(history):
     figure = Figure()
     first, second = figure.subplots(1, 2)
