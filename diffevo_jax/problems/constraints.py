@@ -21,6 +21,7 @@ from diffevo_jax.base import (
     Problem,
     PyTree,
 )
+from diffevo_jax.problems.function import explain
 from diffevo_jax.pytree import Number, arrays, validation
 
 
@@ -76,7 +77,12 @@ class Constraint:
             value = jnp.abs(value) if self.equal else value
             return jnp.sum(jnp.maximum(value - self.tolerance, 0.0))
 
-        return jax.vmap(violated)(solutions, measures)
+        try:
+            return jax.vmap(violated)(solutions, measures)
+        except Exception as error:
+            if not wants_measures:
+                explain("Constraint.fn", self.fn, solutions, error)
+            raise
 
 
 @pytree.dataclass

@@ -76,7 +76,7 @@ class Function:
         try:
             fitness = jax.vmap(evaluate)(solutions)
         except Exception as error:
-            _explain(self.fn, solutions, error)
+            explain("fn", self.fn, solutions, error)
             raise
         if fitness.ndim > 1:
             count = len(fitness)
@@ -96,15 +96,24 @@ _UNTRACED = (
 )
 
 
-def _explain(fn: Callable[[Any], Any], solutions: PyTree, error: Exception) -> None:
+def explain(
+    name: str, fn: Callable[[Any], Any], solutions: PyTree, error: Exception
+) -> None:
     """Raise what is known to be wrong with a function; nothing, if that is not known.
+
+    Args:
+        name: what it is called.
+        fn: that was mapped over solutions.
+        solutions: leaves with leading axis N.
+        error: what was raised.
 
     Raises:
         TypeError: it cannot be traced, or it takes a population and not a solution.
     """
+    said = _first_line(error)
     if any(isinstance(one, _UNTRACED) for one in _causes(error)):
         raise TypeError(
-            f"fn: got a function that cannot be traced ({_first_line(error)}), want one of "
+            f"{name}: got a function that cannot be traced ({said}), want one of "
             "jax.numpy, without if on numbers; diffevo_jax.problems.External evaluates any "
             "function, of NumPy and SciPy too"
         ) from error
@@ -115,7 +124,7 @@ def _explain(fn: Callable[[Any], Any], solutions: PyTree, error: Exception) -> N
         return
     if getattr(of_all, "shape", None) == (count,):
         raise TypeError(
-            f"fn: got a function of a population ({_first_line(error)}), want one that "
+            f"{name}: got a function of a population ({said}), want one that "
             "takes one solution; it is vmapped over the population"
         ) from error
 

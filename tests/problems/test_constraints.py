@@ -377,3 +377,14 @@ def test_what_is_no_number_is_refused():
         evaluated(Constraint(lambda x: x[0] > 0))
     with pytest.raises(ValueError, match=r"fn: got shape \(2, 1\), want \(\) or \(m,\)"):
         evaluated(Constraint(lambda x: x[:, None]))
+
+
+def test_a_constraint_of_numpy_says_so() -> None:
+    limit = de.problems.Constraint(lambda x: float(np.linalg.norm(x)) - 1.0)
+    problem = de.problems.Constrained(
+        de.problems.Function(lambda x: -x.sum(), dim=2), (limit,)
+    )
+    with pytest.raises(
+        TypeError, match=r"Constraint\.fn: got a function that cannot be tr"
+    ):
+        de.evolve(jax.random.key(0), de.DiffusionEvolution(2), problem, population_size=4)
