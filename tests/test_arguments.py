@@ -242,6 +242,7 @@ MIXTURE = de.oracles.gaussian_mixture([[0.0, 0.0]], 1.0)
 REAL: dict[Any, Any] = {
     de.Strategy: de.DiffusionEvolution(3),
     de.Problem: de.problems.Landscape("beale"),
+    de.problems.Space: de.problems.Space(jnp.zeros(2)),
     de.problems.space.Layout: de.problems.Space(jnp.zeros(2)).layout,
     type(MIXTURE): MIXTURE,
     jax.sharding.Mesh: de.make_mesh(),
