@@ -118,7 +118,8 @@ def kinds_of(hint: Any) -> tuple[Any, ...]:
         return (hint,)
     numbers = (np.ndarray, np.bool_, np.number, bool, int, float, complex)
     kinds = typing.get_args(hint)
-    return tuple(k for k in kinds if not (np.ndarray in kinds and k in numbers))
+    whole = jax.Array in kinds and np.ndarray in kinds
+    return tuple(k for k in kinds if not (whole and k in numbers))
 
 
 class Nothing:
@@ -161,13 +162,15 @@ def is_right(place: Place, kind: Any, value: Any) -> bool:
         return type(value) is int and (place.kind == "static" or value >= 1)
     if kind is float or kind is jax.Array:
         return is_number(place, kind, value)
-    if kind in (np.ndarray, np.number, np.bool_, complex):
+    if kind is np.ndarray:
+        return isinstance(value, np.ndarray)
+    if kind in (np.number, np.bool_, complex):
         return False
     origin = typing.get_origin(kind) or kind
     if origin is collections.abc.Callable:
         return callable(value)
     if getattr(origin, "_is_protocol", False):
-        members = get_protocol_members(origin)
+        members = [m for m in get_protocol_members(origin) if not m.startswith("_")]
         return not isinstance(value, type) and all(hasattr(value, m) for m in members)
     if origin is tuple:  # of an argument a list, too
         args = typing.get_args(kind)

@@ -243,6 +243,8 @@ def words(hint: Hint) -> str:
 def _lacks(value: object, hint: Hint) -> str:
     """Which members of the only protocol that is wanted a value has not."""
     protocols = [k for k in _kinds(hint) if k is not type(None)]
+    if not protocols:
+        return ""
     kind: Hint = typing.get_origin(protocols[0]) or protocols[0]
     if len(protocols) > 1 or not getattr(kind, "_is_protocol", False):
         return ""
@@ -368,7 +370,8 @@ def _kinds(hint: Hint) -> tuple[Any, ...]:
     if typing.get_origin(hint) not in (typing.Union, types.UnionType):
         return (hint,)
     kinds = typing.get_args(hint)
-    return tuple(one for one in kinds if not (np.ndarray in kinds and one in _NUMBERS))
+    whole = jax.Array in kinds and np.ndarray in kinds  # ``jax.typing.ArrayLike``
+    return tuple(one for one in kinds if not (whole and one in _NUMBERS))
 
 
 #: Where a value alone, such as 3 or '3', does not say what is wrong.
