@@ -363,7 +363,7 @@ def test_a_tenth_that_hangs_dies_or_raises_gives_the_bits_of_an_orderly_run(
             ]
         )
 
-    options = {"population_size": 32, "record": ("population", "fitness")}
+    options = {"final": 0, "population_size": 32, "record": ("population", "fitness")}
     calm = de.run(key, strategy, External(orderly, space, noisy=True), **options)
     evaluate = external.each(ode.unreliable_spring, workers=workers, timeout=5.0)
     with evaluate:
