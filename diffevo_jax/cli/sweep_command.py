@@ -25,13 +25,14 @@ from diffevo_jax.cli.outputs import Output, save_and_show
 from diffevo_jax.compilation import use_cache
 from diffevo_jax.pytree import validation
 from diffevo_jax.pytree.files import check_apart, check_writable
+from diffevo_jax.pytree.folders import FolderError
 from diffevo_jax.pytree.keys import key_of_seed
 from diffevo_jax.running import device_mesh
 from diffevo_jax.running.final import is_noisy
 from diffevo_jax.sweeps import tables
 from diffevo_jax.sweeps.batches import Batching
 from diffevo_jax.sweeps.execution import execute
-from diffevo_jax.sweeps.folder import Folder, FolderError
+from diffevo_jax.sweeps.folder import Folder
 from diffevo_jax.sweeps.plan import Plan, check_confirm, check_shard, make_plan
 from diffevo_jax.sweeps.settings import Axes
 

@@ -2,23 +2,27 @@
 
 import io
 import json
-import os
-import tempfile
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from diffevo_jax.pytree.files import UNFINISHED, written_whole
+from diffevo_jax.pytree.archives import Shapes, read_array
+from diffevo_jax.pytree.digests import digest
+from diffevo_jax.pytree.files import written_whole
+from diffevo_jax.pytree.folders import (
+    FolderError,
+    check_path,
+    content_of,
+    read_manifest,
+    write_new,
+)
 from diffevo_jax.sweeps import identity
 from diffevo_jax.sweeps.plan import Plan
 
 _MANIFEST = "sweep.json"
-#: Bytes of a manifest at most, of which a few hundred are used.
-_LARGEST_MANIFEST = 2**16
 #: Bytes of a batch's file at most beside its numbers, for each array.
 _HEADERS = 2**10
 #: What a file of a batch has beside its arrays: of which sweep it is, and which batch; and
@@ -28,12 +32,6 @@ _SEAL = {
     "batch": jax.ShapeDtypeStruct((), np.int64),
     "digest": jax.ShapeDtypeStruct((32,), np.uint8),
 }
-#: What a batch holds, by name.
-Shapes = Mapping[str, jax.ShapeDtypeStruct]
-
-
-class FolderError(ValueError):
-    """The folder holds another sweep, or a file that is damaged."""
 
 
 class Folder:
@@ -52,7 +50,7 @@ class Folder:
         self.path = check_path(path)
         self._plan, self._batches = plan, plan.batches()
         wanted = identity.manifest(plan)
-        self._sweep = identity.digest(wanted)
+        self._sweep = digest(wanted)
         self.path.mkdir(parents=True, exist_ok=True)
         manifest = self.path / _MANIFEST
         if not manifest.exists():
@@ -103,55 +101,6 @@ class Folder:
         return self.path / f"batch-{number:06d}.npz"
 
 
-def check_path(path: str | Path) -> Path:
-    """The path of a folder, with the home of ``~``.
-
-    Raises:
-        TypeError: it is no path.
-        ValueError: it is empty, or no file system has such a name.
-    """
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"folder: got {path!r}, want a path")
-    if not str(path) or "\0" in str(path):
-        raise ValueError(f"folder: got {str(path)!r}, want a path")
-    return Path(path).expanduser()
-
-
-def write_new(path: Path, content: bytes) -> None:
-    """Write a file whole, unless there is one: of several writers one is the first.
-
-    Where a file system has no links several may be, one after the other.
-    """
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=UNFINISHED) as folder:
-        written = Path(folder) / path.name
-        written.write_bytes(content)
-        try:
-            os.link(written, path)
-        except FileExistsError:
-            return
-        except OSError:
-            os.replace(written, path)
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of a folder.
-
-    Raises:
-        FolderError: it is none.
-        OSError: it cannot be read.
-    """
-    content = _content(path, _LARGEST_MANIFEST + 1)
-    try:
-        if len(content) > _LARGEST_MANIFEST:
-            raise ValueError(f"got more than {_LARGEST_MANIFEST} bytes")
-        found = json.loads(content)
-        if not isinstance(found, dict):
-            raise TypeError(f"got a {type(found).__name__}, want names and values")
-        return found
-    except (TypeError, ValueError, RecursionError) as error:
-        raise FolderError(f"folder: {path} is damaged: {error}") from error
-
-
 def read_batch(
     path: Path, sweep: bytes, number: int, shapes: Shapes
 ) -> dict[str, np.ndarray]:
@@ -172,7 +121,7 @@ def read_batch(
     """
     wanted = dict(shapes) | _SEAL
     sizes = [np.dtype(w.dtype).itemsize * w.size + _HEADERS for w in wanted.values()]
-    content = _content(path, sum(sizes) + 1)
+    content = content_of(path, sum(sizes) + 1)
     try:
         if len(content) > sum(sizes):
             raise ValueError(f"got more than {sum(sizes):,} bytes")
@@ -183,7 +132,8 @@ def read_batch(
             if members.keys() != wanted.keys() or len(archive.infolist()) != len(members):
                 raise ValueError("got other arrays")
             arrays = {
-                name: _array(archive, members[name], like) for name, like in wanted.items()
+                name: read_array(archive, members[name].filename, like)
+                for name, like in wanted.items()
             }
         seal = {name: arrays.pop(name) for name in _SEAL}
         if seal["sweep"].tobytes() != sweep:
@@ -199,33 +149,3 @@ def read_batch(
         raise FolderError(
             f"folder: {path} is damaged: {error}; remove it and go on"
         ) from error
-
-
-def _content(path: Path, limit: int) -> bytes:
-    """The first bytes of a file. That it cannot be read now does not make it damaged."""
-    if path.is_dir():
-        raise FolderError(f"folder: {path} is damaged: it is a folder; remove it and go on")
-    with path.open("rb") as file:
-        return file.read(limit)
-
-
-def _array(
-    archive: zipfile.ZipFile, member: zipfile.ZipInfo, like: jax.ShapeDtypeStruct
-) -> np.ndarray:
-    """An array of an archive, which must be like the one that is expected."""
-    name = member.filename
-    if member.compress_type != zipfile.ZIP_STORED:
-        raise ValueError(f"{name} is compressed")
-    with archive.open(member) as file:  # which compares a checksum at the end
-        version = np.lib.format.read_magic(file)
-        if version != (1, 0):
-            raise ValueError(f"{name} has a header of version {version}")
-        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
-        wanted = np.dtype(like.dtype)
-        stored = np.lib.format.descr_to_dtype(np.lib.format.dtype_to_descr(wanted))
-        if is_fortran or (shape, dtype) != (like.shape, stored):
-            raise ValueError(
-                f"{name} has {shape} of {dtype}, want {like.shape} of {wanted}"
-            )
-        content = file.read()
-    return np.frombuffer(content, wanted).reshape(shape)

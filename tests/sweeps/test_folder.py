@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 
 import diffevo_jax as de
-from diffevo_jax.sweeps import folder, identity
+from diffevo_jax.pytree import folders
+from diffevo_jax.pytree.folders import FolderError
+from diffevo_jax.sweeps import identity
 from diffevo_jax.sweeps.batches import Batching
-from diffevo_jax.sweeps.folder import Folder, FolderError
+from diffevo_jax.sweeps.folder import Folder
 from diffevo_jax.sweeps.plan import make_plan
 
 #: Ten runs in batches of four: the last one has two.
@@ -300,7 +302,7 @@ def test_of_many_writers_one_is_the_first(tmp_path, monkeypatch, links):
 
         def write(number, path=path, barrier=barrier):
             barrier.wait()
-            folder.write_new(path, str(number).encode() * 1000)
+            folders.write_new(path, str(number).encode() * 1000)
 
         threads = [threading.Thread(target=write, args=(n,)) for n in range(4)]
         for thread in threads:

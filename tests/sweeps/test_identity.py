@@ -12,10 +12,12 @@ import optax
 import pytest
 
 import diffevo_jax as de
-from diffevo_jax.pytree import records
+from diffevo_jax.pytree import digests, records
+from diffevo_jax.pytree.digests import program_digest
+from diffevo_jax.pytree.folders import FolderError
 from diffevo_jax.sweeps import identity
 from diffevo_jax.sweeps.batches import Batching
-from diffevo_jax.sweeps.folder import Folder, FolderError
+from diffevo_jax.sweeps.folder import Folder
 from diffevo_jax.sweeps.plan import make_plan
 
 # Named since 0.8; before it was experimental.
@@ -115,7 +117,7 @@ ARGUMENTS = "jax_use_simplified_jaxpr_constants"
 
 
 def digest(function):
-    return identity.program_digest(jax.jit(lambda x: function(x)).trace(jnp.ones(3)))
+    return program_digest(jax.jit(lambda x: function(x)).trace(jnp.ones(3)))
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -252,7 +254,7 @@ def test_what_is_asked_for_counts(options, name):
 
 def test_versions_count(monkeypatch):
     base = identity.manifest(plan_of())
-    monkeypatch.setattr(identity, "version_of", lambda name: records.UNKNOWN)
+    monkeypatch.setattr(digests, "version_of", lambda name: records.UNKNOWN)
     assert identity.manifest(plan_of())["versions"] != base["versions"]
 
 

@@ -14,8 +14,8 @@ from own_environments import Nav, NavParams, Pull, Rooms
 import diffevo_jax as de
 from diffevo_jax import pytree
 from diffevo_jax.problems import Control
+from diffevo_jax.pytree.digests import program_digest
 from diffevo_jax.sweeps import settings
-from diffevo_jax.sweeps.identity import program_digest
 
 KEY = jax.random.key(3)
 STRATEGY = de.DiffusionEvolution(3)

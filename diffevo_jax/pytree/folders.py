@@ -1,0 +1,127 @@
+"""A folder that belongs to one computation: what it is of, and who is at work in it."""
+
+import contextlib
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from diffevo_jax.pytree.files import UNFINISHED
+
+#: Bytes of a manifest at most, of which some thousands are used.
+_LARGEST_MANIFEST = 2**16
+#: The file that whoever is at work in a folder has locked.
+_LOCK = "lock"
+
+
+class FolderError(ValueError):
+    """The folder belongs to something else, is in use, or holds what is damaged."""
+
+
+def check_path(path: str | Path) -> Path:
+    """The path of a folder, with the home of ``~``.
+
+    Raises:
+        TypeError: it is no path.
+        ValueError: it is empty, or no file system has such a name.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"folder: got {path!r}, want a path")
+    if not str(path) or "\0" in str(path):
+        raise ValueError(f"folder: got {str(path)!r}, want a path")
+    return Path(path).expanduser()
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file whole, unless there is one: of several writers one is the first.
+
+    Where a file system has no links several may be, one after the other.
+    """
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=UNFINISHED) as folder:
+        written = Path(folder) / path.name
+        written.write_bytes(content)
+        try:
+            os.link(written, path)
+        except FileExistsError:
+            return
+        except OSError:
+            os.replace(written, path)
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of a folder.
+
+    Raises:
+        FolderError: it is none.
+        OSError: it cannot be read.
+    """
+    content = content_of(path, _LARGEST_MANIFEST + 1)
+    try:
+        if len(content) > _LARGEST_MANIFEST:
+            raise ValueError(f"got more than {_LARGEST_MANIFEST} bytes")
+        found = json.loads(content)
+        if not isinstance(found, dict):
+            raise TypeError(f"got a {type(found).__name__}, want names and values")
+        return found
+    except (TypeError, ValueError, RecursionError) as error:
+        raise FolderError(f"folder: {path} is damaged: {error}") from error
+
+
+def content_of(path: Path, limit: int) -> bytes:
+    """The first bytes of a file. That it cannot be read now does not make it damaged."""
+    if path.is_dir():
+        raise FolderError(f"folder: {path} is damaged: it is a folder; remove it and go on")
+    with path.open("rb") as file:
+        return file.read(limit)
+
+
+_HELD = set[tuple[int, int]]()
+
+
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Be the only one at work in a folder; a process that dies leaves it free.
+
+    Args:
+        path: of the folder, which is there.
+
+    Raises:
+        FolderError: another process, or this one, is at work in it.
+    """
+    with (path / _LOCK).open("ab") as file:
+        status = os.fstat(file.fileno())
+        this = (status.st_dev, status.st_ino)
+        # A lock of the system is of a process, which may come here twice.
+        if this in _HELD or not _locked(file.fileno(), path):
+            raise FolderError(f"folder: {path} is in use by another run")
+        _HELD.add(this)
+        try:
+            yield
+        finally:
+            _HELD.discard(this)
+
+
+def _locked(descriptor: int, path: Path) -> bool:
+    """Whether a file could be locked for this process; a warning where nothing can."""
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        warnings.warn(
+            f"folder: {path} cannot be locked here: start no second run in it",
+            stacklevel=4,
+        )
+        return True
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError as error:  # some file systems have no locks
+        warnings.warn(
+            f"folder: {path} cannot be locked ({error.strerror}): start no second run in "
+            "it",
+            stacklevel=4,
+        )
+    return True
