@@ -156,12 +156,12 @@ def follow(name: str, settings: flags.Request[EvolveOptions], keys: jax.Array) -
         options.final,
         device_mesh.devices_for(options.seeds, options.devices),
     )
-    results = finished(results, finish)
+    shown = finished(results, finish)
     if options.progress and streams.is_terminal():
-        results = show_generations(results, generations, is_noisy(settings.problem))
+        shown = show_generations(shown, generations, is_noisy(settings.problem))
     begin, last, seconds = time.perf_counter(), None, list[float]()
     try:
-        for result in results:
+        for result in shown:
             last = jax.block_until_ready(result)
             seconds.append(time.perf_counter() - begin)
             interrupts.only_ask()

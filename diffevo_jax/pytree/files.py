@@ -14,7 +14,7 @@ _STREAMS = ("/dev/stdout", "/dev/stderr", "/dev/fd/")
 
 
 @contextlib.contextmanager
-def written_whole(path: str | Path) -> Iterator[Path]:
+def written_whole(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
     """Write a file, or a folder, that is there in whole afterwards, or as it was before.
 
     A link is followed. What is neither file nor folder, such as ``/dev/stdout`` or a pipe,
@@ -22,6 +22,8 @@ def written_whole(path: str | Path) -> Iterator[Path]:
 
     Args:
         path: whose folder exists.
+        durable: of a file, whether it is on the disk before its name is, and its name
+            before this returns, so that it outlives the machine's end too.
 
     Yields:
         Where to write: beside the path, whose place it takes at the end. If anything is
@@ -48,7 +50,11 @@ def written_whole(path: str | Path) -> Iterator[Path]:
             return
         if target.exists():
             shutil.copymode(target, unfinished)
+        if durable:
+            _sync(unfinished)
         os.replace(unfinished, target)
+    if durable:
+        _sync(target.parent)
 
 
 def check_writable(name: str, path: Path, *, folder: bool = False) -> None:
@@ -103,6 +109,15 @@ def check_apart(**paths: Path | None) -> None:
                     f"{name}: got {paths[name]}, where {other} goes too, want a path of "
                     "its own"
                 )
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _is_device(path: Path) -> bool:

@@ -64,6 +64,48 @@ class Programs(NamedTuple):
             compiling.result()
         return run_state
 
+    def shapes(
+        self,
+        key: jax.Array,
+        strategy: Strategy,
+        problem: Problem,
+        population: jax.Array | None,
+    ) -> tuple[PyTree, PyTree]:
+        """What a generation leaves: the run state, placed, and the rows of a chunk."""
+        arguments = (key, strategy, problem, population)
+        run_state = self.begin.func.eval_shape(*arguments, **self.begin.keywords)
+        placed = device_mesh.as_placed(run_state, self.begin.keywords["mesh"])
+        number = jnp.uint32(0)
+        rows = self.advance.func.eval_shape(
+            key, strategy, problem, run_state, number, number, **self.advance.keywords
+        )[1]
+        return placed, rows
+
+    def traced(
+        self,
+        key: jax.Array,
+        strategy: Strategy,
+        problem: Problem,
+        population: jax.Array | None,
+    ) -> jax.stages.Traced:
+        """The first generation of a run: all that decides its bits."""
+        size, record = (
+            self.begin.keywords["population_size"],
+            self.advance.keywords["record"],
+        )
+
+        def first(
+            key: jax.Array,
+            strategy: Strategy,
+            problem: Problem,
+            population: jax.Array | None,
+        ) -> tuple[RunState, tuple[Info, dict[str, PyTree]]]:
+            run_state = begin_run(key, strategy, problem, size, population)
+            return generation(key, strategy, problem, run_state, jnp.uint32(0), record)
+
+        one = key[0] if key.ndim else key
+        return jax.jit(first).trace(one, strategy, problem, population)
+
 
 def programs(
     population_size: int | None,

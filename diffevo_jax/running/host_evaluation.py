@@ -10,6 +10,7 @@ import numpy as np
 from diffevo_jax import pytree
 from diffevo_jax.base import Evaluation, Info, PyTree, Strategy
 from diffevo_jax.compilation import compiler_options, make_room
+from diffevo_jax.problems.external.problem import External
 from diffevo_jax.problems.external.results import in_words
 from diffevo_jax.pytree.arrays import check_population
 from diffevo_jax.running import ask_tell
@@ -99,6 +100,53 @@ class HostPrograms(NamedTuple):
         one = lambda leaf: np.expand_dims(np.asarray(leaf), key.ndim)
         return run_state, jax.tree.map(one, row)
 
+    def shapes(
+        self,
+        key: jax.Array,
+        strategy: Strategy,
+        place: PyTree,
+        population: jax.Array | None,
+    ) -> tuple[PyTree, PyTree]:
+        """What a generation leaves: the run state, and its rows with a generation axis."""
+        init = lambda key: self.problem.init(ask_tell.setup_keys(key)[0])
+        problem_state = jax.eval_shape(jax.vmap(init) if key.ndim else init, key)
+        run_state, row = jax.eval_shape(self._first, key, strategy, place, population)
+        many = lambda leaf: jax.ShapeDtypeStruct(
+            (*leaf.shape[: key.ndim], 1, *leaf.shape[key.ndim :]), leaf.dtype
+        )
+        rows = jax.tree.map(many, row)
+        return pytree.replace(run_state, problem_state=problem_state), rows
+
+    def traced(
+        self,
+        key: jax.Array,
+        strategy: Strategy,
+        place: PyTree,
+        population: jax.Array | None,
+    ) -> jax.stages.Traced:
+        """The first generation of a run, but for what the host does in it."""
+        one = key[0] if key.ndim else key
+        return jax.jit(self._first).trace(one, strategy, place, population)
+
+    def _first(
+        self,
+        key: jax.Array,
+        strategy: Strategy,
+        place: PyTree,
+        population: jax.Array | None,
+    ) -> tuple[RunState, tuple[Info, dict[str, PyTree]]]:
+        """A generation in which everything fails, for its shapes and its code."""
+        number = jnp.uint32(0)
+        state, _ = _begin(
+            key, strategy, place, population, population_size=self.population_size
+        )
+        state, candidates, solutions, key_evaluate = _ask(
+            key, strategy, place, state, number
+        )
+        evaluate = functools.partial(evaluation_shapes, self.problem)
+        shapes = (jax.vmap(evaluate) if key.ndim else evaluate)(key_evaluate, solutions)
+        return _tell(key, strategy, state, candidates, shapes, number, record=self.record)
+
     def _generation(
         self,
         key: jax.Array,
@@ -137,6 +185,34 @@ class HostPrograms(NamedTuple):
         found = self.problem.evaluate_on_host(*one)
         first: tuple[Evaluation, PyTree] = jax.tree.map(lambda leaf: leaf[0], found)
         return first
+
+
+def evaluation_shapes(problem: PyTree, key: jax.Array, solutions: PyTree) -> Evaluation:
+    """An evaluation of zeros like those of a problem, without evaluating anything.
+
+    Args:
+        problem: that evaluates on the host.
+        key: () typed.
+        solutions: decoded, with leading axis N.
+
+    Raises:
+        TypeError: its ``evaluate`` cannot be traced, as that of an ``External`` can.
+    """
+    is_external = lambda part: isinstance(part, External)
+    inside = lambda part: pytree.replace(part, callback=True) if is_external(part) else part
+    traceable = jax.tree.map(inside, problem, is_leaf=is_external)
+    evaluate = lambda key, solutions: traceable.evaluate(
+        key, traceable.init(key), solutions
+    )[0]
+    try:
+        shapes = jax.eval_shape(evaluate, key, solutions)
+    except Exception as error:
+        raise TypeError(
+            f"folder: got a {type(problem).__name__}, whose evaluations cannot be foretold "
+            f"({error}), want an External"
+        ) from error
+    zeros: Evaluation = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    return zeros
 
 
 def _check_measures(before: PyTree, now: PyTree) -> None:

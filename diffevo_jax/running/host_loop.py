@@ -1,7 +1,9 @@
 """The host loop: the same evolution in chunks, with progress and a chance to stop."""
 
+import contextlib
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,7 @@ import numpy as np
 from diffevo_jax import pytree
 from diffevo_jax.base import Evaluation, Problem, PyTree, Strategy
 from diffevo_jax.pytree.annotations import Index, Keys, checked
+from diffevo_jax.pytree.validation import check_count
 from diffevo_jax.running.arguments import (
     as_pytree,
     check_run,
@@ -18,6 +21,7 @@ from diffevo_jax.running.arguments import (
     size_of,
 )
 from diffevo_jax.running.bars import show_generations
+from diffevo_jax.running.checkpoints import RunFolder, Stand, manifest
 from diffevo_jax.running.chunks import Programs, decode, judge, programs
 from diffevo_jax.running.device_mesh import alone
 from diffevo_jax.running.evolution import Result, result_of
@@ -38,7 +42,9 @@ def iterate(
     record: tuple[str, ...] = (),
     chunk_size: int = 1,
     devices: Sequence[jax.Device] | None = None,
-) -> Iterator[Result]:
+    folder: str | Path | None = None,
+    every: int | None = None,
+) -> Generator[Result]:
     """Evolve in chunks of generations; yield the result so far after each.
 
     Stop by leaving the loop: what was yielded is a whole result, with a shorter history.
@@ -60,9 +66,22 @@ def iterate(
             program, of which the last may use only a part.
         devices: spread the runs over these, a divisor of R in number; see
             :func:`diffevo_jax.spread`. None stays on the default device.
+        folder: where the run is kept, so that it outlives its process: the same call goes
+            on from the last checkpoint, and comes to the bits of a run that was never
+            interrupted. What was reached before is the first that is yielded. Chunks and
+            devices may be others than before. None keeps nothing.
+        every: generations between checkpoints, >= 1, at the ends of chunks; None is as
+            often as takes a twentieth of the time. However the loop ends, if it can do
+            anything more, the last chunk is saved.
 
     Yields:
         The result so far, on the device.
+
+    Raises:
+        ValueError, TypeError: as :func:`diffevo_jax.evolve`.
+        diffevo_jax.pytree.folders.FolderError: the folder is that of another run, whose
+            differences are named; or another process is at work in it; or its checkpoints
+            are damaged, of which one alone is a warning.
 
     Example:
         >>> import jax, diffevo_jax as de
@@ -91,6 +110,10 @@ def iterate(
             f"devices: got {len(devices)} for keys of shape {key.shape}, want a divisor of "
             "the number of runs"
         )
+    if every is not None:
+        check_count("every", every)
+        if folder is None:
+            raise ValueError("every: got it without folder, want a folder too")
     length = min(chunk_size, strategy.num_generations)
     compiled: Programs | HostPrograms
     known_to_programs: PyTree = problem
@@ -105,7 +128,13 @@ def iterate(
     else:
         compiled = programs(population_size, length, tuple(record), devices)
     parts = pytree.strong(strategy), pytree.strong(known_to_programs)
-    return _iterate(compiled, length, key, *parts, population, known)
+    kept = None
+    if folder is not None:
+        start = (size_of(population_size, population), population, known, sorted(record))
+        traced = compiled.traced(key, *parts, population)
+        said = manifest(key, strategy, problem, start, traced, on_host=on_host)
+        kept = RunFolder(folder, said, every)
+    return _iterate(compiled, length, key, *parts, population, known, kept)
 
 
 def _iterate(
@@ -116,35 +145,63 @@ def _iterate(
     problem: PyTree,
     population: jax.Array | None,
     known: Evaluation | None,
-) -> Iterator[Result]:
+    folder: RunFolder | None,
+) -> Generator[Result]:
     """The loop of :func:`iterate`, which has checked its arguments at once."""
     runs, total = key.ndim, strategy.num_generations
-    with alone():
-        run_state = compiled.prepare(key, strategy, problem, population)
-    chunks = []
-    for done in range(0, total, length):
-        begin, end = done, min(done + length, total)
+    result = functools.partial(_result, runs, problem)
+    with contextlib.ExitStack() as stack:
+        keeper = None if folder is None else stack.enter_context(folder.at_work())
         with alone():
-            if known is not None and not done:
-                run_state, rows = compiled.tell_first(
-                    key, strategy, problem, run_state, known
-                )
-                chunks.append(rows)
-                begin = 1
-            if begin < end:
-                run_state, rows = compiled.advance(
-                    key,
-                    strategy,
-                    problem,
-                    run_state,
-                    jnp.uint32(begin),
-                    jnp.uint32(end - begin),
-                )
-                first = functools.partial(_first, end - begin, runs)
-                chunks.append(jax.tree.map(first, rows))
-            best = decode(problem, run_state.state.best_solution)
-        history, recorded = jax.tree.map(functools.partial(_join, runs), *chunks)
-        yield result_of(run_state, best, history, recorded)
+            stand = None
+            if keeper is not None:
+                shapes = compiled.shapes(key, strategy, problem, population)
+                stand = keeper.load(*shapes, axis=runs)
+            if stand is None:
+                run_state = compiled.prepare(key, strategy, problem, population)
+                stand = Stand(0, run_state, None)
+        if stand.done:
+            yield result(stand)
+        for end in range(stand.done + length, total + length, length):
+            with alone():
+                parts = (key, strategy, problem)
+                stand = _advanced(compiled, parts, stand, min(end, total), known)
+            if keeper is not None:
+                keeper.keep(stand)
+            yield result(stand)
+
+
+def _advanced(
+    compiled: Programs | HostPrograms,
+    parts: tuple[Keys, Strategy, PyTree],
+    stand: Stand,
+    end: int,
+    known: Evaluation | None,
+) -> Stand:
+    """Where a run stands after the generations up to ``end``, exclusive."""
+    key, strategy, problem = parts
+    runs, run_state = key.ndim, stand.run_state
+    begin, chunks = stand.done, [] if stand.rows is None else [stand.rows]
+    if known is not None and not begin:
+        run_state, rows = compiled.tell_first(key, strategy, problem, run_state, known)
+        chunks.append(rows)
+        begin = 1
+    if begin < end:
+        run_state, rows = compiled.advance(
+            key, strategy, problem, run_state, jnp.uint32(begin), jnp.uint32(end - begin)
+        )
+        first = functools.partial(_first, end - begin, runs)
+        chunks.append(jax.tree.map(first, rows))
+    return Stand(end, run_state, jax.tree.map(functools.partial(_join, runs), *chunks))
+
+
+def _result(runs: int, problem: PyTree, stand: Stand) -> Result:
+    """The result so far, on the device."""
+    with alone():
+        best = decode(problem, stand.run_state.state.best_solution)
+    # Not jnp.asarray, which compiles a program for every shape.
+    history, recorded = jax.tree.map(jax.device_put, stand.rows)
+    return result_of(stand.run_state, best, history, recorded)
 
 
 @checked
@@ -159,6 +216,8 @@ def run(
     record: tuple[str, ...] = (),
     chunk_size: int = 1,
     devices: Sequence[jax.Device] | None = None,
+    folder: str | Path | None = None,
+    every: int | None = None,
     final: Index | None = None,
     progress: bool = False,
     stop: Callable[[Result], bool] | None = None,
@@ -178,6 +237,9 @@ def run(
         record: see :func:`diffevo_jax.evolve`.
         chunk_size: generations between looks of the host, >= 1.
         devices: see :func:`iterate`.
+        folder: see :func:`iterate`: the same call goes on where it was interrupted, and a
+            run that has ended gives its result again.
+        every: see :func:`iterate`.
         final: see :func:`diffevo_jax.evolve`; by itself as many as for the whole run, also
             if it is stopped.
         progress: show a bar with the best and the mean fitness; with the mean alone under
@@ -208,13 +270,15 @@ def run(
         record=record,
         chunk_size=chunk_size,
         devices=devices,
+        folder=folder,
+        every=every,
     )
     size = size_of(population_size, population)
     finish = finisher(key, strategy, problem, size, final, devices)
-    results = finished(results, finish, stop)
+    shown = finished(results, finish, stop)
     if progress:
-        results = show_generations(results, strategy.num_generations, is_noisy(problem))
-    *_, result = results
+        shown = show_generations(shown, strategy.num_generations, is_noisy(problem))
+    *_, result = shown
     return result
 
 
@@ -250,15 +314,16 @@ def finisher(
 
 
 def finished(
-    results: Iterator[Result],
+    results: Generator[Result],
     finish: Callable[[Result], Result] | None,
     stop: Callable[[Result], bool] | None = None,
 ) -> Iterator[Result]:
     """Pass results through until one is the last, and then yield that one with its end."""
-    for result in results:
-        yield result
-        if stop is not None and bool(stop(result)):
-            break
+    with contextlib.closing(results):  # which saves what is to be saved, before the end
+        for result in results:
+            yield result
+            if stop is not None and bool(stop(result)):
+                break
     if finish is not None:
         yield finish(result)
 
@@ -268,6 +333,5 @@ def _first(count: int, axis: int, rows: jax.Array) -> np.ndarray:
     return np.asarray(rows)[(slice(None),) * axis + (slice(count),)]
 
 
-def _join(axis: int, *rows: np.ndarray) -> jax.Array:
-    # Not jnp.asarray, which compiles a program for every shape.
-    return jax.device_put(np.concatenate(rows, axis=axis))
+def _join(axis: int, *rows: np.ndarray) -> np.ndarray:
+    return np.concatenate(rows, axis=axis)
