@@ -191,7 +191,7 @@ def decisive(manifest: Mapping[str, Any]) -> dict[str, Any]:
     return {name: manifest[name] for name in manifest.keys() - _WORDS}
 
 
-def _differences(found: Any, wanted: Any, name: str = "") -> Iterator[str]:
+def _differences(found: object, wanted: object, name: str = "") -> Iterator[str]:
     """What differs, by name; digests only where nothing else does."""
     if isinstance(found, dict) and isinstance(wanted, dict):
         told = []
@@ -247,7 +247,7 @@ def manifest(
     }
 
 
-def _words(value: Any) -> Any:
+def _words(value: object) -> Any:
     """A component in JSON, for people to read and to compare; no addresses."""
     if dataclasses.is_dataclass(value):
         inner = {name: _words(part) for name, part in vars(value).items()}
