@@ -94,13 +94,16 @@ class Checkpoints:
         for one in set(there) - set(kept):  # a later one was damaged, or it were the last
             self._file(one).unlink(missing_ok=True)
 
-    def load(self, like: Callable[[int, dict[str, Any]], Any]) -> Checkpoint | None:
+    def load(
+        self, like: Callable[[int, dict[str, Any]], Any], *, partly: bool = False
+    ) -> Checkpoint | None:
         """The last checkpoint that is whole; None if there are none.
 
         A damaged one is said in a warning, and the one before it is taken.
 
         Args:
             like: of the number and the notes, the shapes of the tree that is expected.
+            partly: whether there may be more in it.
 
         Raises:
             FolderError: all are damaged; or one is of another computation, of another
@@ -116,7 +119,7 @@ class Checkpoints:
                 damage = f"{path} is damaged: {error}"
                 warnings.warn(f"folder: {damage}; the one before it is taken", stacklevel=2)
                 continue
-            return self._checked(path, number, sealed, like)
+            return self._checked(path, number, sealed, like, partly)
         if damage:
             raise FolderError(
                 f"folder: {damage}, and so are all of its kind; remove them to begin anew"
@@ -133,6 +136,7 @@ class Checkpoints:
         number: int,
         sealed: archives.Sealed,
         like: Callable[[int, dict[str, Any]], Any],
+        partly: bool,
     ) -> Checkpoint:
         """What a whole file holds, unless it is not what is expected."""
         text, archive = sealed
@@ -144,13 +148,14 @@ class Checkpoints:
         wanted = like(number, text["notes"])
         named = _named(wanted)
         held = {name.removesuffix(".npy") for name in archive.namelist()} - {"meta"}
-        if odd := sorted(held ^ named.keys()):
+        if odd := sorted(named.keys() - held if partly else held ^ named.keys()):
             raise FolderError(
                 f"folder: {path} has other arrays than expected: {', '.join(odd[:5])}"
             )
         known = {n: str(_impl(leaf)) for n, leaf in named.items() if _is_key(leaf)}
-        if text["keys"] != known:
-            raise FolderError(f"folder: {path} has the keys {text['keys']}, want {known}")
+        there = {name: impl for name, impl in text["keys"].items() if name in named}
+        if there != known:
+            raise FolderError(f"folder: {path} has the keys {there}, want {known}")
         try:
             arrays = [_read(archive, name, leaf) for name, leaf in named.items()]
         except ValueError as error:

@@ -21,6 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffevo_jax.base import Problem, PyTree, Strategy
+from diffevo_jax.problems.external.memory import Memory
+from diffevo_jax.problems.external.problem import Counts
 from diffevo_jax.pytree.checkpoints import Checkpoints
 from diffevo_jax.pytree.digests import add_array, digest, program_digest, surroundings
 from diffevo_jax.pytree.files import check_writable
@@ -41,7 +43,7 @@ _SHARE = 0.05
 #: Numbers of an array that ``run.json`` has at most; of more it has a digest.
 _FEW = 8
 #: What of a manifest is for people.
-_WORDS = frozenset({"strategy", "problem", "start"})
+_WORDS = frozenset({"strategy", "problem", "start", "parent"})
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
@@ -49,9 +51,10 @@ class Stand(NamedTuple):
     """Where a run stands.
 
     Attributes:
-        done: generations.
+        done: the number of the next generation.
         run_state: what the last one left.
-        rows: what all of them left, ``(info, recorded)``, with the axis of generations.
+        rows: what all of this run left, ``(info, recorded)``, with the axis of generations;
+            None before the first.
     """
 
     done: int
@@ -90,10 +93,14 @@ class RunFolder:
         self._every = every
 
     @contextlib.contextmanager
-    def at_work(self) -> Iterator["Keeper"]:
-        """Be the only one at work in it; at the end, whatever it is, the rest is saved."""
+    def at_work(self, first: int) -> Iterator["Keeper"]:
+        """Be the only one at work in it; at the end, whatever it is, the rest is saved.
+
+        Args:
+            first: number of the run's first generation.
+        """
         with held(self.path):
-            keeper = Keeper(self._checkpoints, self._every)
+            keeper = Keeper(self._checkpoints, self._every, first)
             try:
                 yield keeper
             finally:
@@ -103,11 +110,12 @@ class RunFolder:
 class Keeper:
     """Saves where a run stands, often enough."""
 
-    def __init__(self, checkpoints: Checkpoints, every: int | None) -> None:
+    def __init__(self, checkpoints: Checkpoints, every: int | None, first: int) -> None:
         """See :class:`RunFolder`."""
-        self._checkpoints, self._every = checkpoints, every
+        self._checkpoints, self._every, self._first = checkpoints, every, first
         self._stand: Stand | None = None
-        self._saved, self._cost, self._at = 0, 0.0, time.monotonic()
+        self._known: list[int] = []
+        self._saved, self._cost, self._at = first, 0.0, time.monotonic()
 
     def load(self, run_state: PyTree, rows: PyTree, axis: int) -> Stand | None:
         """Where the run stood; None if it has not begun.
@@ -118,24 +126,29 @@ class Keeper:
             axis: which that is.
         """
 
-        def like(number: int, notes: Mapping[str, object]) -> PyTree:
+        def like(number: int, notes: Mapping[str, Any]) -> PyTree:
             def so_many(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-                shape = (*leaf.shape[:axis], number, *leaf.shape[axis + 1 :])
+                length = number - self._first
+                shape = (*leaf.shape[:axis], length, *leaf.shape[axis + 1 :])
                 return jax.ShapeDtypeStruct(shape, leaf.dtype)
 
-            return {"run": run_state, "rows": jax.tree.map(so_many, rows)}
+            shapes = {"run": run_state, "rows": jax.tree.map(so_many, rows)}
+            return shapes | {"memory": _shapes_of(notes["memory"])}
 
         found = self._checkpoints.load(like)
         if found is None:
             return None
         self._saved = found.number
-        place = lambda leaf, shape: jax.device_put(leaf, getattr(shape, "sharding", None))
-        placed = jax.tree.map(place, found.tree["run"], run_state)
-        return Stand(found.number, placed, found.tree["rows"])
+        for memory, arrays in zip(_memories(run_state), found.tree["memory"], strict=True):
+            memory.take_arrays(arrays)
+        return Stand(
+            found.number, _placed(found.tree["run"], run_state), found.tree["rows"]
+        )
 
     def keep(self, stand: Stand) -> None:
         """Save it, if it is time to; else it is saved at the end."""
         self._stand = stand
+        self._known = [len(memory) for memory in _memories(stand.run_state)]
         if self._every is not None:
             due = stand.done // self._every > self._saved // self._every
         else:
@@ -151,8 +164,12 @@ class Keeper:
         stand, begin = self._stand, time.monotonic()
         if stand is None or stand.done <= self._saved:
             return
+        memories = zip(_memories(stand.run_state), self._known, strict=True)
+        known = [memory.as_arrays(count) for memory, count in memories]
+        content = {"run": stand.run_state, "rows": stand.rows, "memory": known}
+        shapes = [[(one.dtype.name, one.shape) for one in each] for each in known]
         try:
-            self._checkpoints.save(stand.done, {"run": stand.run_state, "rows": stand.rows})
+            self._checkpoints.save(stand.done, content, {"memory": shapes})
             self._saved = stand.done
         except OSError as error:
             warnings.warn(
@@ -162,6 +179,50 @@ class Keeper:
             )
         self._at = time.monotonic()
         self._cost = self._at - begin
+
+
+def _memories(tree: PyTree) -> list[Memory]:
+    """What evaluators remember, of a run state with the problem's state in it."""
+    parts = jax.tree.leaves(tree, is_leaf=lambda part: isinstance(part, Counts))
+    counts = [part for part in parts if isinstance(part, Counts)]
+    return [one.memory for one in counts if one.memory is not None]
+
+
+def _shapes_of(described: list[list[tuple[str, list[int]]]]) -> PyTree:
+    struct = lambda dtype, shape: jax.ShapeDtypeStruct(tuple(shape), np.dtype(dtype))
+    return [[struct(*one) for one in each] for each in described]
+
+
+def last_state(path: Path, key: jax.Array, like: PyTree) -> tuple[RunState, dict[str, Any]]:
+    """What the last checkpoint of another run left, and what identifies it.
+
+    Args:
+        path: of its folder.
+        key: of the run that goes on from it.
+        like: shapes of a run state, and where it is to be.
+
+    Raises:
+        FolderError: there is none, or it is of another kind of strategy or problem.
+        ValueError: the key is that of the other run, whose noise would be drawn again.
+    """
+    file = path / _MANIFEST
+    if not file.exists():
+        raise FolderError(f"parent: got {path}, which is no folder of a run")
+    told = read_manifest(file)
+    if told["key"] == plain(jax.random.key_data(key)):
+        raise ValueError(
+            "key: got that of the parent, whose noise would be drawn again, want another"
+        )
+    owner = digest(decisive(told)).hex()
+    found = Checkpoints(path, owner).load(lambda *_: {"run": like}, partly=True)
+    if found is None:
+        raise FolderError(f"parent: got {path}, whose run has no checkpoint yet")
+    return _placed(found.tree["run"], like), {"run": owner, "generations": found.number}
+
+
+def _placed(tree: PyTree, like: PyTree) -> PyTree:
+    place = lambda leaf, shape: jax.device_put(leaf, getattr(shape, "sharding", None))
+    return jax.tree.map(place, tree, like)
 
 
 def check_manifest(path: Path, wanted: dict[str, Any], kind: str) -> None:
@@ -181,8 +242,11 @@ def check_manifest(path: Path, wanted: dict[str, Any], kind: str) -> None:
     if decisive(found) != decisive(wanted):
         told = list(_differences(found, wanted))
         more = f", and {len(told) - 5} more" if len(told) > 5 else ""
+        longer = any(line.startswith("strategy.num_generations") for line in told)
+        advice = "; to go on from its end see parent=" if longer else ""
         raise FolderError(
             f"folder: {path.parent} holds another {kind}: {'; '.join(told[:5])}{more}"
+            f"{advice}"
         )
 
 
@@ -212,9 +276,10 @@ def manifest(
     key: jax.Array,
     strategy: Strategy,
     problem: Problem,
-    start: PyTree,
+    start: dict[str, Any],
     traced: jax.stages.Traced,
     *,
+    parent: str | Path | None,
     on_host: bool,
 ) -> dict[str, Any]:
     """What decides the bits of a run, by name, as JSON has it.
@@ -225,15 +290,15 @@ def manifest(
         key: of the run, or of many.
         strategy: the strategy.
         problem: the problem.
-        start: what else was given: the size, the population, what is known of it, names of
-            what is recorded.
+        start: what else was given, by name.
         traced: a program of a generation, with all that it calls.
+        parent: folder of the run that it goes on from, for people.
         on_host: whether the problem is evaluated on the host; then its code is known by
             the names of its functions alone.
     """
     numbers = hashlib.sha256()
     for leaf in jax.tree.leaves((strategy, problem, start)):
-        add_array(numbers, leaf)
+        numbers.update(leaf.encode()) if isinstance(leaf, str) else add_array(numbers, leaf)
     return surroundings() | {
         "schema": 1,
         "key": plain(jax.random.key_data(key)),
@@ -241,6 +306,7 @@ def manifest(
         "strategy": _words(strategy),
         "problem": _words(problem),
         "start": _words(start),
+        "parent": None if parent is None else str(Path(parent).absolute()),
         "numbers": numbers.hexdigest(),
         "program": program_digest(traced).hex(),
         "functions": _words(problem) if on_host else None,

@@ -4,6 +4,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,9 @@ import numpy as np
 from diffevo_jax import pytree
 from diffevo_jax.base import Evaluation, Problem, PyTree, Strategy
 from diffevo_jax.pytree.annotations import Index, Keys, checked
+from diffevo_jax.pytree.folders import check_path
 from diffevo_jax.pytree.validation import check_count
+from diffevo_jax.running import ask_tell
 from diffevo_jax.running.arguments import (
     as_pytree,
     check_run,
@@ -21,12 +24,14 @@ from diffevo_jax.running.arguments import (
     size_of,
 )
 from diffevo_jax.running.bars import show_generations
-from diffevo_jax.running.checkpoints import RunFolder, Stand, manifest
+from diffevo_jax.running.checkpoints import RunFolder, Stand, last_state, manifest
 from diffevo_jax.running.chunks import Programs, decode, judge, programs
 from diffevo_jax.running.device_mesh import alone
 from diffevo_jax.running.evolution import Result, result_of
 from diffevo_jax.running.final import count_of, is_noisy
 from diffevo_jax.running.host_evaluation import HostPrograms, Place, judge_on_host
+from diffevo_jax.strategies import restart
+from diffevo_jax.strategies.diffusion_evolution import DiffusionEvolution
 
 
 @checked
@@ -44,6 +49,8 @@ def iterate(
     devices: Sequence[jax.Device] | None = None,
     folder: str | Path | None = None,
     every: int | None = None,
+    parent: str | Path | None = None,
+    renoise: Index | None = None,
 ) -> Generator[Result]:
     """Evolve in chunks of generations; yield the result so far after each.
 
@@ -73,6 +80,11 @@ def iterate(
         every: generations between checkpoints, >= 1, at the ends of chunks; None is as
             often as takes a twentieth of the time. However the loop ends, if it can do
             anything more, the last chunk is saved.
+        parent: the folder of a run of the same kinds of parts and the same size, whose
+            numbers may differ: begin where its last checkpoint is, with its clean estimates
+            noised up to the level of the generation ``renoise``, and go on from there. The
+            history has that generation and the later ones.
+        renoise: see :func:`diffevo_jax.strategies.renoise`.
 
     Yields:
         The result so far, on the device.
@@ -128,13 +140,49 @@ def iterate(
     else:
         compiled = programs(population_size, length, tuple(record), devices)
     parts = pytree.strong(strategy), pytree.strong(known_to_programs)
-    kept = None
+    size = size_of(population_size, population)
+    start: dict[str, Any]
+    start = {"population_size": size, "population": population, "fitness": known}
+    begin, kept = None, None
+    if (parent is None) != (renoise is None):
+        raise ValueError("parent, renoise: got one of them, want both or none")
+    if parent is not None:
+        assert renoise is not None
+        if known is not None or population is not None:
+            raise ValueError("parent: got it with population, want population_size")
+        like = compiled.shapes(key, *parts, population)[0]
+        begin, start["parent"] = _renoised(key, parts[0], parent, like, renoise)
     if folder is not None:
-        start = (size_of(population_size, population), population, known, sorted(record))
+        start["record"] = sorted(record)
         traced = compiled.traced(key, *parts, population)
-        said = manifest(key, strategy, problem, start, traced, on_host=on_host)
+        said = manifest(
+            key, strategy, problem, start, traced, parent=parent, on_host=on_host
+        )
         kept = RunFolder(folder, said, every)
-    return _iterate(compiled, length, key, *parts, population, known, kept)
+    return _iterate(compiled, length, key, *parts, population, known, begin, kept)
+
+
+def _renoised(
+    key: Keys,
+    strategy: Strategy,
+    parent: str | Path,
+    like: PyTree,
+    generation: int,
+) -> tuple[Stand, dict[str, Any]]:
+    """Where a run begins that goes on from another one, and what names that one."""
+    if not isinstance(strategy, DiffusionEvolution):
+        raise TypeError(
+            f"parent: got a {type(strategy).__name__}, which has no level to go on from, "
+            "want DiffusionEvolution"
+        )
+    run_state, names = last_state(check_path(parent), key, like)
+    one = lambda key, state: restart.renoise(
+        strategy, ask_tell.setup_keys(key)[2], state, generation
+    )
+    state = (jax.vmap(one) if key.ndim else one)(key, run_state.state)
+    return Stand(generation, pytree.replace(run_state, state=state), None), names | {
+        "renoise": generation
+    }
 
 
 def _iterate(
@@ -145,22 +193,28 @@ def _iterate(
     problem: PyTree,
     population: jax.Array | None,
     known: Evaluation | None,
+    begin: Stand | None,
     folder: RunFolder | None,
 ) -> Generator[Result]:
     """The loop of :func:`iterate`, which has checked its arguments at once."""
     runs, total = key.ndim, strategy.num_generations
     result = functools.partial(_result, runs, problem)
     with contextlib.ExitStack() as stack:
-        keeper = None if folder is None else stack.enter_context(folder.at_work())
+        keeper = None
+        if folder is not None:
+            first = 0 if begin is None else begin.done
+            keeper = stack.enter_context(folder.at_work(first))
         with alone():
             stand = None
             if keeper is not None:
                 shapes = compiled.shapes(key, strategy, problem, population)
                 stand = keeper.load(*shapes, axis=runs)
-            if stand is None:
+            if stand is None and begin is not None:
+                stand = begin
+            elif stand is None:
                 run_state = compiled.prepare(key, strategy, problem, population)
                 stand = Stand(0, run_state, None)
-        if stand.done:
+        if stand.rows is not None:
             yield result(stand)
         for end in range(stand.done + length, total + length, length):
             with alone():
@@ -218,6 +272,8 @@ def run(
     devices: Sequence[jax.Device] | None = None,
     folder: str | Path | None = None,
     every: int | None = None,
+    parent: str | Path | None = None,
+    renoise: Index | None = None,
     final: Index | None = None,
     progress: bool = False,
     stop: Callable[[Result], bool] | None = None,
@@ -240,6 +296,8 @@ def run(
         folder: see :func:`iterate`: the same call goes on where it was interrupted, and a
             run that has ended gives its result again.
         every: see :func:`iterate`.
+        parent: see :func:`iterate`.
+        renoise: see :func:`iterate`.
         final: see :func:`diffevo_jax.evolve`; by itself as many as for the whole run, also
             if it is stopped.
         progress: show a bar with the best and the mean fitness; with the mean alone under
@@ -272,6 +330,8 @@ def run(
         devices=devices,
         folder=folder,
         every=every,
+        parent=parent,
+        renoise=renoise,
     )
     size = size_of(population_size, population)
     finish = finisher(key, strategy, problem, size, final, devices)

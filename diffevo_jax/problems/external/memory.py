@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -67,6 +67,19 @@ class Memory:
                 f"{words}"
             )
         self.used_with = words
+
+    def as_arrays(self, count: int) -> list[np.ndarray]:
+        """The first ``count`` that were known: their bytes (K, B), then leaves (K, ...)."""
+        names = list(self.known)[:count]
+        if not names:
+            return []
+        content = np.frombuffer(b"".join(names), np.uint8).reshape(len(names), -1)
+        return [content, *map(np.stack, zip(*map(self.known.get, names), strict=True))]
+
+    def take_arrays(self, arrays: Sequence[np.ndarray]) -> None:
+        """Know what another memory knew; see :meth:`as_arrays`."""
+        for name, *leaves in zip(*arrays, strict=True):
+            self.known[name.tobytes()] = leaves
 
 
 def _title(fn: Callable[..., Any]) -> str:
