@@ -20,9 +20,10 @@ from diffevo_jax.running.arguments import (
 from diffevo_jax.running.bars import show_generations
 from diffevo_jax.running.chunks import Programs, decode, judge, programs
 from diffevo_jax.running.device_mesh import alone
-from diffevo_jax.running.evolution import Result, result_of
+from diffevo_jax.running.evolution import Result, RunState, result_of
 from diffevo_jax.running.final import count_of, is_noisy
 from diffevo_jax.running.host_evaluation import HostPrograms, Place, judge_on_host
+from diffevo_jax.running.stops import Stops, frozen, repeated, watcher
 
 
 @checked
@@ -38,10 +39,12 @@ def iterate(
     record: tuple[str, ...] = (),
     chunk_size: int = 1,
     devices: Sequence[jax.Device] | None = None,
+    stop: Stops = None,
 ) -> Iterator[Result]:
     """Evolve in chunks of generations; yield the result so far after each.
 
-    Stop by leaving the loop: what was yielded is a whole result, with a shorter history.
+    Stop by leaving the loop, or by ``stop=``, for which each of many runs ends by itself:
+    what was yielded is a whole result, with a shorter history.
     The bits do not depend on the chunk size. There is no final evaluation: under noise the
     best so far is the luckiest, see :func:`run` and :func:`diffevo_jax.final_evaluation`.
 
@@ -60,6 +63,7 @@ def iterate(
             program, of which the last may use only a part.
         devices: spread the runs over these, a divisor of R in number; see
             :func:`diffevo_jax.spread`. None stays on the default device.
+        stop: see :func:`run`.
 
     Yields:
         The result so far, on the device.
@@ -92,6 +96,8 @@ def iterate(
             "the number of runs"
         )
     length = min(chunk_size, strategy.num_generations)
+    size = size_of(population_size, population)
+    watch = watcher(stop, strategy, problem, size, length, known is not None)
     compiled: Programs | HostPrograms
     known_to_programs: PyTree = problem
     if on_host:
@@ -105,7 +111,7 @@ def iterate(
     else:
         compiled = programs(population_size, length, tuple(record), devices)
     parts = pytree.strong(strategy), pytree.strong(known_to_programs)
-    return _iterate(compiled, length, key, *parts, population, known)
+    return _iterate(compiled, length, key, *parts, population, known, watch)
 
 
 def _iterate(
@@ -116,9 +122,11 @@ def _iterate(
     problem: PyTree,
     population: jax.Array | None,
     known: Evaluation | None,
+    watch: Callable[[Result], np.ndarray] | None,
 ) -> Iterator[Result]:
     """The loop of :func:`iterate`, which has checked its arguments at once."""
     runs, total = key.ndim, strategy.num_generations
+    stopped = np.zeros(key.shape, np.int32)
     with alone():
         run_state = compiled.prepare(key, strategy, problem, population)
     chunks = []
@@ -132,6 +140,7 @@ def _iterate(
                 chunks.append(rows)
                 begin = 1
             if begin < end:
+                before = run_state
                 run_state, rows = compiled.advance(
                     key,
                     strategy,
@@ -142,9 +151,22 @@ def _iterate(
                 )
                 first = functools.partial(_first, end - begin, runs)
                 chunks.append(jax.tree.map(first, rows))
+                if stopped.any():
+                    run_state = _frozen(compiled, stopped > 0, before, run_state)
+                    chunks[-1] = repeated(stopped > 0, *chunks[-2:])
             best = decode(problem, run_state.state.best_solution)
         history, recorded = jax.tree.map(functools.partial(_join, runs), *chunks)
-        yield result_of(run_state, best, history, recorded)
+        result = result_of(run_state, best, history, recorded, jax.device_put(stopped))
+        if watch is not None:
+            codes = watch(result)
+            if end < total:
+                stopped = np.where(stopped > 0, stopped, codes)
+                result = pytree.replace(result, stopped=jax.device_put(stopped))
+            if stopped.any() and isinstance(compiled, HostPrograms):
+                compiled = compiled._replace(active=np.flatnonzero(stopped == 0))
+        yield result
+        if stopped.all():
+            return
 
 
 @checked
@@ -161,7 +183,7 @@ def run(
     devices: Sequence[jax.Device] | None = None,
     final: Index | None = None,
     progress: bool = False,
-    stop: Callable[[Result], bool] | None = None,
+    stop: Stops = None,
 ) -> Result:
     """Evolve in chunks on the host, with a progress bar and an early stop.
 
@@ -182,11 +204,15 @@ def run(
             if it is stopped.
         progress: show a bar with the best and the mean fitness; with the mean alone under
             noise, where the best is the luckiest, and at the end with the final evaluation.
-        stop: called with the result so far after each chunk; true ends the run. The best in
-            it is that of all evaluations; under noise look at the mean.
+        stop: what ends the run after a chunk: one of :mod:`diffevo_jax.running.stops`; or a
+            function of the result so far that returns one truth value or, for R runs, R;
+            or a tuple of these, of which the first that holds is the reason in the result.
+            Of many runs each ends by itself, and stays as it is while the others go on. The
+            best that a function sees is that of all evaluations; under noise look at the
+            mean.
 
     Returns:
-        The result; its history is as long as the run was.
+        The result; its history is as long as the run was, or the longest of many.
 
     Example:
         >>> import jax, diffevo_jax as de
@@ -208,10 +234,11 @@ def run(
         record=record,
         chunk_size=chunk_size,
         devices=devices,
+        stop=stop,
     )
     size = size_of(population_size, population)
     finish = finisher(key, strategy, problem, size, final, devices)
-    results = finished(results, finish, stop)
+    results = finished(results, finish)
     if progress:
         results = show_generations(results, strategy.num_generations, is_noisy(problem))
     *_, result = results
@@ -250,17 +277,29 @@ def finisher(
 
 
 def finished(
-    results: Iterator[Result],
-    finish: Callable[[Result], Result] | None,
-    stop: Callable[[Result], bool] | None = None,
+    results: Iterator[Result], finish: Callable[[Result], Result] | None
 ) -> Iterator[Result]:
-    """Pass results through until one is the last, and then yield that one with its end."""
+    """Pass results through, and then yield the last one with its end."""
     for result in results:
         yield result
-        if stop is not None and bool(stop(result)):
-            break
     if finish is not None:
         yield finish(result)
+
+
+def _frozen(
+    compiled: Programs | HostPrograms,
+    stopped: np.ndarray,
+    before: RunState,
+    after: RunState,
+) -> RunState:
+    """The state after a chunk, of runs that have stopped as it was before."""
+    if not isinstance(compiled, HostPrograms):
+        kept: RunState = frozen(stopped, before, after)
+        return kept
+    # The problem's state is the host's, and of these runs nothing was evaluated.
+    bare = [pytree.replace(state, problem_state=()) for state in (before, after)]
+    kept = frozen(stopped, *bare)
+    return pytree.replace(kept, problem_state=after.problem_state)
 
 
 def _first(count: int, axis: int, rows: jax.Array) -> np.ndarray:
