@@ -6,7 +6,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -136,7 +136,7 @@ def _length(settings: flags.Request[EvolveOptions]) -> int:
 
 def _stops(options: EvolveOptions) -> tuple[stops.One, ...]:
     """What ends a run early."""
-    chosen = {
+    chosen: dict[Callable[..., stops.One], float | None] = {
         stops.Target: options.target,
         stops.Evaluations: options.max_evaluations,
         stops.Seconds: options.max_seconds,

@@ -216,7 +216,7 @@ class Failures:
         """Raise ValueError if it is no share, or no count."""
         validation.check_count("Failures.generations", self.generations)
         if pytree.concrete(self.share) == 1:
-            raise ValueError("Failures.share: got 1, want a number < 1")
+            raise ValueError(f"Failures.share: got {self.share}, want a number < 1")
 
     def holds(self, result: Result, about: About) -> np.ndarray:
         """Whether too many have failed of late."""
@@ -228,16 +228,17 @@ class Failures:
 
 @pytree.dataclass
 class Stagnation:
-    """Until the annealing has begun to show, and then nothing rises any more.
+    """Until nothing rises any more, once the annealing can show.
 
-    While sigma is high a generation is noise around what is known, and its mean fitness is
-    that of noise, however much is known already: an annealed run is flat at first, and
-    patience with its mean alone ends it before it can show anything. At the level sigma
-    the clean part of an individual has the share ``1 / (1 + sigma^2)`` of its variance, and
-    so nothing is judged before ``sigma``, by default 1, where that is a half. From there on
-    a run is stagnant if its last generations, a share ``patience`` of all that are planned,
-    have brought no generation with a higher mean than the best one before them. That is a
-    share and no number, since with more generations sigma falls less in each.
+    An annealed run is flat at first. At the level sigma the clean part of an individual has
+    the share ``1 / (1 + sigma^2)`` of its variance and the rest is noise: while sigma is
+    high the mean fitness of a generation is that of noise, however much is known already,
+    and most of what a run gains it shows at its end. Patience with the mean alone counts
+    those generations, and ends a run before it can show anything. So nothing is judged
+    before ``sigma``, by default 0.5, where that share is four fifths. From there on a run
+    is stagnant if its last generations, a share ``patience`` of all that are planned, have
+    brought none with a higher mean than the best one before them. That is a share and no
+    number, since with more generations sigma falls less in each.
 
     A rise counts if it exceeds the standard error of the last generation's mean, and
     ``tolerance``. Without noise a rise of the generation's best counts, too. If there are
@@ -246,9 +247,12 @@ class Stagnation:
     plans no noise levels is judged from its first generation on; one whose levels end above
     ``sigma``, at the last.
 
+    A short run can hardly be ended, since there is little left when it can be judged: of
+    ten generations of :class:`diffevo_jax.noise.Cosine` only three are below 0.5.
+
     Args:
-        patience: share of the run's generations, > 0, < 1; at least two generations are
-            waited for.
+        patience: share of the run's generations, > 0, <= 1; 1 has patience with all. At
+            least two generations are waited for.
         sigma: noise level from which on a run is judged, > 0. Lower is more careful: a peak
             of width w shows where sigma is about w.
         tolerance: in units of fitness, >= 0: a rise by at most that is none.
@@ -263,7 +267,7 @@ class Stagnation:
     """
 
     patience: Number = pytree.number(default=0.2, above=0.0, high=1.0)
-    sigma: Number = pytree.number(default=1.0, above=0.0)
+    sigma: Number = pytree.number(default=0.5, above=0.0)
     tolerance: Number = pytree.number(default=0.0, low=0.0)
 
     reason = "stagnation"
