@@ -1,12 +1,13 @@
 """What the ``diffevo`` command runs and tells: a table, a JSON file, a plot."""
 
+import contextlib
 import dataclasses
 import functools
 import json
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,12 +25,12 @@ from diffevo_jax.pytree import validation
 from diffevo_jax.pytree.files import check_apart, check_writable, written_whole
 from diffevo_jax.pytree.keys import key_of_seed
 from diffevo_jax.pytree.records import plain, version_of
-from diffevo_jax.running import device_mesh
+from diffevo_jax.running import device_mesh, stops
 from diffevo_jax.running.arguments import check_run, check_start, evaluates_on_host
 from diffevo_jax.running.bars import show_generations
 from diffevo_jax.running.evolution import Result
 from diffevo_jax.running.final import FinalEvaluation, count_of, is_noisy
-from diffevo_jax.running.host_loop import finished, finisher, iterate
+from diffevo_jax.running.plan import planned, working
 
 #: Whether a success is ended by the environment; else the step limit ends it.
 _ENDS = ("Acrobot-v1", "MountainCar-v0", "MountainCarContinuous-v0")
@@ -54,6 +55,12 @@ class EvolveOptions:
             half of them judge it; 0 for none; None for a fifth of a run, at most 8
             populations and at most 512, if fitness is noisy, else none.
         cache: folder for compiled programs, so that the next time starts at once.
+        target: end a run whose fitness has reached that: its best, or where fitness is
+            noisy the mean of a generation, surely.
+        max_evaluations: end a run before it has more, those after its end not counted.
+        max_seconds: end all runs after so long, with compiling.
+        patience: end a run that has stopped rising for that share of its generations, such
+            as 0.2, once the annealing can show; None has patience with all.
     """
 
     population_size: int
@@ -66,6 +73,10 @@ class EvolveOptions:
     devices: int | None = None
     final: int | None = None
     cache: Path | None = None
+    target: float | None = None
+    max_evaluations: int | None = None
+    max_seconds: float | None = None
+    patience: float | None = None
 
 
 class Report(NamedTuple):
@@ -112,7 +123,27 @@ def check_request(settings: flags.Request[EvolveOptions]) -> jax.Array:
     keys = jax.random.split(key_of_seed(options.seed), options.seeds)
     check_run(keys[0], settings.strategy, settings.problem, size, None, ())
     check_start(settings.strategy, (size, dim))
+    stops.watcher(
+        _stops(options), settings.strategy, settings.problem, size, _length(settings)
+    )
     return keys
+
+
+def _length(settings: flags.Request[EvolveOptions]) -> int:
+    """Generations between looks of the host."""
+    chosen, generations = settings.options.chunk_size, settings.strategy.num_generations
+    return min(chosen or math.ceil(generations / 10), generations)
+
+
+def _stops(options: EvolveOptions) -> tuple[stops.One, ...]:
+    """What ends a run early."""
+    chosen: dict[Callable[..., stops.One], float | None] = {
+        stops.Target: options.target,
+        stops.Evaluations: options.max_evaluations,
+        stops.Seconds: options.max_seconds,
+        stops.Stagnation: options.patience,
+    }
+    return tuple(kind(value) for kind, value in chosen.items() if value is not None)
 
 
 def _check_files(options: EvolveOptions) -> None:
@@ -137,36 +168,15 @@ def follow(name: str, settings: flags.Request[EvolveOptions], keys: jax.Array) -
     Raises:
         UsageError: parts do not go together, which is found out before anything runs.
     """
-    options, generations = settings.options, settings.strategy.num_generations
-    on_host = evaluates_on_host(settings.problem)
-    devices = None if on_host else device_mesh.devices_for(options.seeds, options.devices)
-    results = iterate(
-        keys,
-        settings.strategy,
-        settings.problem,
-        population_size=options.population_size,
-        chunk_size=options.chunk_size or math.ceil(generations / 10),
-        devices=devices,
-    )
-    finish = finisher(
-        keys,
-        settings.strategy,
-        settings.problem,
-        options.population_size,
-        options.final,
-        device_mesh.devices_for(options.seeds, options.devices),
-    )
-    shown = finished(results, finish)
-    if options.progress and streams.is_terminal():
-        shown = show_generations(shown, generations, is_noisy(settings.problem))
     begin, last, seconds = time.perf_counter(), None, list[float]()
     try:
-        for result in shown:
-            last = jax.block_until_ready(result)
-            seconds.append(time.perf_counter() - begin)
-            interrupts.only_ask()
-            if interrupts.is_asked():
-                break
+        with _following(settings, keys) as results:
+            for result in results:
+                last = jax.block_until_ready(result)
+                seconds.append(time.perf_counter() - begin)
+                interrupts.only_ask()
+                if interrupts.is_asked():
+                    break
     except KeyboardInterrupt:
         if not seconds:
             raise
@@ -175,26 +185,58 @@ def follow(name: str, settings: flags.Request[EvolveOptions], keys: jax.Array) -
             raise
         raise UsageError(str(error)) from error  # what only N and D show, when traced
     assert last is not None
+    options = settings.options
     config = {"name": name, "strategy": settings.strategy, "problem": settings.problem}
     config |= {key: vars(options)[key] for key in ("population_size", "seeds", "seed")}
-    return Report(config, last, seconds, not np.all(last.history.done[:, -1]))
+    config |= {"stop": given} if (given := _stops(options)) else {}
+    last = stops.interrupted(last)
+    return Report(config, last, seconds, "interrupted" in last.reason)
+
+
+@contextlib.contextmanager
+def _following(
+    settings: flags.Request[EvolveOptions], keys: jax.Array
+) -> Iterator[Iterator[Result]]:
+    """The results so far, with a bar."""
+    options, (strategy, problem) = settings.options, settings[1:]
+    on_host = evaluates_on_host(problem)
+    devices = None if on_host else device_mesh.devices_for(options.seeds, options.devices)
+    size, generations = options.population_size, strategy.num_generations
+    plan = planned(
+        keys,
+        strategy,
+        problem,
+        population_size=size,
+        chunk_size=_length(settings),
+        devices=devices,
+        stop=_stops(options),
+    )
+    with working(plan, count_of(options.final, problem, generations, size)) as results:
+        if options.progress and streams.is_terminal():
+            yield show_generations(results, generations, is_noisy(problem))
+        else:
+            yield results
 
 
 def summarise(report: Report) -> dict[str, Any]:
     """The last generation in a few numbers, as in the JSON file."""
     config, result = report.config, report.result
     generations = result.history.done.shape[1]
+    size, each = config["population_size"], np.asarray(result.num_generations)
+    happened = np.arange(generations) < each[:, None]  # rows after a stop repeat its last
     share = success(config["problem"], result.measures)
     final = result.final
     return {
         "generations": generations,
         "interrupted": report.interrupted,
+        "reasons": result.reason,
+        "num_generations": each,
         "mean_fitness": _over_runs(result.history.mean_fitness[:, -1]),
         "success": None if share is None else _over_runs(share),
         "best_fitness": _over_runs(result.best_fitness),
         "final": None if final is None else _final(final),
-        "evaluations_per_run": config["population_size"] * generations,
-        "num_failed": int(np.sum(result.history.num_failed)),
+        "evaluations_per_run": int(np.mean(size * each)),
+        "num_failed": int(np.sum(result.history.num_failed, where=happened)),
         "seconds_first_chunk": report.seconds[0],
         "seconds_later_chunks": report.seconds[-1] - report.seconds[0],
     }
@@ -257,13 +299,20 @@ def _lines(report: Report) -> Iterator[str]:
     else:
         yield f"best so far  {best}"
     more = "" if final is None else f", and {_evaluations(final):,} at its end"
-    yield f"evaluations  {summary['evaluations_per_run']:,} a run{more}"
+    mean = " on average" if np.ptp(summary["num_generations"]) else ""
+    yield f"evaluations  {summary['evaluations_per_run']:,} a run{mean}{more}"
     if summary["num_failed"]:
         yield f"failed       {summary['num_failed']:,} evaluations in all runs"
+    total = report.config["strategy"].num_generations
+    reasons, counts = np.array(summary["reasons"]), summary["num_generations"]
+    for reason in np.unique(reasons[~np.isin(reasons, ("finished", "interrupted"))]):
+        each = counts[reasons == reason]
+        which = f"{len(each):,} of {len(reasons):,} runs, " if len(reasons) > 1 else ""
+        span = " to ".join(f"{count:,}" for count in np.unique([each.min(), each.max()]))
+        yield f"stopped      {which}{reason}, after {span} of {total:,} generations"
     first, rest = summary["seconds_first_chunk"], summary["seconds_later_chunks"]
     yield f"wall time    {first:.2f} s for compiling and the first chunk, then {rest:.2f} s"
     if report.interrupted:
-        total = report.config["strategy"].num_generations
         yield f"interrupted  after {summary['generations']} of {total} generations"
 
 

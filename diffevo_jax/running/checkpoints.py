@@ -55,11 +55,13 @@ class Stand(NamedTuple):
         run_state: what the last one left.
         rows: what all of this run left, ``(info, recorded)``, with the axis of generations;
             None before the first.
+        stopped: () or (R,) int32, why each run has ended; 0 if it has not.
     """
 
     done: int
     run_state: RunState
     rows: PyTree
+    stopped: np.ndarray
 
 
 class RunFolder:
@@ -94,17 +96,13 @@ class RunFolder:
 
     @contextlib.contextmanager
     def at_work(self, first: int) -> Iterator["Keeper"]:
-        """Be the only one at work in it; at the end, whatever it is, the rest is saved.
+        """Be the only one at work in it.
 
         Args:
             first: number of the run's first generation.
         """
         with held(self.path):
-            keeper = Keeper(self._checkpoints, self._every, first)
-            try:
-                yield keeper
-            finally:
-                keeper.save()
+            yield Keeper(self._checkpoints, self._every, first)
 
 
 class Keeper:
@@ -116,6 +114,9 @@ class Keeper:
         self._stand: Stand | None = None
         self._known: list[int] = []
         self._saved, self._cost, self._at = first, 0.0, time.monotonic()
+        self._began = self._at
+        #: Wall time before this process took it up.
+        self.seconds = 0.0
 
     def load(self, run_state: PyTree, rows: PyTree, axis: int) -> Stand | None:
         """Where the run stood; None if it has not begun.
@@ -139,11 +140,14 @@ class Keeper:
         if found is None:
             return None
         self._saved = found.number
+        self.seconds += found.notes["seconds"]
         for memory, arrays in zip(_memories(run_state), found.tree["memory"], strict=True):
             memory.take_arrays(arrays)
-        return Stand(
-            found.number, _placed(found.tree["run"], run_state), found.tree["rows"]
-        )
+        placed = _placed(found.tree["run"], run_state)
+        # What ended where the whole stands may go on, with time anew or other stops.
+        here = np.asarray(placed.state.generation) == found.number
+        stopped = np.where(here, np.int32(0), np.asarray(found.notes["stopped"], np.int32))
+        return Stand(found.number, placed, found.tree["rows"], stopped)
 
     def keep(self, stand: Stand) -> None:
         """Save it, if it is time to; else it is saved at the end."""
@@ -167,9 +171,13 @@ class Keeper:
         memories = zip(_memories(stand.run_state), self._known, strict=True)
         known = [memory.as_arrays(count) for memory, count in memories]
         content = {"run": stand.run_state, "rows": stand.rows, "memory": known}
-        shapes = [[(one.dtype.name, one.shape) for one in each] for each in known]
+        notes = {
+            "memory": [[(one.dtype.name, one.shape) for one in each] for each in known],
+            "seconds": self.seconds + begin - self._began,
+            "stopped": stand.stopped.tolist(),
+        }
         try:
-            self._checkpoints.save(stand.done, content, {"memory": shapes})
+            self._checkpoints.save(stand.done, content, notes)
             self._saved = stand.done
         except OSError as error:
             warnings.warn(

@@ -6,6 +6,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Evaluation, Info, Problem, PyTree, Strategy
@@ -19,6 +21,18 @@ from diffevo_jax.running.final import (
     count_of,
     final_evaluation,
     num_candidates,
+)
+
+#: Why a run has ended, by the code ``Result.stopped``.
+REASONS = (
+    "finished",
+    "target",
+    "evaluations",
+    "time",
+    "stagnation",
+    "failures",
+    "own function",
+    "interrupted",
 )
 
 
@@ -46,6 +60,10 @@ class Result:
         final: the final evaluation, with the error and the interval of the best; None if
             there is none. The record of all evaluations, which under noise is the luckiest,
             is in ``state.best_solution`` and ``state.best_fitness``.
+        stopped: () int32, why it has ended: a place in ``REASONS``, 0 if nothing stopped
+            it; in words ``reason``; see :mod:`diffevo_jax.running.stops`. Of many runs,
+            each is left as it was when it was stopped, and later rows of its history and of
+            what was recorded repeat its last one.
     """
 
     population: jax.Array
@@ -60,6 +78,20 @@ class Result:
     state: PyTree
     problem_state: PyTree
     final: FinalEvaluation | None = None
+    stopped: ArrayLike = np.int32(0)
+
+    @property
+    def reason(self) -> str | tuple[str, ...]:
+        """Why it has ended, in words; of R runs R words."""
+        codes = np.asarray(self.stopped)
+        words = tuple(REASONS[code] for code in codes.ravel())
+        return words if codes.ndim else words[0]
+
+    @property
+    def num_generations(self) -> jax.Array:
+        """() int32, generations that it really had."""
+        count: jax.Array = self.state.generation
+        return count
 
     def __repr__(self) -> str:
         """The best, and how large the rest is; history and states are in their fields."""
@@ -69,7 +101,21 @@ class Result:
         parts = [f"{name}={pytree.short(getattr(self, name))}" for name in told]
         generations = jnp.shape(self.history.done)[-1:]
         length = f", generations={generations[0]}" if generations else ""
-        return f"Result({', '.join(parts)}{length})"
+        return f"Result({', '.join(parts)}{length}{_told(self.stopped)})"
+
+
+def _told(stopped: ArrayLike) -> str:
+    """Why a run was stopped, or how many were for what; nothing where none was."""
+    if not isinstance(stopped, np.generic | np.ndarray | jax.Array):
+        return ""
+    known = pytree.concrete(stopped)
+    if known is None or not known.any():
+        return ""
+    codes, counts = np.unique(known, return_counts=True)
+    if not known.ndim:
+        return f", reason={REASONS[codes[0]]!r}"
+    each = zip(codes, counts, strict=True)
+    return f", reasons=({', '.join(f'{n} {REASONS[code]}' for code, n in each)})"
 
 
 @pytree.dataclass
@@ -429,7 +475,11 @@ def first_told(
 
 
 def result_of(
-    run_state: RunState, best: PyTree, history: Info, recorded: dict[str, PyTree]
+    run_state: RunState,
+    best: PyTree,
+    history: Info,
+    recorded: dict[str, PyTree],
+    stopped: ArrayLike | None = None,
 ) -> Result:
     """A run's result, from its last state, its decoded best solution, and what it left."""
     return Result(
@@ -444,6 +494,7 @@ def result_of(
         recorded=recorded,
         state=run_state.state,
         problem_state=run_state.problem_state,
+        stopped=np.int32(0) if stopped is None else stopped,
     )
 
 

@@ -44,11 +44,14 @@ class HostPrograms(NamedTuple):
         problem: a :class:`diffevo_jax.Problem` that is evaluated on the host.
         population_size: see :func:`diffevo_jax.evolve`.
         record: see :func:`diffevo_jax.evolve`.
+        active: numbers of the runs that are still evaluated; None for all. The others are
+            told zeros, and whoever calls keeps their state.
     """
 
     problem: PyTree
     population_size: int | None
     record: tuple[str, ...]
+    active: np.ndarray | None = None
 
     def prepare(
         self,
@@ -179,6 +182,16 @@ class HostPrograms(NamedTuple):
     ) -> tuple[Evaluation, PyTree]:
         """One call of the problem, for a run or for many."""
         own = jax.tree.map(np.array, solutions)  # which it may change
+        if self.active is not None:
+            whole = key, problem_state, own
+            some = jax.tree.map(lambda leaf: leaf[self.active], whole)
+            found, state = self.problem.evaluate_on_host(*some)
+            blank = lambda leaf: np.zeros((len(key), *leaf.shape[1:]), leaf.dtype)
+            placed = functools.partial(_placed, self.active)
+            return (
+                jax.tree.map(placed, jax.tree.map(blank, found), found),
+                jax.tree.map(placed, problem_state, state),
+            )
         if key.ndim:
             return self.problem.evaluate_on_host(key, problem_state, own)
         one = jax.tree.map(lambda leaf: leaf[None], (key, problem_state, own))
@@ -213,6 +226,15 @@ def evaluation_shapes(problem: PyTree, key: jax.Array, solutions: PyTree) -> Eva
         ) from error
     zeros: Evaluation = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     return zeros
+
+
+def _placed(active: np.ndarray, whole: PyTree, some: PyTree) -> PyTree:
+    """An array (R, ...) with some of its rows replaced."""
+    if jnp.issubdtype(whole.dtype, jax.dtypes.prng_key):
+        return whole.at[active].set(some)
+    rows = np.array(whole)
+    rows[active] = some
+    return jax.device_put(rows) if isinstance(whole, jax.Array) else rows
 
 
 def _check_measures(before: PyTree, now: PyTree) -> None:

@@ -1,41 +1,20 @@
 """The host loop: the same evolution in chunks, with progress and a chance to stop."""
 
-import contextlib
-import functools
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
-from diffevo_jax import pytree
-from diffevo_jax.base import Evaluation, Problem, PyTree, Strategy
+from diffevo_jax.base import Evaluation, Problem, Strategy
 from diffevo_jax.pytree.annotations import Index, Keys, checked
-from diffevo_jax.pytree.folders import check_path
-from diffevo_jax.pytree.validation import check_count
-from diffevo_jax.running import ask_tell
-from diffevo_jax.running.arguments import (
-    as_pytree,
-    check_run,
-    evaluates_on_host,
-    known_evaluation,
-    size_of,
-)
 from diffevo_jax.running.bars import show_generations
-from diffevo_jax.running.checkpoints import RunFolder, Stand, last_state, manifest
-from diffevo_jax.running.chunks import Programs, decode, judge, programs
-from diffevo_jax.running.device_mesh import alone
-from diffevo_jax.running.evolution import Result, result_of
+from diffevo_jax.running.evolution import Result
 from diffevo_jax.running.final import count_of, is_noisy
-from diffevo_jax.running.host_evaluation import HostPrograms, Place, judge_on_host
-from diffevo_jax.strategies import restart
-from diffevo_jax.strategies.diffusion_evolution import DiffusionEvolution
+from diffevo_jax.running.plan import planned, working
+from diffevo_jax.running.stops import Stops
 
 
 @checked
-@alone()
 def iterate(
     key: Keys,
     strategy: Strategy,
@@ -47,14 +26,16 @@ def iterate(
     record: tuple[str, ...] = (),
     chunk_size: int = 1,
     devices: Sequence[jax.Device] | None = None,
+    stop: Stops = None,
     folder: str | Path | None = None,
     every: int | None = None,
     parent: str | Path | None = None,
     renoise: Index | None = None,
-) -> Generator[Result]:
+) -> Iterator[Result]:
     """Evolve in chunks of generations; yield the result so far after each.
 
-    Stop by leaving the loop: what was yielded is a whole result, with a shorter history.
+    Stop by leaving the loop, or by ``stop=``, for which each of many runs ends by itself:
+    what was yielded is a whole result, with a shorter history.
     The bits do not depend on the chunk size. There is no final evaluation: under noise the
     best so far is the luckiest, see :func:`run` and :func:`diffevo_jax.final_evaluation`.
 
@@ -73,6 +54,7 @@ def iterate(
             program, of which the last may use only a part.
         devices: spread the runs over these, a divisor of R in number; see
             :func:`diffevo_jax.spread`. None stays on the default device.
+        stop: see :func:`run`.
         folder: where the run is kept, so that it outlives its process: the same call goes
             on from the last checkpoint, and comes to the bits of a run that was never
             interrupted. What was reached before is the first that is yielded. Chunks and
@@ -107,155 +89,28 @@ def iterate(
         >>> len(result.history.done) < 100
         True
     """
-    runs = jnp.ndim(key)
-    if runs > 1 or (runs and not len(key)):
-        raise ValueError(f"key: got shape {key.shape}, want () or (R,) with R >= 1")
-    first = key[0] if runs else key
-    on_host = evaluates_on_host(problem)
-    problem = problem if on_host else as_pytree(problem)
-    check_run(first, strategy, problem, population_size, population, record)
-    known = known_evaluation(population, fitness)
-    if devices is not None and not len(devices):
-        raise ValueError("devices: got none, want at least one")
-    if devices is not None and (not runs or len(key) % len(devices)):
-        raise ValueError(
-            f"devices: got {len(devices)} for keys of shape {key.shape}, want a divisor of "
-            "the number of runs"
-        )
-    if every is not None:
-        check_count("every", every)
-        if folder is None:
-            raise ValueError("every: got it without folder, want a folder too")
-    length = min(chunk_size, strategy.num_generations)
-    compiled: Programs | HostPrograms
-    known_to_programs: PyTree = problem
-    if on_host:
-        if devices is not None:
-            raise ValueError(
-                f"devices: got {len(devices)} for a {type(problem).__name__}, which is "
-                "evaluated on the host, want None"
-            )
-        compiled = HostPrograms(problem, population_size, tuple(record))
-        known_to_programs = Place(problem.space)
-    else:
-        compiled = programs(population_size, length, tuple(record), devices)
-    parts = pytree.strong(strategy), pytree.strong(known_to_programs)
-    size = size_of(population_size, population)
-    start: dict[str, Any]
-    start = {"population_size": size, "population": population, "fitness": known}
-    begin, kept = None, None
-    if (parent is None) != (renoise is None):
-        raise ValueError("parent, renoise: got one of them, want both or none")
-    if parent is not None:
-        assert renoise is not None
-        if known is not None or population is not None:
-            raise ValueError("parent: got it with population, want population_size")
-        like = compiled.shapes(key, *parts, population)[0]
-        begin, start["parent"] = _renoised(key, parts[0], parent, like, renoise)
-    if folder is not None:
-        start["record"] = sorted(record)
-        traced = compiled.traced(key, *parts, population)
-        said = manifest(
-            key, strategy, problem, start, traced, parent=parent, on_host=on_host
-        )
-        kept = RunFolder(folder, said, every)
-    return _iterate(compiled, length, key, *parts, population, known, begin, kept)
-
-
-def _renoised(
-    key: Keys,
-    strategy: Strategy,
-    parent: str | Path,
-    like: PyTree,
-    generation: int,
-) -> tuple[Stand, dict[str, Any]]:
-    """Where a run begins that goes on from another one, and what names that one."""
-    if not isinstance(strategy, DiffusionEvolution):
-        raise TypeError(
-            f"parent: got a {type(strategy).__name__}, which has no level to go on from, "
-            "want DiffusionEvolution"
-        )
-    run_state, names = last_state(check_path(parent), key, like)
-    one = lambda key, state: restart.renoise(
-        strategy, ask_tell.setup_keys(key)[2], state, generation
+    plan = planned(
+        key,
+        strategy,
+        problem,
+        population_size=population_size,
+        population=population,
+        fitness=fitness,
+        record=record,
+        chunk_size=chunk_size,
+        devices=devices,
+        stop=stop,
+        folder=folder,
+        every=every,
+        parent=parent,
+        renoise=renoise,
     )
-    state = (jax.vmap(one) if key.ndim else one)(key, run_state.state)
-    return Stand(generation, pytree.replace(run_state, state=state), None), names | {
-        "renoise": generation
-    }
 
+    def results() -> Iterator[Result]:
+        with working(plan) as so_far:
+            yield from so_far
 
-def _iterate(
-    compiled: Programs | HostPrograms,
-    length: int,
-    key: Keys,
-    strategy: Strategy,
-    problem: PyTree,
-    population: jax.Array | None,
-    known: Evaluation | None,
-    begin: Stand | None,
-    folder: RunFolder | None,
-) -> Generator[Result]:
-    """The loop of :func:`iterate`, which has checked its arguments at once."""
-    runs, total = key.ndim, strategy.num_generations
-    result = functools.partial(_result, runs, problem)
-    with contextlib.ExitStack() as stack:
-        keeper = None
-        if folder is not None:
-            first = 0 if begin is None else begin.done
-            keeper = stack.enter_context(folder.at_work(first))
-        with alone():
-            stand = None
-            if keeper is not None:
-                shapes = compiled.shapes(key, strategy, problem, population)
-                stand = keeper.load(*shapes, axis=runs)
-            if stand is None and begin is not None:
-                stand = begin
-            elif stand is None:
-                run_state = compiled.prepare(key, strategy, problem, population)
-                stand = Stand(0, run_state, None)
-        if stand.rows is not None:
-            yield result(stand)
-        for end in range(stand.done + length, total + length, length):
-            with alone():
-                parts = (key, strategy, problem)
-                stand = _advanced(compiled, parts, stand, min(end, total), known)
-            if keeper is not None:
-                keeper.keep(stand)
-            yield result(stand)
-
-
-def _advanced(
-    compiled: Programs | HostPrograms,
-    parts: tuple[Keys, Strategy, PyTree],
-    stand: Stand,
-    end: int,
-    known: Evaluation | None,
-) -> Stand:
-    """Where a run stands after the generations up to ``end``, exclusive."""
-    key, strategy, problem = parts
-    runs, run_state = key.ndim, stand.run_state
-    begin, chunks = stand.done, [] if stand.rows is None else [stand.rows]
-    if known is not None and not begin:
-        run_state, rows = compiled.tell_first(key, strategy, problem, run_state, known)
-        chunks.append(rows)
-        begin = 1
-    if begin < end:
-        run_state, rows = compiled.advance(
-            key, strategy, problem, run_state, jnp.uint32(begin), jnp.uint32(end - begin)
-        )
-        first = functools.partial(_first, end - begin, runs)
-        chunks.append(jax.tree.map(first, rows))
-    return Stand(end, run_state, jax.tree.map(functools.partial(_join, runs), *chunks))
-
-
-def _result(runs: int, problem: PyTree, stand: Stand) -> Result:
-    """The result so far, on the device."""
-    with alone():
-        best = decode(problem, stand.run_state.state.best_solution)
-    # Not jnp.asarray, which compiles a program for every shape.
-    history, recorded = jax.tree.map(jax.device_put, stand.rows)
-    return result_of(stand.run_state, best, history, recorded)
+    return results()
 
 
 @checked
@@ -276,7 +131,7 @@ def run(
     renoise: Index | None = None,
     final: Index | None = None,
     progress: bool = False,
-    stop: Callable[[Result], bool] | None = None,
+    stop: Stops = None,
 ) -> Result:
     """Evolve in chunks on the host, with a progress bar and an early stop.
 
@@ -302,11 +157,15 @@ def run(
             if it is stopped.
         progress: show a bar with the best and the mean fitness; with the mean alone under
             noise, where the best is the luckiest, and at the end with the final evaluation.
-        stop: called with the result so far after each chunk; true ends the run. The best in
-            it is that of all evaluations; under noise look at the mean.
+        stop: what ends the run after a chunk: one of :mod:`diffevo_jax.running.stops`; or a
+            function of the result so far that returns one truth value or, for R runs, R;
+            or a tuple of these, of which the first that holds is the reason in the result.
+            Of many runs each ends by itself, and stays as it is while the others go on. The
+            best that a function sees is that of all evaluations; under noise look at the
+            mean.
 
     Returns:
-        The result; its history is as long as the run was.
+        The result; its history is as long as the run was, or the longest of many.
 
     Example:
         >>> import jax, diffevo_jax as de
@@ -318,7 +177,7 @@ def run(
         >>> bool(result.best_fitness > 0.5)
         True
     """
-    results = iterate(
+    plan = planned(
         key,
         strategy,
         problem,
@@ -328,70 +187,16 @@ def run(
         record=record,
         chunk_size=chunk_size,
         devices=devices,
+        stop=stop,
         folder=folder,
         every=every,
         parent=parent,
         renoise=renoise,
     )
-    size = size_of(population_size, population)
-    finish = finisher(key, strategy, problem, size, final, devices)
-    shown = finished(results, finish, stop)
-    if progress:
-        shown = show_generations(shown, strategy.num_generations, is_noisy(problem))
-    *_, result = shown
+    count = count_of(final, problem, strategy.num_generations, plan.population_size)
+    with working(plan, count) as results:
+        shown: Iterator[Result] = results
+        if progress:
+            shown = show_generations(shown, strategy.num_generations, is_noisy(problem))
+        *_, result = shown
     return result
-
-
-def finisher(
-    key: Keys,
-    strategy: Strategy,
-    problem: Problem,
-    population_size: int,
-    final: int | None,
-    devices: Sequence[jax.Device] | None,
-) -> Callable[[Result], Result] | None:
-    """What adds the final evaluation to a result; None if there is none.
-
-    Args:
-        key: of the run, or of many.
-        strategy: of the run.
-        problem: of the run.
-        population_size: of the run.
-        final: see :func:`diffevo_jax.evolve`.
-        devices: see :func:`iterate`.
-    """
-    count = count_of(final, problem, strategy.num_generations, population_size)
-    on_host = evaluates_on_host(problem)
-    judged = problem if on_host else pytree.strong(as_pytree(problem))
-
-    def finish(result: Result) -> Result:
-        with alone():
-            if on_host:
-                return judge_on_host(key, judged, result, count)
-            return judge(devices, key, judged, result, count)
-
-    return finish if count else None
-
-
-def finished(
-    results: Generator[Result],
-    finish: Callable[[Result], Result] | None,
-    stop: Callable[[Result], bool] | None = None,
-) -> Iterator[Result]:
-    """Pass results through until one is the last, and then yield that one with its end."""
-    with contextlib.closing(results):  # which saves what is to be saved, before the end
-        for result in results:
-            yield result
-            if stop is not None and bool(stop(result)):
-                break
-    if finish is not None:
-        yield finish(result)
-
-
-def _first(count: int, axis: int, rows: jax.Array) -> np.ndarray:
-    # On the host, where a new length compiles nothing.
-    return np.asarray(rows)[(slice(None),) * axis + (slice(count),)]
-
-
-def _join(axis: int, *rows: np.ndarray) -> np.ndarray:
-    return np.concatenate(rows, axis=axis)

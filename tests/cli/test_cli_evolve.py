@@ -14,6 +14,7 @@ from typing import Any
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -605,3 +606,56 @@ def test_plain_is_strict_json() -> None:
     }
     assert plain(value)["numbers"] == [1.0, None, None, True, [1.0, 1.0]]
     json.dumps(plain(value), allow_nan=False)
+
+
+# Stops
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (("--target=0", "--seeds=2"), "target"),
+        (("--max-evaluations=100",), "evaluations"),
+        (("--max-seconds=1e-6", "--patience=0.2"), "time"),
+    ],
+)
+def test_a_stop_ends_a_run_and_is_told(evolve, capsys, flags, reason) -> None:
+    record = evolve(*LANDSCAPE, *flags)
+    summary, runs = record["summary"], record["config"]["seeds"]
+    assert summary["reasons"] == [reason] * runs
+    assert summary["num_generations"] == [8] * runs
+    assert summary["evaluations_per_run"] == 64
+    assert not summary["interrupted"]
+    which = "2 of 2 runs, " if runs == 2 else ""
+    assert f"stopped      {which}{reason}, after 8 of 24" in capsys.readouterr().out
+    assert len(record["config"]["stop"]) == len([f for f in flags if "seeds" not in f])
+
+
+def test_patience_is_the_share_of_a_stagnation(read) -> None:
+    (stop,) = report._stops(read("beale", "--patience", "0.3")[1].options)
+    assert de.pytree.equal(stop, de.stops.Stagnation(0.3))
+    assert report._stops(read("beale")[1].options) == ()
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--target=nan", "Target.fitness: got nan"),
+        ("--max-evaluations=10", "takes 64, want at least so many"),
+        ("--max-seconds=0", "Seconds.seconds: got 0.0"),
+        ("--patience=2", "Stagnation.patience: got 2.0"),
+    ],
+)
+def test_a_stop_that_cannot_be_is_refused(fail, flag, message) -> None:
+    assert message in fail("evolve", *LANDSCAPE, flag)
+
+
+def test_failures_of_runs_that_have_stopped_count_once(key) -> None:
+    failing = de.problems.Function(lambda x: jnp.nan * x.sum(), dim=2)
+    strategy = de.DiffusionEvolution(4)
+    early = lambda result: result.history.done.shape[-1] >= np.array([1, 3])
+    result = de.run(jax.random.split(key), strategy, failing, population_size=8, stop=early)
+    config = {"problem": failing, "strategy": strategy, "population_size": 8}
+    summary = report.summarise(report.Report(config, result, [1.0, 2.0], False))
+    assert summary["num_failed"] == 8 * (1 + 3)
+    assert summary["evaluations_per_run"] == 16

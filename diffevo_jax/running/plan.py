@@ -1,0 +1,309 @@
+"""A run on the host: what is to be done, checked at once, and the loop that does it."""
+
+import contextlib
+import functools
+from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from diffevo_jax import pytree
+from diffevo_jax.base import Evaluation, Problem, PyTree, Strategy
+from diffevo_jax.pytree.annotations import Keys
+from diffevo_jax.pytree.folders import check_path
+from diffevo_jax.pytree.validation import check_count
+from diffevo_jax.running import ask_tell
+from diffevo_jax.running.arguments import (
+    as_pytree,
+    check_run,
+    evaluates_on_host,
+    known_evaluation,
+    size_of,
+)
+from diffevo_jax.running.checkpoints import (
+    Keeper,
+    RunFolder,
+    Stand,
+    last_state,
+    manifest,
+)
+from diffevo_jax.running.chunks import Programs, decode, judge, programs
+from diffevo_jax.running.device_mesh import alone
+from diffevo_jax.running.evolution import Result, RunState, result_of
+from diffevo_jax.running.host_evaluation import HostPrograms, Place, judge_on_host
+from diffevo_jax.running.stops import Stops, frozen, repeated, watcher
+from diffevo_jax.strategies import restart
+from diffevo_jax.strategies.diffusion_evolution import DiffusionEvolution
+
+
+class Plan(NamedTuple):
+    """A run whose arguments are checked, and which has not begun.
+
+    Attributes:
+        compiled: its programs.
+        length: generations of a chunk.
+        key: of the run, or of many.
+        strategy: as the programs take it.
+        problem: as the programs take it: of one that is evaluated on the host its place.
+        population: to start from, or None.
+        population_size: N.
+        known: what is known of the first generation.
+        watch: codes of what ends it, of a result so far; None if nothing can.
+        begin: where it begins that goes on from another run.
+        folder: where it is kept.
+        devices: that the runs are spread over.
+    """
+
+    compiled: Programs | HostPrograms
+    length: int
+    key: jax.Array
+    strategy: Strategy
+    problem: PyTree
+    population: jax.Array | None
+    population_size: int
+    known: Evaluation | None
+    watch: Callable[[Result], np.ndarray] | None
+    begin: Stand | None
+    folder: RunFolder | None
+    devices: Sequence[jax.Device] | None
+
+    @property
+    def arguments(self) -> tuple[jax.Array, Strategy, PyTree]:
+        """What every program is called with."""
+        return self.key, self.strategy, self.problem
+
+
+@alone()
+def planned(
+    key: Keys,
+    strategy: Strategy,
+    problem: Problem,
+    *,
+    population_size: int | None,
+    population: jax.Array | None = None,
+    fitness: jax.Array | Evaluation | None = None,
+    record: tuple[str, ...] = (),
+    chunk_size: int = 1,
+    devices: Sequence[jax.Device] | None = None,
+    stop: Stops = None,
+    folder: str | Path | None = None,
+    every: int | None = None,
+    parent: str | Path | None = None,
+    renoise: int | None = None,
+) -> Plan:
+    """Check the arguments of :func:`diffevo_jax.run`, before anything runs."""
+    runs = jnp.ndim(key)
+    if runs > 1 or (runs and not len(key)):
+        raise ValueError(f"key: got shape {key.shape}, want () or (R,) with R >= 1")
+    on_host = evaluates_on_host(problem)
+    problem = problem if on_host else as_pytree(problem)
+    first = key[0] if runs else key
+    check_run(first, strategy, problem, population_size, population, record)
+    known = known_evaluation(population, fitness)
+    _check_devices(key, problem, devices)
+    if every is not None:
+        check_count("every", every)
+        if folder is None:
+            raise ValueError("every: got it without folder, want a folder too")
+    if (parent is None) != (renoise is None):
+        raise ValueError("parent, renoise: got one of them, want both or none")
+    if parent is not None and population is not None:
+        raise ValueError("parent: got it with population, want population_size")
+    length = min(chunk_size, strategy.num_generations)
+    size = size_of(population_size, population)
+    watch = watcher(stop, strategy, problem, size, length, known is not None)
+    compiled: Programs | HostPrograms
+    if on_host:
+        compiled = HostPrograms(problem, population_size, tuple(record))
+    else:
+        compiled = programs(population_size, length, tuple(record), devices)
+    place = Place(problem.space) if on_host else problem
+    parts = pytree.strong(strategy), pytree.strong(place)
+    plan = Plan(
+        compiled, length, key, *parts, population, size, known, watch, None, None, devices
+    )
+    start: dict[str, Any]
+    start = {"population_size": size, "population": population, "fitness": known}
+    if parent is not None and renoise is not None:
+        begin, start["parent"] = _renoised(plan, parent, renoise)
+        plan = plan._replace(begin=begin)
+    if folder is None:
+        return plan
+    start["record"] = sorted(record)
+    traced = compiled.traced(*plan.arguments, population)
+    said = manifest(key, strategy, problem, start, traced, parent=parent, on_host=on_host)
+    return plan._replace(folder=RunFolder(folder, said, every))
+
+
+def _check_devices(
+    key: Keys, problem: Problem, devices: Sequence[jax.Device] | None
+) -> None:
+    if devices is None:
+        return
+    if not len(devices):
+        raise ValueError("devices: got none, want at least one")
+    if not key.ndim or len(key) % len(devices):
+        raise ValueError(
+            f"devices: got {len(devices)} for keys of shape {key.shape}, want a divisor of "
+            "the number of runs"
+        )
+    if evaluates_on_host(problem):
+        raise ValueError(
+            f"devices: got {len(devices)} for a {type(problem).__name__}, which is "
+            "evaluated on the host, want None"
+        )
+
+
+def _renoised(
+    plan: Plan, parent: str | Path, generation: int
+) -> tuple[Stand, dict[str, Any]]:
+    """Where a run begins that goes on from another one, and what identifies that one."""
+    strategy = plan.strategy
+    if not isinstance(strategy, DiffusionEvolution):
+        raise TypeError(
+            f"parent: got a {type(strategy).__name__}, which has no level to go on from, "
+            "want DiffusionEvolution"
+        )
+    like = plan.compiled.shapes(*plan.arguments, plan.population)[0]
+    run_state, names = last_state(check_path(parent), plan.key, like)
+    one = lambda key, state: restart.renoise(
+        strategy, ask_tell.setup_keys(key)[2], state, generation
+    )
+    state = (jax.vmap(one) if plan.key.ndim else one)(plan.key, run_state.state)
+    begin = pytree.replace(run_state, state=state)
+    stopped = np.zeros(plan.key.shape, np.int32)
+    return Stand(generation, begin, None, stopped), names | {"renoise": generation}
+
+
+@contextlib.contextmanager
+def working(plan: Plan, final: int = 0) -> Iterator[Generator[Result]]:
+    """Do what is planned: yields the results so far, which end with the final evaluation.
+
+    Nobody else works in the folder meanwhile, and at the end, whatever it is, what has been
+    reached is saved.
+
+    Args:
+        plan: of the run.
+        final: evaluations after the last generation; see :func:`diffevo_jax.evolve`.
+    """
+    with contextlib.ExitStack() as stack:
+        keeper, stand = None, plan.begin
+        if plan.folder is not None:
+            first = 0 if stand is None else stand.done
+            keeper = stack.enter_context(plan.folder.at_work(first))
+            with alone():
+                shapes = plan.compiled.shapes(*plan.arguments, plan.population)
+                stand = keeper.load(*shapes, axis=plan.key.ndim) or stand
+        results = stack.enter_context(contextlib.closing(_steps(plan, keeper, stand)))
+        yield finished(results, finisher(plan, final))
+
+
+def _steps(plan: Plan, keeper: Keeper | None, stand: Stand | None) -> Generator[Result]:
+    """The result so far, after each chunk."""
+    with contextlib.ExitStack() as stack:
+        if keeper is not None:
+            stack.callback(keeper.save)
+        if stand is None:
+            with alone():
+                run_state = plan.compiled.prepare(*plan.arguments, plan.population)
+            stand = Stand(0, run_state, None, np.zeros(plan.key.shape, np.int32))
+        if stand.rows is not None:
+            stand, result = _looked_at(plan, stand)
+            yield result
+        while stand.done < plan.strategy.num_generations and not stand.stopped.all():
+            with alone():
+                stand = _advanced(plan, stand)
+            stand, result = _looked_at(plan, stand)
+            if keeper is not None:
+                keeper.keep(stand)
+            yield result
+
+
+def _advanced(plan: Plan, stand: Stand) -> Stand:
+    """Where a run stands after the next chunk."""
+    compiled, key, stopped = plan.compiled, plan.key, stand.stopped > 0
+    if stopped.any() and isinstance(compiled, HostPrograms):
+        compiled = compiled._replace(active=np.flatnonzero(~stopped))
+    begin, run_state = stand.done, stand.run_state
+    end = min(begin + plan.length, plan.strategy.num_generations)
+    chunks = [] if stand.rows is None else [stand.rows]
+    if plan.known is not None and not begin:
+        run_state, rows = compiled.tell_first(*plan.arguments, run_state, plan.known)
+        chunks.append(rows)
+        begin = 1
+    if begin < end:
+        run_state, rows = compiled.advance(
+            *plan.arguments, run_state, jnp.uint32(begin), jnp.uint32(end - begin)
+        )
+        first = functools.partial(_first, end - begin, key.ndim)
+        chunks.append(jax.tree.map(first, rows))
+        if stopped.any():
+            run_state = _frozen(compiled, stopped, stand.run_state, run_state)
+            chunks[-1] = repeated(stopped, *chunks[-2:])
+    rows = jax.tree.map(functools.partial(_join, key.ndim), *chunks)
+    return Stand(end, run_state, rows, stand.stopped)
+
+
+def _looked_at(plan: Plan, stand: Stand) -> tuple[Stand, Result]:
+    """The result so far, on the device, and what ends the run."""
+    with alone():
+        best = decode(plan.problem, stand.run_state.state.best_solution)
+    # Not jnp.asarray, which compiles a program for every shape.
+    history, recorded = jax.tree.map(jax.device_put, stand.rows)
+    stopped = jax.device_put(stand.stopped)
+    result = result_of(stand.run_state, best, history, recorded, stopped)
+    if plan.watch is None or stand.done == plan.strategy.num_generations:
+        return stand, result
+    codes = plan.watch(result)
+    stand = stand._replace(stopped=np.where(stand.stopped > 0, stand.stopped, codes))
+    return stand, pytree.replace(result, stopped=jax.device_put(stand.stopped))
+
+
+def finisher(plan: Plan, final: int) -> Callable[[Result], Result] | None:
+    """What adds the final evaluation to a result; None if there is none."""
+
+    def finish(result: Result) -> Result:
+        with alone():
+            if isinstance(plan.compiled, HostPrograms):
+                return judge_on_host(plan.key, plan.compiled.problem, result, final)
+            return judge(plan.devices, plan.key, plan.problem, result, final)
+
+    return finish if final else None
+
+
+def finished(
+    results: Generator[Result], finish: Callable[[Result], Result] | None
+) -> Generator[Result]:
+    """Pass results through, and then yield the last one with its end."""
+    for result in results:
+        yield result
+    if finish is not None:
+        yield finish(result)
+
+
+def _frozen(
+    compiled: Programs | HostPrograms,
+    stopped: np.ndarray,
+    before: RunState,
+    after: RunState,
+) -> RunState:
+    """The state after a chunk, of runs that have stopped as it was before."""
+    if not isinstance(compiled, HostPrograms):
+        kept: RunState = frozen(stopped, before, after)
+        return kept
+    # The problem's state is the host's, and of these runs nothing was evaluated.
+    bare = [pytree.replace(state, problem_state=()) for state in (before, after)]
+    kept = frozen(stopped, *bare)
+    return pytree.replace(kept, problem_state=after.problem_state)
+
+
+def _first(count: int, axis: int, rows: jax.Array) -> np.ndarray:
+    # On the host, where a new length compiles nothing.
+    return np.asarray(rows)[(slice(None),) * axis + (slice(count),)]
+
+
+def _join(axis: int, *rows: np.ndarray) -> np.ndarray:
+    return np.concatenate(rows, axis=axis)
