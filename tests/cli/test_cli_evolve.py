@@ -1,5 +1,6 @@
 """The command: names, flags, errors, the table, the files, Ctrl-C."""
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import itertools
@@ -23,6 +24,7 @@ from diffevo_jax import cli
 from diffevo_jax.cli import report
 from diffevo_jax.problems import landscapes
 from diffevo_jax.pytree.records import plain
+from diffevo_jax.running import plan
 
 #: Sizes that the tests share, and with them the compiled programs.
 LANDSCAPE = ("himmelblau", "--population-size=8", "--num-generations=24", "--chunk-size=8")
@@ -387,11 +389,10 @@ def test_a_bad_command_line_gets_one_line_and_exit_code_2(fail, line, hint) -> N
 def test_what_only_tracing_shows_is_wrong_is_told_before_anything_runs(
     fail, monkeypatch
 ) -> None:
-    def iterate(*args: Any, **kwargs: Any) -> Any:
+    def working(*args: Any, **kwargs: Any) -> Any:
         raise ValueError("dim: got 5 for 2 numbers")
-        yield
 
-    monkeypatch.setattr(report, "iterate", iterate)
+    monkeypatch.setattr(report, "working", working)
     assert "dim: got 5 for 2 numbers" in fail("evolve", *LANDSCAPE)
 
 
@@ -402,7 +403,7 @@ def test_a_bad_path_fails_before_the_evolution(
 ) -> None:
     pytest.importorskip("matplotlib")
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(report, "iterate", lambda *args, **kwargs: pytest.fail("it ran"))
+    monkeypatch.setattr(report, "planned", lambda *args, **kwargs: pytest.fail("it ran"))
     assert flag in fail("evolve", *LANDSCAPE, flag, str(tmp_path / path))
 
 
@@ -553,11 +554,16 @@ def interrupt(monkeypatch):
     """Press Ctrl-C after so many chunks."""
 
     def interrupt(chunks: int) -> None:
-        def iterate(*args: Any, **kwargs: Any) -> Any:
-            yield from itertools.islice(de.iterate(*args, **kwargs), chunks)
-            raise KeyboardInterrupt
+        @contextlib.contextmanager
+        def interrupted(*args: Any, **kwargs: Any) -> Any:
+            def some(results: Any) -> Any:
+                yield from itertools.islice(results, chunks)
+                raise KeyboardInterrupt
 
-        monkeypatch.setattr(report, "iterate", iterate)
+            with plan.working(*args, **kwargs) as results:
+                yield some(results)
+
+        monkeypatch.setattr(report, "working", interrupted)
 
     return interrupt
 
