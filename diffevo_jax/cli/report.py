@@ -24,12 +24,13 @@ from diffevo_jax.pytree import validation
 from diffevo_jax.pytree.files import check_apart, check_writable, written_whole
 from diffevo_jax.pytree.keys import key_of_seed
 from diffevo_jax.pytree.records import plain, version_of
-from diffevo_jax.running import device_mesh
+from diffevo_jax.running import device_mesh, loggers
 from diffevo_jax.running.arguments import check_run, check_start, evaluates_on_host
 from diffevo_jax.running.bars import show_generations
 from diffevo_jax.running.evolution import Result
 from diffevo_jax.running.final import FinalEvaluation, count_of, is_noisy
 from diffevo_jax.running.host_loop import finished, finisher, iterate
+from diffevo_jax.running.loggers.following import Logger, logged, start_of
 
 #: Whether a success is ended by the environment; else the step limit ends it.
 _ENDS = ("Acrobot-v1", "MountainCar-v0", "MountainCarContinuous-v0")
@@ -54,6 +55,8 @@ class EvolveOptions:
             half of them judge it; 0 for none; None for a fifth of a run, at most 8
             populations and at most 512, if fitness is noisy, else none.
         cache: folder for compiled programs, so that the next time starts at once.
+        log: file for a line of JSON after each generation, such as log.jsonl.
+        tensorboard: folder for curves that TensorBoard shows, a folder in it for each seed.
     """
 
     population_size: int
@@ -66,6 +69,8 @@ class EvolveOptions:
     devices: int | None = None
     final: int | None = None
     cache: Path | None = None
+    log: Path | None = None
+    tensorboard: Path | None = None
 
 
 class Report(NamedTuple):
@@ -116,9 +121,10 @@ def check_request(settings: flags.Request[EvolveOptions]) -> jax.Array:
 
 
 def _check_files(options: EvolveOptions) -> None:
-    check_apart(json=options.json, plot=options.plot, cache=options.cache)
-    for name, path in (("json", options.json), ("plot", options.plot)):
-        if path is not None:
+    names = ("json", "plot", "log", "cache", "tensorboard")
+    check_apart(**{name: vars(options)[name] for name in names})
+    for name in ("json", "plot", "log"):
+        if (path := vars(options)[name]) is not None:
             check_writable(f"--{name}", path)
     if options.plot is None:
         return
@@ -140,14 +146,20 @@ def follow(name: str, settings: flags.Request[EvolveOptions], keys: jax.Array) -
     options, generations = settings.options, settings.strategy.num_generations
     on_host = evaluates_on_host(settings.problem)
     devices = None if on_host else device_mesh.devices_for(options.seeds, options.devices)
+    chunk_size = options.chunk_size or math.ceil(generations / 10)
     results = iterate(
         keys,
         settings.strategy,
         settings.problem,
         population_size=options.population_size,
-        chunk_size=options.chunk_size or math.ceil(generations / 10),
+        chunk_size=chunk_size,
         devices=devices,
     )
+    what = (settings.strategy, settings.problem, options.population_size)
+    try:
+        results = logged(results, _loggers(options), start_of(*what, chunk_size))
+    except (ImportError, ValueError) as error:
+        raise UsageError(str(error)) from error
     finish = finisher(
         keys,
         settings.strategy,
@@ -178,6 +190,14 @@ def follow(name: str, settings: flags.Request[EvolveOptions], keys: jax.Array) -
     config = {"name": name, "strategy": settings.strategy, "problem": settings.problem}
     config |= {key: vars(options)[key] for key in ("population_size", "seeds", "seed")}
     return Report(config, last, seconds, not np.all(last.history.done[:, -1]))
+
+
+def _loggers(options: EvolveOptions) -> list[Logger]:
+    """The logs that the options ask for."""
+    logs = [] if options.log is None else [loggers.jsonl(options.log)]
+    if options.tensorboard is not None:
+        logs.append(loggers.tensorboard(options.tensorboard))
+    return logs
 
 
 def summarise(report: Report) -> dict[str, Any]:

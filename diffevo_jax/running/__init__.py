@@ -14,6 +14,9 @@ from diffevo_jax.running.host_loop import run as run  # a bar, and an early stop
 from diffevo_jax.running.host_loop import iterate as iterate  # the result so far, in a loop
 from diffevo_jax.running.evolution import Result as Result  # what they all return
 
+# While it runs.
+from diffevo_jax.running import loggers as loggers  # lines, curves, populations, on disk
+
 # The end of a run under noise.
 from diffevo_jax.running.final import (
     final_evaluation as final_evaluation,  # choose and judge anew

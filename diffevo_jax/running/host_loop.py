@@ -23,6 +23,7 @@ from diffevo_jax.running.device_mesh import alone
 from diffevo_jax.running.evolution import Result, result_of
 from diffevo_jax.running.final import count_of, is_noisy
 from diffevo_jax.running.host_evaluation import HostPrograms, Place, judge_on_host
+from diffevo_jax.running.loggers.following import Logger, logged, start_of
 
 
 @checked
@@ -162,6 +163,7 @@ def run(
     final: Index | None = None,
     progress: bool = False,
     stop: Callable[[Result], bool] | None = None,
+    loggers: tuple[Logger, ...] = (),
 ) -> Result:
     """Evolve in chunks on the host, with a progress bar and an early stop.
 
@@ -184,6 +186,7 @@ def run(
             noise, where the best is the luckiest, and at the end with the final evaluation.
         stop: called with the result so far after each chunk; true ends the run. The best in
             it is that of all evaluations; under noise look at the mean.
+        loggers: called with each generation, in order, see :mod:`diffevo_jax.loggers`.
 
     Returns:
         The result; its history is as long as the run was.
@@ -211,6 +214,9 @@ def run(
     )
     size = size_of(population_size, population)
     finish = finisher(key, strategy, problem, size, final, devices)
+    given = fitness is not None
+    start = start_of(strategy, problem, size, chunk_size, given=given)
+    results = logged(results, loggers, start)
     results = finished(results, finish, stop)
     if progress:
         results = show_generations(results, strategy.num_generations, is_noisy(problem))
