@@ -1,5 +1,6 @@
 """Who follows a run: functions of a generation, and what they may know of the run."""
 
+import contextlib
 import dataclasses
 import tempfile
 import time
@@ -28,6 +29,8 @@ class Start:
     Attributes:
         generation: the first that is logged, from 1; more if the run goes on.
         seconds: wall time that the run took before.
+        skipped: generations that this run has not, since it goes on from another one; its
+            history begins after them.
         given: generations whose fitness was given and took no evaluation, 0 or 1.
         noisy: whether the best is the luckiest.
         num_generations: of the whole run; None if nobody knows.
@@ -38,6 +41,7 @@ class Start:
 
     generation: int = 1
     seconds: float = 0.0
+    skipped: int = 0
     given: int = 0
     noisy: bool = False
     num_generations: int | None = None
@@ -87,30 +91,39 @@ def logged(
         [1, 2]
         [1, 2, 3, 4]
     """
-    start = Start() if start is None else start
-    begun: list[Follows] = []
-    try:
-        for logger in loggers:
-            if pytree.offers(logger, Follows):
-                logger.begin(start)
-                begun.append(logger)
-    except BaseException:
-        for one in begun:
-            one.end()
-        raise
-    return _logged(results, loggers, start) if loggers else iter(results)
+    with contextlib.ExitStack() as begun:
+        tell = begun.enter_context(followed(loggers, Start() if start is None else start))
+        ends = begun.pop_all()
+
+    def told() -> Iterator[Result]:
+        with ends:
+            for result in results:
+                tell(result)
+                yield result
+
+    return told()
 
 
-def _logged(
-    results: Iterable[Result], loggers: Sequence[Logger], start: Start
-) -> Iterator[Result]:
+@contextlib.contextmanager
+def followed(loggers: Sequence[Logger], start: Start) -> Iterator[Callable[[Result], None]]:
+    """Loggers that have begun, and end whatever happens.
+
+    Args:
+        loggers: any number.
+        start: where the run starts.
+
+    Yields:
+        A function of the result so far, which tells them of the generations in it that they
+        have not been told of.
+    """
     failed: set[int] = set()
+    last = start.generation - 1
 
     def call(
-        logger: Logger | Follows, when: str, function: Callable[..., None], *args: PyTree
+        logger: Logger | Follows, when: str, function: Callable[..., None], *of: PyTree
     ) -> None:
         try:
-            function(*args)
+            function(*of)
         except Exception as error:
             if id(logger) not in failed:
                 said = f"{type(error).__name__}: {error}"
@@ -118,21 +131,27 @@ def _logged(
                 warnings.warn(text, RuntimeWarning, stacklevel=2)
             failed.add(id(logger))
 
-    told = start.generation - 1
-    try:
-        for result in results:
-            history = jax.tree.map(np.asarray, result.history)
-            for row in range(told, history.done.shape[-1]):
-                info = jax.tree.map(lambda rows, row=row: rows[..., row], history)
-                for logger in loggers:
-                    when = f"at generation {row + 1}"
-                    call(logger, when, logger, row + 1, info, result)
-            told = history.done.shape[-1]
-            yield result
-    finally:
+    def tell(result: Result) -> None:
+        nonlocal last
+        first, end = last + 1, start.skipped + result.history.done.shape[-1]
+        if not loggers or end < first:
+            return
+        history = jax.tree.map(np.asarray, result.history)
+        for generation in range(first, end + 1):
+            row = generation - 1 - start.skipped
+            info = jax.tree.map(lambda rows, row=row: rows[..., row], history)
+            for logger in loggers:
+                call(
+                    logger, f"at generation {generation}", logger, generation, info, result
+                )
+        last = end
+
+    with contextlib.ExitStack() as ends:
         for logger in loggers:
             if pytree.offers(logger, Follows):
-                call(logger, "at its end", logger.end)
+                logger.begin(start)
+                ends.callback(call, logger, "at its end", logger.end)
+        yield tell
 
 
 def numbers_of(
@@ -153,7 +172,7 @@ def numbers_of(
         del told["best_fitness"]  # the luckiest
     return {
         "generation": generation,
-        "evaluations": (generation - start.given) * size,
+        "evaluations": (generation - start.skipped - start.given) * size,
         "seconds": round(seconds, 3),
         **told,
     }

@@ -85,13 +85,9 @@ def read_populations(
         ValueError: there are none, or not those.
     """
     found = _files(Path(folder))
-    if missing := sorted(set(generations or ()) - set(found)):
-        known = ", ".join(map(str, found)) or "none"
-        raise ValueError(f"generations: got {missing[0]}, want some of those kept: {known}")
     if not found:
-        raise ValueError(
-            f"folder: got {folder}, which has no populations, want one of them"
-        )
+        text = f"folder: got {folder}, which has no populations, want one of them"
+        raise ValueError(text)
     numbers = list(found) if generations is None else list(generations)
     if not numbers:
         raise ValueError("generations: got none, want at least one")
@@ -121,7 +117,8 @@ class _Populations:
     """See :func:`populations`."""
 
     def __init__(self, folder: Path, every: int) -> None:
-        self._folder, self._every, self._last = folder, every, 0
+        self._folder, self._every = folder, every
+        self._last = self._skipped = 0
 
     def begin(self, start: Start) -> None:
         done, total = start.generation - 1, start.num_generations
@@ -135,7 +132,7 @@ class _Populations:
                 )
         make_folder(self._folder)
         self._remove(start.generation)
-        self._last = done
+        self._last, self._skipped = done, start.skipped
 
     def __call__(self, generation: int, info: Info, result: Result) -> None:
         if generation <= self._last:
@@ -143,7 +140,8 @@ class _Populations:
         self._last = generation
         if generation % self._every:
             return
-        if generation != (end := result.history.done.shape[-1]):
+        end = self._skipped + result.history.done.shape[-1]
+        if generation != end:
             raise ValueError(
                 f"every: got {self._every}, and generation {generation} is within the "
                 f"chunk that ends with {end}, want a multiple of chunk_size"

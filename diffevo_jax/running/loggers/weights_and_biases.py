@@ -35,9 +35,10 @@ def wandb(
 
     Args:
         project: of W&B.
-        id: of the run in W&B. With the same again, a run that goes on is the same there: it
-            knows each generation once. None makes one up, and what goes on is a run of its
-            own.
+        id: of the run in W&B. With the same again, a run that goes on is the same there,
+            which knows each step, a generation, once; offline its parts are folders of one
+            id, which ``wandb sync`` sends in their order. None makes one up, and what goes
+            on is a run of its own.
         folder: where ``wandb/`` is.
         mode: ``"offline"`` keeps all on disk, for ``wandb sync``; ``"online"`` sends it.
             None is what the environment's ``WANDB_MODE`` says, or else offline: nothing is
@@ -83,13 +84,14 @@ class _Wandb:
         import wandb
 
         self._start = start
+        mode = self._mode or os.environ.get("WANDB_MODE") or "offline"
         known = {
             "project": self._project,
             "dir": str(self._folder),
-            "mode": self._mode or os.environ.get("WANDB_MODE") or "offline",
+            "mode": mode,
             "reinit": "create_new",  # a run of the caller's own is left alone
             "id": self._id,
-            "resume": "allow" if self._id else None,
+            "resume": "allow" if self._id and mode == "online" else None,
         }
         config = {**plain(_small(start.settings)), **self._options.get("config", {})}
         self._run = wandb.init(**{**known, **self._options, "config": config})
