@@ -58,6 +58,7 @@ from diffevo_jax.running import run as run  # the host's loop: progress, early s
 from diffevo_jax.running import iterate as iterate  # the same, with your code in between
 from diffevo_jax.running import Result as Result  # what they return
 from diffevo_jax.running import stops as stops  # what ends a run early: ``run(stop=)``
+from diffevo_jax.running import loggers as loggers  # what happens while it runs, on disk
 from diffevo_jax.running import final_evaluation as final_evaluation  # an honest best
 from diffevo_jax.running import solutions as solutions  # the different good ones, a table
 from diffevo_jax.running import Solutions as Solutions  # that table

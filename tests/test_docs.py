@@ -125,6 +125,23 @@ def test_the_code_of_the_page_on_learned_diffusion_runs() -> None:
 
 
 @pytest.mark.slow
+def test_the_code_of_the_page_on_logs_runs(monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    names = names_of("logs.md")
+    assert names["curve"].evaluations.tolist() == list(range(128, 128 * 31, 128))
+    assert names["curve"].mean_fitness.iloc[-1] > names["curve"].mean_fitness[0]
+    assert names["kept"].generation.tolist() == [10, 20, 30]
+    assert float(names["rewound"].best_fitness) > 0.9
+    assert names["spread"] == sorted(names["spread"], reverse=True)
+    text = (ROOT / "docs" / "logs.md").read_text()
+    for line in re.findall(r"^diffevo (evolve .*)$", text, re.MULTILINE):
+        assert cli.main([*shlex.split(line), "--population-size=8"]) == 0
+    assert (tmp_path / "curves" / "run-003").is_dir()
+
+
+@pytest.mark.slow
 def test_the_code_of_the_page_on_flows_runs() -> None:
     names = names_of("flows.md")
     assert float(names["climbed"].best_fitness) > 0.99

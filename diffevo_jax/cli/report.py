@@ -25,11 +25,12 @@ from diffevo_jax.pytree import validation
 from diffevo_jax.pytree.files import check_apart, check_writable, written_whole
 from diffevo_jax.pytree.keys import key_of_seed
 from diffevo_jax.pytree.records import plain, version_of
-from diffevo_jax.running import device_mesh, stops
+from diffevo_jax.running import device_mesh, loggers, stops
 from diffevo_jax.running.arguments import check_run, check_start, evaluates_on_host
 from diffevo_jax.running.bars import show_generations
 from diffevo_jax.running.evolution import Result
 from diffevo_jax.running.final import FinalEvaluation, count_of, is_noisy
+from diffevo_jax.running.loggers.following import Logger
 from diffevo_jax.running.plan import planned, working
 
 #: Whether a success is ended by the environment; else the step limit ends it.
@@ -61,6 +62,8 @@ class EvolveOptions:
         max_seconds: end all runs after so long, with compiling.
         patience: end a run that has stopped rising for that share of its generations, such
             as 0.2, once the annealing can show; None has patience with all.
+        log: file for a line of JSON after each generation, such as log.jsonl.
+        tensorboard: folder for curves that TensorBoard shows, a folder in it for each seed.
     """
 
     population_size: int
@@ -77,6 +80,8 @@ class EvolveOptions:
     max_evaluations: int | None = None
     max_seconds: float | None = None
     patience: float | None = None
+    log: Path | None = None
+    tensorboard: Path | None = None
 
 
 class Report(NamedTuple):
@@ -147,9 +152,10 @@ def _stops(options: EvolveOptions) -> tuple[stops.One, ...]:
 
 
 def _check_files(options: EvolveOptions) -> None:
-    check_apart(json=options.json, plot=options.plot, cache=options.cache)
-    for name, path in (("json", options.json), ("plot", options.plot)):
-        if path is not None:
+    names = ("json", "plot", "log", "cache", "tensorboard")
+    check_apart(**{name: vars(options)[name] for name in names})
+    for name in ("json", "plot", "log"):
+        if (path := vars(options)[name]) is not None:
             check_writable(f"--{name}", path)
     if options.plot is None:
         return
@@ -180,7 +186,7 @@ def follow(name: str, settings: flags.Request[EvolveOptions], keys: jax.Array) -
     except KeyboardInterrupt:
         if not seconds:
             raise
-    except (TypeError, ValueError) as error:
+    except (ImportError, TypeError, ValueError) as error:
         if seconds:
             raise
         raise UsageError(str(error)) from error  # what only N and D show, when traced
@@ -211,11 +217,20 @@ def _following(
         devices=devices,
         stop=_stops(options),
     )
-    with working(plan, count_of(options.final, problem, generations, size)) as results:
+    count = count_of(options.final, problem, generations, size)
+    with working(plan, count, _loggers(options)) as results:
         if options.progress and streams.is_terminal():
             yield show_generations(results, generations, is_noisy(problem))
         else:
             yield results
+
+
+def _loggers(options: EvolveOptions) -> list[Logger]:
+    """The logs that the options ask for."""
+    logs = [] if options.log is None else [loggers.jsonl(options.log)]
+    if options.tensorboard is not None:
+        logs.append(loggers.tensorboard(options.tensorboard))
+    return logs
 
 
 def summarise(report: Report) -> dict[str, Any]:

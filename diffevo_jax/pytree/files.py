@@ -90,7 +90,7 @@ def check_apart(**paths: Path | None) -> None:
 
     Args:
         **paths: by the name of the argument; None for what is not asked for. The first ones
-            are replaced, and ``folder`` and ``cache`` are not.
+            are replaced; ``folder``, ``cache`` and ``tensorboard`` are not.
 
     Raises:
         ValueError: one is where another is, or within a folder that is replaced.
@@ -103,7 +103,7 @@ def check_apart(**paths: Path | None) -> None:
     for name, target in asked.items():
         others = {n: p for n, p in asked.items() if n != name and not _is_device(p)}
         for other, path in others.items():
-            kept = name in ("folder", "cache")
+            kept = name in ("folder", "cache", "tensorboard")
             if path == target or (not kept and target in path.parents):
                 raise ValueError(
                     f"{name}: got {paths[name]}, where {other} goes too, want a path of "

@@ -17,6 +17,9 @@ from diffevo_jax.running.evolution import Result as Result  # what they all retu
 # What ends it early.
 from diffevo_jax.running import stops as stops  # a target, a budget, no progress, failures
 
+# While it runs.
+from diffevo_jax.running import loggers as loggers  # lines, curves, populations, on disk
+
 # The end of a run under noise.
 from diffevo_jax.running.final import (
     final_evaluation as final_evaluation,  # choose and judge anew

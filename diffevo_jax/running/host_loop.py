@@ -10,6 +10,7 @@ from diffevo_jax.pytree.annotations import Index, Keys, checked
 from diffevo_jax.running.bars import show_generations
 from diffevo_jax.running.evolution import Result
 from diffevo_jax.running.final import count_of, is_noisy
+from diffevo_jax.running.loggers.following import Logger
 from diffevo_jax.running.plan import planned, working
 from diffevo_jax.running.stops import Stops
 
@@ -132,6 +133,7 @@ def run(
     final: Index | None = None,
     progress: bool = False,
     stop: Stops = None,
+    loggers: tuple[Logger, ...] = (),
 ) -> Result:
     """Evolve in chunks on the host, with a progress bar and an early stop.
 
@@ -163,6 +165,8 @@ def run(
             Of many runs each ends by itself, and stays as it is while the others go on. The
             best that a function sees is that of all evaluations; under noise look at the
             mean.
+        loggers: called with each generation, in order, see :mod:`diffevo_jax.loggers`. A
+            folder has the log ``log.jsonl`` by itself.
 
     Returns:
         The result; its history is as long as the run was, or the longest of many.
@@ -194,7 +198,7 @@ def run(
         renoise=renoise,
     )
     count = count_of(final, problem, strategy.num_generations, plan.population_size)
-    with working(plan, count) as results:
+    with working(plan, count, loggers) as results:
         shown: Iterator[Result] = results
         if progress:
             shown = show_generations(shown, strategy.num_generations, is_noisy(problem))

@@ -1,6 +1,7 @@
 """A run on the host: what is to be done, checked at once, and the loop that does it."""
 
 import contextlib
+import dataclasses
 import functools
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
@@ -34,6 +35,8 @@ from diffevo_jax.running.chunks import Programs, decode, judge, programs
 from diffevo_jax.running.device_mesh import alone
 from diffevo_jax.running.evolution import Result, RunState, result_of
 from diffevo_jax.running.host_evaluation import HostPrograms, Place, judge_on_host
+from diffevo_jax.running.loggers.following import Logger, Start, logged, start_of
+from diffevo_jax.running.loggers.json_lines import jsonl
 from diffevo_jax.running.stops import Stops, frozen, repeated, watcher
 from diffevo_jax.strategies import restart
 from diffevo_jax.strategies.diffusion_evolution import DiffusionEvolution
@@ -55,6 +58,7 @@ class Plan(NamedTuple):
         begin: where it begins that goes on from another run.
         folder: where it is kept.
         devices: that the runs are spread over.
+        original: the problem as it was given.
     """
 
     compiled: Programs | HostPrograms
@@ -69,6 +73,7 @@ class Plan(NamedTuple):
     begin: Stand | None
     folder: RunFolder | None
     devices: Sequence[jax.Device] | None
+    original: Problem
 
     @property
     def arguments(self) -> tuple[jax.Array, Strategy, PyTree]:
@@ -123,7 +128,18 @@ def planned(
     place = Place(problem.space) if on_host else problem
     parts = pytree.strong(strategy), pytree.strong(place)
     plan = Plan(
-        compiled, length, key, *parts, population, size, known, watch, None, None, devices
+        compiled,
+        length,
+        key,
+        *parts,
+        population,
+        size,
+        known,
+        watch,
+        begin=None,
+        folder=None,
+        devices=devices,
+        original=problem,
     )
     start: dict[str, Any]
     start = {"population_size": size, "population": population, "fitness": known}
@@ -179,7 +195,9 @@ def _renoised(
 
 
 @contextlib.contextmanager
-def working(plan: Plan, final: int = 0) -> Iterator[Generator[Result]]:
+def working(
+    plan: Plan, final: int = 0, loggers: Sequence[Logger] = ()
+) -> Iterator[Iterator[Result]]:
     """Do what is planned: yields the results so far, which end with the final evaluation.
 
     Nobody else works in the folder meanwhile, and at the end, whatever it is, what has been
@@ -188,6 +206,7 @@ def working(plan: Plan, final: int = 0) -> Iterator[Generator[Result]]:
     Args:
         plan: of the run.
         final: evaluations after the last generation; see :func:`diffevo_jax.evolve`.
+        loggers: told of each generation; in a folder one more, of ``log.jsonl``.
     """
     with contextlib.ExitStack() as stack:
         keeper, stand = None, plan.begin
@@ -197,8 +216,25 @@ def working(plan: Plan, final: int = 0) -> Iterator[Generator[Result]]:
             with alone():
                 shapes = plan.compiled.shapes(*plan.arguments, plan.population)
                 stand = keeper.load(*shapes, axis=plan.key.ndim) or stand
+            loggers = (*loggers, jsonl(plan.folder.path / "log.jsonl"))
         results = stack.enter_context(contextlib.closing(_steps(plan, keeper, stand)))
-        yield finished(results, finisher(plan, final))
+        begin = _start(plan, keeper, stand)
+        yield finished(logged(results, loggers, begin), finisher(plan, final))
+
+
+def _start(plan: Plan, keeper: Keeper | None, stand: Stand | None) -> Start:
+    """What loggers may know of the run."""
+    start = start_of(
+        plan.strategy,
+        plan.original,
+        plan.population_size,
+        plan.length,
+        given=plan.known is not None,
+    )
+    if keeper is None or stand is None or stand.rows is None:
+        return start
+    done = stand.rows[0].done.shape[plan.key.ndim]
+    return dataclasses.replace(start, generation=done + 1, seconds=keeper.seconds)
 
 
 def _steps(plan: Plan, keeper: Keeper | None, stand: Stand | None) -> Generator[Result]:
@@ -275,8 +311,8 @@ def finisher(plan: Plan, final: int) -> Callable[[Result], Result] | None:
 
 
 def finished(
-    results: Generator[Result], finish: Callable[[Result], Result] | None
-) -> Generator[Result]:
+    results: Iterator[Result], finish: Callable[[Result], Result] | None
+) -> Iterator[Result]:
     """Pass results through, and then yield the last one with its end."""
     for result in results:
         yield result
