@@ -38,5 +38,5 @@ def run(evaluate, generations: int, journal: external.Journal | None = None) -> 
 
 
 if __name__ == "__main__":
-    with external.each(light.counted, workers=2, retries=1) as of_all:
+    with external.each(light.counted, workers=2) as of_all:
         print(run(of_all, int(sys.argv[2]), external.Journal(sys.argv[1])))

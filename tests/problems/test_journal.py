@@ -1,6 +1,7 @@
 """Evaluations outlive whatever happens to the process, the pool, the disk and the files."""
 
 import collections
+import contextlib
 import os
 import resource
 import signal
@@ -49,19 +50,37 @@ def killed(
     script, journal = str(HERE / "killed_run.py"), str(folder / "journal")
     command = [sys.executable, script, journal, str(generations)]
     lines = lambda: counted.read_text().splitlines()
-    for _ in range(kills):
-        process = subprocess.Popen(command, env=env, start_new_session=True)
-        at = len(lines()) + int(rng.integers(1, 12 * generations // kills))
-        while len(lines()) < at and process.poll() is None:
-            time.sleep(0.002)
-        time.sleep(rng.uniform(0.0, 0.1))
-        process.kill()
+    for kill in range(kills):
+        process = subprocess.Popen(
+            command, env=env, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            at = len(lines()) + int(rng.integers(1, 12 * generations // kills))
+            while len(lines()) < at and process.poll() is None:
+                time.sleep(0.002)
+            time.sleep(rng.uniform(0.0, 0.1))
+            for pid in children(process.pid) * (kill % 2):  # as of a machine that stops
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        finally:
+            process.kill()
         assert process.wait() == -signal.SIGKILL
     ended = subprocess.run(command, env=env, capture_output=True, check=True)
     assert not ended.stderr
     return ended.stdout.decode().strip(), collections.Counter(lines())
 
 
+def children(parent: int) -> list[int]:
+    """The processes that a process has started."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            words = path.read_text().rpartition(")")[2].split()
+            found += [int(path.parent.name)] if int(words[1]) == parent else []
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="it looks for processes there")
 @pytest.mark.parametrize(
     ("kills", "generations"), [(2, 4), pytest.param(20, 12, marks=pytest.mark.slow)]
 )
@@ -317,6 +336,14 @@ def test_what_is_sent_to_all_does_not_end_an_evaluation(
         evaluate(np.ones((1, 1)), np.full(1, 96, np.uint32))
         send.join()
     assert not evaluate.failures
+
+
+def test_a_process_that_has_just_started_takes_no_signal() -> None:
+    process = external.workers._started(light.negated_sphere)
+    (pid,) = process.pool._processes
+    os.kill(pid, signal.SIGTERM)
+    assert process.pid.result() == pid
+    process.end()
 
 
 # Files
