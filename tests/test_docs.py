@@ -240,6 +240,7 @@ def test_the_code_of_the_page_on_own_evaluators_runs(monkeypatch, tmp_path) -> N
     # a tenth of 640 evaluations did not converge, within five standard errors
     assert 26 < names["result"].history.num_failed.sum() < 102
     assert float(names["result"].best_fitness) > -0.8
+    assert names["settled"].best_fitness == names["result"].best_fitness
     counts = names["careful"].problem_state
     assert int(counts.num_evaluated + counts.num_rejected + counts.num_cached) == 640
     assert float(names["joblibs"].best_fitness) > -0.05

@@ -15,3 +15,8 @@ from diffevo_jax.problems.external.memory import Memory as Memory  # what is kno
 # Its function.
 from diffevo_jax.problems.external.workers import each as each  # of a function of one
 from diffevo_jax.problems.external.workers import Each as Each  # what that returns
+from diffevo_jax.problems.external.workers import Reports as Reports  # one by one
+
+# Evaluations that outlive the process.
+from diffevo_jax.problems.external.journal import journaled as journaled  # of a problem
+from diffevo_jax.problems.external.journal import Journal as Journal  # files in a folder

@@ -60,7 +60,7 @@ class Memory:
             ValueError: it was used with something else before.
         """
         layout = jax.tree.map(lambda leaf: f"{leaf.dtype}{leaf.shape[1:]}", solutions)
-        words = f"{_title(fn)} of {layout}"
+        words = f"{title_of(fn)} of {layout}"
         if self.used_with not in (None, words):
             raise ValueError(
                 f"External.remember: got the Memory of {self.used_with}, want one of "
@@ -82,11 +82,11 @@ class Memory:
             self.known[name.tobytes()] = leaves
 
 
-def _title(fn: Callable[..., Any]) -> str:
+def title_of(fn: Callable[..., Any]) -> str:
     """The module and the name of a function, whatever runs it."""
     fn = inspect.unwrap(fn)
     if isinstance(fn, functools.partial):
-        return f"{_title(fn.func)} with {fn.args}, {fn.keywords}"
+        return f"{title_of(fn.func)} with {fn.args}, {fn.keywords}"
     named = fn if hasattr(fn, "__qualname__") else type(fn)
     return f"{named.__module__}.{named.__qualname__}"
 

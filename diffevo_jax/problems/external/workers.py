@@ -7,6 +7,7 @@ others count.
 import collections
 import concurrent.futures
 import contextlib
+import functools
 import multiprocessing
 import os
 import pickle
@@ -16,7 +17,7 @@ import time
 import types
 import warnings
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -31,8 +32,13 @@ from diffevo_jax.pytree.annotations import Index, checked
 #: Seconds between two looks at futures that nobody can wait for.
 _LOOK = 0.05
 
-#: What a process of ours runs first: it leaves Ctrl-C to its parent, and ends when its
-#: parent does, however that ends. It is text since a function of this file imports JAX.
+#: Seconds in which whoever ends our processes ends this one too.
+_MOMENT = 0.2
+
+#: What a process of ours runs first: it leaves to its parent what a terminal or a scheduler
+#: sends to all, and ends when its parent does, however that ends. What it starts itself
+#: takes signals as usual, apart from Ctrl-C. It is text since a function of this file
+#: imports JAX.
 _FIRST = """
 import multiprocessing, os, signal, threading
 
@@ -41,6 +47,11 @@ def follow():
     os._exit(1)
 
 signal.signal(signal.SIGINT, signal.SIG_IGN)
+for name in ("SIGTERM", "SIGHUP"):
+    if hasattr(signal, name):
+        signal.signal(getattr(signal, name), lambda *_: None)
+if hasattr(signal, "pthread_sigmask"):
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 threading.Thread(target=follow, daemon=True).start()
 """
 
@@ -60,6 +71,33 @@ class Batches(Protocol):
 
     def batch(self) -> contextlib.AbstractContextManager[object]:
         """What is submitted within it is sent at its end."""
+        ...
+
+
+@runtime_checkable
+class Reports(Protocol):
+    """A function of a batch that says what a solution came to as soon as it is known.
+
+    What it says of a solution depends on nothing but that, and on what comes with it: it is
+    called with some of a generation only, when others are known already.
+    """
+
+    def reporting(
+        self,
+        finished: Callable[[int, Evaluation | None], None],
+        /,
+        solutions: PyTree,
+        *more: PyTree,
+    ) -> object:
+        """Evaluate N solutions, and report each; what is returned is not looked at.
+
+        Args:
+            finished: is called once with each solution's number and what it came to, in
+                any order, in the thread of the caller. None has failed, and will not be
+                tried again.
+            solutions: leaves with leading axis N.
+            *more: whatever more there is of each, such as its seed.
+        """
         ...
 
 
@@ -98,33 +136,67 @@ class Each:
 
     def __call__(self, solutions: PyTree, *more: PyTree) -> Evaluation:
         """Evaluate N solutions; whatever more there is of each goes with it."""
+        rows = self._rows(None, solutions, *more)
+        warn_if_all_failed(self, rows)
+        return gathered(rows)
+
+    def reporting(
+        self,
+        finished: Callable[[int, Evaluation | None], None],
+        /,
+        solutions: PyTree,
+        *more: PyTree,
+    ) -> None:
+        """The same, and say what each came to; see :class:`Reports`.
+
+        One whose process died is reported at the end, and a moment later: whoever ended its
+        process may be about to end this one, and then it has not failed.
+        """
+        self._rows(finished, solutions, *more)
+
+    def _rows(
+        self,
+        finished: Callable[[int, Evaluation | None], None] | None,
+        solutions: PyTree,
+        *more: PyTree,
+    ) -> list[Evaluation | None]:
+        """What each came to; None has failed."""
+        report = finished or (lambda place, row: None)
         count = len(jax.tree.leaves(solutions)[0])
         given = [
             jax.tree.map(lambda leaf, place=place: leaf[place], (solutions, *more))
             for place in range(count)
         ]
         rows: list[Evaluation | None] = [None] * count
+        died: list[int] = []
+
+        def found(places: list[int], last: bool, number: int, value: object) -> None:
+            place = places[number]
+            if not isinstance(value, _Failed):
+                row = rows[place] = row_of(value)
+                report(place, row)
+                return
+            self.last_error = value.error
+            self.failures[type(value.error).__name__] += 1
+            if last and isinstance(value.error, BrokenExecutor):
+                died.append(place)
+            elif last:
+                report(place, None)
+
         left = list(range(count))
-        for _ in range(self._retries + 1):
+        for retries_left in reversed(range(self._retries + 1)):
             if not left:
                 break
             if self._runs is None:
                 self._runs = self._start()
-            found = self._runs.calls(self._fn, [given[n] for n in left], self._timeout)
-            for place, value in zip(left, found, strict=True):
-                if isinstance(value, _Failed):
-                    self.last_error = value.error
-                    self.failures[type(value.error).__name__] += 1
-                else:
-                    rows[place] = row_of(value)
+            tell = functools.partial(found, left, not retries_left)
+            self._runs.calls(self._fn, [given[n] for n in left], self._timeout, tell)
             left = [place for place in left if rows[place] is None]
-        if len(left) == count:
-            warnings.warn(
-                f"{self!r}: all {count} evaluations failed, the last by "
-                f"{self.last_error!r}",
-                stacklevel=2,
-            )
-        return gathered(rows)
+        if died and finished is not None:
+            time.sleep(_MOMENT)
+        for place in died:
+            report(place, None)
+        return rows
 
     def close(self) -> None:
         """End its processes; they start again if it is called again."""
@@ -222,6 +294,23 @@ def _check_importable(fn: Callable[..., Any]) -> None:
         ) from error
 
 
+def warn_if_all_failed(
+    evaluate: Callable[..., Any] | Reports, rows: Sequence[Evaluation | None]
+) -> None:
+    """Warn, with the last error if that is known, since it is hardly the solutions' fault.
+
+    Args:
+        evaluate: who evaluated.
+        rows: of a batch; None has failed.
+    """
+    if any(row is not None for row in rows):
+        return
+    error = evaluate.last_error if isinstance(evaluate, Each) else None
+    why = "" if error is None else f", the last by {error!r}"
+    text = f"{evaluate!r}: all {len(rows)} evaluations failed{why}"
+    warnings.warn(text, stacklevel=3)
+
+
 class _Runs(Protocol):
     """What runs calls."""
 
@@ -230,8 +319,9 @@ class _Runs(Protocol):
         fn: Callable[..., Any],
         given: Sequence[tuple[PyTree, ...]],
         timeout: float | None,
-    ) -> list[object]:
-        """What each call returns, in their order; :class:`_Failed` where it does not."""
+        found: Callable[[int, object], None],
+    ) -> None:
+        """Say what each call returns as soon as it does, or that it is :class:`_Failed`."""
         ...
 
     def close(self) -> None:
@@ -281,8 +371,8 @@ class _Processes:
         fn: Callable[..., Any],
         given: Sequence[tuple[PyTree, ...]],
         timeout: float | None,
-    ) -> list[object]:
-        found: list[object] = [None] * len(given)
+        found: Callable[[int, object], None],
+    ) -> None:
         waiting = collections.deque(range(len(given)))
         busy: dict[Any, _Call] = {}
         try:
@@ -301,11 +391,11 @@ class _Processes:
                     self._starting[process.pool.submit(callable, fn)] = process
                 self._look(busy, found)
         finally:
+            _find_done({call.place: future for future, call in busy.items()}, found)
             for call in busy.values():
                 call.process.end()
-        return found
 
-    def _look(self, busy: dict[Any, _Call], found: list[object]) -> None:
+    def _look(self, busy: dict[Any, _Call], found: Callable[[int, object], None]) -> None:
         """Wait until something ends, or is late."""
         first = min((call.end for call in busy.values()), default=np.inf)
         seconds = None if first == np.inf else max(first - time.monotonic(), 0.0)
@@ -324,16 +414,13 @@ class _Processes:
         now = time.monotonic()
         for future in [one for one in busy if one.done() or busy[one].end <= now]:
             place, process, _ = busy.pop(future)
-            if not future.done():
-                found[place] = _Failed(TimeoutError("it took too long"))
-                process.end()
-                continue
-            error = future.exception()
-            found[place] = future.result() if error is None else _Failed(error)
-            if isinstance(error, BrokenExecutor):
+            late = TimeoutError("it took too long")
+            error = future.exception() if future.done() else late
+            if error is late or isinstance(error, BrokenExecutor):
                 process.end()
             else:
                 self._idle.append(process)
+            found(place, future.result() if error is None else _Failed(error))
 
     def close(self) -> None:
         _end(self._idle, self._starting)
@@ -355,7 +442,7 @@ def _started(fn: Callable[..., Any]) -> _Process:
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(1, context, exec, (_FIRST, {}))
     script = b"__main__" in pickle.dumps(fn)
-    with contextlib.nullcontext() if script else _no_script():
+    with contextlib.nullcontext() if script else _no_script(), _no_signals():
         return _Process(pool, pool.submit(os.getpid))
 
 
@@ -375,6 +462,20 @@ def _no_script() -> Iterator[None]:
         sys.modules["__main__"] = script
 
 
+@contextlib.contextmanager
+def _no_signals() -> Iterator[None]:
+    """Start a process that takes no signal before it knows what to do with it."""
+    if not hasattr(signal, "pthread_sigmask"):  # as on Windows
+        yield
+        return
+    held = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Executor:
     """Somebody's executor, or one that is made when it is needed."""
 
@@ -388,7 +489,8 @@ class _Executor:
         fn: Callable[..., Any],
         given: Sequence[tuple[PyTree, ...]],
         timeout: float | None,
-    ) -> list[object]:
+        found: Callable[[int, object], None],
+    ) -> None:
         if self._executor is None:
             self._executor = self._make()
         executor = self._executor
@@ -396,20 +498,33 @@ class _Executor:
             executor.batch() if offers(executor, Batches) else contextlib.nullcontext()
         )
         futures: list[Any] = []
-        found: list[object] = []
+        told: set[int] = set()
+        broken = False
+
+        def tell(place: int, value: object) -> None:
+            nonlocal broken
+            told.add(place)
+            error = value.error if isinstance(value, _Failed) else None
+            broken |= isinstance(error, BrokenExecutor | _Late)
+            found(place, value)
+
         try:
             with together:
                 refused = self._submit(executor, fn, given, futures)
-            _wait(futures, timeout)
-            found = [_result(future) for future in futures]
-            found += [refused] * (len(given) - len(futures))
+            for place in _done(futures, timeout):
+                tell(place, _result(futures[place]))
+            for place, future in enumerate(futures):
+                if place not in told:
+                    tell(place, _result(future))
+            for place in range(len(futures), len(given)):
+                tell(place, refused)
         finally:
+            untold = {n: one for n, one in enumerate(futures) if n not in told}
+            _find_done(untold, found)
             for future in futures:
                 future.cancel()
-        broken = (BrokenExecutor, _Late)
-        if any(isinstance(one, _Failed) and isinstance(one.error, broken) for one in found):
+        if broken:
             self.close()
-        return found
 
     def _submit(
         self,
@@ -448,14 +563,30 @@ class _Late(TimeoutError):
     """Not done when the time of the batch was over."""
 
 
-def _wait(futures: Sequence[Any], timeout: float | None) -> None:
-    """Wait until all are done, or for so many seconds."""
+def _done(futures: Sequence[Any], timeout: float | None) -> Iterator[int]:
+    """The places of futures as they are done, for so many seconds."""
     if all(isinstance(one, concurrent.futures.Future) for one in futures):
-        concurrent.futures.wait(futures, timeout)
+        places = {future: place for place, future in enumerate(futures)}
+        with contextlib.suppress(TimeoutError):
+            for future in concurrent.futures.as_completed(futures, timeout):
+                yield places[future]
         return
-    end = time.monotonic() + (timeout or np.inf)
-    while not all(one.done() for one in futures) and time.monotonic() < end:
-        time.sleep(_LOOK)
+    end, left = time.monotonic() + (timeout or np.inf), list(range(len(futures)))
+    while left and time.monotonic() < end:
+        ready = [place for place in left if futures[place].done()]
+        yield from ready
+        left = [place for place in left if place not in ready]
+        if not ready:
+            time.sleep(_LOOK)
+
+
+def _find_done(futures: Mapping[int, Any], found: Callable[[int, object], None]) -> None:
+    """Say what has been done when something ended the wait, and would be lost."""
+    for place, future in futures.items():
+        with contextlib.suppress(Exception):  # the first error is the one that counts
+            value = _result(future)
+            if not isinstance(value, _Failed):
+                found(place, value)
 
 
 def _result(future: PyTree) -> object:
