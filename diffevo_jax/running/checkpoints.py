@@ -149,8 +149,8 @@ class Keeper:
         stopped = np.where(here, np.int32(0), np.asarray(found.notes["stopped"], np.int32))
         return Stand(found.number, placed, found.tree["rows"], stopped)
 
-    def keep(self, stand: Stand) -> None:
-        """Save it, if it is time to; else it is saved at the end."""
+    def keep(self, stand: Stand) -> bool:
+        """Save it, if it is time to; else it is saved at the end. Whether it was."""
         self._stand = stand
         self._known = [len(memory) for memory in _memories(stand.run_state)]
         if self._every is not None:
@@ -159,6 +159,12 @@ class Keeper:
             due = time.monotonic() - self._at >= self._cost / _SHARE
         if due:
             self.save()
+        return due
+
+    def oldest(self) -> int:
+        """The number of the oldest checkpoint that is kept."""
+        found = self._checkpoints.oldest()
+        return self._first if found is None else found
 
     def save(self) -> None:
         """Save the last that was kept, unless it has been.

@@ -81,6 +81,9 @@ class Programs(NamedTuple):
         )[1]
         return placed, rows
 
+    def forget(self, generation: int) -> None:
+        """Nothing is kept of a generation, which a program evaluates."""
+
     def traced(
         self,
         key: jax.Array,

@@ -10,6 +10,7 @@ import numpy as np
 from diffevo_jax import pytree
 from diffevo_jax.base import Evaluation, Info, PyTree, Strategy
 from diffevo_jax.compilation import compiler_options, make_room
+from diffevo_jax.problems.external.journal import Journal
 from diffevo_jax.problems.external.problem import External
 from diffevo_jax.problems.external.results import in_words
 from diffevo_jax.pytree.arrays import check_population
@@ -44,6 +45,7 @@ class HostPrograms(NamedTuple):
         problem: a :class:`diffevo_jax.Problem` that is evaluated on the host.
         population_size: see :func:`diffevo_jax.evolve`.
         record: see :func:`diffevo_jax.evolve`.
+        journal: where finished evaluations are kept, of a problem that is journaled.
         active: numbers of the runs that are still evaluated; None for all. The others are
             told zeros, and whoever calls keeps their state.
     """
@@ -51,6 +53,7 @@ class HostPrograms(NamedTuple):
     problem: PyTree
     population_size: int | None
     record: tuple[str, ...]
+    journal: Journal | None = None
     active: np.ndarray | None = None
 
     def prepare(
@@ -131,6 +134,11 @@ class HostPrograms(NamedTuple):
         one = key[0] if key.ndim else key
         return jax.jit(self._first).trace(one, strategy, place, population)
 
+    def forget(self, generation: int) -> None:
+        """Evaluations before that generation are needed no more."""
+        if self.journal is not None:
+            self.journal.forget(before=name_of(generation))
+
     def _first(
         self,
         key: jax.Array,
@@ -167,6 +175,8 @@ class HostPrograms(NamedTuple):
         )
         evaluation, problem_state = known, run_state.problem_state
         if evaluation is None:
+            if self.journal is not None:
+                self.journal.begin(name_of(index))
             evaluation, problem_state = self._evaluate(
                 key_evaluate, problem_state, solutions
             )
@@ -226,6 +236,11 @@ def evaluation_shapes(problem: PyTree, key: jax.Array, solutions: PyTree) -> Eva
         ) from error
     zeros: Evaluation = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     return zeros
+
+
+def name_of(generation: int) -> str:
+    """What the evaluation of a generation is called in a journal."""
+    return f"generation-{generation:09d}"
 
 
 def _placed(active: np.ndarray, whole: PyTree, some: PyTree) -> PyTree:
@@ -313,7 +328,13 @@ def _tell(
     return (jax.vmap(one) if key.ndim else one)(key, state, candidates, evaluation)
 
 
-def judge_on_host(key: jax.Array, problem: PyTree, result: Result, count: int) -> Result:
+def judge_on_host(
+    key: jax.Array,
+    problem: PyTree,
+    result: Result,
+    count: int,
+    journal: Journal | None = None,
+) -> Result:
     """A run's result, or that of many, with a final evaluation on the host.
 
     As :func:`diffevo_jax.running.evolution.judged`, whose two evaluations are two calls.
@@ -330,6 +351,8 @@ def judge_on_host(key: jax.Array, problem: PyTree, result: Result, count: int) -
     who, halves = jnp.broadcast_to(each, (number, half)), []
     for part in range(2):
         solutions = jax.tree.map(np.array, _decoded(place, candidates, who))
+        if journal is not None:
+            journal.begin(f"final-{part}")
         evaluation, _ = problem.evaluate_on_host(
             keys[:, part], run_state.problem_state, solutions
         )

@@ -13,6 +13,7 @@ import numpy as np
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Evaluation, Problem, PyTree, Strategy
+from diffevo_jax.problems.external.journal import Journal, journaled
 from diffevo_jax.pytree.annotations import Keys
 from diffevo_jax.pytree.folders import check_path
 from diffevo_jax.pytree.validation import check_count
@@ -151,7 +152,12 @@ def planned(
     start["record"] = sorted(record)
     traced = compiled.traced(*plan.arguments, population)
     said = manifest(key, strategy, problem, start, traced, parent=parent, on_host=on_host)
-    return plan._replace(folder=RunFolder(folder, said, every))
+    kept = RunFolder(folder, said, every)
+    if isinstance(compiled, HostPrograms):
+        journal = Journal(kept.path / "evaluations")
+        problem = journaled(compiled.problem, journal)
+        compiled = compiled._replace(problem=problem, journal=journal)
+    return plan._replace(compiled=compiled, folder=kept)
 
 
 def _check_devices(
@@ -253,8 +259,8 @@ def _steps(plan: Plan, keeper: Keeper | None, stand: Stand | None) -> Generator[
             with alone():
                 stand = _advanced(plan, stand)
             stand, result = _looked_at(plan, stand)
-            if keeper is not None:
-                keeper.keep(stand)
+            if keeper is not None and keeper.keep(stand):
+                plan.compiled.forget(keeper.oldest())
             yield result
 
 
@@ -304,7 +310,8 @@ def finisher(plan: Plan, final: int) -> Callable[[Result], Result] | None:
     def finish(result: Result) -> Result:
         with alone():
             if isinstance(plan.compiled, HostPrograms):
-                return judge_on_host(plan.key, plan.compiled.problem, result, final)
+                host = plan.compiled
+                return judge_on_host(plan.key, host.problem, result, final, host.journal)
             return judge(plan.devices, plan.key, plan.problem, result, final)
 
     return finish if final else None
