@@ -196,8 +196,16 @@ _REAL = (np.bool_, np.integer, np.floating)
 
 
 def _missing(value: object, protocol: type) -> list[str]:
-    """Members of a protocol that a value has not."""
-    return [name for name in members(protocol) if not hasattr(value, name)]
+    """Members of a protocol that a value has not.
+
+    A property is not asked: one that raises AttributeError is not missing, it is wrong.
+    """
+    held = type(value)
+    return [
+        name
+        for name in members(protocol)
+        if not hasattr(held, name) and not hasattr(value, name)
+    ]
 
 
 @functools.cache

@@ -22,6 +22,7 @@ from diffevo_jax.problems.control.environments import (
     first_steps,
     full_name,
     label,
+    naming,
 )
 from diffevo_jax.problems.control.episode import (
     Context,
@@ -41,7 +42,7 @@ from diffevo_jax.problems.control.spaces import (
 )
 from diffevo_jax.problems.control.statistics import Moments
 from diffevo_jax.problems.space import Space
-from diffevo_jax.pytree import Number, validation
+from diffevo_jax.pytree import Number, annotations, validation
 from diffevo_jax.pytree.keys import drawing_in_a_batch
 
 OBSERVATIONS = ("space", "running", "none")
@@ -115,7 +116,12 @@ class Control:
     env: Environment | None = pytree.static(default=None, by_value=True)
 
     def __post_init__(self) -> None:
-        """Spell a name in full, so that problems that are equal are so as structures."""
+        """Spell a name in full, so that problems that are equal are so as structures.
+
+        Raises:
+            TypeError: ``env`` lacks a member of an environment.
+        """
+        annotations.check("Control.env", self.env, Environment | None)
         if isinstance(self.env_name, str):
             object.__setattr__(self, "env_name", full_name(self.env_name))
 
@@ -136,6 +142,8 @@ class Control:
     @property
     def space(self) -> Space:
         """The space of the policy's weights, unbounded."""
+        if self.env is not None:
+            check_spaces(self.env, self._env_params())
         return Space(pytree.shapes(Control._drawn, self), scale=self.scale)
 
     @property
@@ -327,11 +335,13 @@ class Control:
     def _observe(self, key: jax.Array) -> PyTree:
         """An observation as the policy sees it."""
         env, _ = environment(self.environment)
-        observation, _ = env.reset_env(key, self._env_params())
+        with naming("reset_env"):
+            observation, _ = env.reset_env(key, self._env_params())
         if self.observation == "none":
             return observation
         scale = as_floats if self._learns() else normalise
-        return scale(observation, env.observation_space(self._env_params()))
+        with naming("observation_space"):
+            return scale(observation, env.observation_space(self._env_params()))
 
     def _drawn(self) -> PyTree:
         """Weights, for their shapes."""
