@@ -57,3 +57,11 @@ def flaky(solution: np.ndarray) -> float:
 
 def unreliable_in_a_box(solution: np.ndarray) -> float:
     return unreliable(np.round(solution))
+
+
+def described(design):
+    """A design of Python's own values: its rate, and whether it is of sgd."""
+    kinds = [type(design[name]) for name in ("kind", "layers", "rate")]
+    assert kinds == [str, int, float]
+    assert 0.1 <= design["rate"] <= 0.3
+    return design["rate"], {"is_sgd": design["kind"] == "sgd"}

@@ -25,8 +25,9 @@ import numpy as np
 
 from diffevo_jax.base import Evaluation, PyTree
 from diffevo_jax.problems.external.results import gathered, row_of
+from diffevo_jax.problems.space import Space
 from diffevo_jax.pytree import offers, validation
-from diffevo_jax.pytree.annotations import Index, checked
+from diffevo_jax.pytree.annotations import Index, checked, outside, takes
 
 #: Seconds between two looks at futures that nobody can wait for.
 _LOOK = 0.05
@@ -84,6 +85,7 @@ class Each:
         start: "Callable[[], _Runs]",
         timeout: float | None,
         retries: int,
+        space: Space | None = None,
     ) -> None:
         """See :func:`each`."""
         self.failures: collections.Counter[str] = collections.Counter()
@@ -91,6 +93,7 @@ class Each:
         self.__wrapped__ = fn  # as of functools.wraps
         self._fn, self._start, self._timeout, self._retries = fn, start, timeout, retries
         self._runs: _Runs | None = None
+        self._space = space
 
     def __repr__(self) -> str:
         """Its function, whatever runs it."""
@@ -99,10 +102,11 @@ class Each:
     def __call__(self, solutions: PyTree, *more: PyTree) -> Evaluation:
         """Evaluate N solutions; whatever more there is of each goes with it."""
         count = len(jax.tree.leaves(solutions)[0])
-        given = [
-            jax.tree.map(lambda leaf, place=place: leaf[place], (solutions, *more))
-            for place in range(count)
-        ]
+        one = lambda place: jax.tree.map(lambda leaf: leaf[place], (solutions, *more))
+        given = [one(place) for place in range(count)]
+        if self._space is not None:
+            own = self._space.as_python(solutions)
+            given = [(row, *rest) for row, (_, *rest) in zip(own, given, strict=True)]
         rows: list[Evaluation | None] = [None] * count
         left = list(range(count))
         for _ in range(self._retries + 1):
@@ -122,7 +126,7 @@ class Each:
             warnings.warn(
                 f"{self!r}: all {count} evaluations failed, the last by "
                 f"{self.last_error!r}",
-                stacklevel=2,
+                stacklevel=outside(),
             )
         return gathered(rows)
 
@@ -149,6 +153,7 @@ def each(
     workers: int | None = None,
     timeout: float | None = None,
     retries: Index = 0,
+    space: Space | None = None,
 ) -> Each:
     """Make a function of a batch of a function of one solution, for unreliable evaluators.
 
@@ -177,13 +182,17 @@ def each(
         workers: how many processes of its own; None takes one for each core.
         timeout: seconds, > 0; None waits for ever.
         retries: how often an evaluation that failed is tried again.
+        space: of the solutions; ``fn`` then gets each as :meth:`Space.as_python
+            <diffevo_jax.problems.Space.as_python>` gives it: categories are their choices
+            and not indices, numbers are Python's own. None hands on arrays.
 
     Returns:
         A function of solutions with leading axis N, and of whatever more there is of each.
         Its processes start when it is called first; ``close`` ends them, as ``with`` does.
 
     Raises:
-        TypeError: other processes cannot import ``fn``.
+        TypeError: other processes cannot import ``fn``, or it takes neither one argument
+            nor two.
         ValueError: a number is out of range.
 
     Example:
@@ -198,12 +207,13 @@ def each(
     """
     if timeout is not None:
         validation.check_positive("timeout", timeout)
+    takes("fn", fn, ("solution",), ("solution", "seed"))
     if executor is None:
         _check_importable(fn)
-        return Each(fn, lambda: _Processes(workers or _cores()), timeout, retries)
+        return Each(fn, lambda: _Processes(workers or _cores()), timeout, retries, space)
     if workers is not None:
         raise ValueError(f"workers: got {workers} with an executor, want one of them")
-    return Each(fn, lambda: _Executor(executor), timeout, retries)
+    return Each(fn, lambda: _Executor(executor), timeout, retries, space)
 
 
 def _cores() -> int:
