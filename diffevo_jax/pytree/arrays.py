@@ -24,7 +24,7 @@ def check_key(name: str, key: Any, *, several: bool = False) -> jax.Array:
     return drawing_alone(name, check_typed(name, key, several=several))
 
 
-def check_typed(name: str, key: Any, *, several: bool = False) -> jax.Array:
+def check_typed(name: str, key: jax.Array, *, several: bool = False) -> jax.Array:
     """Return a key of any implementation, or an array of them if it may be one.
 
     Raises:

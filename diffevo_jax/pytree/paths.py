@@ -238,7 +238,7 @@ def _unknown(component: Any, path: str) -> str:
     return f"{type(component).__name__} has no field {path!r}{said}; {wanted}"
 
 
-def within_a_dict(component: Any, path: str) -> str:
+def within_a_dict(component: object, path: str) -> str:
     """What to say of a path that means a key of a dict; nothing if it means none.
 
     Example:
