@@ -233,11 +233,17 @@ def _leaves(tree: PyTree) -> dict[str, Any]:
 
 
 def _shapes(tree: PyTree) -> dict[str, Any]:
-    canonical = jax.dtypes.canonicalize_dtype
     return {
-        name: {"shape": jnp.shape(leaf), "dtype": str(canonical(jnp.result_type(leaf)))}
+        name: {"shape": jnp.shape(leaf), "dtype": _dtype(leaf)}
         for name, leaf in _leaves(tree).items()
     }
+
+
+def _dtype(leaf: PyTree) -> str:
+    """The name of what JAX makes of a dtype; typed keys have one that is no array's."""
+    dtype = jnp.result_type(leaf)
+    extended = jnp.issubdtype(dtype, jax.dtypes.extended)
+    return str(dtype if extended else jax.dtypes.canonicalize_dtype(dtype))
 
 
 def _scaling(

@@ -150,6 +150,23 @@ def test_with_a_memory_a_carry_is_wanted(saved):
         problem.controller(weights, state)(seen)
 
 
+def test_a_memory_may_be_a_key(tmp_path):
+    def apply(weights, seen, key):
+        key, now = jax.random.split(key)
+        return weights + jax.random.normal(now, (2,)), key
+
+    policy = FunctionPolicy(lambda key, seen: jnp.zeros(2), apply, lambda: KEY)
+    problem = Control(env=Rooms(), max_steps=5, policy=policy)
+    control.save_controller(tmp_path / "rooms.zip", problem, jnp.zeros(2))
+    loaded = control.load_controller(tmp_path / "rooms.zip")
+    action, after = loaded(np.int32(1), loaded.initial_carry())
+    want = problem.controller(jnp.zeros(2))(jnp.int32(1), KEY)
+    assert (action, jax.random.key_data(after).tolist()) == (
+        want[0],
+        jax.random.key_data(want[1]).tolist(),
+    )
+
+
 #: It hears nothing, and has two numbers.
 CONSTANT = FunctionPolicy(lambda key, seen: jnp.zeros(2), lambda w, seen, carry: (w, carry))
 
