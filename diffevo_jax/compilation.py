@@ -81,6 +81,21 @@ def arithmetic_of_others() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def without_locations() -> Iterator[None]:
+    """Lower programs that do not say in which files, and under which folders, they were.
+
+    What is lowered elsewhere meanwhile has no locations either, which debuggers alone miss.
+    """
+    name = "jax_traceback_in_locations_limit"
+    before = getattr(jax.config, name)
+    jax.config.update(name, 0)
+    try:
+        yield
+    finally:
+        jax.config.update(name, before)
+
+
 @checked
 def use_cache(directory: str | Path) -> None:
     """Keep every compiled program in a directory, for later processes.

@@ -98,6 +98,32 @@ def check_bound(name: str, bound: Any, dtype: str) -> None:
         )
 
 
+def check_within(
+    name: str, values: np.ndarray, ends: tuple[jax.typing.ArrayLike, jax.typing.ArrayLike]
+) -> None:
+    """Raise ValueError unless all values of a leaf are within its box, but for rounding.
+
+    Args:
+        name: of the leaf.
+        values: (N, ...) of the leaf.
+        ends: (size,) each.
+    """
+    flat = values.reshape(len(values), -1)
+    working = flat.astype(np.float64)
+    floating = jnp.issubdtype(values.dtype, jnp.floating)
+    eps = float(jnp.finfo(values.dtype).eps) if floating else 0.0
+    low, high = (np.asarray(end, np.float64) for end in ends)
+    wrong = working < low - eps * abs(low)
+    wrong |= working > high + eps * abs(high)
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        low, high = (np.broadcast_to(end, flat.shape[1:])[column] for end in (low, high))
+        raise ValueError(
+            f"solutions: got {working[row, column]:g} for {name!r}, want numbers from "
+            f"{low:g} to {high:g}"
+        )
+
+
 def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
     try:
         return np.broadcast_shapes(shape, to) == to

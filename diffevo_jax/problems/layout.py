@@ -86,7 +86,9 @@ class Layout(NamedTuple):
         A category becomes a half at what is chosen, and minus a half at the other choices.
 
         Raises:
-            ValueError: the solutions do not have this layout.
+            TypeError: they are not numbers; of categories, no integers.
+            ValueError: the solutions do not have this layout, or an index that is known is
+                of no choice.
         """
         leaves, treedef = jax.tree.flatten(solutions)
         shapes = tuple(jnp.shape(leaf)[1:] for leaf in leaves)
@@ -101,11 +103,30 @@ class Layout(NamedTuple):
                 floats = arrays.as_floats("solutions", leaf)
                 flat.append(jnp.reshape(floats, (len(leaf), width)))
             elif width:
-                chosen = jnp.clip(jnp.asarray(leaf), 0, width - 1)[:, None]
+                chosen = jnp.clip(_indices(leaf, width), 0, width - 1)[:, None]
                 flat.append(
                     jnp.where(chosen == jnp.arange(width, dtype=chosen.dtype), 0.5, -0.5)
                 )
         return jnp.concatenate(flat, axis=1)
+
+
+def _indices(leaf: PyTree, count: int) -> jax.Array:
+    """Indices of choices (N,); those that are traced may be beyond them.
+
+    Raises:
+        TypeError: they are no integers.
+        ValueError: one is known, and not of a choice.
+    """
+    dtype = np.asarray(leaf).dtype if pytree.concrete(leaf) is not None else leaf.dtype
+    if not jnp.issubdtype(dtype, jnp.integer):
+        want = "indices of choices, integers; from_python makes them of choices"
+        raise TypeError(f"solutions: got {dtype} for a category, want {want}")
+    known = pytree.concrete(leaf)
+    if known is not None and ((known < 0) | (known >= count)).any():
+        wrong = known[(known < 0) | (known >= count)][0]
+        want = f"indices of choices, 0 to {count - 1}"
+        raise ValueError(f"solutions: got {wrong} for a category, want {want}")
+    return jnp.asarray(leaf)
 
 
 def layout_of(example: PyTree) -> tuple[Layout, tuple[Variable, ...]]:

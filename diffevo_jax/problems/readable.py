@@ -4,11 +4,13 @@ import math
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from diffevo_jax.base import PyTree
-from diffevo_jax.problems.layout import Layout
+from diffevo_jax.problems.layout import Layout, range_of
 from diffevo_jax.problems.variables import Variable
+from diffevo_jax.pytree import arrays
 
 
 def names(layout: Layout) -> tuple[str, ...]:
@@ -70,8 +72,9 @@ def gathered(
     """Many single solutions, as :func:`rows` gives them, as one pytree of arrays.
 
     Raises:
-        ValueError: there are none, one does not look like the example, or a choice is
-            none.
+        TypeError: a value is of another kind than its leaf.
+        ValueError: there are none, one does not look like the example, or a value is none
+            that its leaf can have.
     """
     if not len(solutions):
         raise ValueError("solutions: got none, want at least one")
@@ -81,11 +84,28 @@ def gathered(
         want = f"each like {layout.treedef}"
         raise ValueError(f"solutions: got {error}, want {want}") from None
     known, made = iter(variables), []
-    for values, named, dtype in zip(
-        zip(*each, strict=True), layout.named, layout.dtypes, strict=True
-    ):
-        held = list(values)
-        made.append(next(known).from_python(held) if named else np.asarray(held, dtype))
-    tree = jax.tree.unflatten(layout.treedef, made)
-    layout.ravel(tree)
-    return tree
+    for place, values in enumerate(zip(*each, strict=True)):
+        name = layout.paths[place]
+        if layout.named[place]:
+            made.append(next(known).from_python(list(values), name))
+        else:
+            kind = layout.shapes[place], layout.dtypes[place]
+            made.append(np.stack([_as_leaf(value, name, *kind) for value in values]))
+    return jax.tree.unflatten(layout.treedef, made)
+
+
+def _as_leaf(value: object, name: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """A value as an array of a leaf, which loses nothing but by rounding of floats."""
+    given = np.asarray(arrays.as_given(f"solutions: {name!r}", value))
+    if given.dtype == bool:
+        raise TypeError(f"solutions: got truth values for {name!r}, want numbers")
+    if given.shape != shape:
+        raise ValueError(f"solutions: got shape {given.shape} for {name!r}, want {shape}")
+    whole = jnp.issubdtype(dtype, jnp.integer)
+    low, high = range_of(dtype, np.dtype(jnp.result_type(float)))
+    legal = (given >= low) & (given <= high) & ((given % 1 == 0) | (not whole))
+    if not legal.all():
+        worst = given[~legal].ravel()[0]
+        want = f"{'whole' if whole else 'finite'} numbers from {low:g} to {high:g}"
+        raise ValueError(f"solutions: got {worst:g} for {name!r}, want {want}")
+    return given.astype(dtype)

@@ -236,9 +236,15 @@ class Space:
         near as unit scale can tell points apart.
 
         Raises:
-            ValueError: the solutions do not look like the example.
+            TypeError: they are not numbers; categories are indices, integers.
+            ValueError: the solutions do not look like the example; or, where they are not
+                traced, one is not finite, or is an index of no choice.
         """
-        return self._columns().points(self.layout.ravel(solutions))
+        values = self.layout.ravel(solutions)
+        known = pytree.concrete(values)
+        if known is not None and not np.isfinite(known).all():
+            raise ValueError("solutions: got NaN or infinity, want finite numbers")
+        return self._columns().points(values)
 
     def named(self, solutions: PyTree) -> dict[str, np.ndarray]:
         """Solutions as columns ``(N,)`` by :attr:`names`, for a table; on the host.
@@ -279,9 +285,14 @@ class Space:
     def from_python(self, solutions: Sequence[PyTree]) -> PyTree:
         """Many single solutions, as :meth:`as_python` gives them, as :meth:`encode` wants.
 
+        What is known of another solution is not taken for one of these: values are not
+        brought in, as :meth:`encode` does, but refused.
+
         Raises:
-            ValueError: there are none, one does not look like the example, or a choice is
-                none.
+            TypeError: a value is of another kind, for example a string for a number.
+            ValueError: there are none, one does not look like the example, or a value is
+                none that there is: beyond its ends, between whole numbers or steps, no
+                choice, not what is fixed.
 
         Example:
             >>> import diffevo_jax as de
@@ -290,7 +301,12 @@ class Space:
             >>> space.encode(known).tolist()
             [[-1.0, 1.0], [1.0, -1.0]]
         """
-        return readable.gathered(self.layout, self.variables, solutions)
+        found = readable.gathered(self.layout, self.variables, solutions)
+        leaves = jax.tree.leaves(found)
+        for place, (leaf, box) in enumerate(zip(leaves, self._boxes(), strict=True)):
+            if box is not None and not self.layout.named[place]:
+                bounds.check_within(self.layout.paths[place], leaf, (box.low, box.high))
+        return found
 
     def _boundaries(self) -> np.ndarray:
         """The name of the boundary of every number, (D,); (1,) if all have one."""

@@ -53,7 +53,8 @@ class Range:
         high: upper end, above the lower one.
         scale: ``"linear"`` or ``"log"``; static.
         step: of a linear scale, values are ``low``, ``low + step``, and so on, up to
-            ``high``, each as frequent as the others; None is any float.
+            ``high``, each as frequent as the others; None is any float. At least four
+            times what two floats at the ends are apart.
 
     Example:
         >>> import jax.numpy as jnp, diffevo_jax as de
@@ -120,8 +121,25 @@ class Range:
             exact = low + step * np.round((exact - low) / step)
         return np.clip(exact, low, high)
 
-    def from_python(self, values: list[Any]) -> np.ndarray:
-        """Values as :meth:`to_python` gives them, as arrays (N,)."""
+    def from_python(self, values: list[Any], name: str = "x") -> np.ndarray:
+        """Values as :meth:`to_python` gives them, as arrays (N,).
+
+        Raises:
+            TypeError: a value is no number.
+            ValueError: a value is beyond the ends, or not on a step; but for rounding.
+        """
+        low, high = float(self.low), float(self.high)
+        eps, step = float(jnp.finfo(self.dtype).eps), None
+        if self.step is not None:
+            step = float(self.step)
+            slack = max(1e-6, 4 * eps * max(abs(low), abs(high)) / step)
+        for value in values:
+            number = _number(value, name)
+            if not low - eps * abs(low) <= number <= high + eps * abs(high):
+                raise _wrong(value, name, f"a number from {low:g} to {high:g}")
+            places = 0.0 if step is None else (number - low) / step
+            if step is not None and abs(places - round(places)) > slack:
+                raise _wrong(value, name, f"{low:g} and a multiple of {step:g}")
         return np.asarray(values, float)
 
 
@@ -207,9 +225,21 @@ class Integer:
         """Values on the host (N,)."""
         return np.asarray(values, np.int64)
 
-    def from_python(self, values: list[Any]) -> np.ndarray:
-        """Values as :meth:`to_python` gives them, as arrays (N,)."""
-        return np.asarray(values, np.int64).astype(self.dtype)
+    def from_python(self, values: list[Any], name: str = "x") -> np.ndarray:
+        """Values as :meth:`to_python` gives them, as arrays (N,).
+
+        Raises:
+            TypeError: a value is no number.
+            ValueError: a value is not whole, beyond the ends, or not on a step.
+        """
+        low, high, step = (round(float(n)) for n in (self.low, self.high, self.step))
+        of = "" if step == 1 else f", in steps of {step}"
+        for value in values:
+            number = _number(value, name)
+            if not low <= number <= high or number % 1 or (number - low) % step:
+                want = f"a whole number from {low} to {high}{of}"
+                raise _wrong(value, name, want)
+        return np.asarray(values, self.dtype)
 
 
 @pytree.dataclass
@@ -281,7 +311,7 @@ class Categorical:
             known = np.array(self.choices, object)
         return known[np.asarray(values)]
 
-    def from_python(self, values: list[Any]) -> np.ndarray:
+    def from_python(self, values: list[Any], name: str = "x") -> np.ndarray:
         """Indices (N,) of choices.
 
         Raises:
@@ -291,8 +321,7 @@ class Categorical:
         plain = [v.item() if isinstance(v, np.generic) else v for v in values]
         for value in plain:
             if (type(value), value) not in told:
-                want = f"one of {self.choices}"
-                raise ValueError(f"solutions: got {value!r}, want {want}")
+                raise _wrong(value, name, f"one of {self.choices}")
         return np.array([told.index((type(v), v)) for v in plain], np.int32)
 
 
@@ -362,14 +391,49 @@ class Fixed:
             return np.full(len(values), self.label)
         return np.broadcast_to(np.asarray(self.value), np.shape(values))
 
-    def from_python(self, values: list[Any]) -> np.ndarray:
-        """The value for each of N, whatever they are."""
+    def from_python(self, values: list[Any], name: str = "x") -> np.ndarray:
+        """The value for each of N.
+
+        Raises:
+            ValueError: a value is another one, beyond rounding.
+        """
         value = np.asarray(self.value)
+        want = self.label if self.label is not None else value
+        for given in values:
+            if not _same(given, want):
+                raise _wrong(given, name, f"{pytree.short(want)}, which is fixed")
         return np.broadcast_to(value, (len(values), *value.shape))
 
 
 #: What a leaf of a space may be beside an array.
 Variable = Range | Integer | Categorical | Fixed
+
+
+def _wrong(value: object, name: str, want: str) -> ValueError:
+    return ValueError(f"solutions: got {pytree.short(value)} for {name!r}, want {want}")
+
+
+def _number(value: PyTree, name: str) -> int | float:
+    """A number of Python, NumPy or JAX as one of Python; it may be NaN.
+
+    Raises:
+        TypeError: it is none, such as a truth value or a string.
+    """
+    plain = value.item() if np.shape(value) == () and hasattr(value, "item") else value
+    if isinstance(plain, bool) or not isinstance(plain, int | float):
+        got = f"{pytree.short(value)} ({type(value).__name__})"
+        raise TypeError(f"solutions: got {got} for {name!r}, want a number")
+    return plain
+
+
+def _same(value: object, want: str | np.ndarray) -> bool:
+    """Whether a value is the one that is wanted, if numbers to rounding."""
+    if isinstance(want, str) or isinstance(value, str):
+        return bool(np.array_equal(np.asarray(value), np.asarray(want)))
+    given, known = np.asarray(value), np.asarray(want)
+    if given.shape != known.shape or given.dtype.kind not in "biuf":
+        return False
+    return bool(np.allclose(given, known, 1e-6, 0.0, equal_nan=True))
 
 
 def _smallest() -> float:
@@ -421,4 +485,11 @@ def _check_count(name: str, ends: tuple[float, float], step: float) -> None:
         raise ValueError(
             f"{name}: got step {step:g} from {ends[0]:g} to {ends[1]:g}, want 1 to "
             f"{2 * _apart():.10g} steps"
+        )
+    working = np.dtype(jnp.result_type(float))
+    apart = float(np.spacing(np.asarray(max(map(abs, ends)), working)))
+    if step < 4 * apart:
+        raise ValueError(
+            f"{name}: got step {step:g} from {ends[0]:.10g} to {ends[1]:.10g}, where two "
+            f"numbers of {working} are {apart:g} apart, want a step >= {4 * apart:g}"
         )

@@ -8,6 +8,7 @@ got, and what is wanted.
 import ast
 import builtins
 import collections.abc
+import contextlib
 import functools
 import inspect
 import sys
@@ -196,8 +197,16 @@ _REAL = (np.bool_, np.integer, np.floating)
 
 
 def _missing(value: object, protocol: type) -> list[str]:
-    """Members of a protocol that a value has not."""
-    return [name for name in members(protocol) if not hasattr(value, name)]
+    """Members of a protocol that a value has not.
+
+    A property is not asked: one that raises AttributeError is not missing, it is wrong.
+    """
+    held = type(value)
+    return [
+        name
+        for name in members(protocol)
+        if not hasattr(held, name) and not hasattr(value, name)
+    ]
 
 
 @functools.cache
@@ -387,3 +396,52 @@ def _lowest(kind: Hint) -> int | None:
         low: int = typing.get_args(kind)[1]
         return low
     return 1 if kind is int else None
+
+
+def takes(name: str, function: Callable[..., Any], *calls: tuple[str, ...]) -> None:
+    """Raise unless a function can be called in one of some ways, as far as it says so.
+
+    Args:
+        name: of the function, in errors.
+        function: whose signature may not be known, as of some that are written in C.
+        calls: what it may be called with, in order: names, in errors.
+
+    Raises:
+        TypeError: in none of them.
+
+    Example:
+        >>> from diffevo_jax.pytree import annotations
+        >>> annotations.takes("fn", lambda x, y: x, ("solution",))
+        Traceback (most recent call last):
+        TypeError: fn: got <lambda>(x, y), want a function that is called as fn(solution)
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return
+    for call in calls:
+        with contextlib.suppress(TypeError):
+            signature.bind(*call)
+            return
+    named = getattr(function, "__name__", repr(function))
+    ways = " or ".join(f"{name}({', '.join(call)})" for call in calls)
+    plain = signature.replace(return_annotation=inspect.Signature.empty)
+    raise TypeError(f"{name}: got {named}{plain}, want a function that is called as {ways}")
+
+
+def outside() -> int:
+    """The ``stacklevel`` of a warning here that names the line which called the library."""
+    frame, level = inspect.currentframe(), 0
+    while frame is not None and _is_inside(frame):
+        frame, level = frame.f_back, level + 1
+    return max(level, 1)
+
+
+def _is_inside(frame: types.FrameType) -> bool:
+    """Whether a frame is of this library, of JAX, or of the standard library's wrappers."""
+    module = str(frame.f_globals.get("__name__", ""))
+    return module.partition(".")[0] in _INSIDE
+
+
+#: Whose frames stand between a call of this library and what it calls.
+_INSIDE = ("diffevo_jax", "jax", "contextlib", "functools")

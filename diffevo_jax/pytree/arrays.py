@@ -21,6 +21,16 @@ def check_key(name: str, key: Any, *, several: bool = False) -> jax.Array:
         ValueError: it is several keys, divided over explicit axes, or of an implementation
             that cannot keep what is promised; see :mod:`diffevo_jax.pytree.keys`.
     """
+    return drawing_alone(name, check_typed(name, key, several=several))
+
+
+def check_typed(name: str, key: jax.Array, *, several: bool = False) -> jax.Array:
+    """Return a key of any implementation, or an array of them if it may be one.
+
+    Raises:
+        TypeError: it is no typed JAX key.
+        ValueError: it is several keys, or divided over explicit axes.
+    """
     dtype = getattr(key, "dtype", None)
     if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
         got = type(key).__name__ if dtype is None else f"an array of {dtype}"
@@ -28,7 +38,7 @@ def check_key(name: str, key: Any, *, several: bool = False) -> jax.Array:
     check_whole(name, key)
     if key.shape and not several:
         raise ValueError(f"{name}: got shape {key.shape}, want (); vmap over many keys")
-    return drawing_alone(name, key)
+    return key
 
 
 def check_whole(name: str, array: jax.Array) -> None:
@@ -42,6 +52,33 @@ def check_whole(name: str, array: jax.Array) -> None:
             f"{name}: got an array that is divided over explicit axes of a mesh, {spec}; "
             "want one on one device, or a mesh whose axes are of type Auto"
         )
+
+
+def check_like(name: str, tree: object, like: object, hint: str = "") -> None:
+    """Raise unless a tree has the structure and the shapes of another.
+
+    Args:
+        name: what it is called.
+        tree: of arrays or numbers.
+        like: of arrays, or of ``jax.ShapeDtypeStruct``.
+        hint: what else to say of what is wanted.
+
+    Raises:
+        ValueError: it has others.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.pytree import arrays
+        >>> arrays.check_like("carry", jnp.ones(3), {"sum": jnp.ones(2)})
+        Traceback (most recent call last):
+        ValueError: carry: got (3,), want {'sum': (2,)}
+    """
+    shapes = [list(map(np.shape, jax.tree.leaves(one))) for one in (tree, like)]
+    structures: list[Any] = [jax.tree.structure(one) for one in (tree, like)]
+    if structures[0] != structures[1] or shapes[0] != shapes[1]:
+        got, want = (jax.tree.map(np.shape, one) for one in (tree, like))
+        of = f" ({type(tree).__name__})" if repr(got) == repr(want) or tree is None else ""
+        raise ValueError(f"{name}: got {got!r}{of}, want {want!r}{hint}")
 
 
 def check_population(name: str, population: Any) -> jax.Array:

@@ -234,7 +234,26 @@ def _unknown(component: Any, path: str) -> str:
     hint = f"; closest: {shortest(component, close)}" if close else ""
     named = ", ".join(shortest(component, name) for name in names(component))
     wanted = f"want one of {named}" if named else "it has no fields"
-    return f"{type(component).__name__} has no field {path!r}{hint}; {wanted}"
+    said = f"{hint}{within_a_dict(component, path)}"
+    return f"{type(component).__name__} has no field {path!r}{said}; {wanted}"
+
+
+def within_a_dict(component: object, path: str) -> str:
+    """What to say of a path that means a key of a dict; nothing if it means none.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> from diffevo_jax.pytree import paths
+        >>> problem = de.problems.Control("cartpole", env_params={"mass": 1.0})
+        >>> paths.within_a_dict(problem, "mass")
+        "; 'env_params' is a dict, whose keys have no paths: make it a dataclass"
+    """
+    key = path.rpartition(".")[2]
+    for name in names(component):
+        value = get(component, name)
+        if isinstance(value, Mapping) and key in value:
+            return f"; {name!r} is a dict, whose keys have no paths: make it a dataclass"
+    return ""
 
 
 def closest(component: Any, path: str) -> str | None:

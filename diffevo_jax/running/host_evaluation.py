@@ -1,5 +1,6 @@
 """Generations of a problem that is evaluated on the host, between two compiled programs."""
 
+import dataclasses
 import functools
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from diffevo_jax import pytree
 from diffevo_jax.base import Evaluation, Info, PyTree, Strategy
 from diffevo_jax.compilation import compiler_options, make_room
 from diffevo_jax.problems.external.journal import Journal
-from diffevo_jax.problems.external.problem import External
+from diffevo_jax.problems.external.problem import Counts, External
 from diffevo_jax.problems.external.results import in_words
 from diffevo_jax.pytree.arrays import check_population
 from diffevo_jax.running import ask_tell
@@ -338,6 +339,7 @@ def judge_on_host(
     """A run's result, or that of many, with a final evaluation on the host.
 
     As :func:`diffevo_jax.running.evolution.judged`, whose two evaluations are two calls.
+    What they count is in the result; what else a problem's state learns is forgotten.
     """
     make_room()
     place = pytree.strong(Place(problem.space))
@@ -349,13 +351,15 @@ def judge_on_host(
     keys, candidates = _candidates(key, place, run_state, count=count)
     each = jnp.arange(half, dtype=jnp.int32) % candidates.shape[1]
     who, halves = jnp.broadcast_to(each, (number, half)), []
+    problem_state = run_state.problem_state
     for part in range(2):
         solutions = jax.tree.map(np.array, _decoded(place, candidates, who))
         if journal is not None:
             journal.begin(f"final-{part}")
-        evaluation, _ = problem.evaluate_on_host(
-            keys[:, part], run_state.problem_state, solutions
+        evaluation, after = problem.evaluate_on_host(
+            keys[:, part], problem_state, solutions
         )
+        problem_state = _counted(problem_state, after)
         halves.append((jnp.asarray(evaluation.fitness, float), evaluation.violation))
         if not part:
             chosen, feasible = _chosen(who, *halves[0], count=candidates.shape[1])
@@ -364,9 +368,20 @@ def judge_on_host(
     final, solution = _concluded(
         place, candidates, (*both, chosen, feasible), run_state, start
     )
+    found = final, solution, problem_state
     if not result.history.done.ndim > 1:
-        final, solution = jax.tree.map(lambda leaf: leaf[0], (final, solution))
-    return with_final(result, final, solution)
+        found = jax.tree.map(lambda leaf: leaf[0], found)
+    final, solution, problem_state = found
+    judged = with_final(result, final, solution)
+    return dataclasses.replace(judged, problem_state=problem_state)
+
+
+def _counted(before: PyTree, after: PyTree) -> PyTree:
+    """The state of a problem before an evaluation, with the counts of it."""
+    is_count = lambda part: isinstance(part, Counts)
+    pick = lambda old, new: new if is_count(old) else old
+    whole: PyTree = jax.tree.map(pick, before, after, is_leaf=is_count)
+    return whole
 
 
 @functools.partial(jax.jit, static_argnames="count")

@@ -13,7 +13,7 @@ from jax import Array
 
 from diffevo_jax import pytree
 from diffevo_jax.base import ChecksGrid, Grid, PyTree, Sampler
-from diffevo_jax.pytree.annotations import checked
+from diffevo_jax.pytree.annotations import checked, outside
 
 #: What ``query`` and ``update`` return: points (N, D), their noise level (), the memory.
 Step = tuple[Array, Array, PyTree]
@@ -102,5 +102,5 @@ def warn_if_coarse(name: str, sigmas: np.ndarray, largest: float, instead: str) 
             f"{name} overshoots where sigma falls by a factor of more than {largest:g} in "
             f"a step; here it falls by {ratios[worst]:.3g} at step {worst}. Take more "
             f"levels, or {instead}",
-            stacklevel=2,
+            stacklevel=outside(),
         )

@@ -50,7 +50,9 @@ def full_path(whole: Whole, name: str) -> str:
     if found is None:
         known = _with_environment(whole)
         close = paths.closest(known, name)
-        hint = f"; closest: {label(known, close)}" if close else ""
+        hint = paths.within_a_dict(known, name)
+        if close and not hint:
+            hint = f"; closest: {label(known, close)}"
         raise ValueError(f"got {name!r}, want a field{hint}")
     return found
 

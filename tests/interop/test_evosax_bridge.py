@@ -287,3 +287,12 @@ def test_a_scale_that_is_given_is_around_the_origin():
     state = es.init(KEY, population, population.sum(axis=1), params)
     assert state.frame.centre.tolist() == [0.0, 0.0]
     assert state.frame.scale.tolist() == [3.0, 3.0]
+
+
+def test_a_class_in_the_place_of_an_object_is_refused() -> None:
+    whole = evosax.algorithms.CMA_ES
+    for wrong, message in ((whole, "the class CMA_ES"), ("CMA_ES", "'CMA_ES'")):
+        with pytest.raises(TypeError, match=f"algorithm: got {message}, want an algorithm"):
+            bridge.from_algorithm(wrong, 3)
+    with pytest.raises(TypeError, match="problem: got the class BBOBProblem, want"):
+        bridge.from_problem(BBOBProblem)

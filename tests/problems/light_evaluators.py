@@ -69,3 +69,11 @@ def counted(solution: np.ndarray, seed: np.uint32) -> tuple[float, dict[str, np.
     os.write(file, f"finished {name}\n".encode())
     os.close(file)
     return value, {"half": solution / 2}
+
+
+def described(design):
+    """A design of Python's own values: its rate, and whether it is of sgd."""
+    kinds = [type(design[name]) for name in ("kind", "layers", "rate")]
+    assert kinds == [str, int, float]
+    assert 0.1 <= design["rate"] <= 0.3
+    return design["rate"], {"is_sgd": design["kind"] == "sgd"}

@@ -1,6 +1,7 @@
 """Evaluators that hang, die and raise: real ones, in real processes."""
 
 import contextlib
+import math
 import os
 import re
 import signal
@@ -378,3 +379,68 @@ def test_a_tenth_that_hangs_dies_or_raises_gives_the_bits_of_an_orderly_run(
         "ArithmeticError",
     }
     assert 12 <= failed <= 42  # a tenth, within three and a half standard errors
+
+
+# What the function gets
+
+
+def test_a_worker_gets_what_people_would_write() -> None:
+    space = Space(
+        {
+            "kind": de.problems.Categorical(("adam", "sgd")),
+            "layers": de.problems.Integer(1, 8),
+            "rate": de.problems.Range(0.1, 0.3),
+        }
+    )
+    with external.each(light.described, workers=1, space=space) as evaluate:
+        solutions = space.decode(space.sample(jax.random.key(0), 6))
+        found = evaluate(jax.tree.map(np.asarray, solutions))
+    assert not evaluate.failures, evaluate.last_error
+    indices = np.asarray(solutions["kind"])
+    assert set(indices.tolist()) == {0, 1}
+    np.testing.assert_array_equal(found.measures["is_sgd"], indices == 1)
+    np.testing.assert_allclose(found.fitness, solutions["rate"], rtol=1e-6)
+
+
+def test_its_solutions_are_those_of_the_space() -> None:
+    space = Space({"kind": de.problems.Categorical(("adam", "sgd"))})
+    evaluate = external.each(light.described, workers=1, space=space)
+    with pytest.raises(ValueError, match=r"solutions: got .*want"):
+        evaluate({"sort": np.zeros(2, np.int32)})
+
+
+# Mistakes that are seen before anything runs
+
+
+def three(design, seed, extra):
+    return 0.0
+
+
+def one(design):
+    return 0.0
+
+
+@pytest.mark.parametrize("fn", [lambda: 0.0, three, lambda *, design: 0.0])
+def test_a_function_that_takes_no_solution_is_refused(fn) -> None:
+    with pytest.raises(TypeError, match=r"fn: got .*called as fn\(solution\) or fn\("):
+        external.each(fn, ThreadPoolExecutor)
+
+
+def test_a_noisy_problem_wants_a_function_of_a_seed_too() -> None:
+    space = Space(np.zeros(2))
+    alone = external.each(one, ThreadPoolExecutor)
+    for fn, noisy in ((alone, True), (one, True), (lambda x, seed: x[:, 0], False)):
+        problem = External(fn, space, noisy=noisy)
+        with pytest.raises(TypeError, match=r"External\.fn: got .*called as External\.fn"):
+            de.pytree.validate(problem)
+    problem = External(one, space, reject=lambda: True)
+    with pytest.raises(TypeError, match=r"External\.reject: got .*\(solutions\)"):
+        de.pytree.validate(problem)
+
+
+def test_a_warning_names_the_line_that_called_the_library() -> None:
+    evaluate = external.each(math.sqrt, ThreadPoolExecutor(1))
+    problem = External(evaluate, Space(de.problems.Range(-2.0, -1.0)))
+    with pytest.warns(UserWarning, match="all 4 evaluations failed") as warned:
+        de.run(jax.random.key(0), de.DiffusionEvolution(1), problem, population_size=4)
+    assert [one.filename for one in warned] == [__file__]

@@ -399,6 +399,7 @@ def test_a_component_that_is_no_variable_is_refused(example, message):
         (Range(0.0, 1.0, "lgo"), "'x': got scale 'lgo', want one of"),
         (Range(0.1, 1.0, "log", 0.1), "'x': got step 0.1 on a log scale, want None"),
         (Range(0.0, 1.0, step=2.0), "'x': got step 2 from 0 to 1, want 1 to"),
+        (Range(1e6, 1e6 + 1, step=0.01), "'x': got step 0.01 .* 0.0625 apart, want a step"),
         (Range(0.0, np.nan), "Range.high: got nan, want a number"),
         (Integer(0, 4.5), "'x': got high 4.5, want a whole number within 1048576"),
         (Integer(3, 3), "'x': got low 3 with high 3, want low < high"),
@@ -473,7 +474,7 @@ def test_names_of_boundaries_are_like_the_example():
     ("solutions", "message"),
     [
         ([], "solutions: got none"),
-        ([{"kind": "c"}], "solutions: got 'c', want one of"),
+        ([{"kind": "c"}], "solutions: got 'c' for 'kind', want one of"),
         ([{"kin": "a"}], "solutions: got .* want each like"),
     ],
 )
@@ -481,6 +482,71 @@ def test_designs_unlike_the_example_are_refused(solutions, message):
     space = Space({"kind": Categorical(("a", "b"))})
     with pytest.raises(ValueError, match=message):
         space.from_python(solutions)
+
+
+#: Of arrays of a number in [-1, 1] and of a count.
+ENDS = {"w": -1.0, "count": 0}, {"w": 1.0, "count": 9}
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        (
+            {"layers": 2.7},
+            ValueError,
+            "got 2.7 for 'layers', want a whole number from 1 to",
+        ),
+        ({"layers": 9}, ValueError, "got 9 for 'layers', want a whole number"),
+        ({"layers": math.nan}, ValueError, "got nan for 'layers', want a whole number"),
+        ({"layers": True}, TypeError, r"got True \(bool\) for 'layers', want a number"),
+        ({"layers": "2"}, TypeError, r"got '2' \(str\) for 'layers', want a number"),
+        ({"rate": 2.0}, ValueError, "got 2.0 for 'rate', want a number from 0 to 1"),
+        ({"rate": "0.5"}, TypeError, r"got '0.5' \(str\) for 'rate', want a number"),
+        ({"rate": None}, TypeError, r"got None \(NoneType\) for 'rate', want a number"),
+        ({"drop": 0.27}, ValueError, "got 0.27 for 'drop', want 0 and a multiple of 0.1"),
+        ({"depth": 4}, ValueError, "got 4 for 'depth', want 3, which is fixed"),
+        ({"w": [math.nan, 0]}, ValueError, "got nan for 'w', want finite numbers"),
+        ({"w": [0.0, 2.5]}, ValueError, "got 2.5 for 'w', want numbers from -1 to 1"),
+        ({"w": ["1", "2"]}, TypeError, "'w': got .* want real numbers"),
+        ({"w": [True, False]}, TypeError, "got truth values for 'w', want numbers"),
+        ({"count": 1.7}, ValueError, "got 1.7 for 'count', want whole numbers"),
+        ({"count": 2**40}, ValueError, "got 1.09951e\\+12 for 'count', want whole numbers"),
+    ],
+)
+def test_a_design_that_there_is_not_is_refused_and_not_made_another(
+    changed, error, message
+) -> None:
+    space = Space(
+        {
+            "layers": Integer(1, 6),
+            "rate": Range(0.0, 1.0),
+            "drop": Range(0.0, 0.5, step=0.1),
+            "depth": Fixed(3),
+            "w": jnp.zeros(2),
+            "count": jnp.zeros((), jnp.int32),
+        },
+        lower={"layers": None, "rate": None, "drop": None, "depth": None} | ENDS[0],
+        upper={"layers": None, "rate": None, "drop": None, "depth": None} | ENDS[1],
+    )
+    known = {"layers": 2.0, "rate": 0.5, "drop": 0.1 * 3, "depth": 3, "w": [0.0, 1.0]}
+    assert space.from_python([known | {"count": 1}])["layers"].tolist() == [2]
+    with pytest.raises(error, match=message):
+        space.from_python([known | {"count": 1} | changed])
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "message"),
+    [
+        ({"kind": np.array([2]), "x": np.zeros(1)}, ValueError, "got 2 for a category"),
+        ({"kind": np.array([0.5]), "x": np.zeros(1)}, TypeError, "got float64 for a cat"),
+        ({"kind": np.array(["a"]), "x": np.zeros(1)}, TypeError, "got <U1 for a category"),
+        ({"kind": np.array([0]), "x": np.array([np.nan])}, ValueError, "got NaN"),
+    ],
+)
+def test_solutions_that_there_are_not_are_not_encoded(values, error, message) -> None:
+    space = Space({"kind": Categorical(("a", "b")), "x": Range(0.0, 1.0)})
+    with pytest.raises(error, match=f"solutions: {message}"):
+        space.encode(values)
 
 
 def test_what_is_not_finite_is_decoded_to_something_legal() -> None:

@@ -138,3 +138,10 @@ def test_replace_refuses_two_names_of_one_field():
 
 def test_a_part_without_fields_is_named_like_any_other():
     assert paths.shortest(STRATEGY, "denoiser.support") == "support"
+
+
+def test_a_key_of_a_dict_has_no_path_and_is_told_so() -> None:
+    problem = de.problems.Control("cartpole", env_params={"mass": 1.0})
+    for name in ("mass", "env_params.mass"):
+        with pytest.raises(ValueError, match="'env_params' is a dict, whose keys have no"):
+            de.replace(problem, **{name: 2.0})

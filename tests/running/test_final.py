@@ -455,3 +455,23 @@ def test_what_is_evaluated_on_the_host_is_judged_there() -> None:
     )
     assert int(judged.chosen) == 1
     assert float(judged.low) < 0.0 < float(judged.high)
+
+
+def test_what_is_evaluated_on_the_host_at_the_end_is_counted() -> None:
+    calls = []
+
+    def noisy(solutions, seeds):
+        calls.append(len(seeds))
+        return -np.abs(solutions[:, 0]) + np.array([seed % 7 for seed in seeds])
+
+    problem = de.problems.External(
+        noisy, de.problems.Space(np.zeros(1)), noisy=True, reject=lambda x: x[:, 0] > 0.5
+    )
+    keys = jax.random.split(jax.random.key(0), 2)
+    for key, runs in ((keys[0], 1), (keys, 2)):
+        calls.clear()
+        run = de.run(key, de.DiffusionEvolution(2), problem, population_size=8, final=32)
+        counts = run.problem_state
+        assert np.sum(counts.num_evaluated) == sum(calls)
+        asked = counts.num_evaluated + counts.num_rejected
+        assert np.ravel(asked).tolist() == [16 + 32] * runs

@@ -103,3 +103,10 @@ def test_strategies_of_different_kinds_are_values_of_an_axis():
     )
     assert swept.strategy.values.tolist() == ["ours", "flow"]
     assert np.isfinite(swept.final_mean).all()
+
+
+def test_a_key_of_a_dict_is_no_field_and_is_told_so():
+    problem = de.problems.Control("cartpole", env_params={"mass": 1.0})
+    whole = fields.Whole(de.DiffusionEvolution(5), problem, 16)
+    with pytest.raises(ValueError, match=r"'problem\.env_params' is a dict, whose keys"):
+        fields.full_path(whole, "env_params.mass")

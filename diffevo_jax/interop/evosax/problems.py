@@ -43,6 +43,9 @@ def from_problem(
         noisy: whether fitness depends on the key, see :class:`diffevo_jax.base.Noisy`; None
             says so of a reward, and not of a cost.
 
+    Raises:
+        TypeError: it is a class.
+
     Example:
         >>> import jax, diffevo_jax as de
         >>> from evosax.problems import BBOBProblem
@@ -53,6 +56,12 @@ def from_problem(
         >>> bool(result.best_fitness > -0.01)
         True
     """
+    if isinstance(problem, type):
+        want = "a problem of evosax that is made, such as"
+        raise TypeError(
+            f"problem: got the class {problem.__name__}, want {want} "
+            'BBOBProblem("sphere", num_dims=2)'
+        )
     if bounds is None and pytree.offers(problem, HasRange):
         lowest, highest = problem.x_range
         bounds = (float(lowest), float(highest))

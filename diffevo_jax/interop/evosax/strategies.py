@@ -4,6 +4,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+from evosax.algorithms.base import EvolutionaryAlgorithm
 from evosax.algorithms.distribution_based.sv.base import SV_ES
 from evosax.algorithms.population_based.base import PopulationBasedAlgorithm
 
@@ -31,6 +32,9 @@ def from_algorithm(
     Returns:
         The strategy; the parameters are its numbers.
 
+    Raises:
+        TypeError: it is a class, or no algorithm of evosax.
+
     Example:
         >>> import jax, jax.numpy as jnp, diffevo_jax as de
         >>> from evosax.algorithms import CMA_ES
@@ -42,6 +46,13 @@ def from_algorithm(
         >>> bool(result.best_fitness > -0.01)
         True
     """
+    if not isinstance(algorithm, EvolutionaryAlgorithm):
+        of = "the class " if isinstance(algorithm, type) else ""
+        named = getattr(algorithm, "__name__", repr(algorithm))
+        raise TypeError(
+            f"algorithm: got {of}{named}, want an algorithm of evosax that is made, such "
+            "as CMA_ES(population_size=64, solution=jnp.zeros(dim))"
+        )
     params = algorithm.default_params if params is None else params
     return EvosaxStrategy(num_generations, algorithm, pytree.strong(params))
 

@@ -25,6 +25,7 @@ from diffevo_jax.problems.control.spaces import (
     Environment,
     PlayedEnvironment,
     as_floats,
+    is_gymnasium,
     leaves_of,
     normalise,
     output_shape,
@@ -275,9 +276,11 @@ def check_spaces(env: Environment, env_params: PyTree) -> None:
     played, _ = environment(env)
     with naming("action_space"):
         actions = played.action_space(env_params)
-    if not isinstance(actions, Discrete | Box):
+    if not isinstance(actions, Discrete | Box) or is_gymnasium(actions):
+        of = " (of gymnasium)" if is_gymnasium(actions) else ""
         raise ValueError(
-            f"env.action_space: got {actions!r}, want a Discrete or a Box of gymnax"
+            f"env.action_space: got {actions!r}{of}, want a Discrete or a Box of gymnax, "
+            "gymnax.environments.spaces"
         )
     with naming("observation_space"):
         seen = played.observation_space(env_params)

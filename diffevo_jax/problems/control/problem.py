@@ -1,7 +1,6 @@
 """Policies in environments: the reward of an episode is the fitness."""
 
 import dataclasses
-import functools
 import math
 from collections.abc import Callable
 from typing import Literal, overload
@@ -22,6 +21,7 @@ from diffevo_jax.problems.control.environments import (
     first_steps,
     full_name,
     label,
+    naming,
 )
 from diffevo_jax.problems.control.episode import (
     Context,
@@ -41,7 +41,7 @@ from diffevo_jax.problems.control.spaces import (
 )
 from diffevo_jax.problems.control.statistics import Moments
 from diffevo_jax.problems.space import Space
-from diffevo_jax.pytree import Number, validation
+from diffevo_jax.pytree import Number, annotations, arrays, validation
 from diffevo_jax.pytree.keys import drawing_in_a_batch
 
 OBSERVATIONS = ("space", "running", "none")
@@ -115,7 +115,12 @@ class Control:
     env: Environment | None = pytree.static(default=None, by_value=True)
 
     def __post_init__(self) -> None:
-        """Spell a name in full, so that problems that are equal are so as structures."""
+        """Spell a name in full, so that problems that are equal are so as structures.
+
+        Raises:
+            TypeError: ``env`` lacks a member of an environment.
+        """
+        annotations.check("Control.env", self.env, Environment | None)
         if isinstance(self.env_name, str):
             object.__setattr__(self, "env_name", full_name(self.env_name))
 
@@ -136,6 +141,8 @@ class Control:
     @property
     def space(self) -> Space:
         """The space of the policy's weights, unbounded."""
+        if self.env is not None:
+            check_spaces(self.env, self._env_params())
         return Space(pytree.shapes(Control._drawn, self), scale=self.scale)
 
     @property
@@ -195,6 +202,7 @@ class Control:
         self, key: jax.Array, problem_state: Moments | tuple[()], solutions: PyTree
     ) -> tuple[Evaluation, Moments | tuple[()]]:
         """Play N policies; measures are the episodes, :class:`Episode` of (N, E) arrays."""
+        arrays.check_typed("key", key)
         num_solutions = len(jax.tree.leaves(solutions)[0])
         shape = (num_solutions, self.num_episodes)
         each = lambda leaf: jnp.repeat(leaf, self.num_episodes, axis=0)
@@ -246,6 +254,12 @@ class Control:
             record: whether to return all of it, a :class:`Trajectory`, for films and
                 replays; one compiled program for all weights and keys.
 
+        Raises:
+            TypeError: the key is no typed key, the weights are no numbers, or there are no
+                moments.
+            ValueError: the weights or the moments have another structure or other shapes
+                than those of one solution of this problem.
+
         Example:
             >>> import jax, diffevo_jax as de
             >>> problem = de.problems.Control("cartpole", max_steps=50)
@@ -257,7 +271,8 @@ class Control:
             >>> bool(played.rewards.sum() == played.episode.total_reward)
             True
         """
-        context = self._context(problem_state)
+        arrays.check_typed("key", key)
+        context = self._acting(policy_params, problem_state)
         keys = jax.random.split(drawing_in_a_batch(key))
         if record:
             return play_recorded(self._spec(), context, policy_params, keys)
@@ -274,8 +289,13 @@ class Control:
 
         Returns:
             ``controller(observation, carry) -> (action, carry)``, from the environment's
-            own observation to its action; the carry starts as
-            ``problem.policy.initial_carry()``.
+            own observation to its action, one at a time; the carry starts as
+            ``problem.policy.initial_carry()``, and may be left out if there is none.
+
+        Raises:
+            TypeError: see :meth:`play`.
+            ValueError: see :meth:`play`; and of what it returns, an observation or a carry
+                has another structure or other shapes.
 
         Example:
             >>> import jax, jax.numpy as jnp, diffevo_jax as de
@@ -283,13 +303,20 @@ class Control:
             >>> state = problem.init(jax.random.key(0))
             >>> weights = problem.space.decode(jnp.ones((1, 58)))
             >>> weights = jax.tree.map(lambda leaf: leaf[0], weights)
-            >>> action, _ = problem.controller(weights, state)(jnp.ones(4), ())
+            >>> action, _ = problem.controller(weights, state)(jnp.ones(4))
             >>> int(action)
             0
         """
         spec = self._spec()
-        context = spec.resolve(self._context(problem_state))
-        return functools.partial(spec.act, context, policy_params)
+        context = spec.resolve(self._acting(policy_params, problem_state))
+        likes = pytree.shapes(Control._seen_and_carried, self)
+
+        def act(observation: PyTree, carry: PyTree = ()) -> tuple[jax.Array, PyTree]:
+            arrays.check_like("observation", observation, likes[0], ", one at a time")
+            arrays.check_like("carry", carry, likes[1], ", as of policy.initial_carry()")
+            return spec.act(context, policy_params, observation, carry)
+
+        return act
 
     def _learns(self) -> bool:
         return self.observation == "running"
@@ -303,6 +330,20 @@ class Control:
                 'Control(observation="running"), for example result.problem_state'
             )
         return Context(self._policy(), self.env_params, problem_state)
+
+    def _acting(self, policy_params: PyTree, problem_state: Moments | tuple[()]) -> Context:
+        """The context of one policy, whose weights and moments are of this problem."""
+        context = self._context(problem_state)
+        for leaf in jax.tree.leaves(policy_params):
+            arrays.as_given("policy_params", leaf)
+        hint = ", one solution of problem.space, such as result.best_solution"
+        weights = pytree.shapes(Control._drawn, self)
+        arrays.check_like("policy_params", policy_params, weights, hint)
+        if context.moments is not None:
+            moments = pytree.shapes(Control._unseen, self)
+            hint = ", of one run of this problem, such as result.problem_state"
+            arrays.check_like("problem_state", problem_state, moments, hint)
+        return context
 
     def _spec(self) -> EpisodeSpec:
         limit = self.episode_limit
@@ -327,16 +368,28 @@ class Control:
     def _observe(self, key: jax.Array) -> PyTree:
         """An observation as the policy sees it."""
         env, _ = environment(self.environment)
-        observation, _ = env.reset_env(key, self._env_params())
+        with naming("reset_env"):
+            observation, _ = env.reset_env(key, self._env_params())
         if self.observation == "none":
             return observation
         scale = as_floats if self._learns() else normalise
-        return scale(observation, env.observation_space(self._env_params()))
+        with naming("observation_space"):
+            return scale(observation, env.observation_space(self._env_params()))
 
     def _drawn(self) -> PyTree:
         """Weights, for their shapes."""
         key = jax.random.key(0)
         return self._policy().init(key, self._observe(key))
+
+    def _unseen(self) -> Moments:
+        """The moments of no observation, for their shapes."""
+        return statistics.nothing(self._observe(jax.random.key(0)))
+
+    def _seen_and_carried(self) -> tuple[PyTree, PyTree]:
+        """What a controller takes, for its shapes."""
+        env, _ = environment(self.environment)
+        observation, _ = env.reset_env(jax.random.key(0), self._env_params())
+        return observation, self._policy().initial_carry()
 
     def _applied(self) -> tuple[PyTree, PyTree, PyTree]:
         """An output, and the carry after and before, for their shapes."""

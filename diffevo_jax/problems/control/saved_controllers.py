@@ -3,7 +3,8 @@
 The file is a zip archive. ``controller.jax`` is the whole of a controller, with weights and
 scalings, as ``jax.export`` writes programs; ``initial_carry.jax`` what a recurrent policy
 starts from. ``weights.npz`` has the weights by their paths, and ``controller.json`` says
-what goes in and comes out. Nothing in it is a pickle. Elsewhere, without this package, with
+what goes in and comes out. Nothing in it is a pickle, and nothing says where the files of
+the program were. Elsewhere, without this package, with
 JAX and ``flatbuffers``:
 
     from jax import export; from zipfile import ZipFile
@@ -29,6 +30,7 @@ import numpy as np
 
 from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
+from diffevo_jax.compilation import without_locations
 from diffevo_jax.problems.control.environments import environment, label
 from diffevo_jax.problems.control.problem import Control
 from diffevo_jax.problems.control.spaces import Box, Discrete, EnvSpace, leaves_of
@@ -68,8 +70,18 @@ class SavedController:
         size = sum(weight.size for weight in self.weights.values())
         return f"SavedController({size:,} weights, {', '.join(self.layout)})"
 
-    def __call__(self, observation: PyTree, carry: PyTree) -> tuple[jax.Array, PyTree]:
-        """The action, and the carry after it, all as the environment has them."""
+    def __call__(self, observation: PyTree, carry: PyTree = ()) -> tuple[jax.Array, PyTree]:
+        """The action, and the carry after it, all as the environment has them.
+
+        Raises:
+            ValueError: the observation or the carry is none that has been written down in
+                ``layout``: it has other names, shapes or dtypes.
+        """
+        for name, given in (("observation", observation), ("carry", carry)):
+            got, want = _shapes(given), self.layout[name]
+            if plain(got) != want:
+                of = "; it starts as initial_carry()" if name == "carry" else ""
+                raise ValueError(f"{name}: got {plain(got)}, want {want}{of}")
         return self.act(observation, carry)
 
 
@@ -95,7 +107,9 @@ def save_controller(
 
     Raises:
         ImportError: flatbuffers is not installed.
-        ValueError: the path cannot be written, or an observation or a carry is of classes
+        TypeError: the weights are no numbers, or there are no moments.
+        ValueError: the weights or the moments are of another problem; or the path cannot be
+            written, or an observation or a carry is of classes
             that a file cannot name (want arrays in dicts, lists and tuples).
 
     Example:
@@ -121,6 +135,7 @@ def save_controller(
         jax.eval_shape(reset, jax.random.key(0)),
         jax.eval_shape(problem.policy.initial_carry),
     )
+    problem.controller(policy_params, problem_state)  # which checks both
     weights = jax.tree.map(jnp.asarray, policy_params)
     act = problem.controller(weights, problem_state)
     layout = {
@@ -177,7 +192,8 @@ def _program(
     function: Callable[..., PyTree], shapes: tuple[PyTree, ...], platforms: Sequence[str]
 ) -> bytes:
     """A function as ``jax.export`` writes it; in it what is no argument is a constant."""
-    exported = jax.export.export(jax.jit(function), platforms=tuple(platforms))(*shapes)
+    with without_locations():
+        exported = jax.export.export(jax.jit(function), platforms=tuple(platforms))(*shapes)
     _check_flatbuffers()
     try:
         return bytes(exported.serialize())
@@ -218,9 +234,16 @@ def _leaves(tree: PyTree) -> dict[str, Any]:
 
 def _shapes(tree: PyTree) -> dict[str, Any]:
     return {
-        name: {"shape": leaf.shape, "dtype": str(leaf.dtype)}
+        name: {"shape": jnp.shape(leaf), "dtype": _dtype(leaf)}
         for name, leaf in _leaves(tree).items()
     }
+
+
+def _dtype(leaf: PyTree) -> str:
+    """The name of what JAX makes of a dtype; typed keys have one that is no array's."""
+    dtype = jnp.result_type(leaf)
+    extended = jnp.issubdtype(dtype, jax.dtypes.extended)
+    return str(dtype if extended else jax.dtypes.canonicalize_dtype(dtype))
 
 
 def _scaling(

@@ -190,12 +190,26 @@ def leaves_of(space: EnvSpace) -> list[Discrete | Box]:
         if isinstance(children, Mapping):
             children = [children[name] for name in sorted(children)]
         return [leaf for child in children for leaf in leaves_of(child)]
-    if isinstance(space, Discrete | Box):
+    if isinstance(space, Discrete | Box) and not is_gymnasium(space):
         return [space]
+    of = " (of gymnasium)" if is_gymnasium(space) else ""
     raise ValueError(
-        f"env.observation_space: got {space!r}, want a Discrete or a Box of gymnax, or a "
-        "Dict or Tuple of them"
+        f"env.observation_space: got {space!r}{of}, want a Discrete or a Box of gymnax, or "
+        "a Dict or Tuple of them, gymnax.environments.spaces"
     )
+
+
+def is_gymnasium(space: object) -> bool:
+    """Whether a space is of gymnasium: it draws by a state of its own, not by keys.
+
+    Example:
+        >>> import gymnasium
+        >>> from diffevo_jax.problems.control.spaces import is_gymnasium
+        >>> is_gymnasium(gymnasium.spaces.Discrete(2))
+        True
+    """
+    modules = [kind.__module__.partition(".")[0] for kind in type(space).__mro__]
+    return "gymnasium" in modules or "gym" in modules
 
 
 def output_shape(space: EnvSpace) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from diffevo_jax.base import Evaluation, PyTree
 from diffevo_jax.problems.external import results
 from diffevo_jax.problems.external.memory import Memory, names_of
 from diffevo_jax.problems.space import Space
+from diffevo_jax.pytree.annotations import takes
 
 #: What became of a solution.
 _EVALUATED, _REJECTED, _CACHED = range(3)
@@ -21,6 +22,9 @@ _EVALUATED, _REJECTED, _CACHED = range(3)
 @pytree.dataclass
 class Counts:
     """What became of the solutions so far: the problem's state.
+
+    Those of the final evaluation of :func:`diffevo_jax.run` are among them; those of
+    ``evolve``, which a callback evaluates inside of its program, are not.
 
     Attributes:
         num_evaluated: () int32, solutions that the function was called with.
@@ -49,7 +53,8 @@ class External:
     evaluation fails has NaN or infinite fitness, and the others count.
 
     Args:
-        fn: ``fn(solutions)``, leaves with leading axis N, which it may change. It returns
+        fn: ``fn(solutions)``, leaves with leading axis N, which it may change; categories
+            are indices, and ``space.named(solutions)`` has their choices. It returns
             fitness (N,); or a tuple ``(fitness, measures)``; or an
             :class:`diffevo_jax.Evaluation`. Static.
         space: where solutions live.
@@ -71,7 +76,8 @@ class External:
             problem too: slower, on the devices that can, and not with ``remember``; static.
 
     Raises:
-        TypeError: inside of a compiled program, without ``callback``.
+        TypeError: inside of a compiled program, without ``callback``; or a function does
+            not take what it is called with.
         ValueError: what the function returns has the wrong shape, or measures out of the
             range of those that are declared; or ``remember`` is the memory of another
             function, or of other solutions.
@@ -97,12 +103,16 @@ class External:
     callback: bool = pytree.static(default=False)
 
     def check(self) -> None:
-        """Raise ValueError where one option makes another meaningless."""
+        """Raise where one option makes another meaningless, or no call fits a function."""
         if self.remember is not False and (self.noisy or self.callback):
             other = "noisy" if self.noisy else "callback"
             raise ValueError(
                 f"External.remember: got it with {other}=True, want one of them"
             )
+        call = ("solutions", "seeds") if self.noisy else ("solutions",)
+        takes("External.fn", self.fn, call)
+        if self.reject is not None:
+            takes("External.reject", self.reject, ("solutions",))
 
     @property
     def on_host(self) -> bool:

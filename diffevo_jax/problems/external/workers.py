@@ -26,8 +26,9 @@ import numpy as np
 
 from diffevo_jax.base import Evaluation, PyTree
 from diffevo_jax.problems.external.results import gathered, row_of
+from diffevo_jax.problems.space import Space
 from diffevo_jax.pytree import offers, validation
-from diffevo_jax.pytree.annotations import Index, checked
+from diffevo_jax.pytree.annotations import Index, checked, outside, takes
 
 #: Seconds between two looks at futures that nobody can wait for.
 _LOOK = 0.05
@@ -122,6 +123,7 @@ class Each:
         start: "Callable[[], _Runs]",
         timeout: float | None,
         retries: int,
+        space: Space | None = None,
     ) -> None:
         """See :func:`each`."""
         self.failures: collections.Counter[str] = collections.Counter()
@@ -129,6 +131,7 @@ class Each:
         self.__wrapped__ = fn  # as of functools.wraps
         self._fn, self._start, self._timeout, self._retries = fn, start, timeout, retries
         self._runs: _Runs | None = None
+        self._space = space
 
     def __repr__(self) -> str:
         """Its function, whatever runs it."""
@@ -163,10 +166,11 @@ class Each:
         """What each came to; None has failed."""
         report = finished or (lambda place, row: None)
         count = len(jax.tree.leaves(solutions)[0])
-        given = [
-            jax.tree.map(lambda leaf, place=place: leaf[place], (solutions, *more))
-            for place in range(count)
-        ]
+        one = lambda place: jax.tree.map(lambda leaf: leaf[place], (solutions, *more))
+        given = [one(place) for place in range(count)]
+        if self._space is not None:
+            own = self._space.as_python(solutions)
+            given = [(row, *rest) for row, (_, *rest) in zip(own, given, strict=True)]
         rows: list[Evaluation | None] = [None] * count
         died: list[int] = []
 
@@ -221,6 +225,7 @@ def each(
     workers: int | None = None,
     timeout: float | None = None,
     retries: Index = 0,
+    space: Space | None = None,
 ) -> Each:
     """Make a function of a batch of a function of one solution, for unreliable evaluators.
 
@@ -249,13 +254,17 @@ def each(
         workers: how many processes of its own; None takes one for each core.
         timeout: seconds, > 0; None waits for ever.
         retries: how often an evaluation that failed is tried again.
+        space: of the solutions; ``fn`` then gets each as :meth:`Space.as_python
+            <diffevo_jax.problems.Space.as_python>` gives it: categories are their choices
+            and not indices, numbers are Python's own. None hands on arrays.
 
     Returns:
         A function of solutions with leading axis N, and of whatever more there is of each.
         Its processes start when it is called first; ``close`` ends them, as ``with`` does.
 
     Raises:
-        TypeError: other processes cannot import ``fn``.
+        TypeError: other processes cannot import ``fn``, or it takes neither one argument
+            nor two.
         ValueError: a number is out of range.
 
     Example:
@@ -270,12 +279,13 @@ def each(
     """
     if timeout is not None:
         validation.check_positive("timeout", timeout)
+    takes("fn", fn, ("solution",), ("solution", "seed"))
     if executor is None:
         _check_importable(fn)
-        return Each(fn, lambda: _Processes(workers or _cores()), timeout, retries)
+        return Each(fn, lambda: _Processes(workers or _cores()), timeout, retries, space)
     if workers is not None:
         raise ValueError(f"workers: got {workers} with an executor, want one of them")
-    return Each(fn, lambda: _Executor(executor), timeout, retries)
+    return Each(fn, lambda: _Executor(executor), timeout, retries, space)
 
 
 def _cores() -> int:
@@ -308,7 +318,7 @@ def warn_if_all_failed(
     error = evaluate.last_error if isinstance(evaluate, Each) else None
     why = "" if error is None else f", the last by {error!r}"
     text = f"{evaluate!r}: all {len(rows)} evaluations failed{why}"
-    warnings.warn(text, stacklevel=3)
+    warnings.warn(text, stacklevel=outside())
 
 
 class _Runs(Protocol):

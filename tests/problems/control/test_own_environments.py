@@ -3,6 +3,7 @@
 import functools
 
 import chex
+import gymnasium
 import gymnax
 import jax
 import jax.numpy as jnp
@@ -210,9 +211,59 @@ def test_missing_members_are_named():
             return jnp.zeros(2), ()
 
     with pytest.raises(TypeError, match=r"no 'default_params', 'step_env', 'observation_"):
-        pytree.validate(Control(env=Half()))
-    with pytest.raises(TypeError, match="it is a class"):
-        pytree.validate(Control(env=Nav))
+        Control(env=Half())
+    with pytest.raises(TypeError, match=r"Control\.env: got <class .* it is a class"):
+        Control(env=Nav)
+
+
+class Misspelt(Rooms):
+    def observation_space(self, params):
+        return self.spcae
+
+
+class NoSpace(Rooms):
+    observation_space = None
+
+
+class Unready(Rooms):
+    @property
+    def default_params(self):
+        return self.parameters
+
+
+class Keyless(Rooms):
+    def reset_env(self, params):
+        return jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
+
+
+class GymnasiumSeen(Rooms):
+    def observation_space(self, params):
+        return gymnasium.spaces.Dict({"room": gymnasium.spaces.Discrete(4)})
+
+
+class GymnasiumTaken(Rooms):
+    def action_space(self, params):
+        return gymnasium.spaces.Discrete(2, start=1)
+
+
+@pytest.mark.parametrize(
+    ("env", "message"),
+    [
+        (Misspelt(), r"env\.observation_space: AttributeError: .* attribute 'spcae'"),
+        (NoSpace(), r"env\.observation_space: TypeError: 'NoneType'"),
+        (Unready(), r"env\.default_params: AttributeError: .* attribute 'parameters'"),
+        (Keyless(), r"env\.reset_env: TypeError: .*takes 2 positional arguments"),
+        (GymnasiumSeen(), r"observation_space: .*\(of gymnasium\), want .*gymnax\.envir"),
+        (GymnasiumTaken(), r"action_space: .*\(of gymnasium\), want .*gymnax\.environme"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_wrong_member_is_not_a_missing_space(env, message):
+    problem = Control(env=env, max_steps=5)
+    with pytest.raises(ValueError, match=message):
+        de.evolve(KEY, de.DiffusionEvolution(2), problem, population_size=4)
+    with pytest.raises(ValueError, match=message):
+        _ = problem.space
 
 
 def test_an_environment_without_a_limit_needs_one():

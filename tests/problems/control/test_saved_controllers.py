@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -117,6 +118,104 @@ def test_a_discrete_environment_with_bounds_leaves_too(tmp_path):
         assert loaded(np.int32(room), ())[0] == want
     assert loaded.layout["scaling"]["bounds"] == [{"kind": "Discrete", "n": 4}]
     assert set(loaded.weights) == {"0/bias", "0/weight", "1/bias", "1/weight"}
+
+
+def test_a_file_does_not_say_where_its_program_was_written(saved):
+    *_, path = saved
+    with zipfile.ZipFile(path) as archive:
+        whole = b"".join(map(archive.read, archive.namelist()))
+    assert not re.findall(rb"[\w./<>-]*\.py\b(?!\w)", whole)
+    assert b"site-packages" not in whole
+    assert jax.config.jax_traceback_in_locations_limit > 0  # as it was
+
+
+def test_without_a_memory_the_carry_may_be_left_out(tmp_path):
+    problem = Control(env=Rooms(), max_steps=5, policy=CONSTANT)
+    control.save_controller(tmp_path / "rooms.zip", problem, jnp.ones(2))
+    loaded = control.load_controller(tmp_path / "rooms.zip")
+    act = problem.controller(jnp.ones(2))
+    assert loaded(np.int32(1)) == act(jnp.int32(1)) == (0, ())
+    with pytest.raises(ValueError, match=r"observation: got .*\[2\].*want .*\[\]"):
+        loaded(np.zeros(2, np.int32))
+    with pytest.raises(ValueError, match=r"observation: got \(2,\), want \(\)"):
+        act(jnp.zeros(2, jnp.int32))
+
+
+def test_with_a_memory_a_carry_is_wanted(saved):
+    problem, weights, state, path = saved
+    seen = {"place": jnp.ones(2), "to_goal": jnp.ones(2)}
+    with pytest.raises(ValueError, match=r"carry: got \{\}, want .*as initial_carry\(\)"):
+        control.load_controller(path)(seen)
+    with pytest.raises(ValueError, match=r"carry: got \(\), want .*policy\.initial_carry"):
+        problem.controller(weights, state)(seen)
+
+
+def test_a_memory_may_be_a_key(tmp_path):
+    def apply(weights, seen, key):
+        key, now = jax.random.split(key)
+        return weights + jax.random.normal(now, (2,)), key
+
+    policy = FunctionPolicy(lambda key, seen: jnp.zeros(2), apply, lambda: KEY)
+    problem = Control(env=Rooms(), max_steps=5, policy=policy)
+    control.save_controller(tmp_path / "rooms.zip", problem, jnp.zeros(2))
+    loaded = control.load_controller(tmp_path / "rooms.zip")
+    action, after = loaded(np.int32(1), loaded.initial_carry())
+    want = problem.controller(jnp.zeros(2))(jnp.int32(1), KEY)
+    assert (action, jax.random.key_data(after).tolist()) == (
+        want[0],
+        jax.random.key_data(want[1]).tolist(),
+    )
+
+
+#: It hears nothing, and has two numbers.
+CONSTANT = FunctionPolicy(lambda key, seen: jnp.zeros(2), lambda w, seen, carry: (w, carry))
+
+
+def misused() -> dict:
+    """What acts by the weights of a policy of two numbers."""
+    problem = Control(env=Rooms(), max_steps=5, policy=CONSTANT)
+    return {
+        "play": lambda weights: problem.play(KEY, weights),
+        "record": lambda weights: problem.play(KEY, weights, record=True),
+        "controller": problem.controller,
+        "save": lambda weights: control.save_controller("rooms.zip", problem, weights),
+    }
+
+
+@pytest.mark.parametrize("use", misused())
+def test_weights_of_no_policy_are_refused(use):
+    act = misused()[use]
+    hint = ", one solution of problem.space"
+    for weights in (jnp.ones((1, 2)), jnp.ones((2, 1)), None, [jnp.ones(2)]):
+        with pytest.raises(ValueError, match=r"policy_params: got .*, want \(2,\)" + hint):
+            act(weights)
+    with pytest.raises(TypeError, match="policy_params: got 'x', want real numbers"):
+        act("x")
+
+
+def test_moments_of_another_problem_are_refused():
+    problem = Control("cartpole", max_steps=5, observation="running")
+    other = Control("acrobot", observation="running").init(KEY)
+    weights = jax.tree.map(lambda leaf: leaf[0], problem.space.decode(jnp.ones((1, 58))))
+    with pytest.raises(ValueError, match=r"problem_state: got .*\(6,\).*want .*\(4,\)"):
+        problem.play(KEY, weights, other)
+
+
+@pytest.mark.parametrize(
+    ("key", "error", "message"),
+    [
+        (jax.random.PRNGKey(0), TypeError, "got an array of uint32, want a typed key"),
+        (0, TypeError, "got int, want a typed key"),
+        (jax.random.split(KEY, 3), ValueError, r"got shape \(3,\), want \(\)"),
+    ],
+    ids=["raw", "int", "several"],
+)
+def test_a_key_that_is_none_is_refused(key, error, message):
+    problem = Control(env=Rooms(), max_steps=5, policy=CONSTANT)
+    with pytest.raises(error, match=f"key: {message}"):
+        problem.play(key, jnp.ones(2))
+    with pytest.raises(error, match=f"key: {message}"):
+        problem.evaluate(key, (), jnp.ones((3, 2)))
 
 
 def test_a_failed_write_leaves_the_old_file(saved, tmp_path, monkeypatch):
