@@ -160,9 +160,11 @@ def by_sure_valleys(
     excess = np.zeros(len(heads)) if violation is None else _mean(violation, values)
     ranked = peaks.order(points[heads], fitness)
     ranked = ranked[is_good(fitness, excess)[ranked]]
-    heads, values = heads[ranked], values[ranked]
+    heads = heads[ranked]
 
-    left = num_evaluations - used - len(heads) * num_repeats  # for what is reported
+    # whoever stands high was lucky in being judged: the ends of the tests, and what is
+    # reported, are evaluated anew
+    left = num_evaluations - used - 2 * len(heads) * num_repeats
     numbers = np.arange(len(heads))
     pairs = peaks.nearest_better_heads(
         points[heads], numbers, left // (num_between * num_repeats)
@@ -175,9 +177,10 @@ def by_sure_valleys(
         at, outside = repeated(inner.reshape(-1, points.shape[1]))
         if outside is not None:
             at = np.where(outside <= 0, at, -np.inf)
-        used += at.size
+        ends, _ = repeated(points[heads])
+        used += at.size + ends.size
         at = at.reshape(len(pairs), num_between, num_repeats)
-        apart = has_sure_valley(at, values[pairs[:, 0]])
+        apart = has_sure_valley(at, ends[pairs[:, 0]])
         top |= peaks.joined(numbers, pairs[~apart])
 
     tops = np.unique([top[number] for number in numbers]).astype(int)
