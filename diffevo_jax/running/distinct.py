@@ -232,6 +232,8 @@ def solutions(
     points, fitness, violation, origin = (
         part[kept] for part in (points, fitness, violation, origin)
     )
+    known = np.inf if result.final is None else np.asarray(result.final.standard_error)
+    error = np.where(origin < 0, known, np.inf)
     calls = itertools.count()
 
     def evaluate(some: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -239,9 +241,7 @@ def solutions(
         new = jax.random.fold_in(key, next(calls)) if noisy else key
         return _in_batches(new, problem, result.problem_state, some)
 
-    known = np.inf if result.final is None else np.asarray(result.final.standard_error)
-    error, limited = np.where(origin < 0, known, np.inf), result.violation is not None
-    if anew and len(kept):
+    if anew and len(points):
         found = judged.by_sure_valleys(
             points,
             evaluate,
@@ -251,12 +251,40 @@ def solutions(
             num_repeats,
             phi,
         )
-        heads, root, used = found.heads, found.root, found.num_evaluations
-        weight, root = weight[root >= 0], root[root >= 0]
-        fitness[heads], error[heads] = found.moments.mean, found.moments.error
-        if found.violation is not None:
-            violation[heads] = found.violation
-    elif num_evaluations and len(kept):
+    else:
+        found = _at_their_word(
+            points, fitness, error, evaluate, num_evaluations, num_between, phi
+        )
+    heads, counted = found.heads, found.root >= 0
+    if found.violation is not None:
+        violation[heads] = found.violation
+    number = np.bincount(found.root[counted], weight[counted], len(points))
+    decoded = jax.tree.map(np.asarray, problem.space.decode(jnp.asarray(points[heads])))
+    named = pytree.offers(problem.space, Naming)
+    return Solutions(
+        points=points[heads],
+        solutions=decoded,
+        named=dict(problem.space.named(decoded) if named else solution_columns(decoded)),
+        fitness=found.moments.mean,
+        violation=None if result.violation is None else violation[heads],
+        measures=_rows(result.measures, origin[heads]),
+        count=number[heads].astype(int),
+        num_evaluations=found.num_evaluations,
+        standard_error=found.moments.error if noisy else None,
+    )
+
+
+def _at_their_word(
+    points: np.ndarray,
+    fitness: np.ndarray,
+    error: np.ndarray,
+    evaluate: judged.Evaluate,
+    num_evaluations: int,
+    num_between: int,
+    phi: float,
+) -> judged.Judged:
+    """The different peaks of points (N, D), their fitness taken as it is."""
+    if num_evaluations:
         root, used = peaks.by_valleys(
             points,
             fitness,
@@ -265,24 +293,13 @@ def solutions(
             num_between,
             phi,
         )
-        heads = np.unique(root)
     else:
         tree = peaks.nearest_better(points)
         root, used = peaks.roots(tree, peaks.cut_long(tree, phi)), 0
-        heads = np.unique(root)
-    decoded = jax.tree.map(np.asarray, problem.space.decode(jnp.asarray(points[heads])))
-    named = pytree.offers(problem.space, Naming)
-    return Solutions(
-        points=points[heads],
-        solutions=decoded,
-        named=dict(problem.space.named(decoded) if named else solution_columns(decoded)),
-        fitness=fitness[heads],
-        violation=violation[heads] if limited else None,
-        measures=_rows(result.measures, origin[heads]),
-        count=np.bincount(root, weight, len(kept))[heads].astype(int),
-        num_evaluations=used,
-        standard_error=error[heads] if noisy else None,
-    )
+    heads = np.unique(root)
+    one = np.ones(len(heads))
+    moments = judged.Moments(fitness[heads], error[heads], one)
+    return judged.Judged(heads, root, moments, None, used)
 
 
 def solution_columns(solutions: PyTree, whole: str = "x") -> Mapping[str, np.ndarray]:
