@@ -281,8 +281,12 @@ def cell(row: dict[str, Any], number: int) -> str:
 
 
 def across(rows: list[dict[str, Any]], head: str, first: str, second: str) -> str:
-    """A table of one of the names against the other, at the two coarsest accuracies."""
-    cells = {(row[first], row[second]): f"{cell(row, 0)}, {cell(row, 1)}" for row in rows}
+    """A table of one of the names against the other: to 0.1, to 0.01, listed in all."""
+    cells = {
+        (row[first], row[second]): f"{cell(row, 0)}, {cell(row, 1)}, "
+        f"{np.mean(row['lengths']):.3g}"
+        for row in rows
+    }
     columns = list(dict.fromkeys(row[second] for row in rows))
     lines = [
         [one, *(cells.get((one, column), "-") for column in columns)]
@@ -294,7 +298,10 @@ def across(rows: list[dict[str, Any]], head: str, first: str, second: str) -> st
 def report(rows: list[dict[str, Any]]) -> str:
     """The recommended beside the default; parts replaced; few individuals."""
     kinds = {kind: [row for row in rows if row["table"] == kind] for kind in TABLES}
-    few = [row | {"listed": row["listed"][: len(row["listed"]) // 2]} for row in rows]
+    few = [
+        row | {name: row[name][: len(row[name]) // 2] for name in ("listed", "lengths")}
+        for row in rows
+    ]
     same = [row for row in few if row["setting"] in ("for_several", "default")]
     tried = {row["task"] for row in kinds["parts"]}
     parts = [*(row for row in same if row["task"] in tried), *kinds["parts"]]
@@ -303,10 +310,10 @@ def report(rows: list[dict[str, Any]]) -> str:
     return "\n\n".join(
         [
             table(heads, [line(row) for row in kinds["listed"]]),
-            "Parts of `for_several` replaced, 256 individuals, to 0.1 and to 0.01:",
-            across(parts, "0.1, 0.01", "setting", "task"),
-            "Fewer individuals, to 0.1 and to 0.01:",
-            across(kinds["few"], "0.1, 0.01", "task", "setting"),
+            "Parts of `for_several` replaced, 256 individuals: to 0.1, to 0.01, in all:",
+            across(parts, "setting", "setting", "task"),
+            "Fewer individuals: to 0.1, to 0.01, in all:",
+            across(kinds["few"], "task", "task", "setting"),
         ]
     )
 
