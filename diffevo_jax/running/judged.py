@@ -183,12 +183,12 @@ def by_sure_valleys(
         apart = has_sure_valley(at, ends[pairs[:, 0]])
         top |= peaks.joined(numbers, pairs[~apart])
 
-    tops = np.unique([top[number] for number in numbers]).astype(int)
+    tops = np.unique([top[number] for number in numbers.tolist()]).astype(int)
     values, violation = repeated(points[heads[tops]])
     reported = moments(values)
     first = np.argsort(-reported.mean, kind="stable")
     listed = np.full(len(points), -1)
-    listed[heads] = heads[[top[number] for number in numbers]]
+    listed[heads] = heads[[top[number] for number in numbers.tolist()]]
     return Judged(
         heads=heads[tops][first],
         root=listed[group],
