@@ -1,40 +1,52 @@
 """Different solutions: how many of the known peaks are listed, for how many evaluations.
 
-    python benchmarks/different_solutions.py [--seeds 4] [--only TASK ...]
+    python benchmarks/different_solutions.py [--seeds 16] [--only TASK OR TABLE ...]
 
 Three functions of two dimensions whose minima are known, and peaks of the squared distance
 in 2 to 32 dimensions. ``de.solutions`` lists; a peak counts if a listed solution has the
 global fitness to an accuracy, and no better one is nearer than the suite's radius (CEC
-2013). Settings, as docs/different_solutions.md gives them:
+2013). Tables:
+
+* listed: what docs/different_solutions.md recommends, beside the default;
+* parts: one kernel, one memory or one shaping of ``for_several`` replaced;
+* few: ``for_several`` with fewer individuals, told and not told how many.
+
+Settings:
 
 * default: 50 generations;
-* several: ``DiffusionEvolution.for_several(50)``;
+* for_several: ``DiffusionEvolution.for_several(50)``;
+* for_several, finer: its list, and the default from noisy copies of it, its noise narrow;
 * niches: an exact kernel that is narrow from an even start on, a list, and the same again
   from noisy copies of the list, narrower, twice. For few dimensions.
 
-They were chosen with key 0; the table has other ones.
+They were chosen with keys below 8; the tables have keys from ``FIRST_SEED`` on, "parts" and
+"few" half as many.
 """
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import FIGURES, arguments, load, save, stored, table
+from common import FIGURES, arguments, load, provenance, save, stored, table
 from high_dimension import landscape
 from scipy.stats import qmc
 
 import diffevo_jax as de
 import diffevo_jax.plots
+from diffevo_jax import kernels
 from diffevo_jax.problems import landscapes
 
 NAME = "different_solutions"
 ACCURACIES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 #: Seeds of the table begin here.
-FIRST_SEED = 2301
+FIRST_SEED = 7001
+
+
+TABLES = ("listed", "parts", "few")
 
 
 class Task(NamedTuple):
@@ -59,6 +71,10 @@ class Task(NamedTuple):
     start: float = 0.0
     first: int = 0
     within: float = 0.1
+
+
+#: From a task and a seed to a list, and what it has cost.
+Solve = Callable[[Task, int], tuple[de.Solutions, int]]
 
 
 def boxed(fn: Callable[[jax.Array], jax.Array], lower: float, upper: float) -> de.Problem:
@@ -94,12 +110,15 @@ def niches(num_generations: int, start: float, stop: float) -> de.DiffusionEvolu
 
 
 def around(
-    problem: de.Problem, found: de.Solutions, copies: int, deviation: float, seed: int
+    problem: de.Problem, found: de.Solutions, size: int, deviation: float, seed: int
 ) -> jax.Array:
-    """A population of what is listed, and noisy copies of it."""
-    near = np.repeat(found.points, copies, axis=0)
-    near += deviation * np.array(jax.random.normal(jax.random.key(seed), near.shape))
-    return problem.space.repair(jnp.asarray(np.concatenate([found.points, near])))
+    """A population of what is listed, and noisy copies of it, as many of each."""
+    rows = np.arange(size) % len(found)
+    noise = deviation * np.array(
+        jax.random.normal(jax.random.key(seed), (size, problem.space.dim))
+    )
+    noise[: len(found)] = 0.0
+    return problem.space.repair(jnp.asarray(found.points[rows] + noise))
 
 
 def in_stages(task: Task, seed: int) -> tuple[de.Solutions, int]:
@@ -108,8 +127,8 @@ def in_stages(task: Task, seed: int) -> tuple[de.Solutions, int]:
     even = qmc.Sobol(problem.space.dim, seed=seed).random(task.size)
     population = jnp.asarray(4 * even - 2, jnp.float32)
     stages = (
-        (task.first, task.start, 0.01, 0.0, task.within, 96, 0.1),
-        (12, 0.03, 0.003, 0.0, 0.5, 32, 0.01),
+        (task.first, task.start, 0.01, 0.0, task.within, task.size, 0.1),
+        (12, 0.03, 0.003, 0.0, 0.5, task.size // 2, 0.01),
         (30, 0.01, 1e-5, 1.0, 0.3, 0, 0.0),
     )
     evaluations = 0
@@ -135,6 +154,20 @@ def at_once(
     return found, strategy.num_generations * task.size + found.num_evaluations
 
 
+def finer(task: Task, seed: int) -> tuple[de.Solutions, int]:
+    """A list of ``for_several``, and each of it made precise, all in one population."""
+    found, evaluations = at_once(task, de.DiffusionEvolution.for_several(50), seed)
+    strategy = de.DiffusionEvolution(40, grid=de.noise.VE(0.001, 0.1))
+    population = around(task.problem, found, task.size, 0.1, seed)
+    key = jax.random.fold_in(jax.random.key(seed), 1)
+    result = de.evolve(
+        key, de.replace(strategy, guidance=2.0), task.problem, population=population
+    )
+    found = de.solutions(task.problem, result, key=key, num_evaluations=2000, within=0.5)
+    evaluations += strategy.num_generations * task.size + found.num_evaluations
+    return found, evaluations
+
+
 def peaks_listed(found: de.Solutions, task: Task, accuracy: float) -> int:
     """How many peaks a list has, to an accuracy of the fitness."""
     apart: list[np.ndarray] = []
@@ -144,61 +177,145 @@ def peaks_listed(found: de.Solutions, task: Task, accuracy: float) -> int:
     return len(apart)
 
 
-SETTINGS: dict[str, Callable[[Task, int], tuple[de.Solutions, int]]] = {
-    "default": lambda task, seed: at_once(task, de.DiffusionEvolution(50), seed),
-    "several": lambda task, seed: at_once(
-        task, de.DiffusionEvolution.for_several(50), seed
+def with_parts(**parts: Any) -> Solve:
+    """``for_several``, some parts replaced."""
+    return lambda task, seed: at_once(
+        task, de.replace(de.DiffusionEvolution.for_several(50), **parts), seed
+    )
+
+
+def default(task: Task, seed: int) -> tuple[de.Solutions, int]:
+    """50 generations."""
+    return at_once(task, de.DiffusionEvolution(50), seed)
+
+
+def told(task: Task, seed: int) -> tuple[de.Solutions, int]:
+    """``for_several`` that knows the number of individuals."""
+    return at_once(task, de.DiffusionEvolution.for_several(50, task.size), seed)
+
+
+#: One part of ``for_several`` replaced.
+PARTS: dict[str, Solve] = {
+    "kernel: exact": with_parts(kernel=kernels.Gaussian()),
+    "kernel: tempered": with_parts(kernel=kernels.Tempered()),
+    "kernel: principal 2": with_parts(kernel=kernels.PrincipalComponents(2)),
+    "kernel: perplexity 30": with_parts(kernel=kernels.Perplexity(30.0)),
+    "kernel: perplexity 30, self": with_parts(
+        kernel=kernels.SelfConditioned(kernels.Perplexity(30.0))
     ),
-    "niches": in_stages,
+    "memory: archive 1": with_parts(memory=de.denoisers.Archive(1)),
+    "memory: archive 2, uncorrected": with_parts(
+        memory=de.denoisers.Archive(2, correction=0.0)
+    ),
+    "shaping: local": with_parts(shaping=de.shaping.Local(0.3)),
 }
+
+
+def jobs() -> Iterator[tuple[str, str, Task, str, Solve]]:
+    """Table, name of the task, task, setting, how it is solved."""
+    several = {name: task for name, task in tasks().items() if not task.start}
+    for name, task in tasks().items():
+        yield "listed", name, task, "default", default
+        if name in several:  # niches for few dimensions, for_several for more
+            yield "listed", name, task, "for_several", with_parts()
+            yield "listed", name, task, "for_several, finer", finer
+        else:
+            yield "listed", name, task, "niches", in_stages
+    for name in ("two peaks, D = 8", "four peaks, D = 8"):
+        for size in (48, 64, 128):
+            less = several[name]._replace(size=size)
+            yield "few", f"{name}, N = {size}", less, "for_several(50)", with_parts()
+            yield "few", f"{name}, N = {size}", less, "for_several(50, N)", told
+    for name, task in reversed(several.items()):
+        for setting, solve in PARTS.items():
+            yield "parts", name, task, setting, solve
 
 
 def run(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Measure, and store after every row, so that a run may end early."""
     rows = load(NAME) if options.only and stored(NAME) else []
-    for name, task in tasks().items():
-        if options.only and name not in options.only:
+    for kind, name, task, setting, solve in jobs():
+        if options.only and not {kind, name, setting} & set(options.only):
             continue
-        for setting, solve in SETTINGS.items():
-            if (setting == "niches") != (task.start > 0) and setting != "default":
-                continue  # niches for few dimensions, for_several for more
-            start, listed, lengths, evaluations = time.perf_counter(), [], [], []
-            for seed in range(FIRST_SEED, FIRST_SEED + options.seeds):
-                found, cost = solve(task, seed)
-                listed.append([peaks_listed(found, task, one) for one in ACCURACIES])
-                lengths.append(len(found))
-                evaluations.append(cost)
-            rows = [r for r in rows if (r["task"], r["setting"]) != (name, setting)]
-            rows.append(
-                {
-                    "task": name,
-                    "setting": setting,
-                    "peaks": task.peaks,
-                    "listed": listed,
-                    "lengths": lengths,
-                    "evaluations": evaluations,
-                }
-            )
-            spent = time.perf_counter() - start
-            print(name, setting, listed, lengths, evaluations, f"{spent:.0f} s", flush=True)
-            save(NAME, options, rows)
+        which = {"table": kind, "task": name, "setting": setting}
+        rows = [row for row in rows if not which.items() <= row.items()]
+        start = time.perf_counter()
+        seeds = options.seeds if kind == "listed" else options.seeds // 2
+        rows.append(which | measured(task, solve, seeds))
+        spent = time.perf_counter() - start
+        print(kind, name, setting, *line(rows[-1])[-8:], f"{spent:.0f} s", flush=True)
+        save(NAME, options, rows)
     return rows
 
 
+def measured(task: Task, solve: Solve, num_seeds: int) -> dict[str, Any]:
+    """Peaks listed at every accuracy, all that is listed, and evaluations, a run each."""
+    listed, lengths, evaluations = [], [], []
+    for seed in range(FIRST_SEED, FIRST_SEED + num_seeds):
+        found, cost = solve(task, seed)
+        listed.append([peaks_listed(found, task, one) for one in ACCURACIES])
+        lengths.append(len(found))
+        evaluations.append(cost)
+    return {
+        "peaks": task.peaks,
+        "first_seed": FIRST_SEED,
+        "commit": provenance()["commit"],
+        "listed": listed,
+        "lengths": lengths,
+        "evaluations": evaluations,
+    }
+
+
+def line(row: dict[str, Any]) -> list[str]:
+    """Task, setting, peaks; at each accuracy; length, runs, evaluations."""
+    shares = [cell(row, k) for k in range(len(ACCURACIES))]
+    length, budget = np.mean(row["lengths"]), np.mean(row["evaluations"])
+    counts = [f"{length:.3g}", str(len(row["lengths"])), f"{budget:,.0f}"]
+    return [row["task"], row["setting"], str(row["peaks"]), *shares, *counts]
+
+
+def cell(row: dict[str, Any], number: int) -> str:
+    """Mean number of peaks listed at an accuracy, and runs that list all."""
+    counts = np.array(row["listed"])[:, number]
+    return f"{counts.mean():.3g} ({int((counts == row['peaks']).sum())})"
+
+
+def across(rows: list[dict[str, Any]], head: str, first: str, second: str) -> str:
+    """A table of one of the names against the other: to 0.1, to 0.01, listed in all."""
+    cells = {
+        (row[first], row[second]): f"{cell(row, 0)}, {cell(row, 1)}, "
+        f"{np.mean(row['lengths']):.3g}"
+        for row in rows
+    }
+    columns = list(dict.fromkeys(row[second] for row in rows))
+    lines = [
+        [one, *(cells.get((one, column), "-") for column in columns)]
+        for one in dict.fromkeys(row[first] for row in rows)
+    ]
+    return table([head, *columns], lines)
+
+
 def report(rows: list[dict[str, Any]]) -> str:
-    """The table: mean number of peaks listed, and runs that have all."""
-    lines = []
-    for row in rows:
-        counts = np.array(row["listed"])
-        shares = [
-            f"{counts[:, k].mean():.3g} ({int((counts[:, k] == row['peaks']).sum())})"
-            for k in range(len(ACCURACIES))
-        ]
-        length, budget = np.mean(row["lengths"]), np.mean(row["evaluations"])
-        told = [f"{length:.3g}", str(len(counts)), f"{budget:,.0f}"]
-        lines.append([row["task"], row["setting"], str(row["peaks"]), *shares, *told])
+    """The recommended beside the default; parts replaced; few individuals."""
+    kinds = {kind: [row for row in rows if row["table"] == kind] for kind in TABLES}
+    few = [
+        row | {name: row[name][: len(row[name]) // 2] for name in ("listed", "lengths")}
+        for row in rows
+    ]
+    same = [row for row in few if row["setting"] in ("for_several", "default")]
+    tried = {row["task"] for row in kinds["parts"]}
+    parts = [*(row for row in same if row["task"] in tried), *kinds["parts"]]
     heads = ["task", "setting", "peaks", *(f"{one:g}" for one in ACCURACIES)]
-    return table([*heads, "listed in all", "runs", "evaluations"], lines)
+    heads += ["listed in all", "runs", "evaluations"]
+    return "\n\n".join(
+        [
+            table(heads, [line(row) for row in kinds["listed"]]),
+            "Parts of `for_several` replaced, 256 individuals: to 0.1, to 0.01, in all:",
+            across(parts, "setting", "setting", "task"),
+            "Fewer individuals: to 0.1, to 0.01, in all:",
+            across(kinds["few"], "task", "task", "setting"),
+        ]
+    )
 
 
 def draw() -> None:
@@ -210,7 +327,7 @@ def draw() -> None:
 
 
 if __name__ == "__main__":
-    options = arguments(__doc__, seeds=4, only="tasks to measure")
+    options = arguments(__doc__, seeds=16, only="tables, tasks or settings")
     print(report(run(options)))
     if not options.only:
         draw()

@@ -2,6 +2,7 @@
 
 import csv
 import importlib
+import itertools
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ from diffevo_jax import pytree
 from diffevo_jax.base import Problem, PyTree
 from diffevo_jax.pytree.annotations import Index, checked
 from diffevo_jax.pytree.files import written_whole
-from diffevo_jax.running import peaks
+from diffevo_jax.running import final, judged, peaks
 from diffevo_jax.running.arguments import evaluates_on_host
 from diffevo_jax.running.evolution import Result
 
@@ -45,13 +46,15 @@ class Solutions:
         points: (K, D) unit scale; a population to go on from.
         solutions: decoded: a pytree whose leaves have leading axis K.
         named: the numbers of the solutions by name, (K,) each; categories are choices.
-        fitness: (K,).
+        fitness: (K,); of a noisy problem the mean of new evaluations, if any were allowed.
         violation: (K,) at most 0 where feasible; None if the problem says nothing.
         measures: a pytree with leading axis K; NaN of the record holder, if it is not in
             the last generation.
         count: (K,) int, how many individuals of the last generation stand for each; 0 for
             a record holder that has left it.
-        num_evaluations: () int, how many were made to tell them apart.
+        num_evaluations: () int, how many were made to tell them apart, and to judge them.
+        standard_error: (K,) of the fitness of a noisy problem: infinite if that is of one
+            evaluation; None without noise.
     """
 
     points: np.ndarray
@@ -62,6 +65,7 @@ class Solutions:
     measures: PyTree
     count: np.ndarray
     num_evaluations: Index
+    standard_error: np.ndarray | None = None
 
     def check(self) -> None:
         """Raise TypeError or ValueError if the columns are not of numbers."""
@@ -91,19 +95,27 @@ class Solutions:
             for row in (names, *rows)
         ]
         rest = [f"and {len(self) - _ROWS} more"] * (len(self) > _ROWS)
-        return "\n".join([f"different solutions: {len(self)}", *lines, *rest])
+        error = self.standard_error
+        lucky = 0 if error is None else int(np.isinf(error).sum())
+        warned = [f"{lucky} judged by one noisy evaluation: lucky"] * (lucky > 0)
+        title = ", ".join([f"different solutions: {len(self)}", *warned])
+        return "\n".join([title, *lines, *rest])
 
     def columns(self) -> dict[str, np.ndarray]:
         """All columns by name, each (K,).
 
-        First ``fitness``, ``violation`` (if there is one), ``feasible`` and ``count``; then
+        First ``fitness``, ``standard_error`` (of a noisy problem), ``violation`` (if there
+        is one), ``feasible`` and ``count``; then
         the numbers of a solution by their paths (``x[0]`` of a vector, ``w[0,1]`` or
         ``layer.bias[2]`` of a pytree); then ``measures``.
         """
+        error = self.standard_error
+        errors = {} if error is None else {"standard_error": error}
         violation = {} if self.violation is None else {"violation": self.violation}
         limit = np.zeros(len(self)) if self.violation is None else self.violation
         return {
             "fitness": self.fitness,
+            **errors,
             **violation,
             "feasible": limit <= 0.0,
             "count": self.count,
@@ -142,6 +154,7 @@ def solutions(
     num_evaluations: Index = 0,
     within: float = 0.1,
     num_between: int = 5,
+    num_repeats: int = 16,
     phi: float = peaks.PHI,
 ) -> Solutions:
     """List the different good solutions of a run: the best one of every peak.
@@ -152,7 +165,14 @@ def solutions(
     another peak, a guess that needs tens of individuals a peak. With evaluations, points
     between the two ends are evaluated where the edge is longer than the mean one: it leads
     to another peak if one of them is worse than both ends. Prefer this wherever an
-    evaluation is cheap and not noisy; some 50 for every peak are plenty.
+    evaluation is cheap; some 50 for every peak are plenty.
+
+    If the problem says that it is noisy (:class:`diffevo_jax.base.Noisy`), the fitness that
+    the run has seen only proposes, and with evaluations all else is judged anew: who is
+    good, whether there is a valley beyond chance, and the fitness that is listed, with its
+    standard error, by evaluations that had no part in the choice. Some 1000 for every peak
+    are plenty. Without evaluations the listed fitness is a lucky one; its standard error is
+    infinite then.
 
     Distances are those of the unit scale, in which a box has the same width along every
     number. Runs on the host. For several runs under ``vmap`` call it once for each.
@@ -166,6 +186,8 @@ def solutions(
             fitness of the first generation up to the best, in [0, 1]. 0 lists what is as
             good as the best alone, 1 whatever is better than that mean.
         num_between: points between two, >= 1.
+        num_repeats: evaluations of each point if the problem is noisy, >= 2; valleys about
+            as deep as the noise of one evaluation are found by 16.
         phi: see above, > 0; infinity cuts nothing that is not tested.
 
     Returns:
@@ -173,7 +195,8 @@ def solutions(
 
     Raises:
         ValueError: a number is out of range, the result is of several runs or of another
-            problem, or evaluations are allowed without a key.
+            problem, evaluations are allowed without a key, or fewer than judging one
+            solution takes, ``2 num_repeats``.
 
     Example:
         >>> import jax, jax.numpy as jnp, diffevo_jax as de
@@ -190,43 +213,93 @@ def solutions(
         et al., 2018, HillVallEA (valley tests).
 
     Notes:
-        The fitness of a noisy problem is that of single evaluations, and the best of a
-        peak a lucky one: evaluate ``solutions`` of the table again on keys of your own.
+        Under noise two solutions are one unless a valley is found at a level of 5 %: noise
+        that hides a peak is a reason for more repeats. Measures stay those of the run.
 
         HillVallEA tests every individual; here the edges of more than the mean length are
         tested, and the best of each peak against the four nearest better ones.
     """
     _check(problem, result, key, num_evaluations, within, num_between, phi)
+    noisy = final.is_noisy(problem)
+    anew = noisy and num_evaluations > 0
+    if noisy:
+        _check_repeats(num_evaluations, num_repeats)
     points, fitness, violation, origin = _evaluated(result)
-    good = _good(fitness, violation, result, within)
+    valid = _feasible(fitness, violation)
+    good = valid if anew else _good(valid, fitness, result, within)
     size = len(result.population)
     kept, weight = _without_duplicates(problem, points, fitness, origin, good, size)
-    points, fitness, origin = points[kept], fitness[kept], origin[kept]
+    points, fitness, violation, origin = (
+        part[kept] for part in (points, fitness, violation, origin)
+    )
+    known = np.inf if result.final is None else np.asarray(result.final.standard_error)
+    error = np.where(origin < 0, known, np.inf)
+    calls = itertools.count()
 
-    def evaluate(some: np.ndarray) -> np.ndarray:
+    def evaluate(some: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         assert key is not None
-        return _in_batches(key, problem, result.problem_state, some)
+        new = jax.random.fold_in(key, next(calls)) if noisy else key
+        return _in_batches(new, problem, result.problem_state, some)
 
-    if num_evaluations:
-        root, used = peaks.by_valleys(
-            points, fitness, evaluate, num_evaluations, num_between, phi
+    if anew and len(points):
+        found = judged.by_sure_valleys(
+            points,
+            evaluate,
+            lambda mean, excess: _good(_feasible(mean, excess), mean, result, within),
+            num_evaluations,
+            num_between,
+            num_repeats,
+            phi,
         )
     else:
-        tree = peaks.nearest_better(points)
-        root, used = peaks.roots(tree, peaks.cut_long(tree, phi)), 0
-    heads = np.unique(root)
+        found = _at_their_word(
+            points, fitness, error, evaluate, num_evaluations, num_between, phi
+        )
+    heads, counted = found.heads, found.root >= 0
+    if found.violation is not None:
+        violation[heads] = found.violation
+    number = np.bincount(found.root[counted], weight[counted], len(points))
     decoded = jax.tree.map(np.asarray, problem.space.decode(jnp.asarray(points[heads])))
     named = pytree.offers(problem.space, Naming)
     return Solutions(
         points=points[heads],
         solutions=decoded,
         named=dict(problem.space.named(decoded) if named else solution_columns(decoded)),
-        fitness=fitness[heads],
-        violation=None if result.violation is None else violation[kept][heads],
+        fitness=found.moments.mean,
+        violation=None if result.violation is None else violation[heads],
         measures=_rows(result.measures, origin[heads]),
-        count=np.bincount(root, weight, len(root))[heads].astype(int),
-        num_evaluations=used,
+        count=number[heads].astype(int),
+        num_evaluations=found.num_evaluations,
+        standard_error=found.moments.error if noisy else None,
     )
+
+
+def _at_their_word(
+    points: np.ndarray,
+    fitness: np.ndarray,
+    error: np.ndarray,
+    evaluate: judged.Evaluate,
+    num_evaluations: int,
+    num_between: int,
+    phi: float,
+) -> judged.Judged:
+    """The different peaks of points (N, D), their fitness taken as it is."""
+    if num_evaluations:
+        root, used = peaks.by_valleys(
+            points,
+            fitness,
+            lambda some: _or_valley(*evaluate(some)),
+            num_evaluations,
+            num_between,
+            phi,
+        )
+    else:
+        tree = peaks.nearest_better(points)
+        root, used = peaks.roots(tree, peaks.cut_long(tree, phi)), 0
+    heads = np.unique(root)
+    one = np.ones(len(heads))
+    moments = judged.Moments(fitness[heads], error[heads], one)
+    return judged.Judged(heads, root, moments, None, used)
 
 
 def solution_columns(solutions: PyTree, whole: str = "x") -> Mapping[str, np.ndarray]:
@@ -287,6 +360,17 @@ def _check(
         )
 
 
+def _check_repeats(num_evaluations: int, num_repeats: int) -> None:
+    """Raise if a noisy problem's evaluations are not enough for one solution."""
+    if num_repeats < 2:
+        raise ValueError(f"num_repeats: got {num_repeats}, want an int >= 2")
+    if 0 < num_evaluations < 2 * num_repeats:
+        raise ValueError(
+            f"num_evaluations: got {num_evaluations}, want 0 or at least "
+            f"{2 * num_repeats}, num_repeats to judge and to report one noisy solution"
+        )
+
+
 def _evaluated(
     result: Result,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -303,10 +387,8 @@ def _evaluated(
     return points, fitness, violation, np.append(np.arange(size), -1)
 
 
-def _good(
-    fitness: np.ndarray, violation: np.ndarray, result: Result, within: float
-) -> np.ndarray:
-    """Which evaluations did not fail, are feasible, and good enough, (N,).
+def _feasible(fitness: np.ndarray, violation: np.ndarray) -> np.ndarray:
+    """Which evaluations did not fail, and are feasible, (N,).
 
     If none is feasible, those of the least violation count.
     """
@@ -314,6 +396,13 @@ def _good(
     if valid.any():
         excess = np.maximum(np.where(np.isnan(violation), np.inf, violation), 0.0)
         valid &= excess <= excess[valid].min()
+    return valid
+
+
+def _good(
+    valid: np.ndarray, fitness: np.ndarray, result: Result, within: float
+) -> np.ndarray:
+    """Which of the valid are good enough, (N,)."""
     if not valid.any():
         return valid
     means = np.asarray(result.history.mean_fitness, np.float64)
@@ -365,14 +454,19 @@ def _rows(measures: PyTree, origin: np.ndarray) -> PyTree:
     return jax.tree.map(rows, measures)
 
 
+def _or_valley(fitness: np.ndarray, violation: np.ndarray | None) -> np.ndarray:
+    """Fitness (K,); what is not feasible is a valley."""
+    return fitness if violation is None else np.where(violation <= 0, fitness, -np.inf)
+
+
 def _in_batches(
     key: jax.Array, problem: Problem, problem_state: PyTree, points: np.ndarray
-) -> np.ndarray:
-    """Fitness of points (K, D), evaluated in few sizes, so that few programs are made.
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Fitness and violation of points (K, D), evaluated in few sizes, for few programs.
 
     On the host there is no program, and every evaluation costs.
     """
-    fitness, on_host = [], evaluates_on_host(problem)
+    fitness, violation, on_host = [], [], evaluates_on_host(problem)
     for number, start in enumerate(range(0, len(points), _BATCH)):
         some = points[start : start + _BATCH]
         size = min(_BATCH, max(64, 1 << (len(some) - 1).bit_length()))
@@ -381,10 +475,7 @@ def _in_batches(
         solutions = problem.space.decode(problem.space.repair(jnp.asarray(padded)))
         key_batch = jax.random.fold_in(key, number)
         evaluation, _ = problem.evaluate(key_batch, problem_state, solutions)
-        known = np.asarray(evaluation.fitness)[: len(some)]
-        if evaluation.violation is not None:  # what is not feasible is a valley
-            known = np.where(
-                np.asarray(evaluation.violation)[: len(some)] <= 0, known, -np.inf
-            )
-        fitness.append(known)
-    return np.concatenate(fitness)
+        fitness.append(np.asarray(evaluation.fitness)[: len(some)])
+        if evaluation.violation is not None:
+            violation.append(np.asarray(evaluation.violation)[: len(some)])
+    return np.concatenate(fitness), np.concatenate(violation) if violation else None

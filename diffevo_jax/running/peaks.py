@@ -194,18 +194,35 @@ def by_valleys(
         cut[tested] = valleys(tested, tree.parent[tested])
     root = roots(tree, cut)
     heads = np.unique(root)
-    pairs = _nearest_better_heads(points, heads, (num_evaluations - used) // num_between)
+    pairs = nearest_better_heads(points, heads, (num_evaluations - used) // num_between)
     if not len(pairs):
         return root, used
-    joined = ~valleys(pairs[:, 0], pairs[:, 1])
-    joins = dict(pairs[joined][::-1].tolist())  # of several the nearest, which is first
-    for head in heads:  # from the best: the one that it joins has joined already
-        joins[head] = joins.get(joins.get(head, head), joins.get(head, head))
+    joins = joined(heads, pairs[~valleys(pairs[:, 0], pairs[:, 1])])
     root = np.array([joins[one] for one in root])
     return root, used + len(pairs) * num_between
 
 
-def _nearest_better_heads(
+def joined(heads: np.ndarray, pairs: np.ndarray) -> dict[int, int]:
+    """Whose peak each head is on, if pairs (P, 2) of a head and a better one are on one.
+
+    Args:
+        heads: (K,) from the best to the worst.
+        pairs: of several of a head the first counts.
+
+    Example:
+        >>> import numpy as np
+        >>> from diffevo_jax.running import peaks
+        >>> pairs = np.array([[5, 3], [3, 0], [5, 2]])
+        >>> {int(k): int(v) for k, v in peaks.joined(np.array([0, 2, 3, 5]), pairs).items()}
+        {5: 0, 3: 0, 0: 0, 2: 2}
+    """
+    joins = dict(pairs[::-1].tolist())  # of several the nearest, which is first
+    for head in heads.tolist():  # from the best: the one that it joins has joined already
+        joins[head] = joins.get(joins.get(head, head), joins.get(head, head))
+    return joins
+
+
+def nearest_better_heads(
     points: np.ndarray, heads: np.ndarray, num_pairs: int
 ) -> np.ndarray:
     """Pairs (P, 2) of a head and a better one, for each its nearest ones, nearest first."""

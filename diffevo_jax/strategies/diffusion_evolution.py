@@ -125,16 +125,21 @@ class DiffusionEvolution:
 
     @classmethod
     @checked
-    def for_several(cls, num_generations: int) -> "DiffusionEvolution":
+    def for_several(
+        cls, num_generations: int, population_size: int = 256
+    ) -> "DiffusionEvolution":
         """The setting that keeps several good solutions, where the default ends at one.
 
         Every individual has 30 effective neighbours, along the two axes in which the
         better ones differ most; a mild selection, and much guidance. Tried with 256
         individuals in 2 to 32 dimensions (``docs/guidance.md``); other numbers by
-        :func:`diffevo_jax.replace`.
+        :func:`diffevo_jax.replace`. Of few individuals 30 are most, and the run ends at
+        one solution: say how many there are (``docs/different_solutions.md``).
 
         Args:
             num_generations: rounds of evaluation, >= 1; 25 or more are of use.
+            population_size: individuals; fewer than 256 have fewer neighbours in
+                proportion, more have 30. With fewer than 48 do not expect it to work.
 
         Example:
             >>> import jax, jax.numpy as jnp, diffevo_jax as de
@@ -146,8 +151,10 @@ class DiffusionEvolution:
             >>> bool(0.2 < share < 0.8)
             True
         """
+        validation.check_count("population_size", population_size)
+        neighbours = max(1.0, 30.0 * min(1.0, population_size / 256))
         population = Population(
-            kernel=Perplexity(neighbours=30.0, components=2),
+            kernel=Perplexity(neighbours, components=2),
             shaping=Standardized(temperature=0.7),
             guidance=4.0,
         )

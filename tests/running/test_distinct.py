@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 import diffevo_jax as de
 from diffevo_jax.problems import landscapes
-from diffevo_jax.running import peaks
+from diffevo_jax.running import distinct, judged, peaks
 
 KEY = jax.random.key(0)
 #: Himmelblau's minima.
@@ -268,3 +269,128 @@ def test_on_the_host_nothing_is_evaluated_but_what_is_counted() -> None:
     # then the table says what it cost
     assert len(found) == 2
     assert sum(asked) == found.num_evaluations > 0
+
+
+class Measured:
+    """A function of rows in NumPy, measured with noise; counts what it is asked."""
+
+    noisy, space = True, de.problems.Space(np.zeros(2))
+
+    def __init__(self, fn, deviation: float) -> None:
+        self.fn, self.deviation, self.asked = fn, deviation, 0
+        self.draws = np.random.default_rng(5)
+
+    def init(self, key):
+        return ()
+
+    def evaluate(self, key, problem_state, solutions):
+        self.asked += len(solutions)
+        noise = self.deviation * self.draws.normal(size=len(solutions))
+        return de.Evaluation(self.fn(np.asarray(solutions)) + noise), problem_state
+
+
+def heights(x: np.ndarray) -> np.ndarray:
+    x = x.astype(np.float64)
+    return -((x[:, 0] ** 2 + x[:, 1] - 11) ** 2) - (x[:, 0] + x[:, 1] ** 2 - 7) ** 2
+
+
+def lucky(problem: de.Problem, points: np.ndarray, **options: float) -> de.Result:
+    """A result whose fitness is that of one noisy evaluation each."""
+    evaluation, _ = problem.evaluate(KEY, (), jnp.asarray(points, jnp.float32))
+    return result_of(points, evaluation.fitness, problem=problem, **options)
+
+
+def test_noisy_peaks_are_listed_with_what_they_are_worth() -> None:
+    # given four peaks, and noise that is as large as the way down to an individual
+    problem = Measured(heights, deviation=3.0)
+    result = lucky(problem, around(MINIMA))
+    # when they are judged, then all are listed, and within four standard errors
+    found = de.solutions(problem, result, key=KEY, num_evaluations=4000)
+    distance = np.linalg.norm(found.solutions[:, None] - MINIMA, axis=-1)
+    assert sorted(distance.argmin(axis=1)) == [0, 1, 2, 3]
+    assert (np.abs(found.fitness - heights(found.points)) < 4 * found.standard_error).all()
+    assert (found.standard_error < 3.0).all()
+    assert found.num_evaluations <= 4000
+    assert (np.diff(found.fitness) <= 0).all()
+
+
+def test_one_noisy_hill_is_seldom_two() -> None:
+    # given one hill whose height differs by less than the noise, and its luckiest fifty
+    problem = Measured(lambda x: -np.sum(x**2, axis=1), deviation=1.0)
+    draws, lengths = np.random.default_rng(6), []
+    for _ in range(40):
+        result = lucky(problem, 0.3 * draws.normal(size=(50, 2)))
+        found = de.solutions(problem, result, key=KEY, num_evaluations=4000, within=0.9)
+        lengths.append(len(found))
+    # then a tenth of the lists at most have a peak that is none, by chance
+    assert np.mean(np.array(lengths) > 1) <= 0.1
+    # where the same lists at their word have several
+    assert len(de.solutions(problem, result, within=0.9)) > 1
+
+
+def test_a_noisy_list_without_evaluations_says_that_it_is_lucky() -> None:
+    problem = Measured(heights, deviation=3.0)
+    found = de.solutions(problem, lucky(problem, around(MINIMA)))
+    assert np.isinf(found.columns()["standard_error"]).all()
+    assert "judged by one noisy evaluation" in repr(found).splitlines()[0]
+
+
+def test_without_noise_there_is_no_error_to_list() -> None:
+    found = de.solutions(PROBLEM, result_of(around(MINIMA)))
+    assert found.standard_error is None
+    assert "standard_error" not in found.columns()
+
+
+@pytest.mark.parametrize("num_evaluations", [32, 100, 700])
+def test_noisy_evaluations_stay_within_what_is_allowed(
+    num_evaluations: int, monkeypatch
+) -> None:
+    problem = Measured(heights, deviation=3.0)
+    result = lucky(problem, around(MINIMA))
+    monkeypatch.setattr(distinct, "evaluates_on_host", lambda problem: True)
+    problem.asked = 0
+    found = de.solutions(problem, result, key=KEY, num_evaluations=num_evaluations)
+    assert 0 < problem.asked == found.num_evaluations <= num_evaluations
+
+
+def test_noisy_evaluations_that_fail_do_not_count() -> None:
+    # given a third of the evaluations fails
+    draws = np.random.default_rng(7)
+    failing = lambda x: np.where(draws.random(len(x)) < 1 / 3, np.nan, heights(x))
+    problem = Measured(failing, deviation=3.0)
+    found = de.solutions(
+        problem, lucky(problem, around(MINIMA)), key=KEY, num_evaluations=4000
+    )
+    assert len(found) == 4
+    assert np.isfinite(found.fitness).all()
+
+
+def test_too_few_noisy_evaluations_are_refused() -> None:
+    problem = Measured(heights, deviation=3.0)
+    result = lucky(problem, around(MINIMA))
+    with pytest.raises(ValueError, match="num_evaluations: got 31, want 0 or at least 32"):
+        de.solutions(problem, result, key=KEY, num_evaluations=31)
+    with pytest.raises(ValueError, match="num_repeats: got 1, want"):
+        de.solutions(problem, result, key=KEY, num_evaluations=100, num_repeats=1)
+
+
+def test_a_sure_valley_is_that_of_welch() -> None:
+    # given evaluations, some of which failed
+    draws = np.random.default_rng(8)
+    inner = draws.normal(size=(30, 1, 12)) - 0.7
+    lower = 2.0 * draws.normal(size=(30, 7))
+    inner[:, :, 3], lower[:, 2] = np.nan, -np.inf
+    known = lambda values: values[np.isfinite(values)]
+    chance = [
+        stats.ttest_ind(known(a), known(b), equal_var=False, alternative="less").pvalue
+        for a, b in zip(inner, lower, strict=True)
+    ]
+    expected = np.array(chance) < judged.LEVEL
+    assert 0 < expected.sum() < 30
+    np.testing.assert_array_equal(judged.has_sure_valley(inner, lower), expected)
+
+
+def test_where_no_evaluation_differs_any_lower_point_is_a_sure_valley() -> None:
+    inner = np.stack([np.full((2, 4), 1.0), np.full((2, 4), 3.0), np.full((2, 4), np.nan)])
+    lower = np.full((3, 4), 2.0)
+    assert judged.has_sure_valley(inner, lower).tolist() == [True, False, True]

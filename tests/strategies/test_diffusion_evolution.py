@@ -350,3 +350,29 @@ def test_a_move_that_diverges_is_undone_and_counted(key) -> None:
 def test_four_fields_and_no_more() -> None:
     names = [field.name for field in dataclasses.fields(de.DiffusionEvolution)]
     assert names == ["num_generations", "denoiser", "sampler", "grid"]
+
+
+@pytest.mark.parametrize(("size", "neighbours"), [(48, 5.625), (256, 30.0), (1024, 30.0)])
+def test_several_of_few_have_fewer_neighbours(size: int, neighbours: float) -> None:
+    several = de.DiffusionEvolution.for_several(50, size)
+    assert several.denoiser.kernel.neighbours == neighbours
+    if size == 256:
+        assert de.pytree.equal(several, de.DiffusionEvolution.for_several(50))
+
+
+def test_few_individuals_keep_two_peaks_if_the_setting_is_told_how_few() -> None:
+    two = lambda x: -jnp.minimum(jnp.sum((x - 0.5) ** 2), jnp.sum((x + 0.5) ** 2))
+    problem = de.problems.Function(two, dim=8)
+
+    @jax.jit
+    def shares(strategy: de.DiffusionEvolution) -> jax.Array:
+        keys = jax.random.split(jax.random.key(3), 8)
+        run = lambda key: de.evolve(key, strategy, problem, population_size=48)
+        return jnp.mean(jax.vmap(run)(keys).population.mean(axis=-1) > 0, axis=-1)
+
+    several = de.DiffusionEvolution.for_several
+    kept = [
+        jnp.minimum(s, 1 - s) > 0.1 for s in map(shares, (several(50, 48), several(50)))
+    ]
+    assert kept[0].all()
+    assert not kept[1].any()
