@@ -100,6 +100,7 @@ class Journal:
         """Where it is."""
         return f"Journal({str(self.folder)!r})"
 
+    @checked
     def begin(self, name: str) -> None:
         """Go on to the next call; one of the same name before knows what it has come to.
 
@@ -109,11 +110,12 @@ class Journal:
         Raises:
             ValueError: it has others.
         """
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not _NAME.fullmatch(name):
             raise ValueError(f"name: got {name!r}, want letters, digits, '_', '-' and '.'")
         self._records = Records(self.folder / f"{name}{_ENDING}")
         self._seen: collections.Counter[bytes] = collections.Counter()
 
+    @checked
     def forget(self, before: str | None = None) -> None:
         """Delete the files of calls that are not needed any more.
 
