@@ -32,6 +32,7 @@ def published_generation(x, fitness, a, a_next, eta, temperature, eps) -> np.nda
     return np.sqrt(a_next) * x0 + kept * noise + sigma * eps  # eq. 10
 
 
+@jax.jit  # one program for all numbers of a strategy
 def tell(strategy: de.DiffusionEvolution, key, fitness=FITNESS, population=X):
     state = strategy.init(jax.random.key(2), population)
     candidates, state = strategy.ask(key, state)
