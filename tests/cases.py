@@ -246,10 +246,24 @@ KINDS = {
     "grid": (GRIDS, testing.grids.PROMISES),
     "problem": (PROBLEMS, testing.problems.PROMISES),
 }
+#: Strategies that only `make slow` holds as wholes: the default run holds their parts to
+#: the promises of parts, and others that are put together alike.
+SELDOM = {"axes", "self_conditioned", "local", "gaussian_fit-diagonal"}
+
+
+def marks(kind: str, case: Case) -> tuple[pytest.MarkDecorator, ...]:
+    """Slow, or none."""
+    return (pytest.mark.slow,) if kind == "strategy" and case.name in SELDOM else ()
+
 
 #: Each part with each promise that it makes.
 PROMISED = [
-    pytest.param(promise, case, id=f"{kind}-{case.name}-{promise.__name__}")
+    pytest.param(
+        promise,
+        case,
+        id=f"{kind}-{case.name}-{promise.__name__}",
+        marks=marks(kind, case),
+    )
     for kind, (cases, promises) in KINDS.items()
     for case in cases
     for promise in promises

@@ -1,11 +1,10 @@
 """Every part keeps every promise, and what is planted against a promise is noticed."""
 
-from operator import attrgetter
 from typing import Any
 
 import jax
 import pytest
-from cases import FEEL_A_CONSTANT, KINDS, PROMISED, STRATEGIES, Case
+from cases import FEEL_A_CONSTANT, KINDS, PROMISED, STRATEGIES, Case, marks
 from planted import PLANTED
 
 import diffevo_jax as de
@@ -18,7 +17,10 @@ def test_it_keeps(promise: Promise, case: Case) -> None:
     promise(case.part)
 
 
-@pytest.mark.parametrize("case", STRATEGIES, ids=attrgetter("name"))
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(c, id=c.name, marks=marks("strategy", c)) for c in STRATEGIES],
+)
 def test_a_constant_matters_where_it_is_documented(case: Case) -> None:
     if case.name in FEEL_A_CONSTANT:
         with pytest.raises(AssertionError, match="the same individuals"):
@@ -30,7 +32,9 @@ def test_a_constant_matters_where_it_is_documented(case: Case) -> None:
 def broken(kind: str) -> list[Any]:
     """Promises that a case does not make."""
     return [
-        pytest.param(promise, case, id=f"{case.name}-{promise.__name__}")
+        pytest.param(
+            promise, case, id=f"{case.name}-{promise.__name__}", marks=marks(kind, case)
+        )
         for case in KINDS[kind][0]
         for promise in case.but
     ]

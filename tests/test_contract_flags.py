@@ -87,6 +87,8 @@ def test_the_contract_is_kept_under(name: str) -> None:
         "no:cacheprovider",
         "-p",
         "no:xdist",
+        "-m",
+        "not gpu",
     ]
     done = subprocess.run(
         [*command, "tests/test_contract.py", "-k", " and ".join(chosen)],

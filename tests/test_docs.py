@@ -42,6 +42,7 @@ def names_of(page: str) -> dict:
     return names
 
 
+@pytest.mark.slow
 def test_the_code_of_the_page_on_guidance_runs() -> None:
     # A sphere in 64 dimensions: guidance leaves less than half of the error.
     names = names_of("guidance.md")
@@ -72,6 +73,7 @@ def test_the_code_of_the_page_on_constraints_runs() -> None:
     assert -0.55 < float(result.best_fitness) <= -0.5 + 1e-6
 
 
+@pytest.mark.slow
 def test_the_code_of_the_page_on_an_honest_best_runs() -> None:
     names = names_of("honest_best.md")
     result, measured = names["result"], names["measured"]

@@ -9,6 +9,7 @@ from jaxprs import equations, largest_array
 from diffevo_jax.attention import density
 
 DISTANCE = jax.jit(density.neighbour_distance, static_argnums=1)
+DENSITY = jax.jit(density.log_density)
 FUNCTIONS = {
     "distance": lambda points: density.neighbour_distance(points, 3),
     "density": density.log_density,
@@ -71,9 +72,9 @@ def test_who_does_not_count_is_as_if_not_there():
     valid = np.array([1, 1, 0, 1, 1, 1, 0, 1], bool)
     points[~valid] = 1e6
 
-    some = density.log_density(jnp.asarray(points), valid=jnp.asarray(valid))
+    some = DENSITY(points, valid=valid)
 
-    alone = density.log_density(jnp.asarray(points[valid]))
+    alone = DENSITY(points[valid])
     np.testing.assert_allclose(some[valid], alone, atol=1e-5)
     assert some[~valid].tolist() == [0.0, 0.0]
 
@@ -91,7 +92,8 @@ def test_derivatives_are_right_where_two_cells_are_as_near():
         return jnp.log(kernel.mean(axis=1))
 
     got = jax.jit(jax.jacobian(density.log_density))(cross)
-    np.testing.assert_allclose(got, jax.jacobian(definition)(cross), atol=1e-5)
+    want = jax.jit(jax.jacobian(definition))(cross)
+    np.testing.assert_allclose(got, want, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -118,5 +120,5 @@ def test_what_has_no_density_is_refused(call, error, message):
 
 def test_integers_are_points_too():
     points = [[0, 0], [1, 2], [3, 1]]
-    expected = density.log_density(jnp.asarray(points, float))
-    np.testing.assert_array_equal(density.log_density(points), expected)
+    of = lambda points: jax.jit(lambda: density.log_density(points))()
+    np.testing.assert_array_equal(of(points), of(jnp.asarray(points, float)))

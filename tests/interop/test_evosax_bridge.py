@@ -183,15 +183,16 @@ def test_our_strategy_there_is_our_strategy_here():
     points = jax.random.normal(KEY, (N, D))
     theirs = algorithm.init(KEY, 2 * points, cost(2 * points), params)
     key_init, key_tell = jax.random.split(KEY)
-    ours = strategy.init(key_init, points)
-    ours, _ = strategy.tell(key_tell, ours, points, -cost(2 * points))
+    ask, tell = jax.jit(de.ask), jax.jit(de.tell)
+    ours = de.init(strategy, key_init, points)
+    ours, _ = tell(strategy, key_tell, ours, points, -cost(2 * points))
     for generation in range(1, GENERATIONS):
         key_ask, _, key_tell = de.generation_keys(KEY, generation)
-        candidates, ours = strategy.ask(key_ask, ours)
+        candidates, ours = ask(strategy, key_ask, ours)
         population, theirs = algorithm.ask(key_ask, theirs, params)
         # Two programs of the same operations.
         np.testing.assert_allclose(population, 2 * candidates, atol=1e-4)
-        ours, _ = strategy.tell(key_tell, ours, candidates, -cost(2 * candidates))
+        ours, _ = tell(strategy, key_tell, ours, candidates, -cost(2 * candidates))
         theirs, metrics = algorithm.tell(
             key_tell, population, cost(population), theirs, params
         )

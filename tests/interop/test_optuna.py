@@ -189,7 +189,7 @@ DISTRIBUTIONS = {
 
 def test_what_a_space_of_distributions_decodes_is_in_each_of_them():
     space = bridge.from_optuna(DISTRIBUTIONS, start="uniform")
-    rows = space.as_python(space.decode(space.sample(KEY, 300)))
+    rows = space.as_python(jax.jit(lambda: space.decode(space.sample(KEY, 300)))())
     for name, distribution in DISTRIBUTIONS.items():
         values = [row[name] for row in rows]
         for value in values:

@@ -177,9 +177,14 @@ def test_short_integers_stay_integers() -> None:
 
 def test_the_best_of_the_host_wins_by_hand_and_in_evolve() -> None:
     strategy, fitness = de.DiffusionEvolution(2), np.array([1, 3_000_000_000, 2, 2**32 + 5])
-    state = de.init(strategy, KEY, X + np.arange(4)[:, None])
-    candidates, state = de.ask(strategy, KEY, state)
-    state, info = de.tell(strategy, KEY, state, candidates, fitness)
+
+    @jax.jit  # in one program, which the numbers of the host are in
+    def by_hand():
+        state = de.init(strategy, KEY, X + np.arange(4)[:, None])
+        candidates, state = de.ask(strategy, KEY, state)
+        return de.tell(strategy, KEY, state, candidates, fitness)
+
+    state, info = by_hand()
     assert float(info.best_fitness) == 2.0**32
     assert float(state.best_solution[0]) == 3.0
     problem = de.problems.Function(lambda x: np.int64(3_000_000_000), dim=2)

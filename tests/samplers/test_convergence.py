@@ -6,6 +6,7 @@ with ``a = v / (v + s²)``, every step is a linear map of point, memory and fres
 the covariance of point and memory follows from the maps alone: nothing is sampled.
 """
 
+import functools
 import itertools
 from unittest import mock
 
@@ -59,6 +60,7 @@ def slope(errors: np.ndarray) -> float:
 # Order, on mixtures
 
 
+@functools.cache
 def problem(dim: int, count: int) -> tuple[oracles.GaussianMixture, np.ndarray]:
     """A mixture, and 96 points at the first level."""
     key_mixture, key_start = jax.random.split(jax.random.key(dim))
@@ -130,8 +132,8 @@ DETERMINISTIC = {
 @pytest.mark.parametrize(
     ("dim", "count"),
     [
-        (2, 2),
-        pytest.param(8, 5, marks=pytest.mark.slow),
+        pytest.param(2, 2, marks=pytest.mark.slow),
+        (8, 5),  # the programs of the tests below
         pytest.param(50, 20, marks=pytest.mark.slow),
     ],
 )

@@ -32,6 +32,7 @@ def published_generation(x, fitness, a, a_next, eta, temperature, eps) -> np.nda
     return np.sqrt(a_next) * x0 + kept * noise + sigma * eps  # eq. 10
 
 
+@jax.jit  # one program for all numbers of a strategy
 def tell(strategy: de.DiffusionEvolution, key, fitness=FITNESS, population=X):
     state = strategy.init(jax.random.key(2), population)
     candidates, state = strategy.ask(key, state)
@@ -63,8 +64,8 @@ def test_a_generation_is_algorithm_1_of_the_paper(eta: float, key) -> None:
 def test_the_last_generation_is_evaluated_and_stays(key) -> None:
     strategy = de.DiffusionEvolution(2, grid=de.noise.Cosine())
     state, _ = tell(strategy, key)
-    candidates, state = strategy.ask(key, state)
-    state, info = strategy.tell(key, state, candidates, FITNESS)
+    candidates, state = jax.jit(de.ask)(strategy, key, state)
+    state, info = jax.jit(de.tell)(strategy, key, state, candidates, FITNESS)
     assert de.equal(state.population, candidates)
     np.testing.assert_allclose(info.sigma, np.sqrt(0.001 / 0.999), rtol=1e-4)
 
