@@ -8,14 +8,16 @@ the program that is hashed, with its constants, and not its sources.
 import hashlib
 import json
 import re
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend import core
 
 from diffevo_jax.pytree.records import version_of
+
+if TYPE_CHECKING:  # where it is used it is imported: it brings Pallas
+    from jax.extend import core
 
 #: Settings of JAX that decide bits, by what they are called in a manifest.
 _SETTINGS = {
@@ -69,7 +71,7 @@ def add_array(found: "hashlib._Hash", value: object) -> None:
     found.update(array.tobytes())
 
 
-def _constants(program: core.ClosedJaxpr | core.Jaxpr, known: dict[int, bytes]) -> bytes:
+def _constants(program: "core.ClosedJaxpr | core.Jaxpr", known: dict[int, bytes]) -> bytes:
     """Digest of all constants of a program and of its inner ones, in their order.
 
     Args:
@@ -79,6 +81,8 @@ def _constants(program: core.ClosedJaxpr | core.Jaxpr, known: dict[int, bytes]) 
     Raises:
         ValueError: it calls what is outside of it.
     """
+    from jax.extend import core
+
     if id(program) in known:
         return known[id(program)]
     found = hashlib.sha256()
@@ -102,5 +106,7 @@ def _constants(program: core.ClosedJaxpr | core.Jaxpr, known: dict[int, bytes]) 
     return known[id(program)]
 
 
-def _is_program(value: object) -> TypeGuard[core.ClosedJaxpr | core.Jaxpr]:
+def _is_program(value: object) -> TypeGuard["core.ClosedJaxpr | core.Jaxpr"]:
+    from jax.extend import core
+
     return isinstance(value, core.ClosedJaxpr | core.Jaxpr)

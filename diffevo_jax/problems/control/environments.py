@@ -18,7 +18,6 @@ from diffevo_jax.compilation import arithmetic_of_others
 from diffevo_jax.problems import names
 from diffevo_jax.problems.control import brax, statistics
 from diffevo_jax.problems.control.episode import Context, EpisodeSpec
-from diffevo_jax.problems.control.rewriting import observation_from_state
 from diffevo_jax.problems.control.spaces import (
     Box,
     Discrete,
@@ -223,6 +222,9 @@ def _episode_spec(
             observation = statistics.standardise(moments, floats(env_params, observation))
         output, carry = policy.apply(policy_params, observation, carry)
         return to_action(output, env.action_space(env_params)), carry
+
+    # Here, not above: it reads programs by what brings Pallas, a tenth of the import.
+    from diffevo_jax.problems.control.rewriting import observation_from_state
 
     observe = observation_from_state(env, defaults) if rewrite else None
     return EpisodeSpec(env, defaults, act, max_steps, floats, observe, once)

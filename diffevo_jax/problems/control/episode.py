@@ -13,7 +13,6 @@ from diffevo_jax import pytree
 from diffevo_jax.base import Policy, PyTree
 from diffevo_jax.compilation import arithmetic_of_others
 from diffevo_jax.problems.control import statistics
-from diffevo_jax.problems.control.rewriting import compute_once, compute_trigonometry_once
 from diffevo_jax.problems.control.spaces import UNROLLED, PlayedEnvironment
 from diffevo_jax.problems.control.statistics import Moments
 
@@ -227,6 +226,12 @@ def _moved(
         key, env_state, action, env_params
     )
     if spec.once:
+        # Here, not above: it reads programs by what brings Pallas.
+        from diffevo_jax.problems.control.rewriting import (
+            compute_once,
+            compute_trigonometry_once,
+        )
+
         action, move = compute_once(action, lane.action), compute_trigonometry_once(move)
     key = jax.random.fold_in(key, lane.episode.length)
     observation, env_state, reward, terminated, _ = move(key, lane.env_state, action)
