@@ -5,6 +5,8 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
+
 from diffevo_jax.base import Info
 from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.pytree.records import plain
@@ -16,12 +18,13 @@ _HEAD = b'{"generation": '
 
 
 @checked
-def jsonl(path: Path | str) -> Logger:
+def jsonl(path: str | Path) -> Logger:
     """A line of strict JSON for each generation, flushed before the run goes on.
 
     ``{"generation": 1, "evaluations": 64, "seconds": 1.2, "mean_fitness": ...}``. What is
     not finite is null. Of many runs at once each number of ``Info`` is a list by run, also
-    of one run if its keys are an array, as in the command.
+    of one run if its keys are an array, as in the command; null for a run that has ended
+    while others go on.
 
     A run from the start begins the file anew; one that goes on drops the lines from where
     it goes on, and a last line that a kill has cut. ``pandas.read_json(path, lines=True)``
@@ -67,8 +70,12 @@ class _Jsonl:
     def __call__(self, generation: int, info: Info, result: Result) -> None:
         if generation <= self._last or not self._last:
             self._cut(generation)
-        row = plain(numbers_of(self._start, generation, info, result))
-        line = json.dumps(row, allow_nan=False).encode() + b"\n"
+        numbers = numbers_of(self._start, generation, info, result)
+        row = {
+            name: value.tolist() if isinstance(value, np.ndarray) else value
+            for name, value in numbers.items()
+        }
+        line = json.dumps(plain(row), allow_nan=False).encode() + b"\n"
         with self._path.open("ab", buffering=0) as file:
             end = file.tell() if file.seekable() else None
             try:
