@@ -246,6 +246,13 @@ def test_half_a_line_is_taken_back_where_the_disk_is_full(tmp_path) -> None:
     assert [row["generation"] for row in rows_of(tmp_path / "log")] == [1, 2, 3, 4, 5]
 
 
+def test_two_logs_on_one_file_write_each_line_once(tmp_path) -> None:
+    path = tmp_path / "log"
+    with pytest.warns(RuntimeWarning, match="another log or process writes there too"):
+        run(de.loggers.jsonl(path), de.loggers.jsonl(path))
+    assert [row["generation"] for row in rows_of(path)] == [1, 2, 3, 4, 5, 6]
+
+
 # TensorBoard
 
 

@@ -55,7 +55,9 @@ class _Jsonl:
     """See :func:`jsonl`. The file is opened for each line, and no handle outlives one."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._start, self._last = path, Start(), 0
+        self._path, self._start = path, Start()
+        self._last: int | None = None
+        self._size = 0
 
     def begin(self, start: Start) -> None:
         self._start, self._last = start, start.generation - 1
@@ -68,7 +70,7 @@ class _Jsonl:
             raise ValueError(text) from error
 
     def __call__(self, generation: int, info: Info, result: Result) -> None:
-        if generation <= self._last or not self._last:
+        if self._last is None or generation <= self._last:
             self._cut(generation)
         numbers = numbers_of(self._start, generation, info, result)
         row = {
@@ -77,7 +79,9 @@ class _Jsonl:
         }
         line = json.dumps(plain(row), allow_nan=False).encode() + b"\n"
         with self._path.open("ab", buffering=0) as file:
-            end = file.tell() if file.seekable() else None
+            end = file.tell() if file.seekable() else 0
+            if end > self._size:
+                raise OSError(f"{self._path}: another log or process writes there too")
             try:
                 if file.write(line) < len(line):
                     raise OSError(f"{self._path}: no room for a line")
@@ -85,7 +89,7 @@ class _Jsonl:
                 with contextlib.suppress(OSError):
                     file.truncate(end)
                 raise
-        self._last = generation
+        self._last, self._size = generation, end + len(line)
 
     def end(self) -> None:
         """Nothing is left to do."""
@@ -96,9 +100,9 @@ class _Jsonl:
         Raises:
             ValueError: the file is no log.
         """
+        self._size = kept = 0
         if not self._path.is_file():  # none yet, or a pipe
             return
-        kept = 0
         with self._path.open("rb") as file:
             lines = file.readlines()
         for number, line in enumerate(lines, 1):
@@ -115,6 +119,7 @@ class _Jsonl:
             if known >= generation or not line.endswith(b"\n"):
                 break
             kept += len(line)
+        self._size = kept
         if kept < sum(map(len, lines)):
             os.truncate(self._path, kept)
 
