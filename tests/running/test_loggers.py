@@ -98,11 +98,11 @@ def test_loggers_end_whatever_ends_the_run() -> None:
         def end(self) -> None:
             told.append("end")
 
-    def interrupt(result: de.Result) -> bool:
+    def interrupt(generation: int, info: de.Info, result: de.Result) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(Log(), stop=interrupt)
+        run(Log(), interrupt)
     assert told == [("begin", T), 1, "end"]
     told.clear()
     with pytest.raises(ValueError, match="every"):  # and where another cannot begin
