@@ -21,7 +21,7 @@ import numpy as np
 from common import arguments, load, save, stored, table
 
 import diffevo_jax as de
-from diffevo_jax.running import stops
+from diffevo_jax.running import plateaus, stops
 
 STOPS = {
     "annealing": de.stops.Stagnation(),
@@ -83,7 +83,7 @@ def measure(strategy: Any, problem: Any, size: int, seeds: int, seed: int) -> di
         de.iterate(keys, strategy, problem, population_size=size), 1
     ):
         means.append(np.asarray(result.history.mean_fitness[:, -1], np.float64))
-        errors.append(stops.standard_error(np.asarray(result.fitness)))
+        errors.append(plateaus.standard_error(np.asarray(result.fitness)))
         for name, code in codes.items():
             fresh = (code(result) > 0) & (after[name] == total)
             after[name] = np.where(fresh, count, after[name])

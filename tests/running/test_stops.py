@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import diffevo_jax as de
-from diffevo_jax.running import stops
+from diffevo_jax.running import plateaus, stops
 
 PROBLEM = de.problems.Landscape("himmelblau")
 STRATEGY = de.DiffusionEvolution(6)
@@ -170,7 +170,7 @@ def first(stop: stops.Stop, mean: list[float], **known: Any) -> int | None:
 def test_stagnation_is_judged_once_the_annealing_can_show(mean, after) -> None:
     # under noise of which a mean has an error of 0.1
     known = {"fitness": np.array([-0.2646, 0.2646] * 4), "noisy": True, "best": mean}
-    assert stops.standard_error(known["fitness"]) == pytest.approx(0.1, rel=1e-3)
+    assert plateaus.standard_error(known["fitness"]) == pytest.approx(0.1, rel=1e-3)
     assert first(de.stops.Stagnation(), mean, **known) == after
 
 
