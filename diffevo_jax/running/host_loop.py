@@ -20,11 +20,10 @@ from diffevo_jax.running.arguments import (
 from diffevo_jax.running.bars import show_generations
 from diffevo_jax.running.chunks import Programs, decode, judge, programs
 from diffevo_jax.running.device_mesh import alone
-from diffevo_jax.running.evolution import Result, result_of
+from diffevo_jax.running.evolution import Result, RunState, result_of
 from diffevo_jax.running.final import count_of, is_noisy
-from diffevo_jax.running.freezing import frozen, repeated
 from diffevo_jax.running.host_evaluation import HostPrograms, Place, judge_on_host
-from diffevo_jax.running.stops import Stops, watcher
+from diffevo_jax.running.stops import Stops, frozen, repeated, watcher
 
 
 @checked
@@ -153,8 +152,7 @@ def _iterate(
                 first = functools.partial(_first, end - begin, runs)
                 chunks.append(jax.tree.map(first, rows))
                 if stopped.any():
-                    on_host = isinstance(compiled, HostPrograms)
-                    run_state = frozen(stopped > 0, before, run_state, on_host)
+                    run_state = _frozen(compiled, stopped > 0, before, run_state)
                     chunks[-1] = repeated(stopped > 0, *chunks[-2:])
             best = decode(problem, run_state.state.best_solution)
         history, recorded = jax.tree.map(functools.partial(_join, runs), *chunks)
@@ -286,6 +284,22 @@ def finished(
         yield result
     if finish is not None:
         yield finish(result)
+
+
+def _frozen(
+    compiled: Programs | HostPrograms,
+    stopped: np.ndarray,
+    before: RunState,
+    after: RunState,
+) -> RunState:
+    """The state after a chunk, of runs that have stopped as it was before."""
+    if not isinstance(compiled, HostPrograms):
+        kept: RunState = frozen(stopped, before, after)
+        return kept
+    # The problem's state is the host's, and of these runs nothing was evaluated.
+    bare = [pytree.replace(state, problem_state=()) for state in (before, after)]
+    kept = frozen(stopped, *bare)
+    return pytree.replace(kept, problem_state=after.problem_state)
 
 
 def _first(count: int, axis: int, rows: jax.Array) -> np.ndarray:

@@ -370,3 +370,21 @@ def interrupted(result: Result) -> Result:
     going = (stopped == 0) & ~np.asarray(result.state.done)
     codes = np.where(going, np.int32(REASONS.index("interrupted")), stopped)
     return pytree.replace(result, stopped=jax.device_put(codes))
+
+
+@jax.jit
+def frozen(stopped: jax.Array, before: PyTree, after: PyTree) -> PyTree:
+    """Leaf by leaf with leading axis R: those before of runs that are ``stopped`` (R,)."""
+    return jax.vmap(pytree.select)(stopped, before, after)
+
+
+@checked
+def repeated(stopped: np.ndarray, before: PyTree, rows: PyTree) -> PyTree:
+    """Rows ``(R, n, ...)``; of runs that are ``stopped`` (R,) the last row before them."""
+
+    def of_leaf(before: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        rows = rows.copy()
+        rows[stopped] = before[stopped, -1:]
+        return rows
+
+    return jax.tree.map(of_leaf, before, rows)
