@@ -83,6 +83,13 @@ def test_the_code_of_the_page_on_an_honest_best_runs() -> None:
     assert float(measured.final.low) < 0.0
 
 
+def test_the_code_of_the_page_on_stopping_runs() -> None:
+    names = names_of("stopping.md")
+    assert names["result"].reason == "target"
+    assert float(names["result"].best_fitness) >= 0.99
+    assert set(names["results"].reason) <= {"own function", "finished"}
+
+
 @pytest.mark.slow
 def test_the_code_of_the_page_on_own_environments_runs(tmp_path, monkeypatch) -> None:
     pytest.importorskip("flatbuffers")  # by which jax.export writes programs
