@@ -27,7 +27,7 @@ from tyro.constructors import (
 from diffevo_jax import pytree
 from diffevo_jax.base import Problem, PyTree, Strategy
 from diffevo_jax.cli import parts, streams
-from diffevo_jax.cli.errors import UsageError
+from diffevo_jax.cli.errors import UsageError, hint_at
 from diffevo_jax.problems import Control
 from diffevo_jax.pytree import paths
 from diffevo_jax.running.published import Experiment
@@ -246,8 +246,10 @@ def _ask(form: type, prog: str, **options: Any) -> PyTree:
     text = itertools.dropwhile(is_rule, lines)
     message = " ".join(itertools.takewhile(lambda line: not is_rule(line), text))
     close = re.findall(r"^[│ ]+(--[a-z][\w.-]*)", box.partition("meant:")[2], re.M)
-    hint = f"closest: {', '.join(close)}" if close else f"see '{prog} --help'"
-    raise UsageError(f"{message.rstrip('.')}; {hint}")
+    hint = f"; closest: {', '.join(close)}" if close else f"; see '{prog} --help'"
+    unknown = re.findall(r"--[a-z][\w.-]*", message.partition("Unrecognized")[2])
+    renamed = [hint_at(word, ()) for word in unknown]
+    raise UsageError(f"{message.rstrip('.')}{''.join(renamed) or hint}")
 
 
 def _rule(info: StructTypeInfo, options: type) -> StructConstructorSpec | None:

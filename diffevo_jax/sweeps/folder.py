@@ -58,6 +58,11 @@ class Folder:
         found = read_manifest(manifest)
         different = [n for n in wanted if n not in found or found[n] != wanted[n]]
         different += ["names"] if found.keys() - wanted.keys() else []
+        if "programs" not in found:
+            raise FolderError(
+                f"folder: {self.path} is of an earlier version of this library, whose "
+                "names and bits are others, want a new folder"
+            )
         if different:
             raise FolderError(
                 f"folder: {self.path} holds another sweep: other {', '.join(different)}"

@@ -343,6 +343,8 @@ def test_hidden_layers_change_the_number_of_weights(read) -> None:
         ("evolve beale --populaton-size 8", "closest: --population-size"),
         ("evolve beale --kernel.kapa 1", "closest: --kernel.kappa"),
         ("evolve beale --no-progres", "closest: --progress"),
+        ("evolve beale --archive 2", "it is now memory = archive, with memory.generations"),
+        ("evolve beale --self-conditioned", "it is now kernel = self-conditioned"),
         ("evolve beale --hidden 3", "--hidden"),
         # What means nothing for what was chosen.
         ("evolve beale --denoiser gaussian-fit --kernel tempered", "--kernel"),

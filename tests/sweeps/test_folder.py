@@ -74,6 +74,12 @@ def archived(**arrays):
     return stream.getvalue()
 
 
+def test_a_folder_of_before_the_renaming_says_so(tmp_path, plan):
+    (tmp_path / "sweep.json").write_text(json.dumps({"strategy": "DiffusionEvolution"}))
+    with pytest.raises(FolderError, match="of an earlier version of this library"):
+        Folder(tmp_path, plan)
+
+
 def test_what_is_read_is_what_was_written(store, plan):
     for number in range(3):
         found, wanted = store.read(number), numbers_of(plan, number)
