@@ -21,6 +21,10 @@ SCHEMA = 1
 _KEPT = 2
 
 
+#: Arrays and typed keys, or their shapes.
+Leaf = jax.Array | jax.ShapeDtypeStruct
+
+
 class Checkpoint(NamedTuple):
     """What was saved.
 
@@ -62,7 +66,7 @@ class Checkpoints:
         self._folder, self._owner = folder, owner
 
     def save(
-        self, number: int, tree: Any, notes: Mapping[str, object] | None = None
+        self, number: int, tree: object, notes: Mapping[str, object] | None = None
     ) -> None:
         """Write a checkpoint, and remove all but the one before it.
 
@@ -165,7 +169,7 @@ class Checkpoints:
         return self._folder / f"checkpoint-{number:09d}.npz"
 
 
-def _named(tree: Any) -> dict[str, Any]:
+def _named(tree: object) -> dict[str, Any]:
     """The leaves of a pytree, by where they are."""
     found: dict[str, Any] = {}
     for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
@@ -176,27 +180,29 @@ def _named(tree: Any) -> dict[str, Any]:
     return found
 
 
-def _word(part: Any) -> str:
+def _word(part: object) -> str:
     """The name, the key or the place that a part of a path is."""
     return str(getattr(part, "name", getattr(part, "key", getattr(part, "idx", part))))
 
 
-def _is_key(leaf: Any) -> bool:
+def _is_key(leaf: Leaf) -> bool:
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def _impl(leaf: Any) -> Hashable:
+def _impl(leaf: Leaf) -> Hashable:
     """The implementation of keys, or of keys of such a shape."""
     found = []
     jax.eval_shape(lambda keys: found.append(jax.random.key_impl(keys)), leaf)
     return found[0]
 
 
-def _array_of(leaf: Any) -> np.ndarray:
+def _array_of(leaf: jax.Array) -> np.ndarray:
     return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
 
 
-def _read(archive: zipfile.ZipFile, name: str, like: Any) -> Any:
+def _read(
+    archive: zipfile.ZipFile, name: str, like: jax.ShapeDtypeStruct
+) -> jax.Array | np.ndarray:
     """A leaf of an archive."""
     if not _is_key(like):
         return archives.read_array(archive, f"{name}.npy", like)

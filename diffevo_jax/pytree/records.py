@@ -11,7 +11,7 @@ import numpy as np
 from diffevo_jax.pytree.objects import described
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:
     """Turn components and arrays into what strict JSON has; NaN and infinity into null.
 
     Example:

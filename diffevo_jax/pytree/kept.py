@@ -1,0 +1,233 @@
+"""A computation in a folder: what it is, where it stands, and how it goes on.
+
+The folder has a manifest, which says what decides the bits of the computation, and its last
+two checkpoints. What is begun again with the same arguments goes on from the last one.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import re
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from diffevo_jax.pytree.checkpoints import Checkpoints
+from diffevo_jax.pytree.digests import add_array, digest
+from diffevo_jax.pytree.files import check_writable
+from diffevo_jax.pytree.folders import (
+    FolderError,
+    check_path,
+    held,
+    read_manifest,
+    write_new,
+)
+from diffevo_jax.pytree.objects import described
+from diffevo_jax.pytree.records import plain
+
+#: Of the time that something takes, at most this share is spent on checkpoints by itself.
+_SHARE = 0.05
+#: Numbers of an array that a manifest has at most; of more it has a digest.
+_FEW = 8
+#: What of a manifest is for people.
+_WORDS = frozenset({"strategy", "problem", "start", "network", "recipe"})
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+
+
+class Folder:
+    """The folder of one computation.
+
+    Args:
+        path: is made if it is missing.
+        manifest: what decides the bits of the computation, as JSON has it.
+        every: steps between checkpoints; None is as often as takes little time.
+        kind: what it is, such as ``"run"``, which is also the name of its manifest.
+
+    Raises:
+        FolderError: the folder is that of another computation.
+        ValueError: it cannot be written.
+    """
+
+    def __init__(
+        self, path: str | Path, manifest: Mapping[str, Any], every: int | None, kind: str
+    ) -> None:
+        """See the class."""
+        self.path = check_path(path)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(
+                f"folder: got {self.path}, which cannot be made: {error.strerror}"
+            ) from error
+        there = self.path / f"{kind}.json"
+        check_writable("folder", there)
+        wanted = json.loads(json.dumps(manifest))
+        self._checkpoints = Checkpoints(self.path, digest(decisive(wanted)).hex())
+        if not there.exists() and self._checkpoints.oldest() is not None:
+            raise FolderError(
+                f"folder: {self.path} has checkpoints and no {there.name}: they are of "
+                f"something else, want another folder for this {kind}"
+            )
+        check_manifest(there, wanted, kind)
+        self._every = every
+
+    @contextlib.contextmanager
+    def at_work(self) -> Iterator["Keeper"]:
+        """Be the only one at work in it; at the end, whatever it is, the rest is saved."""
+        with held(self.path):
+            keeper = Keeper(self._checkpoints, self._every)
+            try:
+                yield keeper
+            finally:
+                keeper.save()
+
+
+class Keeper:
+    """Saves where a computation stands, often enough."""
+
+    def __init__(self, checkpoints: Checkpoints, every: int | None) -> None:
+        """See :class:`Folder`."""
+        self._checkpoints, self._every = checkpoints, every
+        self._stand: tuple[int, object, object] | None = None
+        self._saved, self._cost, self._at = 0, 0.0, time.monotonic()
+
+    def load(
+        self, state: object, rows: object, axis: int = 0
+    ) -> tuple[int, Any, Any] | None:
+        """Where the computation stood, as it was kept; None if it has not begun.
+
+        Args:
+            state: shapes of what a step leaves, and where it is.
+            rows: shapes of what steps leave, with the axis of steps.
+            axis: which that is.
+
+        Returns:
+            How many steps are done, the state on its devices, and the rows as NumPy arrays.
+        """
+
+        def like(number: int, notes: Mapping[str, object]) -> object:
+            def so_many(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+                shape = (*leaf.shape[:axis], number, *leaf.shape[axis + 1 :])
+                return jax.ShapeDtypeStruct(shape, leaf.dtype)
+
+            return {"run": state, "rows": jax.tree.map(so_many, rows)}
+
+        found = self._checkpoints.load(like)
+        if found is None:
+            return None
+        self._saved = found.number
+        place = lambda leaf, shape: jax.device_put(leaf, getattr(shape, "sharding", None))
+        placed = jax.tree.map(place, found.tree["run"], state)
+        return found.number, placed, found.tree["rows"]
+
+    def keep(self, done: int, state: object, rows: object) -> None:
+        """Save where it stands, if it is time to; else it is saved at the end.
+
+        Args:
+            done: steps.
+            state: what the last one left.
+            rows: what all of them left, with the axis of steps.
+        """
+        self._stand = done, state, rows
+        if self._every is not None:
+            due = done // self._every > self._saved // self._every
+        else:
+            due = time.monotonic() - self._at >= self._cost / _SHARE
+        if due:
+            self.save()
+
+    def save(self) -> None:
+        """Save the last that was kept, unless it has been.
+
+        A full disk ends nothing: it is a warning, and what was saved before stays.
+        """
+        begin = time.monotonic()
+        if self._stand is None or self._stand[0] <= self._saved:
+            return
+        done, state, rows = self._stand
+        try:
+            self._checkpoints.save(done, {"run": state, "rows": rows})
+            self._saved = done
+        except OSError as error:
+            warnings.warn(
+                f"folder: the checkpoint after step {done} was not written "
+                f"({error.strerror}); the last one is of step {self._saved}",
+                stacklevel=2,
+            )
+        self._at = time.monotonic()
+        self._cost = self._at - begin
+
+
+def check_manifest(path: Path, wanted: dict[str, Any], kind: str) -> None:
+    """Write what a folder is of, or compare it with what it is.
+
+    Args:
+        path: of the manifest.
+        wanted: it, as JSON has it.
+        kind: of what: a run, a training.
+
+    Raises:
+        FolderError: the folder is of another one; the differences are named.
+    """
+    if not path.exists():
+        write_new(path, json.dumps(wanted, indent=1).encode())
+    found = read_manifest(path)
+    if decisive(found) != decisive(wanted):
+        told = list(_differences(found, wanted))
+        more = f", and {len(told) - 5} more" if len(told) > 5 else ""
+        raise FolderError(
+            f"folder: {path.parent} holds another {kind}: {'; '.join(told[:5])}{more}"
+        )
+
+
+def decisive(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides; the rest says it in words, which need not be the same each time."""
+    return {name: manifest[name] for name in manifest.keys() - _WORDS}
+
+
+def _differences(found: object, wanted: object, name: str = "") -> Iterator[str]:
+    """What differs, by name; digests only where nothing else does."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        told = []
+        for key in sorted(found.keys() | wanted.keys() - {"functions"}):
+            inner = _differences(found.get(key), wanted.get(key), f"{name}.{key}")
+            told += [(key in ("numbers", "program"), line) for line in inner]
+        plainer = [line for is_digest, line in told if not is_digest]
+        yield from plainer or [line for _, line in told]
+    elif found != wanted:
+        name = name.removeprefix(".")
+        if name == "program":
+            yield "the code of a function that it calls, or how it is traced, has changed"
+        else:
+            yield f"{name} is {found} there and {wanted} here"
+
+
+def words(value: object) -> Any:
+    """A component in JSON, for people to read and to compare; no addresses."""
+    if dataclasses.is_dataclass(value):
+        inner = {name: words(part) for name, part in vars(value).items()}
+        return {"class": type(value).__name__} | inner
+    if isinstance(value, dict):
+        return {str(key): words(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [words(part) for part in value]
+    if isinstance(value, np.generic | np.ndarray | jax.Array):
+        if value.size <= _FEW and not jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+            return plain(value)
+        found = hashlib.sha256()
+        add_array(found, value)
+        return f"{value.dtype}{list(value.shape)} {found.hexdigest()[:12]}"
+    if isinstance(value, int | float | str | None):
+        return plain(value) if not isinstance(value, float) else repr(value)
+    return _bare(described(value))
+
+
+def _bare(value: object) -> str:
+    return _ADDRESS.sub("", str(value))
