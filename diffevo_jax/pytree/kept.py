@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffevo_jax.pytree.checkpoints import Checkpoints
-from diffevo_jax.pytree.digests import add_array, digest
+from diffevo_jax.pytree.digests import add_array, digest, program_digest, surroundings
 from diffevo_jax.pytree.files import check_writable
 from diffevo_jax.pytree.folders import (
     FolderError,
@@ -117,14 +117,14 @@ class Keeper:
                 shape = (*leaf.shape[:axis], number, *leaf.shape[axis + 1 :])
                 return jax.ShapeDtypeStruct(shape, leaf.dtype)
 
-            return {"run": state, "rows": jax.tree.map(so_many, rows)}
+            return {"state": state, "rows": jax.tree.map(so_many, rows)}
 
         found = self._checkpoints.load(like)
         if found is None:
             return None
         self._saved = found.number
         place = lambda leaf, shape: jax.device_put(leaf, getattr(shape, "sharding", None))
-        placed = jax.tree.map(place, found.tree["run"], state)
+        placed = jax.tree.map(place, found.tree["state"], state)
         return found.number, placed, found.tree["rows"]
 
     def keep(self, done: int, state: object, rows: object) -> None:
@@ -153,7 +153,7 @@ class Keeper:
             return
         done, state, rows = self._stand
         try:
-            self._checkpoints.save(done, {"run": state, "rows": rows})
+            self._checkpoints.save(done, {"state": state, "rows": rows})
             self._saved = done
         except OSError as error:
             warnings.warn(
@@ -163,6 +163,30 @@ class Keeper:
             )
         self._at = time.monotonic()
         self._cost = self._at - begin
+
+
+def manifest(
+    key: jax.Array, traced: jax.stages.Traced, numbers: object, **parts: object
+) -> dict[str, Any]:
+    """What decides the bits of a computation, by name, as JSON has it.
+
+    Args:
+        key: of it, or those of many.
+        traced: a program of a step, with all that it calls.
+        numbers: a pytree of all that the program is given.
+        **parts: what it was made of, for people to read and to compare.
+    """
+    found = hashlib.sha256()
+    for leaf in jax.tree.leaves(numbers):
+        add_array(found, leaf)
+    identity = {
+        "schema": 1,
+        "key": plain(jax.random.key_data(key)),
+        "prng": str(jax.random.key_impl(key)),
+        "numbers": found.hexdigest(),
+        "program": program_digest(traced).hex(),
+    }
+    return surroundings() | identity | {name: words(part) for name, part in parts.items()}
 
 
 def check_manifest(path: Path, wanted: dict[str, Any], kind: str) -> None:

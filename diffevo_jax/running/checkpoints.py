@@ -5,15 +5,12 @@ run that is begun again with the same arguments goes on from the last one, and e
 bits of a run that nothing has interrupted.
 """
 
-import hashlib
 from typing import Any, NamedTuple
 
 import jax
 
 from diffevo_jax.base import Problem, PyTree, Strategy
-from diffevo_jax.pytree.digests import add_array, program_digest, surroundings
-from diffevo_jax.pytree.kept import words
-from diffevo_jax.pytree.records import plain
+from diffevo_jax.pytree import kept
 from diffevo_jax.running.evolution import RunState
 
 
@@ -54,17 +51,12 @@ def manifest(
         on_host: whether the problem is evaluated on the host; then its code is known by
             the names of its functions alone.
     """
-    numbers = hashlib.sha256()
-    for leaf in jax.tree.leaves((strategy, problem, start)):
-        add_array(numbers, leaf)
-    return surroundings() | {
-        "schema": 1,
-        "key": plain(jax.random.key_data(key)),
-        "prng": str(jax.random.key_impl(key)),
-        "strategy": words(strategy),
-        "problem": words(problem),
-        "start": words(start),
-        "numbers": numbers.hexdigest(),
-        "program": program_digest(traced).hex(),
-        "functions": words(problem) if on_host else None,
-    }
+    return kept.manifest(
+        key,
+        traced,
+        (strategy, problem, start),
+        strategy=strategy,
+        problem=problem,
+        start=start,
+        functions=problem if on_host else None,
+    )
