@@ -165,6 +165,11 @@ class Keeper:
         self._cost = self._at - begin
 
 
+def end_of_chunk(done: int, end: int, every: int | None) -> int:
+    """Where a chunk ends that would end at a step, if checkpoints are after ``every``."""
+    return end if every is None else min(end, done + every - done % every)
+
+
 def manifest(
     key: jax.Array, traced: jax.stages.Traced, numbers: object, **parts: object
 ) -> dict[str, Any]:

@@ -190,13 +190,6 @@ class _Training(NamedTuple):
         parts = self.key, self.network, self.recipe, state, self.samples, jnp.int32(count)
         return parts, given | {"length": CHUNK}
 
-    def end(self, done: int, last: int) -> int:
-        """The step after which the host looks again: at the latest where it is to save."""
-        end = min(done + CHUNK, last)
-        if self.every is None:
-            return end
-        return min(end, done + self.every - done % self.every)
-
 
 def _manifest(training: _Training, state: TrainState) -> dict[str, Any]:
     """What decides the bits of a training; not how it is cut, and where it is stopped."""
@@ -232,7 +225,8 @@ def _run(
         )
     rows = [] if losses is None else [losses]
     while done < last:
-        count = training.end(done, last) - done
+        end = kept.end_of_chunk(done, min(done + CHUNK, last), training.every)
+        count = end - done
         parts, given = training.arguments(state, count)
         state, *both = _programs()[1](*parts, **given)
         rows.append(np.asarray(both)[:, :count])
@@ -241,7 +235,7 @@ def _run(
                 f"training: the loss or its gradient was not finite at step "
                 f"{int(state.diverged_at)}; try a smaller learning_rate"
             )
-        done, mean = done + count, float(rows[-1][0].mean())
+        done, mean = end, float(rows[-1][0].mean())
         if keeper is not None:
             rows = [np.concatenate(rows, axis=1)]
             keeper.keep(done, state, rows[0])
