@@ -18,6 +18,7 @@ from diffevo_jax.flows.generator import (
     adversarial_loss,
     regression_loss,
 )
+from diffevo_jax.flows.saved import save_generator
 from diffevo_jax.pytree import Number, arrays, kept, validation
 from diffevo_jax.pytree.annotations import checked
 
@@ -103,6 +104,21 @@ class GAN:
     def sample(self, key: jax.Array, n: int) -> jax.Array:
         """Draw n points, (n, D)."""
         return self.generator.sample(key, self.state.generator, n)
+
+    def save(self, path: str | Path) -> None:
+        """Write the generator into a file, for :func:`diffevo_jax.flows.load`.
+
+        One sealed npz file, without pickle, written in whole or not at all. It has what
+        draws; to go on training, keep the training in a folder.
+
+        Args:
+            path: of the file, for example ``"generator.npz"``; one that is there is
+                replaced.
+
+        Raises:
+            ValueError: the path cannot be written.
+        """
+        save_generator(path, self.generator, self.state.generator)
 
 
 @checked

@@ -25,6 +25,7 @@ from diffevo_jax.diffusion.training.loop import TrainState, init_training, train
 from diffevo_jax.diffusion.training.losses import DIVERGED
 from diffevo_jax.diffusion.training.parameterisations import Parameterisation
 from diffevo_jax.diffusion.training.recipe import Recipe
+from diffevo_jax.diffusion.training.saved import save
 from diffevo_jax.pytree import Number, kept, validation
 from diffevo_jax.pytree.annotations import Index, checked
 from diffevo_jax.pytree.arrays import real_array
@@ -64,6 +65,10 @@ class Trained:
     ) -> jax.Array:
         """Mean of the clean points given noisy ones; see :class:`NetworkDenoiser`."""
         return self.denoiser.denoise(y, sigma, label, guidance)
+
+    def save(self, path: str | Path) -> None:
+        """Write the denoiser into a file; see :func:`diffevo_jax.diffusion.save`."""
+        save(path, self.denoiser)
 
 
 @checked
