@@ -151,9 +151,9 @@ def check_shapes(name: str, got: object, like: object) -> None:
         got: arrays.
         like: arrays, or their shapes.
     """
-    leaves, structure = jax.tree.flatten(got)
-    wanted, known = jax.tree.flatten(like)
-    if structure != known or [*map(jnp.shape, leaves)] != [*map(jnp.shape, wanted)]:
+    structures: list[Any] = [jax.tree.structure(tree) for tree in (got, like)]
+    shapes = [[*map(jnp.shape, jax.tree.leaves(tree))] for tree in (got, like)]
+    if structures[0] != structures[1] or shapes[0] != shapes[1]:
         raise ValueError(f"{name}: got {short(got)}, want arrays as of {short(like)}")
 
 
