@@ -210,8 +210,8 @@ def _kept(
     traced = _train.trace(key, recipe, state, points, jnp.int32(0))
     said = kept.manifest(key, traced, (recipe, points), recipe=recipe, data=points)
     with kept.Folder(folder, said, every, "training").at_work() as keeper:
-        if (found := keeper.load(state, ())) is not None:
-            done, state, _ = found
+        if (found := keeper.load(lambda *_: {"state": state})) is not None:
+            done, state = found.number, kept.placed(found.tree["state"], state)
         else:
             done, state = 0, init_gan(key, recipe, points)
         if last < done:
@@ -222,8 +222,13 @@ def _kept(
             end = kept.end_of_chunk(done, min(done + CHUNK, last), every)
             state = _sound(_train(key, recipe, state, points, jnp.int32(end - done)))
             done = end
-            keeper.keep(done, state, ())
+            keeper.keep(done, functools.partial(_content, state))
     return state
+
+
+def _content(state: GANState) -> tuple[dict[str, GANState], dict]:
+    """What is kept of a training, with no notes."""
+    return {"state": state}, {}
 
 
 def _sound(state: GANState) -> GANState:

@@ -11,7 +11,7 @@ import json
 import re
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from diffevo_jax.pytree.checkpoints import Checkpoints
+from diffevo_jax.pytree.checkpoints import Checkpoint, Checkpoints
 from diffevo_jax.pytree.digests import add_array, digest, program_digest, surroundings
 from diffevo_jax.pytree.files import check_writable
 from diffevo_jax.pytree.folders import (
@@ -37,7 +37,9 @@ _SHARE = 0.05
 #: Numbers of an array that a manifest has at most; of more it has a digest.
 _FEW = 8
 #: What of a manifest is for people.
-_WORDS = frozenset({"strategy", "problem", "start", "network", "recipe"})
+_WORDS = frozenset({"strategy", "problem", "start", "parent", "network", "recipe"})
+#: A tree, and what else is said of it.
+Content = Callable[[], tuple[object, Mapping[str, object]]]
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
@@ -49,6 +51,7 @@ class Folder:
         manifest: what decides the bits of the computation, as JSON has it.
         every: steps between checkpoints; None is as often as takes little time.
         kind: what it is, such as ``"run"``, which is also the name of its manifest.
+        unit: what its steps are called, in warnings.
 
     Raises:
         FolderError: the folder is that of another computation.
@@ -56,7 +59,12 @@ class Folder:
     """
 
     def __init__(
-        self, path: str | Path, manifest: Mapping[str, Any], every: int | None, kind: str
+        self,
+        path: str | Path,
+        manifest: Mapping[str, Any],
+        every: int | None,
+        kind: str,
+        unit: str = "step",
     ) -> None:
         """See the class."""
         self.path = check_path(path)
@@ -76,13 +84,17 @@ class Folder:
                 f"something else, want another folder for this {kind}"
             )
         check_manifest(there, wanted, kind)
-        self._every = every
+        self._every, self._unit = every, unit
 
     @contextlib.contextmanager
-    def at_work(self) -> Iterator["Keeper"]:
-        """Be the only one at work in it; at the end, whatever it is, the rest is saved."""
+    def at_work(self, first: int = 0) -> Iterator["Keeper"]:
+        """Be the only one at work in it; at the end, whatever it is, the rest is saved.
+
+        Args:
+            first: the number that it begins at.
+        """
         with held(self.path):
-            keeper = Keeper(self._checkpoints, self._every)
+            keeper = Keeper(self._checkpoints, self._every, self._unit, first)
             try:
                 yield keeper
             finally:
@@ -92,77 +104,78 @@ class Folder:
 class Keeper:
     """Saves where a computation stands, often enough."""
 
-    def __init__(self, checkpoints: Checkpoints, every: int | None) -> None:
+    def __init__(
+        self, checkpoints: Checkpoints, every: int | None, unit: str, first: int
+    ) -> None:
         """See :class:`Folder`."""
-        self._checkpoints, self._every = checkpoints, every
-        self._stand: tuple[int, object, object] | None = None
-        self._saved, self._cost, self._at = 0, 0.0, time.monotonic()
+        self._checkpoints, self._every, self._unit = checkpoints, every, unit
+        self._content: Content | None = None
+        self._first = self._number = self._saved = first
+        self._cost, self._at = 0.0, time.monotonic()
 
-    def load(
-        self, state: object, rows: object, axis: int = 0
-    ) -> tuple[int, Any, Any] | None:
-        """Where the computation stood, as it was kept; None if it has not begun.
+    def load(self, like: Callable[[int, dict[str, Any]], object]) -> Checkpoint | None:
+        """Where the computation stood; None if it has not begun.
 
         Args:
-            state: shapes of what a step leaves, and where it is.
-            rows: shapes of what steps leave, with the axis of steps.
-            axis: which that is.
-
-        Returns:
-            How many steps are done, the state on its devices, and the rows as NumPy arrays.
+            like: of the number and the notes, the shapes of the tree that is expected.
         """
-
-        def like(number: int, notes: Mapping[str, object]) -> object:
-            def so_many(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-                shape = (*leaf.shape[:axis], number, *leaf.shape[axis + 1 :])
-                return jax.ShapeDtypeStruct(shape, leaf.dtype)
-
-            return {"state": state, "rows": jax.tree.map(so_many, rows)}
-
         found = self._checkpoints.load(like)
-        if found is None:
-            return None
-        self._saved = found.number
-        place = lambda leaf, shape: jax.device_put(leaf, getattr(shape, "sharding", None))
-        placed = jax.tree.map(place, found.tree["state"], state)
-        return found.number, placed, found.tree["rows"]
+        if found is not None:
+            self._number = self._saved = found.number
+        return found
 
-    def keep(self, done: int, state: object, rows: object) -> None:
-        """Save where it stands, if it is time to; else it is saved at the end.
+    def keep(self, number: int, content: Content) -> bool:
+        """Save it, if it is time to; else it is saved at the end. Whether it was.
 
         Args:
-            done: steps.
-            state: what the last one left.
-            rows: what all of them left, with the axis of steps.
+            number: how many steps are done.
+            content: the tree to save and its notes, asked for when they are saved.
         """
-        self._stand = done, state, rows
+        self._number, self._content = number, content
         if self._every is not None:
-            due = done // self._every > self._saved // self._every
+            due = number // self._every > self._saved // self._every
         else:
             due = time.monotonic() - self._at >= self._cost / _SHARE
         if due:
             self.save()
+        return due
+
+    def oldest(self) -> int:
+        """The number of the oldest checkpoint that is kept."""
+        found = self._checkpoints.oldest()
+        return self._first if found is None else found
 
     def save(self) -> None:
         """Save the last that was kept, unless it has been.
 
         A full disk ends nothing: it is a warning, and what was saved before stays.
         """
-        begin = time.monotonic()
-        if self._stand is None or self._stand[0] <= self._saved:
+        number, begin = self._number, time.monotonic()
+        if self._content is None or number <= self._saved:
             return
-        done, state, rows = self._stand
+        tree, notes = self._content()
         try:
-            self._checkpoints.save(done, {"state": state, "rows": rows})
-            self._saved = done
+            self._checkpoints.save(number, tree, notes)
+            self._saved = number
         except OSError as error:
             warnings.warn(
-                f"folder: the checkpoint after step {done} was not written "
-                f"({error.strerror}); the last one is of step {self._saved}",
+                f"folder: the checkpoint after {self._unit} {number} was not written "
+                f"({error.strerror}); the last one is of {self._unit} {self._saved}",
                 stacklevel=2,
             )
         self._at = time.monotonic()
         self._cost = self._at - begin
+
+
+def placed(tree: object, like: object) -> Any:
+    """What was read, on the devices where it is to be.
+
+    Args:
+        tree: arrays.
+        like: their shapes, with a sharding where it is known.
+    """
+    place = lambda leaf, shape: jax.device_put(leaf, getattr(shape, "sharding", None))
+    return jax.tree.map(place, tree, like)
 
 
 def end_of_chunk(done: int, end: int, every: int | None) -> int:
@@ -178,12 +191,12 @@ def manifest(
     Args:
         key: of it, or those of many.
         traced: a program of a step, with all that it calls.
-        numbers: a pytree of all that the program is given.
+        numbers: a pytree of all that the program is given, and names.
         **parts: what it was made of, for people to read and to compare.
     """
     found = hashlib.sha256()
     for leaf in jax.tree.leaves(numbers):
-        add_array(found, leaf)
+        found.update(leaf.encode()) if isinstance(leaf, str) else add_array(found, leaf)
     identity = {
         "schema": 1,
         "key": plain(jax.random.key_data(key)),

@@ -12,7 +12,6 @@ import numpy as np
 from diffevo_jax import pytree
 from diffevo_jax.base import Evaluation, Problem, PyTree, Strategy
 from diffevo_jax.pytree.annotations import Index, Keys, checked
-from diffevo_jax.pytree.kept import Folder
 from diffevo_jax.pytree.validation import check_count
 from diffevo_jax.running.arguments import (
     as_pytree,
@@ -22,7 +21,7 @@ from diffevo_jax.running.arguments import (
     size_of,
 )
 from diffevo_jax.running.bars import show_generations
-from diffevo_jax.running.checkpoints import Stand, manifest
+from diffevo_jax.running.checkpoints import RunFolder, Stand, manifest
 from diffevo_jax.running.chunks import Programs, decode, judge, programs
 from diffevo_jax.running.device_mesh import alone
 from diffevo_jax.running.evolution import Result, result_of
@@ -134,7 +133,7 @@ def iterate(
         start = (size_of(population_size, population), population, known, sorted(record))
         traced = compiled.traced(key, *parts, population)
         said = manifest(key, strategy, problem, start, traced, on_host=on_host)
-        kept = Folder(folder, said, every, "run")
+        kept = RunFolder(folder, said, every)
     return _iterate(compiled, length, key, *parts, population, known, kept)
 
 
@@ -146,7 +145,7 @@ def _iterate(
     problem: PyTree,
     population: jax.Array | None,
     known: Evaluation | None,
-    folder: Folder | None,
+    folder: RunFolder | None,
 ) -> Generator[Result]:
     """The loop of :func:`iterate`, which has checked its arguments at once."""
     runs, total = key.ndim, strategy.num_generations
@@ -157,8 +156,7 @@ def _iterate(
             stand = None
             if keeper is not None:
                 shapes = compiled.shapes(key, strategy, problem, population)
-                found = keeper.load(*shapes, axis=runs)
-                stand = None if found is None else Stand(*found)
+                stand = keeper.load(*shapes, axis=runs)
             if stand is None:
                 run_state = compiled.prepare(key, strategy, problem, population)
                 stand = Stand(0, run_state, None)
@@ -169,7 +167,7 @@ def _iterate(
                 parts = (key, strategy, problem)
                 stand = _advanced(compiled, parts, stand, min(end, total), known)
             if keeper is not None:
-                keeper.keep(*stand)
+                keeper.keep(stand)
             yield result(stand)
 
 

@@ -170,9 +170,9 @@ def train(
             said = _manifest(training, shapes)
             at_work = kept.Folder(folder, said, every, "training").at_work()
             keeper = stack.enter_context(at_work)
-            none = jax.ShapeDtypeStruct((2, 0), shapes.first.dtype)
-            if (found := keeper.load(shapes, none, axis=1)) is not None:
-                _, state, losses = found
+            if (found := keeper.load(functools.partial(_like, shapes))) is not None:
+                state = kept.placed(found.tree["state"], shapes)
+                losses = found.tree["losses"]
         if state is None:
             state = _programs()[0](key, network, recipe, shape)
         return _run(training, state, losses, last, keeper, callback)
@@ -194,6 +194,17 @@ class _Training(NamedTuple):
         given = {"sample_weight": self.sample_weight, "labels": self.labels}
         parts = self.key, self.network, self.recipe, state, self.samples, jnp.int32(count)
         return parts, given | {"length": CHUNK}
+
+
+def _content(state: TrainState, losses: np.ndarray) -> tuple[dict[str, PyTree], dict]:
+    """What is kept of a training, with no notes."""
+    return {"state": state, "losses": losses}, {}
+
+
+def _like(state: TrainState, done: int, notes: dict[str, object]) -> dict[str, PyTree]:
+    """Shapes of what is kept of a training after so many steps."""
+    losses = jax.ShapeDtypeStruct((2, done), state.first.dtype)
+    return {"state": state, "losses": losses}
 
 
 def _manifest(training: _Training, state: TrainState) -> dict[str, Any]:
@@ -243,7 +254,7 @@ def _run(
         done, mean = end, float(rows[-1][0].mean())
         if keeper is not None:
             rows = [np.concatenate(rows, axis=1)]
-            keeper.keep(done, state, rows[0])
+            keeper.keep(done, functools.partial(_content, state, rows[0]))
         if callback is not None:
             callback(done, mean)
     if last == recipe.num_steps:

@@ -1,5 +1,6 @@
 """A training in a folder: killed and cut, it ends with the bits of one that was not."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from training_in_folder import DATA, STEPS, train
 
 from diffevo_jax import diffusion
 from diffevo_jax.diffusion.training import trainer
+from diffevo_jax.pytree.checkpoints import Checkpoints
 from diffevo_jax.pytree.folders import FolderError, held
 
 KINDS = ["denoiser", "gan"]
@@ -217,6 +219,24 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_taken(tmp_path, whole):
         result = train("denoiser", 300, folder=tmp_path)
 
     check_same(result, whole("denoiser", 300))
+
+
+def test_a_full_disk_ends_no_training(tmp_path, whole, monkeypatch):
+    # given a disk that is full after 100 steps
+    save = Checkpoints.save
+
+    def full(self, number, *content):
+        if number > 100:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(self, number, *content)
+
+    monkeypatch.setattr(Checkpoints, "save", full)
+
+    with pytest.warns(UserWarning, match=r"after step 300 .* left .* is of step 100"):
+        result = train("denoiser", 300, folder=tmp_path, every=50)
+
+    check_same(result, whole("denoiser", 300))
+    assert numbers(tmp_path) == [50, 100]
 
 
 def test_a_folder_in_use_is_refused(folder):
