@@ -232,10 +232,10 @@ def test_a_full_disk_ends_no_training(tmp_path, whole, monkeypatch):
 
     monkeypatch.setattr(Checkpoints, "save", full)
 
-    with pytest.warns(UserWarning, match=r"after step 300 .* left .* is of step 100"):
-        result = train("denoiser", 300, folder=tmp_path, every=50)
+    with pytest.warns(UserWarning, match=r"after step 150 .* left .* is of step 100"):
+        result = train("denoiser", 150, folder=tmp_path, every=50)
 
-    check_same(result, whole("denoiser", 300))
+    check_same(result, whole("denoiser", 150))
     assert numbers(tmp_path) == [50, 100]
 
 
