@@ -37,6 +37,7 @@ import rollouts
 import roofline
 import scaling
 import signals
+import stagnation
 import sweep_loop
 import sweep_shards
 import tuning
@@ -85,6 +86,7 @@ DOCUMENTS: dict[Path, dict[str, Callable[[Any], str]]] = {
         "flows": flows.report,
     },
     ROOT / "docs" / "honest_best.md": {"final_best": final_best.report},
+    ROOT / "docs" / "stopping.md": {"stagnation": stagnation.report},
     ROOT / "docs" / "sweeps.md": {
         "sweep_loop": sweep_loop.report,
         "sweep_shards": sweep_shards.report,

@@ -281,7 +281,8 @@ def of_kind(kind: Any) -> Any:
     if getattr(origin, "_is_protocol", False):
         members = dict.fromkeys(annotations.members(origin), lambda *_, **__: 0)
         return pytree.dataclass(type("Some", (), members))()
-    if origin in (collections.abc.Sequence, collections.abc.Collection):
+    several = ("Sequence", "Collection", "Iterable")
+    if origin in [vars(collections.abc)[name] for name in several]:
         return ()
     if hasattr(origin, "__is_component__"):
         return filled(origin)

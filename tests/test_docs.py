@@ -83,6 +83,13 @@ def test_the_code_of_the_page_on_an_honest_best_runs() -> None:
     assert float(measured.final.low) < 0.0
 
 
+def test_the_code_of_the_page_on_stopping_runs() -> None:
+    names = names_of("stopping.md")
+    assert names["result"].reason == "target"
+    assert float(names["result"].best_fitness) >= 0.99
+    assert set(names["results"].reason) <= {"own function", "finished"}
+
+
 @pytest.mark.slow
 def test_the_code_of_the_page_on_own_environments_runs(tmp_path, monkeypatch) -> None:
     pytest.importorskip("flatbuffers")  # by which jax.export writes programs
@@ -138,7 +145,7 @@ def test_the_code_of_the_page_on_logs_runs(monkeypatch, tmp_path) -> None:
     assert names["curve"].mean_fitness.iloc[-1] > names["curve"].mean_fitness[0]
     assert names["kept"].generation.tolist() == [10, 20, 30]
     assert float(names["rewound"].best_fitness) > 0.9
-    assert names["spread"] == sorted(names["spread"], reverse=True)
+    assert names["means"].tolist() == sorted(names["means"])
     text = (ROOT / "docs" / "logs.md").read_text()
     for line in re.findall(r"^diffevo (evolve .*)$", text, re.MULTILINE):
         assert cli.main([*shlex.split(line), "--population-size=8"]) == 0

@@ -36,7 +36,7 @@ from diffevo_jax.running.chunks import Programs, decode, judge, programs
 from diffevo_jax.running.device_mesh import alone
 from diffevo_jax.running.evolution import Result, RunState, result_of
 from diffevo_jax.running.host_evaluation import HostPrograms, Place, judge_on_host
-from diffevo_jax.running.loggers.following import Logger, Start, logged, start_of
+from diffevo_jax.running.loggers.following import Logger, Start, followed, start_of
 from diffevo_jax.running.loggers.json_lines import jsonl
 from diffevo_jax.running.stops import Stops, frozen, repeated, watcher
 from diffevo_jax.strategies import restart
@@ -223,9 +223,9 @@ def working(
                 shapes = plan.compiled.shapes(*plan.arguments, plan.population)
                 stand = keeper.load(*shapes, axis=plan.key.ndim) or stand
             loggers = (*loggers, jsonl(plan.folder.path / "log.jsonl"))
-        results = stack.enter_context(contextlib.closing(_steps(plan, keeper, stand)))
-        begin = _start(plan, keeper, stand)
-        yield finished(logged(results, loggers, begin), finisher(plan, final))
+        tell = stack.enter_context(followed(loggers, _start(plan, keeper, stand)))
+        results = stack.enter_context(contextlib.closing(_steps(plan, keeper, stand, tell)))
+        yield finished(results, finisher(plan, final))
 
 
 def _start(plan: Plan, keeper: Keeper | None, stand: Stand | None) -> Start:
@@ -237,13 +237,20 @@ def _start(plan: Plan, keeper: Keeper | None, stand: Stand | None) -> Start:
         plan.length,
         given=plan.known is not None,
     )
-    if keeper is None or stand is None or stand.rows is None:
-        return start
-    done = stand.rows[0].done.shape[plan.key.ndim]
-    return dataclasses.replace(start, generation=done + 1, seconds=keeper.seconds)
+    return dataclasses.replace(
+        start,
+        generation=1 + (0 if stand is None else stand.done),
+        skipped=0 if plan.begin is None else plan.begin.done,
+        seconds=0.0 if keeper is None else keeper.seconds,
+    )
 
 
-def _steps(plan: Plan, keeper: Keeper | None, stand: Stand | None) -> Generator[Result]:
+def _steps(
+    plan: Plan,
+    keeper: Keeper | None,
+    stand: Stand | None,
+    tell: Callable[[Result], None],
+) -> Generator[Result]:
     """The result so far, after each chunk."""
     with contextlib.ExitStack() as stack:
         if keeper is not None:
@@ -259,6 +266,7 @@ def _steps(plan: Plan, keeper: Keeper | None, stand: Stand | None) -> Generator[
             with alone():
                 stand = _advanced(plan, stand)
             stand, result = _looked_at(plan, stand)
+            tell(result)  # first: what is saved is not told again
             if keeper is not None and keeper.keep(stand):
                 plan.compiled.forget(keeper.oldest())
             yield result

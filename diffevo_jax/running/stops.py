@@ -23,15 +23,13 @@ import numpy as np
 from diffevo_jax import pytree
 from diffevo_jax.base import Problem, PyTree, Strategy
 from diffevo_jax.pytree import Number, validation
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.running.evolution import REASONS, Result
 from diffevo_jax.running.final import is_noisy
+from diffevo_jax.running.plateaus import is_stagnant, judged_since, standard_error, surely
 
-#: The mean of a noisy generation is known to so many standard errors.
-ERRORS = 2.0
 #: What a function of a user's own is called.
 OWN = "own function"
-#: A rise of the fitness by less than so much of its size is rounding.
-ROUNDING = 1e-6
 
 
 class About(NamedTuple):
@@ -290,90 +288,11 @@ class Stagnation:
         return np.logical_and.reduce(stagnant) & (some | (violation is None))
 
 
-def judged_since(sigma: np.ndarray, level: float) -> np.ndarray:
-    """Number of the first generation since which sigma ``(..., T)`` has not been above.
-
-    Example:
-        >>> import numpy as np
-        >>> from diffevo_jax.running import stops
-        >>> int(stops.judged_since(np.array([8.0, 2.0, 0.5, 0.1]), 1.0))
-        2
-    """
-    above = sigma > level  # not where it is NaN, of a strategy that has none
-    since = sigma.shape[-1] - np.argmax(above[..., ::-1], axis=-1)
-    return np.asarray(np.where(above.any(axis=-1), since, 0))
-
-
-def is_stagnant(
-    score: np.ndarray, since: np.ndarray, patience: int, rise: np.ndarray
-) -> np.ndarray:
-    """Whether the last generations have not risen above those before.
-
-    Args:
-        score: (..., T) of each generation so far.
-        since: (...) number of the first that counts.
-        patience: how many are the last.
-        rise: (...) by how much is more than nothing.
-
-    Example:
-        >>> import numpy as np
-        >>> from diffevo_jax.running import stops
-        >>> score = np.array([0.0, 9.0, 3.0, 5.0, 4.0, 5.0])
-        >>> nothing = np.zeros(())
-        >>> [bool(stops.is_stagnant(score, np.array(n), 2, nothing)) for n in (1, 2, 4)]
-        [True, True, False]
-    """
-    number = np.arange(score.shape[-1])
-    last = number >= score.shape[-1] - patience
-    counted = (number >= since[..., None]) & ~last
-    before = np.max(score, axis=-1, where=counted, initial=-np.inf)
-    lately = np.max(score, axis=-1, where=last, initial=-np.inf)
-    finite = np.where(np.isfinite(before), before, 0.0)
-    more = np.maximum(rise, ROUNDING * np.abs(finite))
-    return np.asarray(counted.any(axis=-1) & ~(lately > before + more))
-
-
-def standard_error(fitness: np.ndarray) -> np.ndarray:
-    """Standard error ``(...)`` of the mean of fitness ``(..., N)``; 0 of fewer than two."""
-    return _moments(fitness, np.isfinite(fitness))[1]
-
-
-def surely(fitness: np.ndarray, violation: np.ndarray | None) -> np.ndarray:
-    """What the mean of a generation ``(..., N)`` is above, with two standard errors.
-
-    Example:
-        >>> import numpy as np
-        >>> from diffevo_jax.running import stops
-        >>> [float(stops.surely(np.array(x), None)) for x in ([3.0, 3.0], [1.0, 5.0])]
-        [3.0, -1.0]
-    """
-    valid = np.isfinite(fitness)
-    if violation is not None:
-        valid &= violation <= 0
-    mean, error, count = _moments(fitness, valid)
-    enough = (2 * count >= fitness.shape[-1]) & (count > 1)
-    return np.asarray(np.where(enough, mean - ERRORS * error, -np.inf))
-
-
-def _moments(
-    fitness: np.ndarray, valid: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean, its standard error, and the number of those that are valid, in float64."""
-    fitness = fitness.astype(np.float64)
-    top = np.max(fitness, axis=-1, where=valid, initial=-np.inf, keepdims=True)
-    # From the top, so that equal ones have no spread.
-    apart = np.where(valid, fitness - np.where(np.isfinite(top), top, 0.0), 0.0)
-    count = valid.sum(axis=-1)
-    mean = apart.sum(axis=-1) / np.maximum(count, 1)
-    squares = np.where(valid, (apart - mean[..., None]) ** 2, 0.0).sum(axis=-1)
-    error = np.sqrt(squares / np.maximum(count - 1, 1) / np.maximum(count, 1))
-    return top[..., 0] + mean, error, count
-
-
 def _given(array: jax.Array | None) -> np.ndarray | None:
     return None if array is None else np.asarray(array)
 
 
+@checked
 def watcher(
     stop: Stops,
     strategy: Strategy,
@@ -444,6 +363,7 @@ def _codes(each: tuple[One, ...], result: Result, about: About) -> np.ndarray:
     return found
 
 
+@checked
 def interrupted(result: Result) -> Result:
     """A result that says of the runs that neither finished nor stopped: interrupted."""
     stopped = np.asarray(result.stopped)
@@ -458,6 +378,7 @@ def frozen(stopped: jax.Array, before: PyTree, after: PyTree) -> PyTree:
     return jax.vmap(pytree.select)(stopped, before, after)
 
 
+@checked
 def repeated(stopped: np.ndarray, before: PyTree, rows: PyTree) -> PyTree:
     """Rows ``(R, n, ...)``; of runs that are ``stopped`` (R,) the last row before them."""
 

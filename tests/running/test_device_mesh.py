@@ -76,6 +76,13 @@ told["iterate places"] = places((results[-1].population, results[-1].state))
 told["run"] = de.equal(
     de.run(keys, strategy, problem, devices=devices, **options), results[-1]
 )
+early = lambda result: result.history.done.shape[-1] >= np.array([2, 9, 9, 2])
+ended = de.run(keys, strategy, problem, devices=devices, stop=early, **options)
+told["ended"] = ended.num_generations.tolist()
+told["ended as they were"] = [
+    bool((ended.population[i] == results[k].population[i]).all())
+    for i, k in enumerate([0, 1, 1, 0])
+]
 
 run = lambda key, devices: de.run(key, strategy, problem, devices=devices, **options)
 told["three"] = message(lambda: de.spread(evolve)(keys[:3]))
@@ -131,6 +138,11 @@ def told() -> dict[str, Any]:
     )
     assert out.returncode == 0, out.stderr
     return json.loads(out.stdout.splitlines()[-1])
+
+
+def test_runs_on_two_devices_end_one_by_one(told) -> None:
+    assert told["ended"] == [2, 3, 3, 2]
+    assert all(told["ended as they were"])
 
 
 def test_importing_the_library_makes_no_devices(told) -> None:

@@ -98,11 +98,11 @@ def test_loggers_end_whatever_ends_the_run() -> None:
         def end(self) -> None:
             told.append("end")
 
-    def interrupt(result: de.Result) -> bool:
+    def interrupt(generation: int, info: de.Info, result: de.Result) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(Log(), stop=interrupt)
+        run(Log(), interrupt)
     assert told == [("begin", T), 1, "end"]
     told.clear()
     with pytest.raises(ValueError, match="every"):  # and where another cannot begin
@@ -136,6 +136,24 @@ def test_of_many_runs_a_line_has_lists(tmp_path) -> None:
     got = np.transpose([row["mean_fitness"] for row in rows])
     np.testing.assert_array_equal(got.astype(np.float32), result.history.mean_fitness)
     assert rows[-1]["evaluations"] == T * N  # of each
+
+
+def ended_early(*loggers: de.loggers.Logger) -> None:
+    """Two runs, of which the second has ended after the fourth generation."""
+    *_, result = de.iterate(KEYS, STRATEGY, PROBLEM, population_size=N)
+    state = de.pytree.replace(result.state, generation=jnp.array([T, 4]))
+    told = dataclasses.replace(result, state=state)
+    assert list(de.loggers.logged([told], loggers)) == [told]
+
+
+def test_a_run_that_has_ended_while_others_go_on_is_not_logged(tmp_path) -> None:
+    logs = de.loggers.jsonl(tmp_path / "log"), de.loggers.tensorboard(tmp_path / "curves")
+    ended_early(*logs)
+    rows = rows_of(tmp_path / "log")
+    ends = [[value is None for value in row["num_failed"]] for row in rows]
+    assert ends == [[False, False]] * 4 + [[False, True]] * 2
+    assert len(curves(tmp_path / "curves" / "run-000")["sigma"]) == T
+    assert len(curves(tmp_path / "curves" / "run-001")["sigma"]) == 4
 
 
 def test_what_is_not_finite_is_null(tmp_path) -> None:
@@ -226,6 +244,13 @@ def test_half_a_line_is_taken_back_where_the_disk_is_full(tmp_path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert [row["generation"] for row in rows_of(tmp_path / "log")] == [1, 2, 3, 4, 5]
+
+
+def test_two_logs_on_one_file_write_each_line_once(tmp_path) -> None:
+    path = tmp_path / "log"
+    with pytest.warns(RuntimeWarning, match="another log or process writes there too"):
+        run(de.loggers.jsonl(path), de.loggers.jsonl(path))
+    assert [row["generation"] for row in rows_of(path)] == [1, 2, 3, 4, 5, 6]
 
 
 # TensorBoard
@@ -353,6 +378,16 @@ def test_wandb_goes_on_by_its_id(tmp_path, offline) -> None:
     assert first[-1]["seconds"] < 1000.0 < second[0]["seconds"]
     names = [path.name for path in tmp_path.glob("*/wandb/offline-run-*/run-*.wandb")]
     assert names == ["run-one.wandb"] * 2
+
+
+def test_wandb_has_the_mean_of_the_runs_that_go_on(tmp_path, offline) -> None:
+    pytest.importorskip("wandb")
+    ended_early(de.loggers.wandb("landscapes", folder=tmp_path))
+    result = run(key=KEYS)
+    rows = stored(tmp_path)
+    assert ["sigma_sd" in row for row in rows] == [True] * 4 + [False] * 2
+    wanted = float(result.history.mean_fitness[0, -1])
+    assert rows[-1]["mean_fitness"] == pytest.approx(wanted)
 
 
 def test_a_mode_that_wandb_has_not_is_refused() -> None:

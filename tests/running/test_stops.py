@@ -1,6 +1,7 @@
 """Stops: what each looks at, why a run has ended, and many runs that end one by one."""
 
 import re
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 import diffevo_jax as de
-from diffevo_jax.running import stops
+from diffevo_jax.running import plateaus, stops
 
 PROBLEM = de.problems.Landscape("himmelblau")
 STRATEGY = de.DiffusionEvolution(6)
@@ -169,7 +170,7 @@ def first(stop: stops.Stop, mean: list[float], **known: Any) -> int | None:
 def test_stagnation_is_judged_once_the_annealing_can_show(mean, after) -> None:
     # under noise of which a mean has an error of 0.1
     known = {"fitness": np.array([-0.2646, 0.2646] * 4), "noisy": True, "best": mean}
-    assert stops.standard_error(known["fitness"]) == pytest.approx(0.1, rel=1e-3)
+    assert plateaus.standard_error(known["fitness"]) == pytest.approx(0.1, rel=1e-3)
     assert first(de.stops.Stagnation(), mean, **known) == after
 
 
@@ -203,6 +204,42 @@ def test_a_strategy_that_does_not_anneal_is_judged_from_its_first_generation() -
     # nor is one whose levels end above the one it is judged from
     assert not stop.holds(result(sigma=[4.0, 3.0, 2.0, 2.0, 2.0][:4]), about(lowest=2.0))
     assert stop.holds(result(sigma=[4.0, 3.0, 2.0, 2.0, 2.0]), about(lowest=2.0))
+
+
+@pytest.fixture
+def measure(monkeypatch) -> Any:
+    """Where runs that are let go would have been ended; the benchmark's own function."""
+    benchmarks = Path(__file__).parents[2] / "benchmarks"
+    monkeypatch.syspath_prepend(str(benchmarks))
+    import stagnation
+
+    return stagnation.measure
+
+
+def test_an_annealed_run_is_not_ended_before_it_can_show_anything(measure) -> None:
+    # given a run whose mean is flat at first, and that gains all at its end
+    strategy, problem, _ = de.published.landscape("himmelblau")
+    row = measure(strategy, problem, 64, 8, seed=7)
+    assert row["last"] > 3 * row["first"]
+    # then patience that knows of the annealing does not end it, and patience alone does
+    assert row["annealing"]["premature"] == 0
+    assert row["mean alone"]["premature"] >= 4
+
+
+def test_a_run_that_is_stuck_is_ended(measure) -> None:
+    row = measure(de.DiffusionEvolution(30), Noise(), 64, 8, seed=7)
+    assert row["annealing"]["ended"] >= 6
+    assert row["annealing"]["saved"] > 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("env_name", ["Acrobot-v1", "Pendulum-v1", "CartPole-v1"])
+def test_no_run_of_the_published_experiments_is_ended_too_early(measure, env_name) -> None:
+    strategy, problem, size = de.published.control(env_name)
+    for count in (10, 30):
+        longer = de.replace(strategy, num_generations=count)
+        row = measure(longer, problem, size, 32, seed=7)
+        assert row["annealing"]["premature"] == 0
 
 
 # Why a run has ended

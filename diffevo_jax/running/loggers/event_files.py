@@ -21,7 +21,7 @@ from diffevo_jax.running.loggers.following import (
 
 
 @checked
-def tensorboard(folder: Path | str) -> Logger:
+def tensorboard(folder: str | Path) -> Logger:
     """Curves for TensorBoard: ``tensorboard --logdir FOLDER``.
 
     The step is the number of evaluations, so that runs of different population sizes can be
@@ -29,7 +29,8 @@ def tensorboard(folder: Path | str) -> Logger:
     ``seconds`` are curves too. What is not finite is left out.
 
     Many runs at once are folders of it, ``run-000``, ``run-001`` and so on, all of them:
-    TensorBoard draws each as a curve of its own. Each takes about 0.3 ms a generation.
+    TensorBoard draws each as a curve of its own, to where it ended. Each takes some tenths
+    of a millisecond a generation.
 
     A run from the start hides what the folder had before. One that goes on hides the steps
     from where it goes on (the ``purge_step`` of TensorBoard), so that none is there twice.
@@ -85,14 +86,14 @@ class _TensorBoard:
         del rows["done"]
         for run, path in enumerate(self._files):
             values = {
-                name: float(np.ravel(value)[run] if np.ndim(value) else value)
+                name: value[run] if np.ndim(value) else value
                 for name, value in rows.items()
             }
             summary = Summary(
                 value=[
-                    Summary.Value(tag=name, simple_value=value)
+                    Summary.Value(tag=name, simple_value=float(value))
                     for name, value in values.items()
-                    if np.isfinite(value)
+                    if value is not np.ma.masked and np.isfinite(value)
                 ]
             )
             event = Event(wall_time=time.time(), step=step, summary=summary)

@@ -164,10 +164,17 @@ def numbers_of(
         generation: from 1.
         info: of it, of a run or of many.
         result: so far.
+
+    Returns:
+        ``generation``, ``evaluations`` and ``seconds``, and the numbers of ``info`` as
+        arrays; of many runs (R,), masked where a run has ended before.
     """
     size = result.population.shape[-2]
     seconds = start.seconds + time.perf_counter() - start.began
     told = {name: np.asarray(value) for name, value in vars(info).items()}
+    if np.ndim(info.done):
+        ended = np.asarray(result.state.generation) < generation
+        told = {name: np.ma.array(value, mask=ended) for name, value in told.items()}
     if start.noisy:
         del told["best_fitness"]  # the luckiest
     return {

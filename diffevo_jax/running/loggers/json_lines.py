@@ -5,6 +5,8 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
+
 from diffevo_jax.base import Info
 from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.pytree.records import plain
@@ -16,12 +18,13 @@ _HEAD = b'{"generation": '
 
 
 @checked
-def jsonl(path: Path | str) -> Logger:
+def jsonl(path: str | Path) -> Logger:
     """A line of strict JSON for each generation, flushed before the run goes on.
 
     ``{"generation": 1, "evaluations": 64, "seconds": 1.2, "mean_fitness": ...}``. What is
     not finite is null. Of many runs at once each number of ``Info`` is a list by run, also
-    of one run if its keys are an array, as in the command.
+    of one run if its keys are an array, as in the command; null for a run that has ended
+    while others go on.
 
     A run from the start begins the file anew; one that goes on drops the lines from where
     it goes on, and a last line that a kill has cut. ``pandas.read_json(path, lines=True)``
@@ -52,7 +55,9 @@ class _Jsonl:
     """See :func:`jsonl`. The file is opened for each line, and no handle outlives one."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._start, self._last = path, Start(), 0
+        self._path, self._start = path, Start()
+        self._last: int | None = None
+        self._size = 0
 
     def begin(self, start: Start) -> None:
         self._start, self._last = start, start.generation - 1
@@ -65,12 +70,18 @@ class _Jsonl:
             raise ValueError(text) from error
 
     def __call__(self, generation: int, info: Info, result: Result) -> None:
-        if generation <= self._last or not self._last:
+        if self._last is None or generation <= self._last:
             self._cut(generation)
-        row = plain(numbers_of(self._start, generation, info, result))
-        line = json.dumps(row, allow_nan=False).encode() + b"\n"
+        numbers = numbers_of(self._start, generation, info, result)
+        row = {
+            name: value.tolist() if isinstance(value, np.ndarray) else value
+            for name, value in numbers.items()
+        }
+        line = json.dumps(plain(row), allow_nan=False).encode() + b"\n"
         with self._path.open("ab", buffering=0) as file:
-            end = file.tell() if file.seekable() else None
+            end = file.tell() if file.seekable() else 0
+            if end > self._size:
+                raise OSError(f"{self._path}: another log or process writes there too")
             try:
                 if file.write(line) < len(line):
                     raise OSError(f"{self._path}: no room for a line")
@@ -78,7 +89,7 @@ class _Jsonl:
                 with contextlib.suppress(OSError):
                     file.truncate(end)
                 raise
-        self._last = generation
+        self._last, self._size = generation, end + len(line)
 
     def end(self) -> None:
         """Nothing is left to do."""
@@ -89,9 +100,9 @@ class _Jsonl:
         Raises:
             ValueError: the file is no log.
         """
+        self._size = kept = 0
         if not self._path.is_file():  # none yet, or a pipe
             return
-        kept = 0
         with self._path.open("rb") as file:
             lines = file.readlines()
         for number, line in enumerate(lines, 1):
@@ -108,6 +119,7 @@ class _Jsonl:
             if known >= generation or not line.endswith(b"\n"):
                 break
             kept += len(line)
+        self._size = kept
         if kept < sum(map(len, lines)):
             os.truncate(self._path, kept)
 

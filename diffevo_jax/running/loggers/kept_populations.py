@@ -19,12 +19,13 @@ _KEPT = re.compile(r"generation-(\d{8,})\.npz")
 
 
 @checked
-def populations(folder: Path | str, every: int) -> Logger:
+def populations(folder: str | Path, every: int) -> Logger:
     """Keep the population of every so many generations; read by :func:`read_populations`.
 
     One file ``generation-00000010.npz`` each, written whole: the population in unit scale,
-    its fitness, its violation if there is one, and its measures. A run from the start, or
-    one that goes on, removes those from where it starts on.
+    its fitness, its violation if there is one, and its measures. The first two are what
+    :func:`diffevo_jax.run` takes to start from there, as ``population`` and ``fitness``. A
+    run from the start, or one that goes on, removes those from where it starts on.
 
     Args:
         folder: where the files are; it is made if it is not there.
@@ -44,9 +45,6 @@ def populations(folder: Path | str, every: int) -> Logger:
         >>> kept = de.loggers.read_populations(folder)
         >>> kept.generation, kept.population.shape
         (array([3, 6]), (2, 8, 2))
-        >>> again = de.run(  # rewound: on from the third
-        ...     jax.random.key(1), de.DiffusionEvolution(6), problem,
-        ...     population=kept.population[0], fitness=kept.fitness[0])
     """
     return _Populations(Path(folder), every)
 
@@ -73,7 +71,7 @@ class Populations:
 
 @checked
 def read_populations(
-    folder: Path | str, generations: Sequence[int] | None = None
+    folder: str | Path, generations: Sequence[int] | None = None
 ) -> Populations:
     """Read what :func:`populations` has kept.
 

@@ -22,7 +22,7 @@ def wandb(
     project: str,
     *,
     id: str | None = None,
-    folder: Path | str = ".",
+    folder: str | Path = ".",
     mode: str | None = None,
     **options: PyTree,
 ) -> Logger:
@@ -30,8 +30,8 @@ def wandb(
 
     The axis of the curves is ``evaluations``; ``seconds`` and ``generation`` can be chosen.
     The strategy and the problem are the configuration. What is not finite is left out. Many
-    runs at once are one run of W&B: the mean over them by the name of each number, and the
-    standard deviation by that name with ``_sd``.
+    runs at once are one run of W&B: the mean over those that go on by the name of each
+    number, and the standard deviation by that name with ``_sd``.
 
     Args:
         project: of W&B.
@@ -109,10 +109,11 @@ class _Wandb:
             if not np.ndim(value):
                 values[name] = value if isinstance(value, int) else float(value)
                 continue
+            runs = value.compressed()  # those that go on
             with np.errstate(invalid="ignore"):  # -inf where all of a run failed
-                values[name] = float(np.mean(value))
-                if len(value) > 1:
-                    values[f"{name}_sd"] = float(np.std(value, ddof=1))
+                values[name] = float(np.mean(runs))
+                if len(runs) > 1:
+                    values[f"{name}_sd"] = float(np.std(runs, ddof=1))
         finite = {name: value for name, value in values.items() if np.isfinite(value)}
         self._run.log(finite, step=generation)
 
