@@ -183,12 +183,7 @@ def train_gan(
     validation.validate(recipe)
     make_room()
     recipe = pytree.strong(recipe)
-    if state is not None and folder is not None:
-        raise ValueError(
-            "state: got one and a folder, which knows where it stands; want one of them"
-        )
-    if every is not None and folder is None:
-        raise ValueError("every: got it without folder, want a folder too")
+    kept.check_arguments(folder, every, state)
     if folder is not None:
         return GAN(recipe.generator, _kept(key, recipe, points, num_steps, folder, every))
     if state is None:

@@ -43,6 +43,22 @@ Content = Callable[[], tuple[object, Mapping[str, object]]]
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
+def check_arguments(folder: str | Path | None, every: int | None, state: object) -> None:
+    """Raise unless the arguments of a computation that may have a folder fit together.
+
+    Args:
+        folder: where it is kept, or None.
+        every: steps between checkpoints, or None.
+        state: where to go on, or None.
+    """
+    if every is not None and folder is None:
+        raise ValueError("every: got it without folder, want a folder too")
+    if state is not None and folder is not None:
+        raise ValueError(
+            "state: got one and a folder, which knows where it stands; want one of them"
+        )
+
+
 class Folder:
     """The folder of one computation.
 

@@ -211,6 +211,15 @@ def test_a_gan_with_fewer_steps_than_are_done_is_refused(tmp_path):
         train("gan", 11, folder=tmp_path)
 
 
+@pytest.mark.parametrize("name", ["every", "state"])
+def test_what_a_gan_cannot_mean_is_refused(tmp_path, name):
+    given = {"every": {"every": 3}, "state": {"state": True, "folder": tmp_path}}[name]
+    if name == "state":
+        given["state"] = train("gan", 5).state
+    with pytest.raises(ValueError, match=f"{name}: got "):
+        train("gan", 5, **given)
+
+
 def test_a_damaged_checkpoint_is_said_and_the_one_before_taken(tmp_path, whole):
     train("denoiser", 300, folder=tmp_path, every=50, stop_at=150)
     (tmp_path / "checkpoint-000000150.npz").write_bytes(b"")
