@@ -20,7 +20,8 @@ ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 
 
-def test_the_code_of_the_readme_runs(capsys) -> None:
+def test_the_code_of_the_readme_runs(capsys, monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     names: dict = {}
     for block in blocks:
@@ -64,6 +65,12 @@ def test_the_code_of_the_page_on_spaces_runs() -> None:
     known = names["space"].decode(names["known"])
     assert names["space"].as_python(known)[1]["optimizer"] == "sgd"
     assert names["columns"]["batch"].shape == (256,)
+
+
+def test_the_code_of_the_page_on_long_runs_runs() -> None:
+    # The page compares runs that were left with those that were not.
+    names = names_of("long_runs.md")
+    assert len(names["result"].history.done) == 8
 
 
 def test_the_code_of_the_page_on_constraints_runs() -> None:

@@ -282,6 +282,8 @@ def show_report(report: Report) -> None:
     caption = f"means of {runs} runs ± standard deviation" if runs > 1 else "one run"
     if len(rows) < total:
         caption += f"; {len(rows)} of {total} generations"
+    if np.ptp(report.result.num_generations):
+        caption += "; what has stopped keeps its last row"
     table = Table(title=report.config["name"], caption=caption)
     headers = ["generation", "sigma", "best", "mean fitness", "effective size"]
     if noisy := is_noisy(report.config["problem"]):

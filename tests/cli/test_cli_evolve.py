@@ -656,12 +656,18 @@ def test_a_stop_that_cannot_be_is_refused(fail, flag, message) -> None:
     assert message in fail("evolve", *LANDSCAPE, flag)
 
 
-def test_failures_of_runs_that_have_stopped_count_once(key) -> None:
+def test_failures_of_runs_that_have_stopped_count_once(key, capsys) -> None:
     failing = de.problems.Function(lambda x: jnp.nan * x.sum(), dim=2)
     strategy = de.DiffusionEvolution(4)
     early = lambda result: result.history.done.shape[-1] >= np.array([1, 3])
     result = de.run(jax.random.split(key), strategy, failing, population_size=8, stop=early)
     config = {"problem": failing, "strategy": strategy, "population_size": 8}
-    summary = report.summarise(report.Report(config, result, [1.0, 2.0], False))
+    told = report.Report(config | {"name": "failing"}, result, [1.0, 2.0], False)
+    summary = report.summarise(told)
     assert summary["num_failed"] == 8 * (1 + 3)
     assert summary["evaluations_per_run"] == 16
+    report.show_report(told)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "16 a run on average" in out
+    assert "what has stopped keeps its last row" in out
+    assert "2 of 2 runs, own function, after 1 to 3 of 4 generations" in out
