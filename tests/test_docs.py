@@ -132,8 +132,10 @@ def test_the_code_of_the_page_on_evosax_runs() -> None:
 
 
 @pytest.mark.slow
-def test_the_code_of_the_page_on_learned_diffusion_runs() -> None:
+def test_the_code_of_the_page_on_learned_diffusion_runs(monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
     names = names_of("diffusion.md")
+    assert de.equal(names["denoiser"], names["trained"].denoiser)
     # a thousand short steps, a thousand samples: within a tenth of the data's deviation
     ratio = names["samples"].std(axis=0) / names["data"].std(axis=0)
     assert float(abs(ratio - 1).max()) < 0.1

@@ -25,6 +25,12 @@ from diffevo_jax.diffusion.training import (
     NetworkDenoiser as NetworkDenoiser,  # a trained network, as what samplers ask
 )
 
+# To keep what was trained.
+from diffevo_jax.diffusion.training import (
+    load as load,  # a denoiser from a file
+    save as save,  # a denoiser into a file, without pickle; as trained.save does
+)
+
 # The networks.
 from diffevo_jax.diffusion.networks import (
     MLP as MLP,  # points, signals, weights of policies: the one to begin with

@@ -46,6 +46,10 @@ from diffevo_jax.flows.gan import (
     GANRecipe as GANRecipe,  # all settings of a GAN
     GAN as GAN,  # a trained generator: draw from it
 )
+from diffevo_jax.flows.saved import (
+    load as load,  # a generator from a file, which gan.save has written
+    SavedGenerator as SavedGenerator,  # what that is: draw from it
+)
 
 # Particles that flow to a known density, and their ratio to it.
 from diffevo_jax.flows.particles import (

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -17,10 +18,13 @@ from diffevo_jax.flows.generator import (
     adversarial_loss,
     regression_loss,
 )
-from diffevo_jax.pytree import Number, arrays, validation
+from diffevo_jax.flows.saved import save_generator
+from diffevo_jax.pytree import Number, arrays, kept, validation
 from diffevo_jax.pytree.annotations import checked
 
 LOSSES = ("regression", "adversarial")
+#: Steps between looks of the host, where a training is kept in a folder.
+CHUNK = 100
 
 
 def _small_generator() -> Generator:
@@ -101,6 +105,21 @@ class GAN:
         """Draw n points, (n, D)."""
         return self.generator.sample(key, self.state.generator, n)
 
+    def save(self, path: str | Path) -> None:
+        """Write the generator into a file, for :func:`diffevo_jax.flows.load`.
+
+        One sealed npz file, without pickle, written in whole or not at all. It has what
+        draws; to go on training, keep the training in a folder.
+
+        Args:
+            path: of the file, for example ``"generator.npz"``; one that is there is
+                replaced.
+
+        Raises:
+            ValueError: the path cannot be written.
+        """
+        save_generator(path, self.generator, self.state.generator)
+
 
 @checked
 def train_gan(
@@ -110,6 +129,8 @@ def train_gan(
     *,
     num_steps: int,
     state: GANState | None = None,
+    folder: str | Path | None = None,
+    every: int | None = None,
 ) -> GAN:
     """Train a generator by the flow that a discriminator gives: one compiled loop.
 
@@ -121,15 +142,25 @@ def train_gan(
         key: a typed key.
         data: (N, D).
         recipe: both networks and all settings; None is ``GANRecipe()``.
-        num_steps: to do in this call, >= 1.
+        num_steps: to do in this call, >= 1; with a folder, in all: then the same call goes
+            on to the same end, and one with more steps goes on beyond.
         state: where to go on: ``gan.state`` of an earlier call. With the same key it is as
-            if there had been one call.
+            if there had been one call. Not with a folder.
+        folder: where the training is kept, so that it outlives its process: the same call
+            goes on from the last checkpoint, and ends with the bits of a training that was
+            never interrupted. None keeps nothing.
+        every: steps between checkpoints, >= 1; None is as often as takes a twentieth of the
+            time, every 100 steps at most. However the training ends, if it can do anything
+            more, it saves where it stands.
 
     Returns:
         The generator.
 
     Raises:
         TypeError, ValueError: an argument is not what it should be.
+        diffevo_jax.pytree.folders.FolderError: the folder is that of another training, and
+            the differences are named; or another process is at work in it; or its
+            checkpoints are damaged, of which one alone is a warning.
         FloatingPointError: the discriminator was not finite, or twice as bad as undecided;
             or the generator was not finite.
 
@@ -152,15 +183,57 @@ def train_gan(
     validation.validate(recipe)
     make_room()
     recipe = pytree.strong(recipe)
+    kept.check_arguments(folder, every, state)
+    if folder is not None:
+        return GAN(recipe.generator, _kept(key, recipe, points, num_steps, folder, every))
     if state is None:
         state = init_gan(key, recipe, points)
     state = _train(key, recipe, state, points, jnp.int32(num_steps))
+    return GAN(recipe.generator, _sound(state))
+
+
+def _kept(
+    key: jax.Array,
+    recipe: GANRecipe,
+    points: jax.Array,
+    last: int,
+    folder: str | Path,
+    every: int | None,
+) -> GANState:
+    """The state after so many steps in all, of which some may be done."""
+    state = jax.eval_shape(init_gan, key, recipe, points)
+    traced = _train.trace(key, recipe, state, points, jnp.int32(0))
+    said = kept.manifest(key, traced, (recipe, points), recipe=recipe, data=points)
+    with kept.Folder(folder, said, every, "training").at_work() as keeper:
+        if (found := keeper.load(lambda *_: {"state": state})) is not None:
+            done, state = found.number, kept.placed(found.tree["state"], state)
+        else:
+            done, state = 0, init_gan(key, recipe, points)
+        if last < done:
+            raise ValueError(
+                f"num_steps: got {last}, want at least the {done} steps done in the folder"
+            )
+        while done < last:
+            end = kept.end_of_chunk(done, min(done + CHUNK, last), every)
+            state = _sound(_train(key, recipe, state, points, jnp.int32(end - done)))
+            done = end
+            keeper.keep(done, functools.partial(_content, state))
+    return state
+
+
+def _content(state: GANState) -> tuple[dict[str, GANState], dict]:
+    """What is kept of a training, with no notes."""
+    return {"state": state}, {}
+
+
+def _sound(state: GANState) -> GANState:
+    """The state; raise if it has diverged."""
     if int(state.diverged_at) >= 0:
         raise FloatingPointError(
             f"training: it diverged at step {int(state.diverged_at)}; try a smaller "
             "learning_rate or step_size"
         )
-    return GAN(recipe.generator, state)
+    return state
 
 
 def init_gan(key: jax.Array, recipe: GANRecipe, data: jax.Array) -> GANState:

@@ -5,7 +5,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,8 @@ import numpy as np
 from diffevo_jax.pytree import archives
 from diffevo_jax.pytree.files import written_whole
 from diffevo_jax.pytree.folders import FolderError
+
+T = TypeVar("T")
 
 #: Of what a checkpoint holds beside its arrays.
 SCHEMA = 1
@@ -78,17 +80,8 @@ class Checkpoints:
         Raises:
             OSError: it cannot be written; those before are as they were.
         """
-        named = _named(tree)
-        text = {
-            "schema": SCHEMA,
-            "owner": self._owner,
-            "number": number,
-            "keys": {n: str(_impl(leaf)) for n, leaf in named.items() if _is_key(leaf)},
-            "notes": dict(notes or {}),
-        }
-        content = {name: _array_of(leaf) for name, leaf in named.items()}
-        with written_whole(self._file(number), durable=True) as unfinished:
-            archives.write_sealed(unfinished, content, text)
+        text = {"schema": SCHEMA, "owner": self._owner, "number": number}
+        write_tree(self._file(number), tree, text | {"notes": dict(notes or {})})
         there = self._numbers()
         kept = [one for one in there if one <= number][-_KEPT:]
         for one in set(there) - set(kept):  # a later one was damaged, or it were the last
@@ -139,28 +132,17 @@ class Checkpoints:
         partly: bool,
     ) -> Checkpoint:
         """What a whole file holds, unless it is not what is expected."""
-        text, archive = sealed
+        text = sealed.text
         for what, want in (("schema", SCHEMA), ("owner", self._owner), ("number", number)):
             if text.get(what) != want:
                 raise FolderError(
                     f"folder: {path} has {what} {text.get(what)!r}, want {want!r}"
                 )
         wanted = like(number, text["notes"])
-        named = _named(wanted)
-        held = {name.removesuffix(".npy") for name in archive.namelist()} - {"meta"}
-        if odd := sorted(named.keys() - held if partly else held ^ named.keys()):
-            raise FolderError(
-                f"folder: {path} has other arrays than expected: {', '.join(odd[:5])}"
-            )
-        known = {n: str(_impl(leaf)) for n, leaf in named.items() if _is_key(leaf)}
-        there = {name: impl for name, impl in text["keys"].items() if name in named}
-        if there != known:
-            raise FolderError(f"folder: {path} has the keys {there}, want {known}")
         try:
-            arrays = [_read(archive, name, leaf) for name, leaf in named.items()]
+            tree = read_tree(sealed, wanted, partly=partly)
         except ValueError as error:
             raise FolderError(f"folder: {path}: {error}") from error
-        tree = jax.tree.unflatten(jax.tree.structure(wanted), arrays)
         return Checkpoint(number, tree, text["notes"])
 
     def _numbers(self) -> list[int]:
@@ -172,6 +154,48 @@ class Checkpoints:
 
     def _file(self, number: int) -> Path:
         return self._folder / f"checkpoint-{number:09d}.npz"
+
+
+def write_tree(path: Path, tree: object, text: Mapping[str, object]) -> None:
+    """Write a pytree into a sealed file, in whole or not at all.
+
+    Args:
+        path: of the file.
+        tree: arrays and typed keys.
+        text: what JSON can hold; ``keys`` is taken.
+
+    Raises:
+        OSError: it cannot be written; a file that was there is as it was.
+    """
+    named = _named(tree)
+    keys = {n: str(_impl(leaf)) for n, leaf in named.items() if _is_key(leaf)}
+    content = {name: _array_of(leaf) for name, leaf in named.items()}
+    with written_whole(path, durable=True) as unfinished:
+        archives.write_sealed(unfinished, content, {**text, "keys": keys})
+
+
+def read_tree(sealed: archives.Sealed, like: T, *, partly: bool = False) -> T:
+    """The pytree of a sealed file.
+
+    Args:
+        sealed: the file.
+        like: shapes of what is expected.
+        partly: whether there may be more in it.
+
+    Raises:
+        ValueError: it has other arrays, or keys of another kind.
+    """
+    text, archive = sealed
+    named = _named(like)
+    held = {name.removesuffix(".npy") for name in archive.namelist()} - {"meta"}
+    if odd := sorted(named.keys() - held if partly else held ^ named.keys()):
+        raise ValueError(f"it has other arrays than expected: {', '.join(odd[:5])}")
+    known = {n: str(_impl(leaf)) for n, leaf in named.items() if _is_key(leaf)}
+    there = {name: impl for name, impl in text["keys"].items() if name in named}
+    if there != known:
+        raise ValueError(f"it has the keys {there}, want {known}")
+    arrays = [_read(archive, name, leaf) for name, leaf in named.items()]
+    return jax.tree.unflatten(jax.tree.structure(like), arrays)
 
 
 def _named(tree: object) -> dict[str, Any]:

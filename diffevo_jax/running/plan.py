@@ -16,6 +16,7 @@ from diffevo_jax.base import Evaluation, Problem, PyTree, Strategy
 from diffevo_jax.problems.external.journal import Journal, journaled
 from diffevo_jax.pytree.annotations import Keys
 from diffevo_jax.pytree.folders import check_path
+from diffevo_jax.pytree.kept import Folder
 from diffevo_jax.pytree.validation import check_count
 from diffevo_jax.running import ask_tell
 from diffevo_jax.running.arguments import (
@@ -27,7 +28,6 @@ from diffevo_jax.running.arguments import (
 )
 from diffevo_jax.running.checkpoints import (
     Keeper,
-    RunFolder,
     Stand,
     last_state,
     manifest,
@@ -72,7 +72,7 @@ class Plan(NamedTuple):
     known: Evaluation | None
     watch: Callable[[Result], np.ndarray] | None
     begin: Stand | None
-    folder: RunFolder | None
+    folder: Folder | None
     devices: Sequence[jax.Device] | None
     original: Problem
 
@@ -152,7 +152,7 @@ def planned(
     start["record"] = sorted(record)
     traced = compiled.traced(*plan.arguments, population)
     said = manifest(key, strategy, problem, start, traced, parent=parent, on_host=on_host)
-    kept = RunFolder(folder, said, every)
+    kept = Folder(folder, said, every, "run", "generation")
     if isinstance(compiled, HostPrograms):
         journal = Journal(kept.path / "evaluations")
         problem = journaled(compiled.problem, journal)
@@ -218,7 +218,7 @@ def working(
         keeper, stand = None, plan.begin
         if plan.folder is not None:
             first = 0 if stand is None else stand.done
-            keeper = stack.enter_context(plan.folder.at_work(first))
+            keeper = Keeper(stack.enter_context(plan.folder.at_work(first)), first)
             with alone():
                 shapes = plan.compiled.shapes(*plan.arguments, plan.population)
                 stand = keeper.load(*shapes, axis=plan.key.ndim) or stand

@@ -20,6 +20,12 @@ from diffevo_jax.diffusion.training.denoiser import (
     NetworkDenoiser as NetworkDenoiser,  # a trained network, as what samplers ask
 )
 
+# To keep what was trained.
+from diffevo_jax.diffusion.training.saved import (
+    load as load,  # a denoiser from a file
+    save as save,  # a denoiser into a file, without pickle; as trained.save does
+)
+
 # What the network predicts.
 from diffevo_jax.diffusion.training.parameterisations import (
     EDM as EDM,  # unit variance in and out at every noise level: the one to begin with

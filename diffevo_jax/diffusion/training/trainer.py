@@ -1,8 +1,10 @@
 """Training: one compiled loop in chunks, averaged weights, resumable bit for bit."""
 
+import contextlib
 import functools
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,27 +14,23 @@ from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
 from diffevo_jax.compilation import compiler_options, make_room
 from diffevo_jax.diffusion.networks.mlp import MLP
-from diffevo_jax.diffusion.networks.network import (
-    ClassConditional,
-    Network,
-    NetworkLike,
-    labels_or_null,
+from diffevo_jax.diffusion.networks.network import Network, NetworkLike
+from diffevo_jax.diffusion.training.arguments import (
+    check_data,
+    check_labels,
+    check_output,
+    check_state,
 )
 from diffevo_jax.diffusion.training.denoiser import NetworkDenoiser
 from diffevo_jax.diffusion.training.loop import TrainState, init_training, train_steps
 from diffevo_jax.diffusion.training.losses import DIVERGED
-from diffevo_jax.diffusion.training.parameterisations import Parameterisation
 from diffevo_jax.diffusion.training.recipe import Recipe
-from diffevo_jax.pytree import Number, validation
+from diffevo_jax.diffusion.training.saved import save
+from diffevo_jax.pytree import Number, kept, validation
 from diffevo_jax.pytree.annotations import Index, checked
-from diffevo_jax.pytree.arrays import real_array
 
 #: Steps between looks of the host.
 CHUNK = 250
-#: The data's deviation may differ from ``sigma_data`` by this factor.
-TOLERANCE = 1.25
-#: The data's mean may be so many ``sigma_data`` away from 0.
-FARTHEST_MEAN = 2.0
 
 
 @pytree.dataclass
@@ -42,7 +40,8 @@ class Trained:
     Attributes:
         denoiser: with the averaged weights.
         state: where the training stands, to go on from.
-        losses: (S,) the loss of each step of this call.
+        losses: (S,) the loss of each step: of this call; of the whole training so far, if
+            it is kept in a folder.
         baselines: (S,) the loss of the answer 0 on the same batches and noise. What they
             have in common is not the network's.
     """
@@ -62,6 +61,10 @@ class Trained:
         """Mean of the clean points given noisy ones; see :class:`NetworkDenoiser`."""
         return self.denoiser.denoise(y, sigma, label, guidance)
 
+    def save(self, path: str | Path) -> None:
+        """Write the denoiser into a file; see :func:`diffevo_jax.diffusion.save`."""
+        save(path, self.denoiser)
+
 
 @checked
 def train(
@@ -74,12 +77,15 @@ def train(
     sample_weight: jax.typing.ArrayLike | None = None,
     stop_at: Index | None = None,
     state: TrainState | None = None,
+    folder: str | Path | None = None,
+    every: int | None = None,
     callback: Callable[[int, float], None] | None = None,
 ) -> Trained:
     """Train a network to denoise; the result goes into :func:`diffevo_jax.sample`.
 
     A training that is stopped at a step and resumed, by the same call with its ``state``,
-    ends with the same bits as one that was not. Not traceable; :func:`train_steps` is.
+    ends with the same bits as one that was not; so does one that was killed, by the same
+    call with its ``folder``. Not traceable; :func:`train_steps` is.
 
     Args:
         key: a typed key; the same one to resume.
@@ -92,7 +98,13 @@ def train(
         sample_weight: (N,) >= 0, not all 0, of any sum: how much each sample counts, for
             example by its fitness. It is drawn so often; None: all alike.
         stop_at: stop after this step, to go on later; None is the recipe's ``num_steps``.
-        state: where to go on, of an earlier ``Trained``.
+        state: where to go on, of an earlier ``Trained``; not with a folder.
+        folder: where the training is kept, so that it outlives its process: the same call
+            goes on from the last checkpoint, and gives the result of a training that has
+            ended again. None keeps nothing.
+        every: steps between checkpoints, >= 1; None is as often as takes a twentieth of the
+            time, every 250 steps at most. However the training ends, if it can do anything
+            more, it saves where it stands.
         callback: called with the step and the mean loss since the last call.
 
     Returns:
@@ -100,6 +112,9 @@ def train(
 
     Raises:
         TypeError, ValueError: an argument is not what it should be.
+        diffevo_jax.pytree.folders.FolderError: the folder is that of another training, and
+            the differences are named; or another process is at work in it; or its
+            checkpoints are damaged, of which one alone is a warning.
         FloatingPointError: the training diverged: a loss or a gradient was not finite; or
             it has ended, and the last tenth of the losses is twice that of always answering
             0, and was not so at the start. No result of such a training is returned.
@@ -125,168 +140,121 @@ def train(
         raise TypeError(f"recipe: got {recipe!r}, want a Recipe")
     recipe.check()  # what is no part at all is told so in better words than those below
     validation.validate(recipe)
-    samples, weight = _check_data(data, sample_weight, recipe.parameterisation)
-    labels = _check_labels(labels, len(samples), network)
-    _check_output(network, samples, labels)
+    samples, weight = check_data(data, sample_weight, recipe.parameterisation)
+    labels = check_labels(labels, len(samples), network)
+    check_output(network, samples, labels)
     make_room()
     network, recipe = pytree.strong((network, recipe.completed()))
     shape = samples.shape[1:]
-    if state is None:
-        state = _programs()[0](key, network, recipe, shape)
-    else:
-        start = lambda: init_training(key, network, recipe, shape)
-        _check_state(state, jax.eval_shape(start))
+    start = lambda: init_training(key, network, recipe, shape)
+    kept.check_arguments(folder, every, state)
+    if state is not None:
+        check_state(state, jax.eval_shape(start))
     last = int(recipe.num_steps) if stop_at is None else stop_at
     validation.check_count("stop_at", last, low=0)
-    return _run(key, network, recipe, state, (samples, weight, labels), last, callback)
+    training = _Training(key, network, recipe, samples, weight, labels, every)
+    with contextlib.ExitStack() as stack:
+        keeper, losses = None, None
+        if folder is not None:
+            shapes = jax.eval_shape(start)
+            said = _manifest(training, shapes)
+            at_work = kept.Folder(folder, said, every, "training").at_work()
+            keeper = stack.enter_context(at_work)
+            if (found := keeper.load(functools.partial(_like, shapes))) is not None:
+                state = kept.placed(found.tree["state"], shapes)
+                losses = found.tree["losses"]
+        if state is None:
+            state = _programs()[0](key, network, recipe, shape)
+        return _run(training, state, losses, last, keeper, callback)
+
+
+class _Training(NamedTuple):
+    """A training: what it is of, and how often it is saved."""
+
+    key: jax.Array
+    network: NetworkLike
+    recipe: Recipe
+    samples: jax.Array
+    sample_weight: jax.Array | None
+    labels: PyTree
+    every: int | None
+
+    def arguments(self, state: TrainState, count: int) -> tuple[tuple, dict[str, PyTree]]:
+        """Those of the compiled loop, for so many steps."""
+        given = {"sample_weight": self.sample_weight, "labels": self.labels}
+        parts = self.key, self.network, self.recipe, state, self.samples, jnp.int32(count)
+        return parts, given | {"length": CHUNK}
+
+
+def _content(state: TrainState, losses: np.ndarray) -> tuple[dict[str, PyTree], dict]:
+    """What is kept of a training, with no notes."""
+    return {"state": state, "losses": losses}, {}
+
+
+def _like(state: TrainState, done: int, notes: dict[str, object]) -> dict[str, PyTree]:
+    """Shapes of what is kept of a training after so many steps."""
+    losses = jax.ShapeDtypeStruct((2, done), state.first.dtype)
+    return {"state": state, "losses": losses}
+
+
+def _manifest(training: _Training, state: TrainState) -> dict[str, Any]:
+    """What decides the bits of a training; not how it is cut, and where it is stopped."""
+    parts, given = training.arguments(state, 0)
+    traced = _programs()[1].trace(*parts, **given)
+    return kept.manifest(
+        training.key,
+        traced,
+        training[1:-1],
+        network=training.network,
+        recipe=training.recipe,
+        data=training.samples,
+        sample_weight=training.sample_weight,
+        labels=training.labels,
+    )
 
 
 def _run(
-    key: jax.Array,
-    network: NetworkLike,
-    recipe: Recipe,
+    training: _Training,
     state: TrainState,
-    given: tuple[jax.Array, jax.Array | None, PyTree],
+    losses: np.ndarray | None,
     last: int,
+    keeper: kept.Keeper | None,
     callback: Callable[[int, float], None] | None,
 ) -> Trained:
-    """Chunk after chunk up to a step."""
-    samples, sample_weight, labels = given
-    first, rows = int(state.step), []
-    if not first < last <= recipe.num_steps:
+    """Chunk after chunk up to a step; losses (2, S) are those of the steps before."""
+    recipe, done = training.recipe, int(state.step)
+    known = losses is not None  # and then it can be asked for again
+    if not (done < last or (known and done == last)) or last > recipe.num_steps:
         raise ValueError(
-            f"stop_at: got {last}, want more than the {first} steps done and at most "
-            f"num_steps = {int(recipe.num_steps)}"
+            f"stop_at: got {last}, want {'at least' if known else 'more than'} the {done} "
+            f"steps done and at most num_steps = {int(recipe.num_steps)}"
         )
-    for done in range(first, last, CHUNK):
-        count = min(CHUNK, last - done)
-        state, *both = _programs()[1](
-            key,
-            network,
-            recipe,
-            state,
-            samples,
-            jnp.int32(count),
-            length=CHUNK,
-            sample_weight=sample_weight,
-            labels=labels,
-        )
+    rows = [] if losses is None else [losses]
+    while done < last:
+        end = kept.end_of_chunk(done, min(done + CHUNK, last), training.every)
+        count = end - done
+        parts, given = training.arguments(state, count)
+        state, *both = _programs()[1](*parts, **given)
         rows.append(np.asarray(both)[:, :count])
         if int(state.diverged_at) >= 0:
             raise FloatingPointError(
                 f"training: the loss or its gradient was not finite at step "
                 f"{int(state.diverged_at)}; try a smaller learning_rate"
             )
+        done, mean = end, float(rows[-1][0].mean())
+        if keeper is not None:
+            rows = [np.concatenate(rows, axis=1)]
+            keeper.keep(done, functools.partial(_content, state, rows[0]))
         if callback is not None:
-            callback(done + count, float(rows[-1][0].mean()))
-    losses, baselines = np.concatenate(rows, axis=1)
+            callback(done, mean)
     if last == recipe.num_steps:
         _check_end(*np.asarray([state.first, state.last], np.float64))
-    shape = samples.shape[1:]
-    denoiser = NetworkDenoiser(network, recipe.parameterisation, state.average, shape)
-    return Trained(denoiser, state, jnp.asarray(losses), jnp.asarray(baselines))
-
-
-def _check_data(
-    data: jax.typing.ArrayLike,
-    sample_weight: jax.typing.ArrayLike | None,
-    parameterisation: Parameterisation,
-) -> tuple[jax.Array, jax.Array | None]:
-    """Return data and weights as floats; raise unless they are legal.
-
-    Args:
-        data: (N, ...), finite, with the standard deviation ``sigma_data``.
-        sample_weight: (N,) >= 0, or None; scaled to 1 on average.
-        parameterisation: which says ``sigma_data``.
-    """
-    array = real_array("data", data, "(N, ...)")
-    if array.ndim < 2 or 0 in array.shape:
-        raise ValueError(f"data: got shape {array.shape}, want (N, ...) with N >= 1")
-    weight = _weight(sample_weight, len(array))
-    values = np.asarray(array, np.float64).reshape(len(array), -1)
-    if not np.isfinite(values).all():
-        raise ValueError("data: got NaN or infinity, want finite numbers")
-    share = weight / weight.sum()
-    mean = (share @ values).mean()
-    deviation = np.sqrt((share @ (values - mean) ** 2).mean())
-    want = float(parameterisation.sigma_data)
-    if not want / TOLERANCE <= deviation <= want * TOLERANCE:
-        raise ValueError(
-            f"data: got a standard deviation of {deviation:.3g}, want sigma_data = "
-            f"{want:.3g} within a factor of {TOLERANCE}: scale the data, or say sigma_data"
-        )
-    if abs(mean) > FARTHEST_MEAN * want:
-        raise ValueError(
-            f"data: got a mean of {mean:.3g}, want one within {FARTHEST_MEAN:g} "
-            f"sigma_data = {FARTHEST_MEAN * want:.3g} of 0: subtract it"
-        )
-    return array, None if sample_weight is None else jnp.asarray(weight, dtype=float)
-
-
-def _weight(sample_weight: jax.typing.ArrayLike | None, count: int) -> np.ndarray:
-    """Return weights (N,) with a mean of 1; raise unless they are legal."""
-    if sample_weight is None:
-        return np.ones(count)
-    weight = np.asarray(sample_weight, np.float64)
-    if weight.shape != (count,):
-        raise ValueError(f"sample_weight: got shape {weight.shape}, want ({count},)")
-    if not (np.isfinite(weight) & (weight >= 0)).all() or not weight.any():
-        raise ValueError("sample_weight: want finite numbers >= 0, not all 0")
-    return weight / weight.mean()
-
-
-def _check_labels(labels: PyTree, count: int, network: NetworkLike) -> PyTree:
-    """Return labels as arrays; raise unless there is one for each sample."""
-    if labels is not None and isinstance(network, ClassConditional):
-        labels = np.asarray(labels)
-        labels_or_null(network.num_classes, labels, count)
-    arrays = jax.tree.map(jnp.asarray, labels)
-    for leaf in jax.tree.leaves(arrays):
-        if leaf.shape[:1] != (count,):
-            raise ValueError(
-                f"labels: got shape {leaf.shape}, want one for each of {count} samples"
-            )
-    return arrays
-
-
-def _check_output(network: NetworkLike, data: jax.Array, labels: PyTree) -> None:
-    """Raise unless a network takes a batch of the data, and its output has that shape."""
-
-    def one(key: jax.Array, batch: jax.Array, label: PyTree) -> tuple[PyTree, jax.Array]:
-        weights = network.init(key, batch.shape[1:])
-        return weights, network.apply(weights, batch, jnp.zeros(len(batch)), label)
-
-    first = jax.tree.map(lambda leaf: leaf[:1], (data, labels))
-    weights, output = jax.eval_shape(one, jax.random.key(0), *first)
-    if output.shape != first[0].shape:
-        raise ValueError(
-            f"network: got outputs of shape {output.shape[1:]}, want {data.shape[1:]} as "
-            "the data"
-        )
-    if not jax.tree.leaves(weights):
-        raise ValueError("network: got one without weights, want something to train")
-    for leaf in jax.tree.leaves(weights):
-        if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            raise TypeError(f"network: got weights of {leaf.dtype}, want real floats")
-
-
-def _check_state(state: TrainState, want: TrainState) -> None:
-    """Raise unless it is that of a training with these parts."""
-    if not isinstance(state, TrainState):
-        raise TypeError(f"state: got {type(state).__name__}, want the state of a Trained")
-    described = lambda tree: (
-        jax.tree.structure(tree),
-        [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(tree)],
+    shape = training.samples.shape[1:]
+    denoiser = NetworkDenoiser(
+        training.network, recipe.parameterisation, state.average, shape
     )
-    for name, got, known in (
-        ("weights", state.weights, want.weights),
-        ("optimizer_state", state.optimizer_state, want.optimizer_state),
-    ):
-        if described(got) != described(known):
-            raise ValueError(
-                f"state: its {name} are not those of this network and optimizer; want the "
-                "arguments that the training was begun with"
-            )
+    found, baselines = map(jnp.asarray, np.concatenate(rows, axis=1))
+    return Trained(denoiser, state, found, baselines)
 
 
 def _check_end(first: np.ndarray, last: np.ndarray) -> None:
@@ -300,7 +268,7 @@ def _check_end(first: np.ndarray, last: np.ndarray) -> None:
 
 
 @functools.cache
-def _programs() -> tuple[Callable[..., Any], Callable[..., Any]]:
+def _programs() -> tuple[jax.stages.Wrapped, jax.stages.Wrapped]:
     """The compiled start and loop; made late, as their options need the devices.
 
     Networks compile in three quarters of the time under the quick options, and a training
