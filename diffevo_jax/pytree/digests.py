@@ -25,6 +25,7 @@ _SETTINGS = {
     "threefry_partitionable": "jax_threefry_partitionable",
     "matmul_precision": "jax_default_matmul_precision",
     "disable_jit": "jax_disable_jit",
+    "disable_most_optimizations": "jax_disable_most_optimizations",
 }
 #: What compiles and draws; what else a program is made by shows in it.
 _PACKAGES = ("diffevo-jax", "jax", "jaxlib")
