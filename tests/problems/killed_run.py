@@ -19,7 +19,7 @@ def bits_of(result: de.Result) -> str:
     return digest.hexdigest()
 
 
-def run(evaluate, generations: int, journal: external.Journal | None = None) -> str:
+def run(evaluate, generations: int, folder: str | None = None) -> str:
     """So many generations under noise, with a constraint, rejects, a final evaluation."""
     inner = de.problems.External(
         evaluate,
@@ -30,13 +30,11 @@ def run(evaluate, generations: int, journal: external.Journal | None = None) -> 
     )
     low = de.problems.Constraint(lambda x, measures: measures["half"][1] - 0.5)
     problem = de.problems.Constrained(inner, (low,))
-    if journal is not None:
-        problem = external.journaled(problem, journal)
     strategy = de.DiffusionEvolution(generations)
-    result = de.run(jax.random.key(3), strategy, problem, population_size=8, final=16)
-    return bits_of(result)
+    options = {"population_size": 8, "final": 16, "folder": folder}
+    return bits_of(de.run(jax.random.key(3), strategy, problem, **options))
 
 
 if __name__ == "__main__":
     with external.each(light.counted, workers=2) as of_all:
-        print(run(of_all, int(sys.argv[2]), external.Journal(sys.argv[1])))
+        print(run(of_all, int(sys.argv[2]), sys.argv[1]))

@@ -47,8 +47,8 @@ def killed(
         "COUNTED": str(counted),
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     }
-    script, journal = str(HERE / "killed_run.py"), str(folder / "journal")
-    command = [sys.executable, script, journal, str(generations)]
+    script, kept = str(HERE / "killed_run.py"), str(folder / "run")
+    command = [sys.executable, script, kept, str(generations)]
     lines = lambda: counted.read_text().splitlines()
     for kill in range(kills):
         process = subprocess.Popen(
