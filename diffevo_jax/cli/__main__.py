@@ -21,7 +21,7 @@ def process() -> None:
     try:
         code = main()
     except KeyboardInterrupt:  # once more, while the first was answered
-        code = 130
+        code = interrupts.code()
     if code:
         os._exit(code)
 

@@ -1,12 +1,13 @@
 """What the ``diffevo`` command runs and tells: a table, a JSON file, a plot."""
 
+import contextlib
 import dataclasses
 import functools
 import json
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ from diffevo_jax.pytree.records import plain, version_of
 from diffevo_jax.running import device_mesh
 from diffevo_jax.running.arguments import check_run, check_start, evaluates_on_host
 from diffevo_jax.running.bars import show_generations
+from diffevo_jax.running.checkpoints import begun
 from diffevo_jax.running.evolution import Result
 from diffevo_jax.running.final import FinalEvaluation, count_of, is_noisy
 from diffevo_jax.running.host_loop import finished, finisher, iterate
@@ -54,6 +56,10 @@ class EvolveOptions:
             half of them judge it; 0 for none; None for a fifth of a run, at most 8
             populations and at most 512, if fitness is noisy, else none.
         cache: folder for compiled programs, so that the next time starts at once.
+        folder: keep the runs there; the same words go on where they were ended, however
+            that was, and show those that are done again.
+        every: generations between checkpoints in the folder; None is as often as takes a
+            twentieth of the time.
     """
 
     population_size: int
@@ -66,6 +72,8 @@ class EvolveOptions:
     devices: int | None = None
     final: int | None = None
     cache: Path | None = None
+    folder: Path | None = None
+    every: int | None = None
 
 
 class Report(NamedTuple):
@@ -75,13 +83,18 @@ class Report(NamedTuple):
         config: what was run, under its names on the command line.
         result: everything in it has a leading run axis (R,).
         seconds: from the start until each chunk was there; the first includes compiling.
-        interrupted: whether Ctrl-C ended it early.
+            Of a run that has gone on only those since; if it had ended, what reading takes.
+        interrupted: whether a signal ended it early.
+        resumed: generations that were in its folder before.
+        folder: where it is kept, if anywhere.
     """
 
     config: dict[str, Any]
     result: Result
     seconds: list[float]
     interrupted: bool
+    resumed: int = 0
+    folder: Path | None = None
 
 
 def check_request(settings: flags.Request[EvolveOptions]) -> jax.Array:
@@ -95,6 +108,8 @@ def check_request(settings: flags.Request[EvolveOptions]) -> jax.Array:
     options = settings.options
     _check_files(options)
     validation.check_count("seeds", options.seeds)
+    if options.every is not None and options.folder is None:
+        raise ValueError("every: got no --folder, want one to keep the runs in")
     validation.check_count(
         "chunk_size", 1 if options.chunk_size is None else options.chunk_size
     )
@@ -116,7 +131,8 @@ def check_request(settings: flags.Request[EvolveOptions]) -> jax.Array:
 
 
 def _check_files(options: EvolveOptions) -> None:
-    check_apart(json=options.json, plot=options.plot, cache=options.cache)
+    names = ("json", "plot", "cache", "folder")
+    check_apart(**{name: getattr(options, name) for name in names})
     for name, path in (("json", options.json), ("plot", options.plot)):
         if path is not None:
             check_writable(f"--{name}", path)
@@ -132,22 +148,16 @@ def _check_files(options: EvolveOptions) -> None:
 
 
 def follow(name: str, settings: flags.Request[EvolveOptions], keys: jax.Array) -> Report:
-    """Evolve until the end, or until Ctrl-C, which keeps the chunks that are there.
+    """Evolve until the end, or until a signal, which keeps the chunks that are there.
 
     Raises:
-        UsageError: parts do not go together, which is found out before anything runs.
+        UsageError: parts do not go together, which is found out before anything runs; or
+            the folder is that of another run, or in use, or cannot be written.
     """
-    options, generations = settings.options, settings.strategy.num_generations
-    on_host = evaluates_on_host(settings.problem)
-    devices = None if on_host else device_mesh.devices_for(options.seeds, options.devices)
-    results = iterate(
-        keys,
-        settings.strategy,
-        settings.problem,
-        population_size=options.population_size,
-        chunk_size=options.chunk_size or math.ceil(generations / 10),
-        devices=devices,
-    )
+    options = settings.options
+    begin, last, seconds = time.perf_counter(), None, list[float]()
+    has_begun = options.folder is not None and begun(options.folder)
+    resumed, is_whole = 0, False
     finish = finisher(
         keys,
         settings.strategy,
@@ -156,17 +166,23 @@ def follow(name: str, settings: flags.Request[EvolveOptions], keys: jax.Array) -
         options.final,
         device_mesh.devices_for(options.seeds, options.devices),
     )
-    shown = finished(results, finish)
-    if options.progress and streams.is_terminal():
-        shown = show_generations(shown, generations, is_noisy(settings.problem))
-    begin, last, seconds = time.perf_counter(), None, list[float]()
     try:
-        for result in shown:
-            last = jax.block_until_ready(result)
-            seconds.append(time.perf_counter() - begin)
-            interrupts.only_ask()
-            if interrupts.is_asked():
-                break
+        results = _results(settings, keys)
+        shown = finished(results, finish)
+        if options.progress and streams.is_terminal():
+            generations = settings.strategy.num_generations
+            shown = show_generations(shown, generations, is_noisy(settings.problem))
+        with contextlib.closing(results):
+            for result in shown:
+                last = jax.block_until_ready(result)
+                seconds.append(time.perf_counter() - begin)
+                if has_begun and len(seconds) == 1:
+                    resumed = last.history.done.shape[1]
+                is_whole = bool(np.all(last.history.done[:, -1]))
+                is_whole &= finish is None or last.final is not None
+                interrupts.only_ask()
+                if interrupts.is_asked() and not is_whole:
+                    break
     except KeyboardInterrupt:
         if not seconds:
             raise
@@ -177,7 +193,25 @@ def follow(name: str, settings: flags.Request[EvolveOptions], keys: jax.Array) -
     assert last is not None
     config = {"name": name, "strategy": settings.strategy, "problem": settings.problem}
     config |= {key: vars(options)[key] for key in ("population_size", "seeds", "seed")}
-    return Report(config, last, seconds, not np.all(last.history.done[:, -1]))
+    if resumed and len(seconds) > 1:
+        seconds = seconds[1:]
+    return Report(config, last, seconds, not is_whole, resumed, options.folder)
+
+
+def _results(settings: flags.Request[EvolveOptions], keys: jax.Array) -> Generator[Result]:
+    """The results so far, without their end."""
+    options, on_host = settings.options, evaluates_on_host(settings.problem)
+    devices = None if on_host else device_mesh.devices_for(options.seeds, options.devices)
+    return iterate(
+        keys,
+        settings.strategy,
+        settings.problem,
+        population_size=options.population_size,
+        chunk_size=options.chunk_size or math.ceil(settings.strategy.num_generations / 10),
+        devices=devices,
+        folder=options.folder,
+        every=options.every,
+    )
 
 
 def summarise(report: Report) -> dict[str, Any]:
@@ -189,6 +223,7 @@ def summarise(report: Report) -> dict[str, Any]:
     return {
         "generations": generations,
         "interrupted": report.interrupted,
+        "resumed_after": report.resumed,
         "mean_fitness": _over_runs(result.history.mean_fitness[:, -1]),
         "success": None if share is None else _over_runs(share),
         "best_fitness": _over_runs(result.best_fitness),
@@ -261,10 +296,17 @@ def _lines(report: Report) -> Iterator[str]:
     if summary["num_failed"]:
         yield f"failed       {summary['num_failed']:,} evaluations in all runs"
     first, rest = summary["seconds_first_chunk"], summary["seconds_later_chunks"]
-    yield f"wall time    {first:.2f} s for compiling and the first chunk, then {rest:.2f} s"
+    total = report.config["strategy"].num_generations
+    if report.resumed == summary["generations"]:
+        yield f"wall time    {first:.2f} s; all of it was there before"
+    else:
+        took = f"{first:.2f} s for compiling and the first chunk, then {rest:.2f} s"
+        yield f"wall time    {took}"
+        if report.resumed:
+            yield f"resumed      after {report.resumed} of {total} generations"
     if report.interrupted:
-        total = report.config["strategy"].num_generations
-        yield f"interrupted  after {summary['generations']} of {total} generations"
+        kept = "" if report.folder is None else "; the same command goes on from there"
+        yield f"interrupted  after {summary['generations']} of {total} generations{kept}"
 
 
 def _evaluations(final: dict[str, Any]) -> int:

@@ -108,6 +108,7 @@ class Keeper:
         self._checkpoints, self._every = checkpoints, every
         self._stand: Stand | None = None
         self._saved, self._cost, self._at = 0, 0.0, time.monotonic()
+        self._is_full = False
 
     def load(self, run_state: PyTree, rows: PyTree, axis: int) -> Stand | None:
         """Where the run stood; None if it has not begun.
@@ -146,22 +147,29 @@ class Keeper:
     def save(self) -> None:
         """Save the last that was kept, unless it has been.
 
-        A full disk ends no run: it is a warning, and what was saved before stays.
+        A full disk ends no run: it is a warning, once, and what was saved before stays.
         """
         stand, begin = self._stand, time.monotonic()
         if stand is None or stand.done <= self._saved:
             return
         try:
             self._checkpoints.save(stand.done, {"run": stand.run_state, "rows": stand.rows})
-            self._saved = stand.done
+            self._saved, self._is_full = stand.done, False
         except OSError as error:
-            warnings.warn(
-                f"folder: the checkpoint after generation {stand.done} was not written "
-                f"({error.strerror}); the last one is of generation {self._saved}",
-                stacklevel=2,
-            )
+            if not self._is_full:
+                warnings.warn(
+                    f"folder: the checkpoint after generation {stand.done} was not written "
+                    f"({error.strerror}); the last one is of generation {self._saved}",
+                    stacklevel=2,
+                )
+            self._is_full = True
         self._at = time.monotonic()
         self._cost = self._at - begin
+
+
+def begun(path: Path) -> bool:
+    """Whether a folder has a checkpoint, of whatever it is."""
+    return path.is_dir() and Checkpoints(path, "").oldest() is not None
 
 
 def check_manifest(path: Path, wanted: dict[str, Any], kind: str) -> None:

@@ -13,7 +13,7 @@ from diffevo_jax.compilation import compiler_options, make_room
 from diffevo_jax.problems.external.problem import External
 from diffevo_jax.problems.external.results import in_words
 from diffevo_jax.pytree.arrays import check_population
-from diffevo_jax.running import ask_tell
+from diffevo_jax.running import ask_tell, signals
 from diffevo_jax.running.evolution import (
     Result,
     RunState,
@@ -164,9 +164,10 @@ class HostPrograms(NamedTuple):
         )
         evaluation, problem_state = known, run_state.problem_state
         if evaluation is None:
-            evaluation, problem_state = self._evaluate(
-                key_evaluate, problem_state, solutions
-            )
+            with signals.promptly():
+                evaluation, problem_state = self._evaluate(
+                    key_evaluate, problem_state, solutions
+                )
         if index:
             _check_measures(run_state.measures, evaluation.measures)
         told, row = tell(
@@ -308,9 +309,10 @@ def judge_on_host(key: jax.Array, problem: PyTree, result: Result, count: int) -
     who, halves = jnp.broadcast_to(each, (number, half)), []
     for part in range(2):
         solutions = jax.tree.map(np.array, _decoded(place, candidates, who))
-        evaluation, _ = problem.evaluate_on_host(
-            keys[:, part], run_state.problem_state, solutions
-        )
+        with signals.promptly():
+            evaluation, _ = problem.evaluate_on_host(
+                keys[:, part], run_state.problem_state, solutions
+            )
         halves.append((jnp.asarray(evaluation.fitness, float), evaluation.violation))
         if not part:
             chosen, feasible = _chosen(who, *halves[0], count=candidates.shape[1])

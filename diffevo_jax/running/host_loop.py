@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from diffevo_jax import pytree
 from diffevo_jax.base import Evaluation, Problem, PyTree, Strategy
 from diffevo_jax.pytree.annotations import Index, Keys, checked
 from diffevo_jax.pytree.validation import check_count
+from diffevo_jax.running import signals
 from diffevo_jax.running.arguments import (
     as_pytree,
     check_run,
@@ -27,6 +29,9 @@ from diffevo_jax.running.device_mesh import alone
 from diffevo_jax.running.evolution import Result, result_of
 from diffevo_jax.running.final import count_of, is_noisy
 from diffevo_jax.running.host_evaluation import HostPrograms, Place, judge_on_host
+
+#: Seconds of a piece of a chunk: so much is lost at most, and a signal waits for it.
+_PIECE = 2.0
 
 
 @checked
@@ -149,6 +154,7 @@ def _iterate(
 ) -> Generator[Result]:
     """The loop of :func:`iterate`, which has checked its arguments at once."""
     runs, total = key.ndim, strategy.num_generations
+    on_host = isinstance(compiled, HostPrograms)
     result = functools.partial(_result, runs, problem)
     with contextlib.ExitStack() as stack:
         keeper = None if folder is None else stack.enter_context(folder.at_work())
@@ -160,15 +166,37 @@ def _iterate(
             if stand is None:
                 run_state = compiled.prepare(key, strategy, problem, population)
                 stand = Stand(0, run_state, None)
+        so_far = None
         if stand.done:
-            yield result(stand)
-        for end in range(stand.done + length, total + length, length):
-            with alone():
-                parts = (key, strategy, problem)
-                stand = _advanced(compiled, parts, stand, min(end, total), known)
-            if keeper is not None:
-                keeper.keep(stand)
-            yield result(stand)
+            yield (so_far := result(stand))
+        most = length if keeper is None and not on_host else 1
+        meanwhile: Callable[[], None] = (lambda: None) if keeper is None else keeper.save
+        if keeper is not None:
+            signals.only_ask()
+        ends = range((stand.done // length + 1) * length, total + length, length)
+        for end in (min(end, total) for end in ends):
+            while stand.done < end:
+                begin, before = time.monotonic(), stand.done
+                try:
+                    with alone():
+                        parts, last = (key, strategy, problem), min(end, before + most)
+                        stand = _advanced(compiled, parts, stand, last, known, meanwhile)
+                except KeyboardInterrupt:
+                    if so_far is not None and signals.is_asked():
+                        yield so_far
+                    raise
+                if keeper is not None:
+                    keeper.keep(stand)
+                    if not on_host:
+                        most = paced(stand.done - before, time.monotonic() - begin)
+                so_far = result(stand)
+                if stand.done == end or signals.is_asked():
+                    yield so_far
+
+
+def paced(count: int, seconds: float) -> int:
+    """Generations of the next piece of a chunk, if those before took so many seconds."""
+    return max(1, min(4 * count, int(count * _PIECE / max(seconds, 1e-9))))
 
 
 def _advanced(
@@ -177,6 +205,7 @@ def _advanced(
     stand: Stand,
     end: int,
     known: Evaluation | None,
+    meanwhile: Callable[[], None],
 ) -> Stand:
     """Where a run stands after the generations up to ``end``, exclusive."""
     key, strategy, problem = parts
@@ -190,6 +219,7 @@ def _advanced(
         run_state, rows = compiled.advance(
             key, strategy, problem, run_state, jnp.uint32(begin), jnp.uint32(end - begin)
         )
+        signals.wait(rows, meanwhile)
         first = functools.partial(_first, end - begin, runs)
         chunks.append(jax.tree.map(first, rows))
     return Stand(end, run_state, jax.tree.map(functools.partial(_join, runs), *chunks))
@@ -275,11 +305,27 @@ def run(
     )
     size = size_of(population_size, population)
     finish = finisher(key, strategy, problem, size, final, devices)
-    shown = finished(results, finish, stop)
+    shown = finished(results, finish, _at_ends(stop, chunk_size))
     if progress:
         shown = show_generations(shown, strategy.num_generations, is_noisy(problem))
-    *_, result = shown
-    return result
+    may_ask = contextlib.nullcontext() if folder is None else signals.answered()
+    with may_ask, contextlib.closing(results):  # saves what is to be saved, before the end
+        for result in shown:
+            last = result
+            if folder is not None and signals.is_asked():
+                break  # and raise KeyboardInterrupt
+    return last
+
+
+def _at_ends(
+    stop: Callable[[Result], bool] | None, chunk_size: int
+) -> Callable[[Result], bool] | None:
+    """The same, asked at the ends of chunks only, also of a run that goes on in one."""
+    if stop is None:
+        return None
+    return lambda result: (
+        not result.history.done.shape[-1] % chunk_size and bool(stop(result))
+    )
 
 
 def finisher(
@@ -319,7 +365,7 @@ def finished(
     stop: Callable[[Result], bool] | None = None,
 ) -> Iterator[Result]:
     """Pass results through until one is the last, and then yield that one with its end."""
-    with contextlib.closing(results):  # which saves what is to be saved, before the end
+    with contextlib.closing(results):  # saves what is to be saved, before the end
         for result in results:
             yield result
             if stop is not None and bool(stop(result)):

@@ -21,7 +21,7 @@ import xarray
 import diffevo_jax as de
 from diffevo_jax import cli
 from diffevo_jax.cli import interrupts, outputs, report, streams, sweep_command
-from diffevo_jax.running import bars
+from diffevo_jax.running import bars, signals
 from diffevo_jax.sweeps import tables
 
 EVOLVE = ("evolve", "beale", "--population-size=8", "--num-generations=2", "--seeds=2")
@@ -232,15 +232,21 @@ def test_a_bar_that_nobody_can_see_ends_no_run(monkeypatch, ended) -> None:
 # Ctrl-C
 
 
+@pytest.fixture(autouse=True)
+def _signals_as_before():
+    before = {number: signal.getsignal(number) for number in signals.NUMBERS}
+    yield
+    for number, found in before.items():
+        signal.signal(number, found)
+
+
 @pytest.fixture
 def handler(monkeypatch):
     """The handler of a process, and the codes with which it ends itself."""
     codes: list[int] = []
     monkeypatch.setattr(interrupts.os, "_exit", codes.append)
-    before = signal.getsignal(signal.SIGINT)
     interrupts.install()
-    yield signal.getsignal(signal.SIGINT), codes
-    signal.signal(signal.SIGINT, before)
+    return signal.getsignal(signal.SIGINT), codes
 
 
 def press() -> None:
