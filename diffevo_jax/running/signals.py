@@ -84,7 +84,7 @@ class Handler:
 
         def look() -> None:
             self._looks_again = False
-            _thread.interrupt_main(number)
+            _thread.interrupt_main(signal.Signals(number))
 
         if not self._looks_again:
             self._looks_again = True
