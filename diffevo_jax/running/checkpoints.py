@@ -168,8 +168,11 @@ class Keeper:
 
 
 def begun(path: Path) -> bool:
-    """Whether a folder has a checkpoint, of whatever it is."""
-    return path.is_dir() and Checkpoints(path, "").oldest() is not None
+    """Whether there is a folder, which can be read, with a checkpoint of whatever it is."""
+    try:
+        return Checkpoints(path, "").oldest() is not None
+    except OSError:
+        return False
 
 
 def check_manifest(path: Path, wanted: dict[str, Any], kind: str) -> None:

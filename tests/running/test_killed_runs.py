@@ -102,8 +102,15 @@ def test_a_run_that_is_killed_ends_with_the_bits_of_one_that_is_not(
     assert killed.digest()[0] == whole[0]  # of the folder alone
 
 
-@pytest.mark.parametrize("times", [1, pytest.param(8, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("number", "times"),
+    [
+        (signal.SIGTERM, 1),
+        pytest.param(signal.SIGTERM, 8, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, 8, marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, 8, marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_saves_all_that_a_script_has_run_and_then_ends_it(
     killed, whole, number, times
 ) -> None:
