@@ -305,7 +305,7 @@ def run(
     )
     size = size_of(population_size, population)
     finish = finisher(key, strategy, problem, size, final, devices)
-    shown = finished(results, finish, _at_ends(stop, chunk_size))
+    shown = finished(results, finish, stop and _at_ends(stop, chunk_size, strategy))
     if progress:
         shown = show_generations(shown, strategy.num_generations, is_noisy(problem))
     may_ask = contextlib.nullcontext() if folder is None else signals.answered()
@@ -318,14 +318,16 @@ def run(
 
 
 def _at_ends(
-    stop: Callable[[Result], bool] | None, chunk_size: int
-) -> Callable[[Result], bool] | None:
-    """The same, asked at the ends of chunks only, also of a run that goes on in one."""
-    if stop is None:
-        return None
-    return lambda result: (
-        not result.history.done.shape[-1] % chunk_size and bool(stop(result))
-    )
+    stop: Callable[[Result], bool], chunk_size: int, strategy: Strategy
+) -> Callable[[Result], bool]:
+    """The same, asked at the ends of chunks only, also of a run that goes on within one."""
+
+    def at_end(result: Result) -> bool:
+        done = result.history.done.shape[-1]
+        is_end = not done % chunk_size or done == strategy.num_generations
+        return is_end and bool(stop(result))
+
+    return at_end
 
 
 def finisher(

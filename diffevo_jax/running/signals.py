@@ -7,7 +7,6 @@ signal only asks: what is under way is waited for and kept, and then the process
 would have. A second one ends it at once.
 """
 
-import _thread
 import contextlib
 import signal
 import threading
@@ -16,6 +15,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 import jax
+import numpy as np
 
 from diffevo_jax.base import PyTree
 
@@ -69,7 +69,8 @@ class Handler:
         if is_first:
             self.number, self.since = number, now
         in_jax = _in_jax(frame)
-        if self.prompt and in_jax and now - self.since < _CALL:
+        can_look = hasattr(signal, "pthread_kill")  # not on Windows
+        if self.prompt and in_jax and can_look and now - self.since < _CALL:
             self._look_again(number)
         elif self.prompt and not in_jax and not self._raised:
             self._raised = True
@@ -84,7 +85,8 @@ class Handler:
 
         def look() -> None:
             self._looks_again = False
-            _thread.interrupt_main(signal.Signals(number))
+            # In the main thread, where it wakes up what sleeps.
+            signal.pthread_kill(threading.main_thread().ident or 0, number)
 
         if not self._looks_again:
             self._looks_again = True
@@ -196,9 +198,10 @@ def wait(arrays: PyTree, meanwhile: Callable[[], None]) -> None:
         KeyboardInterrupt: it was none of Ctrl-C, and they take too long.
     """
     handler = current()
-    if handler is None or all(leaf.is_ready() for leaf in jax.tree.leaves(arrays)):
+    pending = [leaf for leaf in jax.tree.leaves(arrays) if not _is_ready(leaf)]
+    if handler is None or not pending:
         return
-    waiting = threading.Thread(target=_quietly, args=[arrays], daemon=True)
+    waiting = threading.Thread(target=_quietly, args=[pending], daemon=True)
     waiting.start()
     is_told = False
     while waiting.is_alive():
@@ -211,6 +214,11 @@ def wait(arrays: PyTree, meanwhile: Callable[[], None]) -> None:
         late = time.monotonic() - handler.since > PATIENCE
         if late and handler.number != signal.SIGINT:
             raise KeyboardInterrupt
+
+
+def _is_ready(leaf: PyTree) -> bool:
+    """Whether an array is there; one of NumPy always is."""
+    return isinstance(leaf, np.ndarray) or leaf.is_ready()
 
 
 def _quietly(arrays: PyTree) -> None:

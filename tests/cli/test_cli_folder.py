@@ -4,6 +4,7 @@ import collections
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from diffevo_jax import cli
 from diffevo_jax.pytree.folders import held
 
 RUN = ("evolve", "beale", "--population-size=8", "--num-generations=6", "--chunk-size=2")
-LONG = ("evolve", "himmelblau", "--population-size=8", "--seeds=2")
+LONG = ("evolve", "himmelblau", "--population-size=200", "--seeds=2")
 KEPT = ("--folder=runs", "--every=50")
 ENDS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 143}
 OWN = """
@@ -174,15 +175,21 @@ def check_ends(command: Command, rng, numbers) -> collections.Counter[str]:
     """End it at random moments, and go on; the exit codes."""
     history, seconds = command.whole()
     codes: collections.Counter[str] = collections.Counter()
-    for number in numbers:
-        before = command.saved()
+    left = list(numbers)
+    while left:
+        if (before := command.saved()) == command.generations:  # and so begins anew
+            shutil.rmtree(command.place / "runs")
+            before = 0
         pid = command.start(*KEPT)
         if rng.random() < 0.7:
             until(lambda before=before, pid=pid: command.saved() > before or is_gone(pid))
             time.sleep(rng.uniform(0.0, 0.2))
         else:
             time.sleep(rng.uniform(0.0, 1.2 * seconds))
-        os.kill(pid, number)
+        if is_gone(pid):
+            assert command.forks.code(pid) == 0, command.log.read_text()
+            continue
+        os.kill(pid, number := left.pop(0))
         code = command.forks.code(pid)
         codes[f"{number.name} {code}"] += 1
         assert code in (ENDS[number], -number, 0), command.log.read_text()
@@ -195,14 +202,14 @@ def check_ends(command: Command, rng, numbers) -> collections.Counter[str]:
 
 
 def test_signals_end_it_and_nothing_is_lost(forks, cache, tmp_path) -> None:
-    command = Command(forks, cache, tmp_path, 3000)
+    command = Command(forks, cache, tmp_path, 1500)
     check_ends(command, np.random.default_rng(0), ENDS)
 
 
 @pytest.mark.slow
 def test_many_signals_end_it_and_nothing_is_lost(forks, cache, tmp_path) -> None:
     numbers = list(ENDS) * 8
-    command = Command(forks, cache, tmp_path, 30_000)
+    command = Command(forks, cache, tmp_path, 6000)
     codes = check_ends(command, np.random.default_rng(1), numbers)
     print(dict(codes))
     assert codes["SIGINT 130"] + codes["SIGTERM 143"] + codes["SIGHUP 143"] >= 20
@@ -212,7 +219,7 @@ def test_many_signals_end_it_and_nothing_is_lost(forks, cache, tmp_path) -> None
 def test_signals_end_a_process_from_its_very_start(cache, tmp_path) -> None:
     """Where Python starts, and imports, a signal ends it as any of its processes."""
     rng, codes = np.random.default_rng(2), collections.Counter()
-    words = [*LONG, "--num-generations=30000", *KEPT, f"--cache={cache}"]
+    words = [*LONG, "--num-generations=6000", *KEPT, f"--cache={cache}"]
     for number in list(ENDS) * 2:
         line = [sys.executable, "-m", "diffevo_jax.cli", *words]
         process = subprocess.Popen(

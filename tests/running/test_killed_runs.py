@@ -2,10 +2,10 @@
 
 import os
 import re
+import shutil
 import signal
 import time
 
-import jax
 import numpy as np
 import pytest
 from forks import Forks, is_gone, until
@@ -68,6 +68,8 @@ class Killed:
 
     def end(self, rng: np.random.Generator, number: int, **options) -> int:
         """Start it, and end it at a random moment; how it has ended."""
+        if self.saved() == 120:  # and so begins anew
+            shutil.rmtree(self.folder)
         before, more = self.chunks(), int(rng.integers(7))
         pid = self.start(every=[None, 1, 3][rng.integers(3)], **options)
         until(lambda: self.chunks() >= before + more or is_gone(pid))
@@ -100,6 +102,7 @@ def test_a_run_that_is_killed_ends_with_the_bits_of_one_that_is_not(
     assert 0 < killed.saved() < 120
     assert killed.digest()[0] == whole[0]
     assert killed.digest()[0] == whole[0]  # of the folder alone
+    assert not list(killed.folder.glob(".unfinished-*/checkpoint-*"))
 
 
 @pytest.mark.parametrize(
@@ -118,7 +121,9 @@ def test_a_signal_saves_all_that_a_script_has_run_and_then_ends_it(
     for _ in range(times):
         before = killed.chunks(), killed.saved()
         code = killed.end(rng, number)
-        assert code == -number, killed.log.read_text()
+        assert code in (-number, 0), killed.log.read_text()  # 0: it was too late
+        if before[1] == 120 or not code:
+            continue
         told = killed.chunks() - before[0]
         # the first chunk that is told is what was there before
         assert killed.saved() >= before[1] + 2 * (told - bool(before[1]))
@@ -194,59 +199,3 @@ def test_two_processes_in_one_folder_are_one_too_many(forks, tmp_path, key) -> N
     os.kill(pid, signal.SIGKILL)
     forks.code(pid)
     assert len(de.run(key, STRATEGY, PROBLEM, folder=folder, **OPTIONS).history.done) == 6
-
-
-# Signals, in one process
-
-
-def send(number: int) -> None:
-    signal.raise_signal(number)
-
-
-def test_a_cell_that_is_interrupted_has_saved(tmp_path, key) -> None:
-    def stop(result: de.Result) -> bool:
-        if len(result.history.done) == 4:
-            send(signal.SIGINT)
-        return False
-
-    with pytest.raises(KeyboardInterrupt):
-        de.run(key, STRATEGY, PROBLEM, folder=tmp_path, every=100, stop=stop, **OPTIONS)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    (found,) = tmp_path.glob("checkpoint-*.npz")
-    assert int(found.name[11:20]) in (4, 6)
-    again = de.run(key, STRATEGY, PROBLEM, folder=tmp_path, **OPTIONS)
-    assert jax.tree.all(
-        jax.tree.map(
-            np.array_equal,
-            again.history,
-            de.run(key, STRATEGY, PROBLEM, **OPTIONS).history,
-        )
-    )
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_handlers_of_others_stay(tmp_path, key, number) -> None:
-    seen = []
-
-    def stop(result: de.Result) -> bool:
-        send(number)
-        return False
-
-    before = signal.signal(number, lambda *_: seen.append(number))
-    try:
-        de.run(key, STRATEGY, PROBLEM, folder=tmp_path, stop=stop, **OPTIONS)
-    finally:
-        signal.signal(number, before)
-    assert seen == [number] * 3
-
-
-def test_without_a_folder_signals_are_as_ever(key) -> None:
-    found = []
-
-    def stop(result: de.Result) -> bool:
-        found.append((signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)))
-        return False
-
-    de.run(key, STRATEGY, PROBLEM, stop=stop, **OPTIONS)
-    assert set(found) == {(signal.SIG_DFL, signal.default_int_handler)}
