@@ -58,6 +58,19 @@ def run(
     Path(f"{events}.digest").write_text(f"{digest(result)} {len(jax.devices())}")
 
 
+def crawl(folder: str, events: str) -> None:
+    """A run whose generations take seconds; a byte for each."""
+    told = os.open(events, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    de.run(
+        jax.random.key(0),
+        de.DiffusionEvolution(100),
+        PROBLEM,
+        population_size=40_000,
+        folder=folder,
+        stop=lambda result: not os.write(told, b"."),
+    )
+
+
 def evaluate(folder: str, workers: int) -> None:
     """A run whose evaluations take for ever, in processes."""
     with de.problems.external.each(light.says_who_and_hangs, workers=workers) as each:

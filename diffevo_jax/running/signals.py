@@ -28,7 +28,9 @@ NUMBERS = tuple(
 #: Seconds that what is under way may take after SIGTERM or SIGHUP. Whoever sends them kills
 #: after 10 (docker) to 30 (Slurm, Kubernetes), and there is more to be done in that time.
 PATIENCE = 8.0
-#: Seconds between two looks at whether a signal has come.
+#: Seconds between two looks at what is under way: a twentieth of what it has taken.
+_SHORTEST, _LONGEST = 5e-5, 0.01
+#: Seconds until a call of JAX is looked at again.
 _LOOK = 0.1
 #: Seconds in which those who end a process may do so twice: a terminal and its shell.
 _TWICE = 1.0
@@ -197,33 +199,25 @@ def wait(arrays: PyTree, meanwhile: Callable[[], None]) -> None:
     Raises:
         KeyboardInterrupt: it was none of Ctrl-C, and they take too long.
     """
-    handler = current()
-    pending = [leaf for leaf in jax.tree.leaves(arrays) if not _is_ready(leaf)]
-    if handler is None or not pending:
+    handler, begin, is_told = current(), time.monotonic(), False
+    if handler is None:
         return
-    waiting = threading.Thread(target=_quietly, args=[pending], daemon=True)
-    waiting.start()
-    is_told = False
-    while waiting.is_alive():
-        waiting.join(_LOOK)
+    # Not in a thread that blocks: one that is there when Python ends takes it down.
+    while not all(map(_is_ready, jax.tree.leaves(arrays))):
+        now = time.monotonic()
+        time.sleep(min(max((now - begin) / 20, _SHORTEST), _LONGEST))
         if handler.number is None:
             continue
         if not is_told:
             meanwhile()
             is_told = True
-        late = time.monotonic() - handler.since > PATIENCE
-        if late and handler.number != signal.SIGINT:
+        if handler.number != signal.SIGINT and now - handler.since > PATIENCE:
             raise KeyboardInterrupt
 
 
 def _is_ready(leaf: PyTree) -> bool:
     """Whether an array is there; one of NumPy always is."""
     return isinstance(leaf, np.ndarray) or leaf.is_ready()
-
-
-def _quietly(arrays: PyTree) -> None:
-    with contextlib.suppress(Exception):  # which whoever takes the arrays meets
-        jax.block_until_ready(arrays)
 
 
 def current() -> Handler | None:

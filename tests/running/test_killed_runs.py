@@ -130,6 +130,21 @@ def test_a_signal_saves_all_that_a_script_has_run_and_then_ends_it(
     assert killed.digest()[0] == whole[0]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_a_script_without_a_crash(forks, tmp_path, number) -> None:
+    """While a generation is computed, which takes seconds."""
+    log, events, folder = tmp_path / "log", tmp_path / "events", tmp_path / "runs"
+    pid = forks.start("kept_programs:crawl", log, folder=str(folder), events=str(events))
+    until(lambda: events.exists() and events.stat().st_size)
+    time.sleep(0.5)
+    for _ in range(2):
+        os.kill(pid, number)
+        time.sleep(1.2)
+    assert forks.code(pid) == -number, log.read_text()
+    assert len(list(folder.glob("checkpoint-*.npz"))) == 1
+
+
 def test_several_devices_go_on_where_one_was(killed, whole) -> None:
     assert killed.end(np.random.default_rng(5), signal.SIGTERM) == -signal.SIGTERM
     begun = killed.saved()
