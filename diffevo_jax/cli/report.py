@@ -306,7 +306,10 @@ def _lines(report: Report) -> Iterator[str]:
             yield f"resumed      after {report.resumed} of {total} generations"
     if report.interrupted:
         kept = "" if report.folder is None else "; the same command goes on from there"
-        yield f"interrupted  after {summary['generations']} of {total} generations{kept}"
+        when = f"after {summary['generations']} of {total} generations"
+        if summary["generations"] == total:
+            when = "before the final evaluation"
+        yield f"interrupted  {when}{kept}"
 
 
 def _evaluations(final: dict[str, Any]) -> int:

@@ -134,6 +134,11 @@ class Keeper:
         placed = jax.tree.map(place, found.tree["run"], run_state)
         return Stand(found.number, placed, found.tree["rows"])
 
+    def next_end(self, done: int, end: int) -> int:
+        """Where those that begin after ``done`` generations end: soon enough to save."""
+        every = self._every
+        return end if every is None else min(end, (done // every + 1) * every)
+
     def keep(self, stand: Stand) -> None:
         """Save it, if it is time to; else it is saved at the end."""
         self._stand = stand

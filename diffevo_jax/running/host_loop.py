@@ -75,9 +75,9 @@ def iterate(
             on from the last checkpoint, and comes to the bits of a run that was never
             interrupted. What was reached before is the first that is yielded. Chunks and
             devices may be others than before. None keeps nothing.
-        every: generations between checkpoints, >= 1, at the ends of chunks; None is as
-            often as takes a twentieth of the time. However the loop ends, if it can do
-            anything more, the last chunk is saved.
+        every: generations between checkpoints, >= 1, also within a chunk; None is as often
+            as takes a twentieth of the time, after two seconds or so, or a generation.
+            However the loop ends, if it can do anything more, the last ones are saved.
 
     Yields:
         The result so far, on the device.
@@ -177,9 +177,12 @@ def _iterate(
         for end in (min(end, total) for end in ends):
             while stand.done < end:
                 begin, before = time.monotonic(), stand.done
+                last = min(end, before + most)
+                if keeper is not None:
+                    last = keeper.next_end(before, last)
                 try:
                     with alone():
-                        parts, last = (key, strategy, problem), min(end, before + most)
+                        parts = (key, strategy, problem)
                         stand = _advanced(compiled, parts, stand, last, known, meanwhile)
                 except KeyboardInterrupt:
                     if so_far is not None and signals.is_asked():
@@ -268,7 +271,9 @@ def run(
         chunk_size: generations between looks of the host, >= 1.
         devices: see :func:`iterate`.
         folder: see :func:`iterate`: the same call goes on where it was interrupted, and a
-            run that has ended gives its result again.
+            run that has ended gives its result again. In the main thread Ctrl-C, SIGTERM
+            and SIGHUP then end the run only after what is under way, two seconds or so or
+            one generation, is saved. See the notes.
         every: see :func:`iterate`.
         final: see :func:`diffevo_jax.evolve`; by itself as many as for the whole run, also
             if it is stopped.
@@ -289,6 +294,14 @@ def run(
         ...                 stop=lambda result: result.best_fitness > 0.5)
         >>> bool(result.best_fitness > 0.5)
         True
+
+    Notes:
+        With a folder, signals that are ignored, or that somebody else answers, stay so. The
+        others end the process as ever: SIGINT by KeyboardInterrupt, as of a cell of a
+        notebook, SIGTERM and SIGHUP by themselves. A generation that takes more than eight
+        seconds after those two is left, and so is at once an evaluation on the host: what
+        was there before is saved. A second signal ends the process at once, and then what
+        came after the last checkpoint is lost.
     """
     results = iterate(
         key,

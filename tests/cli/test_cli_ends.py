@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -308,6 +309,20 @@ def test_a_process_has_all_three_streams_and_ends_at_once_if_not_well(monkeypatc
         entrance.process()
     assert ended == [130]
     assert len(opened) == 4
+
+
+def test_a_warning_is_a_line_without_a_place_in_a_file(monkeypatch, capsys) -> None:
+    from diffevo_jax.cli import __main__ as entrance
+
+    def main() -> int:
+        warnings.warn("folder: the disk\nis full", stacklevel=1)
+        return 0
+
+    monkeypatch.setattr(entrance, "main", main)
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    warnings.simplefilter("always")
+    entrance.process()
+    assert capsys.readouterr().err == "diffevo: warning: folder: the disk is full\n"
 
 
 # Processes

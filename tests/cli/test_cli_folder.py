@@ -202,7 +202,7 @@ def check_ends(command: Command, rng, numbers) -> collections.Counter[str]:
 
 
 def test_signals_end_it_and_nothing_is_lost(forks, cache, tmp_path) -> None:
-    command = Command(forks, cache, tmp_path, 1500)
+    command = Command(forks, cache, tmp_path, 800)
     check_ends(command, np.random.default_rng(0), ENDS)
 
 

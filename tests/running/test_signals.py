@@ -221,6 +221,18 @@ def test_a_long_chunk_is_kept_in_pieces(tmp_path, key, monkeypatch) -> None:
     chex.assert_trees_all_equal(result, whole)
 
 
+def test_a_checkpoint_within_a_chunk_is_made_in_time(tmp_path, key, monkeypatch) -> None:
+    kept = []
+    monkeypatch.setattr(
+        "diffevo_jax.running.checkpoints.Keeper.keep",
+        lambda keeper, stand: kept.append(stand.done),
+    )
+    options = {"population_size": 8, "chunk_size": 5, "folder": tmp_path, "every": 2}
+    monkeypatch.setattr(host_loop, "paced", lambda count, seconds: 100)
+    de.run(key, STRATEGY, PROBLEM, **options)
+    assert kept == [1, 2, 4, 5, 6]
+
+
 @pytest.mark.parametrize(
     ("count", "seconds", "more"), [(1, 5.0, 1), (4, 1.0, 8), (4, 1e-6, 16), (100, 4.0, 50)]
 )
