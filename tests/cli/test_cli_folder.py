@@ -202,7 +202,7 @@ def check_ends(command: Command, rng, numbers) -> collections.Counter[str]:
 
 
 def test_signals_end_it_and_nothing_is_lost(forks, cache, tmp_path) -> None:
-    command = Command(forks, cache, tmp_path, 800)
+    command = Command(forks, cache, tmp_path, 400)
     check_ends(command, np.random.default_rng(0), ENDS)
 
 
@@ -234,7 +234,14 @@ def test_signals_end_a_process_from_its_very_start(cache, tmp_path) -> None:
     print(dict(codes))
 
 
-@pytest.mark.parametrize("number", list(ENDS))
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    ],
+)
 def test_an_evaluation_that_takes_for_ever_is_not_waited_for(
     forks, tmp_path, number
 ) -> None:

@@ -145,6 +145,7 @@ def test_a_second_signal_ends_a_script_without_a_crash(forks, tmp_path, number) 
     assert len(list(folder.glob("checkpoint-*.npz"))) == 1
 
 
+@pytest.mark.slow
 def test_several_devices_go_on_where_one_was(killed, whole) -> None:
     assert killed.end(np.random.default_rng(5), signal.SIGTERM) == -signal.SIGTERM
     begun = killed.saved()
