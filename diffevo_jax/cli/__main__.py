@@ -2,8 +2,9 @@
 
 import contextlib
 import os
+import warnings
 
-from diffevo_jax.cli import interrupts, main
+from diffevo_jax.cli import interrupts, main, streams
 
 
 def process() -> None:
@@ -18,12 +19,18 @@ def process() -> None:
             continue
         os.open(os.devnull, os.O_RDWR)
     interrupts.install()
+    warnings.showwarning = _warn
     try:
         code = main()
     except KeyboardInterrupt:  # once more, while the first was answered
-        code = 130
+        code = interrupts.code()
     if code:
         os._exit(code)
+
+
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    """Say a warning in a line, without its place in a file."""
+    streams.complain(f"warning: {message}")
 
 
 if __name__ == "__main__":

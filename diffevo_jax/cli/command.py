@@ -5,7 +5,13 @@ from collections.abc import Sequence
 
 import jax
 
-from diffevo_jax.cli import evolve_command, experiments, streams, sweep_command
+from diffevo_jax.cli import (
+    evolve_command,
+    experiments,
+    interrupts,
+    streams,
+    sweep_command,
+)
 from diffevo_jax.cli.errors import UsageError
 from diffevo_jax.pytree.records import version_of
 
@@ -24,7 +30,8 @@ Or NAME is module:Class, an environment of your own, from a module in the curren
 A flag is a field's path, or any ending of it that is unambiguous. Files are saved before
 anything is shown. The command ends with 0; with 1 if results could not be written, or there
 was no memory for them; with 2 if the words, a file of settings or a folder are wrong; with
-130 after Ctrl-C; with 141 if nobody reads what it says.
+130 after Ctrl-C; with 143 after SIGTERM or SIGHUP; with 141 if nobody reads what it says.
+With --folder DIR the same words go on where a run or a sweep was ended, however it was.
 
   diffevo evolve cartpole --seeds 8 --kernel tempered --kernel.dimension 3 --json out.json
   diffevo evolve himmelblau --strategy monoflow --rate 3 --plot curve.png
@@ -44,8 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0; 1 if there are results that could not be written, to a file or to the
         output, or none, as the disk or the memory was full; 2 if the arguments, a file of
-        settings or a folder are wrong; 130 if it was interrupted; 141 if the reader of the
-        output has gone. Files are saved before anything is shown.
+        settings or a folder are wrong; 130 if it was interrupted, 143 by SIGTERM or SIGHUP;
+        141 if the reader of the output has gone. Files are saved before anything is shown.
 
     Example:
         >>> from diffevo_jax import cli
@@ -62,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         streams.complain("interrupted before the first result")
-        return 130
+        return interrupts.code()
     except (OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
         if isinstance(error, jax.errors.JaxRuntimeError) and _FULL not in str(error):
             raise

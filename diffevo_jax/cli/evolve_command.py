@@ -1,6 +1,6 @@
 """``diffevo evolve``: one setting, some seeds, and how it went."""
 
-from diffevo_jax.cli import experiments, flags, report
+from diffevo_jax.cli import experiments, flags, interrupts, report
 from diffevo_jax.cli.errors import UsageError
 from diffevo_jax.cli.outputs import save_and_show
 from diffevo_jax.running import device_mesh
@@ -23,4 +23,4 @@ def evolve(args: list[str]) -> int:
     told = report.follow(name, settings, keys)
     outputs = report.outputs(told, settings.options)
     code = save_and_show(outputs, lambda: report.show_report(told))
-    return code or (130 if told.interrupted else 0)
+    return interrupts.code() if told.interrupted else code

@@ -1,86 +1,63 @@
-"""Ctrl-C in a process of the command: never an exception in the midst of JAX.
+"""Ctrl-C, SIGTERM and SIGHUP in a process of the command: how it ends, and what it says.
 
-Python raises KeyboardInterrupt wherever the process is. Inside JAX it may be lost, in a
-callback that nobody called, or unwind what cannot be unwound and end in a crash. So there
-the process ends at once, which loses nothing: what is stored is stored whole. Elsewhere the
-exception is raised as ever, so that files that are being written are cleared away.
+What a signal does is said in :mod:`diffevo_jax.running.signals`. Where it ends the process
+and JAX is being called, the process ends there, without an exception, which loses nothing:
+what is stored is stored whole. Elsewhere KeyboardInterrupt is raised as ever, so that files
+that are being written are cleared away.
 """
 
 import contextlib
 import os
 import signal
 from collections.abc import Callable
-from types import FrameType
 
 from diffevo_jax.cli import streams
+from diffevo_jax.running import signals
+from diffevo_jax.running.signals import is_asked as is_asked
+from diffevo_jax.running.signals import only_ask as only_ask
 
-_WAITS = (
-    "interrupted; waiting for the generations under way, to keep them too; Ctrl-C again "
-    "keeps none"
-)
-
-
-class Handler:
-    """Answers Ctrl-C; it is the process's handler of the signal, and has no other home.
-
-    Attributes:
-        words: what is said at an end inside JAX.
-        waits: whether the first Ctrl-C only asks.
-        asked: whether it has.
-    """
-
-    def __init__(self) -> None:
-        self.words: Callable[[], str] = lambda: "interrupted before the first result"
-        self.waits = self.asked = False
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Ask, raise KeyboardInterrupt, or end the process with 130."""
-        if self.waits and not self.asked:
-            self.asked = True
-            streams.complain(_WAITS)
-        elif _in_jax(frame):
-            if streams.is_terminal():
-                with contextlib.suppress(OSError):
-                    os.write(1, b"\x1b[?25h\n")  # a bar hides the cursor
-            streams.complain(self.words())
-            os._exit(130)
-        else:
-            raise KeyboardInterrupt
+#: Exit codes of a shell for a process that SIGINT, or SIGTERM, has ended.
+_INTERRUPTED, _TERMINATED = 130, 143
 
 
 def install() -> None:
-    """Answer Ctrl-C from now on, unless this process ignores it, as under ``nohup``."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, Handler())
+    """Answer signals from now on, but for those that are ignored, as under ``nohup``."""
+    handler = signals.Handler(_ask, _end)
+    handler.words = lambda: "interrupted before the first result"
+    signals.install(handler)
 
 
 def at_the_end(words: Callable[[], str]) -> None:
     """Say this at an end inside JAX; without effect in a process of somebody else."""
-    handler = signal.getsignal(signal.SIGINT)
-    if isinstance(handler, Handler):
+    handler = signals.current()
+    if handler is not None:
         handler.words = words
 
 
-def only_ask() -> None:
-    """Let the next Ctrl-C only ask for an end, as from now on there is something to keep.
-
-    Without effect in a process of somebody else, where it is KeyboardInterrupt as ever.
-    """
-    handler = signal.getsignal(signal.SIGINT)
-    if isinstance(handler, Handler):
-        handler.waits = True
+def code() -> int:
+    """The exit code of a process that a signal has asked to end: 130 or 143."""
+    handler = signals.current()
+    number = None if handler is None else handler.number
+    return _INTERRUPTED if number in (None, signal.SIGINT) else _TERMINATED
 
 
-def is_asked() -> bool:
-    """Whether Ctrl-C has asked for an end."""
-    handler = signal.getsignal(signal.SIGINT)
-    return isinstance(handler, Handler) and handler.asked
+def _ask(number: int) -> None:
+    once_more = "Ctrl-C again keeps none"
+    if number != signal.SIGINT:
+        once_more = f"in {signals.PATIENCE:.0f} s or when asked again it keeps none"
+    streams.complain(
+        f"interrupted; waiting for the generations under way, to keep them too; {once_more}"
+    )
 
 
-def _in_jax(frame: FrameType | None) -> bool:
-    """Whether a function of JAX is among those that are being called."""
-    while frame is not None:
-        if str(frame.f_globals.get("__name__")).partition(".")[0] in ("jax", "jaxlib"):
-            return True
-        frame = frame.f_back
-    return False
+def _end(number: int, in_jax: bool) -> None:
+    """Raise KeyboardInterrupt, or end the process."""
+    if not in_jax:
+        raise KeyboardInterrupt
+    if streams.is_terminal():
+        with contextlib.suppress(OSError):
+            os.write(1, b"\x1b[?25h\n")  # a bar hides the cursor
+    handler = signals.current()
+    if handler is not None:
+        streams.complain(handler.words())
+    os._exit(code())

@@ -28,6 +28,7 @@ from diffevo_jax.pytree.records import plain, version_of
 from diffevo_jax.running import device_mesh, loggers, stops
 from diffevo_jax.running.arguments import check_run, check_start, evaluates_on_host
 from diffevo_jax.running.bars import show_generations
+from diffevo_jax.running.checkpoints import begun
 from diffevo_jax.running.evolution import Result
 from diffevo_jax.running.final import FinalEvaluation, count_of, is_noisy
 from diffevo_jax.running.loggers.following import Logger
@@ -64,6 +65,10 @@ class EvolveOptions:
             as 0.2, once the annealing can show; None has patience with all.
         log: file for a line of JSON after each generation, such as log.jsonl.
         tensorboard: folder for curves that TensorBoard shows, a folder in it for each seed.
+        folder: keep the runs there; the same words go on where they were ended, however
+            that was, and show those that are done again.
+        every: generations between checkpoints in the folder; None is as often as takes a
+            twentieth of the time.
     """
 
     population_size: int
@@ -82,6 +87,8 @@ class EvolveOptions:
     patience: float | None = None
     log: Path | None = None
     tensorboard: Path | None = None
+    folder: Path | None = None
+    every: int | None = None
 
 
 class Report(NamedTuple):
@@ -91,13 +98,18 @@ class Report(NamedTuple):
         config: what was run, under its names on the command line.
         result: everything in it has a leading run axis (R,).
         seconds: from the start until each chunk was there; the first includes compiling.
-        interrupted: whether Ctrl-C ended it early.
+            Of a run that has gone on only those since; if it had ended, what reading takes.
+        interrupted: whether a signal ended it early.
+        resumed: generations that were in its folder before.
+        folder: where it is kept, if anywhere.
     """
 
     config: dict[str, Any]
     result: Result
     seconds: list[float]
     interrupted: bool
+    resumed: int = 0
+    folder: Path | None = None
 
 
 def check_request(settings: flags.Request[EvolveOptions]) -> jax.Array:
@@ -111,6 +123,8 @@ def check_request(settings: flags.Request[EvolveOptions]) -> jax.Array:
     options = settings.options
     _check_files(options)
     validation.check_count("seeds", options.seeds)
+    if options.every is not None and options.folder is None:
+        raise ValueError("every: got no --folder, want one to keep the runs in")
     validation.check_count(
         "chunk_size", 1 if options.chunk_size is None else options.chunk_size
     )
@@ -121,7 +135,7 @@ def check_request(settings: flags.Request[EvolveOptions]) -> jax.Array:
     generations = settings.strategy.num_generations
     limits.check_runs("seeds", options.seeds, size, dim, generations)
     device_mesh.devices_for(options.seeds, options.devices)
-    count = count_of(options.final, settings.problem, generations, size)
+    count = _count(settings)
     limits.check_memory(f"final: got {count:,}", 8 * count * dim * options.seeds)
     if options.cache is not None:
         use_cache(options.cache)
@@ -152,7 +166,7 @@ def _stops(options: EvolveOptions) -> tuple[stops.One, ...]:
 
 
 def _check_files(options: EvolveOptions) -> None:
-    names = ("json", "plot", "log", "cache", "tensorboard")
+    names = ("json", "plot", "log", "cache", "folder", "tensorboard")
     check_apart(**{name: vars(options)[name] for name in names})
     for name in ("json", "plot", "log"):
         if (path := vars(options)[name]) is not None:
@@ -169,19 +183,27 @@ def _check_files(options: EvolveOptions) -> None:
 
 
 def follow(name: str, settings: flags.Request[EvolveOptions], keys: jax.Array) -> Report:
-    """Evolve until the end, or until Ctrl-C, which keeps the chunks that are there.
+    """Evolve until the end, or until a signal, which keeps the chunks that are there.
 
     Raises:
-        UsageError: parts do not go together, which is found out before anything runs.
+        UsageError: parts do not go together, which is found out before anything runs; or
+            the folder is that of another run, or in use, or cannot be written.
     """
+    options = settings.options
     begin, last, seconds = time.perf_counter(), None, list[float]()
+    has_begun = options.folder is not None and begun(options.folder)
+    resumed, is_whole, count = 0, False, _count(settings)
     try:
         with _following(settings, keys) as results:
             for result in results:
                 last = jax.block_until_ready(result)
                 seconds.append(time.perf_counter() - begin)
+                if has_begun and len(seconds) == 1:
+                    resumed = last.history.done.shape[1]
+                ended = np.asarray(last.state.done) | (np.asarray(last.stopped) > 0)
+                is_whole = bool(ended.all()) and (not count or last.final is not None)
                 interrupts.only_ask()
-                if interrupts.is_asked():
+                if interrupts.is_asked() and not is_whole:
                     break
     except KeyboardInterrupt:
         if not seconds:
@@ -195,8 +217,17 @@ def follow(name: str, settings: flags.Request[EvolveOptions], keys: jax.Array) -
     config = {"name": name, "strategy": settings.strategy, "problem": settings.problem}
     config |= {key: vars(options)[key] for key in ("population_size", "seeds", "seed")}
     config |= {"stop": given} if (given := _stops(options)) else {}
+    if resumed and len(seconds) > 1:
+        seconds = seconds[1:]
     last = stops.interrupted(last)
-    return Report(config, last, seconds, "interrupted" in last.reason)
+    return Report(config, last, seconds, not is_whole, resumed, options.folder)
+
+
+def _count(settings: flags.Request[EvolveOptions]) -> int:
+    """Evaluations of the end of a run."""
+    options, (strategy, problem) = settings.options, settings[1:]
+    size, generations = options.population_size, strategy.num_generations
+    return count_of(options.final, problem, generations, size)
 
 
 @contextlib.contextmanager
@@ -207,20 +238,20 @@ def _following(
     options, (strategy, problem) = settings.options, settings[1:]
     on_host = evaluates_on_host(problem)
     devices = None if on_host else device_mesh.devices_for(options.seeds, options.devices)
-    size, generations = options.population_size, strategy.num_generations
     plan = planned(
         keys,
         strategy,
         problem,
-        population_size=size,
+        population_size=options.population_size,
         chunk_size=_length(settings),
         devices=devices,
         stop=_stops(options),
+        folder=options.folder,
+        every=options.every,
     )
-    count = count_of(options.final, problem, generations, size)
-    with working(plan, count, _loggers(options)) as results:
+    with working(plan, _count(settings), _loggers(options)) as results:
         if options.progress and streams.is_terminal():
-            yield show_generations(results, generations, is_noisy(problem))
+            yield show_generations(results, strategy.num_generations, is_noisy(problem))
         else:
             yield results
 
@@ -246,6 +277,7 @@ def summarise(report: Report) -> dict[str, Any]:
         "interrupted": report.interrupted,
         "reasons": result.reason,
         "num_generations": each,
+        "resumed_after": report.resumed,
         "mean_fitness": _over_runs(result.history.mean_fitness[:, -1]),
         "success": None if share is None else _over_runs(share),
         "best_fitness": _over_runs(result.best_fitness),
@@ -328,9 +360,19 @@ def _lines(report: Report) -> Iterator[str]:
         span = " to ".join(f"{count:,}" for count in np.unique([each.min(), each.max()]))
         yield f"stopped      {which}{reason}, after {span} of {total:,} generations"
     first, rest = summary["seconds_first_chunk"], summary["seconds_later_chunks"]
-    yield f"wall time    {first:.2f} s for compiling and the first chunk, then {rest:.2f} s"
+    if report.resumed == summary["generations"]:
+        yield f"wall time    {first:.2f} s; all of it was there before"
+    else:
+        took = f"{first:.2f} s for compiling and the first chunk, then {rest:.2f} s"
+        yield f"wall time    {took}"
+        if report.resumed:
+            yield f"resumed      after {report.resumed} of {total} generations"
     if report.interrupted:
-        yield f"interrupted  after {summary['generations']} of {total} generations"
+        kept = "" if report.folder is None else "; the same command goes on from there"
+        when = f"after {summary['generations']} of {total} generations"
+        if summary["generations"] == total:
+            when = "before the final evaluation"
+        yield f"interrupted  {when}{kept}"
 
 
 def _evaluations(final: dict[str, Any]) -> int:

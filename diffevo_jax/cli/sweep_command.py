@@ -98,7 +98,7 @@ def sweep(args: list[str]) -> int:
         return _run(name, settings, plan, store, shard)
     except KeyboardInterrupt:
         streams.complain(summary.interrupted(plan, store))
-        return 130
+        return interrupts.code()
     except FolderError as error:
         raise UsageError(str(error)) from error
 

@@ -1,6 +1,7 @@
 """Checkpoints of a pytree: numbered, sealed, the last two kept."""
 
 import re
+import shutil
 import warnings
 import zipfile
 from collections.abc import Callable, Hashable, Mapping
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffevo_jax.pytree import archives
-from diffevo_jax.pytree.files import written_whole
+from diffevo_jax.pytree.files import UNFINISHED, written_whole
 from diffevo_jax.pytree.folders import FolderError
 
 T = TypeVar("T")
@@ -92,7 +93,8 @@ class Checkpoints:
     ) -> Checkpoint | None:
         """The last checkpoint that is whole; None if there are none.
 
-        A damaged one is said in a warning, and the one before it is taken.
+        A damaged one is said in a warning, and the one before it is taken. What a process
+        that was killed has left half written is removed.
 
         Args:
             like: of the number and the notes, the shapes of the tree that is expected.
@@ -103,6 +105,8 @@ class Checkpoints:
                 version of this format, or of other arrays.
             OSError: one cannot be read.
         """
+        for left in self._folder.glob(f"{UNFINISHED}*/checkpoint-*.npz"):
+            shutil.rmtree(left.parent, ignore_errors=True)  # by a process that was killed
         numbers, damage = self._numbers()[::-1], ""
         for number in numbers:
             path = self._file(number)

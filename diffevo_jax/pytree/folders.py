@@ -91,17 +91,29 @@ def held(path: Path) -> Iterator[None]:
     Raises:
         FolderError: another process, or this one, is at work in it.
     """
+    taken = FolderError(f"folder: {path} is in use by another run")
+    # A lock of the system is of a process, which may come here twice, and loses it when it
+    # closes the file, however it has opened it.
+    if _identity(path / _LOCK) in _HELD:
+        raise taken
     with (path / _LOCK).open("ab") as file:
-        status = os.fstat(file.fileno())
-        this = (status.st_dev, status.st_ino)
-        # A lock of the system is of a process, which may come here twice.
-        if this in _HELD or not _locked(file.fileno(), path):
-            raise FolderError(f"folder: {path} is in use by another run")
+        if not _locked(file.fileno(), path):
+            raise taken
+        this = _identity(file.fileno())
         _HELD.add(this)
         try:
             yield
         finally:
             _HELD.discard(this)
+
+
+def _identity(file: Path | int) -> tuple[int, int]:
+    """Of a file, whatever its name; of none (0, 0)."""
+    try:
+        status = os.stat(file)
+    except FileNotFoundError:
+        return 0, 0
+    return status.st_dev, status.st_ino
 
 
 def _locked(descriptor: int, path: Path) -> bool:

@@ -127,7 +127,11 @@ class Keeper:
         self._checkpoints, self._every, self._unit = checkpoints, every, unit
         self._content: Content | None = None
         self._first = self._number = self._saved = first
-        self._cost, self._at = 0.0, time.monotonic()
+        self._cost, self._at, self._is_full = 0.0, time.monotonic(), False
+
+    def next_end(self, done: int, end: int) -> int:
+        """Where steps that begin after ``done`` and end at ``end`` end: in time to save."""
+        return end_of_chunk(done, end, self._every)
 
     def load(self, like: Callable[[int, dict[str, Any]], object]) -> Checkpoint | None:
         """Where the computation stood; None if it has not begun.
@@ -164,7 +168,7 @@ class Keeper:
     def save(self) -> None:
         """Save the last that was kept, unless it has been.
 
-        A full disk ends nothing: it is a warning, and what was saved before stays.
+        A full disk ends nothing: it is a warning, once, and what was saved before stays.
         """
         number, begin = self._number, time.monotonic()
         if self._content is None or number <= self._saved:
@@ -172,13 +176,15 @@ class Keeper:
         tree, notes = self._content()
         try:
             self._checkpoints.save(number, tree, notes)
-            self._saved = number
+            self._saved, self._is_full = number, False
         except OSError as error:
-            warnings.warn(
-                f"folder: the checkpoint after {self._unit} {number} was not written "
-                f"({error.strerror}); the last one is of {self._unit} {self._saved}",
-                stacklevel=2,
-            )
+            if not self._is_full:
+                warnings.warn(
+                    f"folder: the checkpoint after {self._unit} {number} was not written "
+                    f"({error.strerror}); the last one is of {self._unit} {self._saved}",
+                    stacklevel=2,
+                )
+            self._is_full = True
         self._at = time.monotonic()
         self._cost = self._at - begin
 

@@ -36,12 +36,14 @@ class Stand(NamedTuple):
         rows: what all of this run left, ``(info, recorded)``, with the axis of generations;
             None before the first.
         stopped: () or (R,) int32, why each run has ended; 0 if it has not.
+        told: the number of the next generation that logs are told of.
     """
 
     done: int
     run_state: RunState
     rows: PyTree
     stopped: np.ndarray
+    told: int
 
 
 class Keeper:
@@ -87,12 +89,17 @@ class Keeper:
         # What ended where the whole stands may go on, with time anew or other stops.
         here = np.asarray(placed.state.generation) == found.number
         stopped = np.where(here, np.int32(0), np.asarray(found.notes["stopped"], np.int32))
-        return Stand(found.number, placed, found.tree["rows"], stopped)
+        rows, told = found.tree["rows"], found.notes["told"]
+        return Stand(found.number, placed, rows, stopped, told)
 
     def keep(self, stand: Stand) -> bool:
         """Save it, if it is time to; else it is saved at the end. Whether it was."""
         known = [len(memory) for memory in _memories(stand.run_state)]
         return self._keeper.keep(stand.done, functools.partial(self._content, stand, known))
+
+    def next_end(self, done: int, end: int) -> int:
+        """Where generations that would end at ``end`` end: in time to save."""
+        return self._keeper.next_end(done, end)
 
     def oldest(self) -> int:
         """The number of the oldest checkpoint that is kept."""
@@ -112,8 +119,17 @@ class Keeper:
             "memory": [[(one.dtype.name, one.shape) for one in each] for each in known],
             "seconds": self.seconds + time.monotonic() - self._began,
             "stopped": stand.stopped.tolist(),
+            "told": stand.told,
         }
         return {"run": stand.run_state, "rows": stand.rows, "memory": known}, notes
+
+
+def begun(path: Path) -> bool:
+    """Whether there is a folder, which can be read, with a checkpoint of whatever it is."""
+    try:
+        return Checkpoints(path, "").oldest() is not None
+    except OSError:
+        return False
 
 
 def _memories(tree: PyTree) -> list[Memory]:

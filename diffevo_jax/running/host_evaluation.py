@@ -15,7 +15,7 @@ from diffevo_jax.problems.external.journal import Journal
 from diffevo_jax.problems.external.problem import Counts, External
 from diffevo_jax.problems.external.results import in_words
 from diffevo_jax.pytree.arrays import check_population
-from diffevo_jax.running import ask_tell
+from diffevo_jax.running import ask_tell, signals
 from diffevo_jax.running.evolution import (
     Result,
     RunState,
@@ -178,9 +178,10 @@ class HostPrograms(NamedTuple):
         if evaluation is None:
             if self.journal is not None:
                 self.journal.begin(name_of(index))
-            evaluation, problem_state = self._evaluate(
-                key_evaluate, problem_state, solutions
-            )
+            with signals.promptly():
+                evaluation, problem_state = self._evaluate(
+                    key_evaluate, problem_state, solutions
+                )
         if index:
             _check_measures(run_state.measures, evaluation.measures)
         told, row = tell(
@@ -356,9 +357,10 @@ def judge_on_host(
         solutions = jax.tree.map(np.array, _decoded(place, candidates, who))
         if journal is not None:
             journal.begin(f"final-{part}")
-        evaluation, after = problem.evaluate_on_host(
-            keys[:, part], problem_state, solutions
-        )
+        with signals.promptly():
+            evaluation, after = problem.evaluate_on_host(
+                keys[:, part], problem_state, solutions
+            )
         problem_state = _counted(problem_state, after)
         halves.append((jnp.asarray(evaluation.fitness, float), evaluation.violation))
         if not part:

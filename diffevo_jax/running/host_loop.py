@@ -1,5 +1,6 @@
 """The host loop: the same evolution in chunks, with progress and a chance to stop."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import jax
 
 from diffevo_jax.base import Evaluation, Problem, Strategy
 from diffevo_jax.pytree.annotations import Index, Keys, checked
+from diffevo_jax.running import signals
 from diffevo_jax.running.bars import show_generations
 from diffevo_jax.running.evolution import Result
 from diffevo_jax.running.final import count_of, is_noisy
@@ -60,9 +62,9 @@ def iterate(
             on from the last checkpoint, and comes to the bits of a run that was never
             interrupted. What was reached before is the first that is yielded. Chunks and
             devices may be others than before. None keeps nothing.
-        every: generations between checkpoints, >= 1, at the ends of chunks; None is as
-            often as takes a twentieth of the time. However the loop ends, if it can do
-            anything more, the last chunk is saved.
+        every: generations between checkpoints, >= 1, also within a chunk; None is as often
+            as takes a twentieth of the time, after two seconds or so, or a generation.
+            However the loop ends, if it can do anything more, the last ones are saved.
         parent: the folder of a run of the same kinds of parts and the same size, whose
             numbers may differ: begin where its last checkpoint is, with its clean estimates
             noised up to the level of the generation ``renoise``, and go on from there. The
@@ -151,7 +153,9 @@ def run(
         chunk_size: generations between looks of the host, >= 1.
         devices: see :func:`iterate`.
         folder: see :func:`iterate`: the same call goes on where it was interrupted, and a
-            run that has ended gives its result again.
+            run that has ended gives its result again. In the main thread Ctrl-C, SIGTERM
+            and SIGHUP then end the run only after what is under way, two seconds or so or
+            one generation, is saved. See the notes.
         every: see :func:`iterate`.
         parent: see :func:`iterate`.
         renoise: see :func:`iterate`.
@@ -180,6 +184,14 @@ def run(
         ...                 stop=lambda result: result.best_fitness > 0.5)
         >>> bool(result.best_fitness > 0.5)
         True
+
+    Notes:
+        With a folder, signals that are ignored, or that somebody else answers, stay so. The
+        others end the process as ever: SIGINT by KeyboardInterrupt, as of a cell of a
+        notebook, SIGTERM and SIGHUP by themselves. A generation that takes more than eight
+        seconds after those two is left, and so is at once an evaluation on the host: what
+        was there before is saved. A second signal ends the process at once, and then what
+        came after the last checkpoint is lost.
     """
     plan = planned(
         key,
@@ -198,9 +210,13 @@ def run(
         renoise=renoise,
     )
     count = count_of(final, problem, strategy.num_generations, plan.population_size)
-    with working(plan, count, loggers) as results:
+    may_ask = contextlib.nullcontext() if folder is None else signals.answered()
+    with may_ask, working(plan, count, loggers) as results:
         shown: Iterator[Result] = results
         if progress:
             shown = show_generations(shown, strategy.num_generations, is_noisy(problem))
-        *_, result = shown
-    return result
+        for result in shown:
+            last = result
+            if folder is not None and signals.is_asked():
+                break  # and raise KeyboardInterrupt
+    return last

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from diffevo_jax.pytree.annotations import Keys
 from diffevo_jax.pytree.folders import check_path
 from diffevo_jax.pytree.kept import Folder
 from diffevo_jax.pytree.validation import check_count
-from diffevo_jax.running import ask_tell
+from diffevo_jax.running import ask_tell, signals
 from diffevo_jax.running.arguments import (
     as_pytree,
     check_run,
@@ -41,6 +42,9 @@ from diffevo_jax.running.loggers.json_lines import jsonl
 from diffevo_jax.running.stops import Stops, frozen, repeated, watcher
 from diffevo_jax.strategies import restart
 from diffevo_jax.strategies.diffusion_evolution import DiffusionEvolution
+
+#: Seconds of a piece of a chunk: so much is lost at most, and a signal waits for it.
+_PIECE = 2.0
 
 
 class Plan(NamedTuple):
@@ -197,7 +201,9 @@ def _renoised(
     state = (jax.vmap(one) if plan.key.ndim else one)(plan.key, run_state.state)
     begin = pytree.replace(run_state, state=state)
     stopped = np.zeros(plan.key.shape, np.int32)
-    return Stand(generation, begin, None, stopped), names | {"renoise": generation}
+    return Stand(generation, begin, None, stopped, generation), names | {
+        "renoise": generation
+    }
 
 
 @contextlib.contextmanager
@@ -239,7 +245,7 @@ def _start(plan: Plan, keeper: Keeper | None, stand: Stand | None) -> Start:
     )
     return dataclasses.replace(
         start,
-        generation=1 + (0 if stand is None else stand.done),
+        generation=1 + (0 if stand is None else stand.told),
         skipped=0 if plan.begin is None else plan.begin.done,
         seconds=0.0 if keeper is None else keeper.seconds,
     )
@@ -251,50 +257,80 @@ def _steps(
     stand: Stand | None,
     tell: Callable[[Result], None],
 ) -> Generator[Result]:
-    """The result so far, after each chunk."""
+    """The result so far after each chunk, and once a signal has asked for an end."""
     with contextlib.ExitStack() as stack:
         if keeper is not None:
             stack.callback(keeper.save)
         if stand is None:
             with alone():
                 run_state = plan.compiled.prepare(*plan.arguments, plan.population)
-            stand = Stand(0, run_state, None, np.zeros(plan.key.shape, np.int32))
+            stand = Stand(0, run_state, None, np.zeros(plan.key.shape, np.int32), 0)
+        so_far = None
         if stand.rows is not None:
-            stand, result = _looked_at(plan, stand)
-            yield result
-        while stand.done < plan.strategy.num_generations and not stand.stopped.all():
-            with alone():
-                stand = _advanced(plan, stand)
-            stand, result = _looked_at(plan, stand)
-            tell(result)  # first: what is saved is not told again
-            if keeper is not None and keeper.keep(stand):
-                plan.compiled.forget(keeper.oldest())
-            yield result
+            stand, so_far = _looked_at(plan, stand)
+            yield so_far
+        if keeper is not None:
+            signals.only_ask()
+        on_host, total = isinstance(plan.compiled, HostPrograms), _total(plan)
+        most = plan.length if keeper is None and not on_host else 1
+        while stand.done < total and not stand.stopped.all():
+            end = min((stand.done // plan.length + 1) * plan.length, total)
+            begin, before = time.monotonic(), stand.done
+            last = min(end, before + most)
+            if keeper is not None:
+                last = keeper.next_end(before, last)
+            try:
+                stand = _advanced(plan, keeper, stand, last)
+            except KeyboardInterrupt:
+                if so_far is not None and signals.is_asked():
+                    yield so_far
+                raise
+            stand, so_far = _looked_at(plan, stand)
+            if stand.done == end:
+                tell(so_far)  # first: what is saved is not told again
+                stand = stand._replace(told=end)
+            if keeper is not None:
+                if keeper.keep(stand):
+                    plan.compiled.forget(keeper.oldest())
+                if not on_host:
+                    most = paced(stand.done - before, time.monotonic() - begin)
+            if stand.done == end or signals.is_asked():
+                yield so_far
 
 
-def _advanced(plan: Plan, stand: Stand) -> Stand:
-    """Where a run stands after the next chunk."""
+def paced(count: int, seconds: float) -> int:
+    """Generations of the next piece of a chunk, if those before took so many seconds."""
+    return max(1, min(4 * count, int(count * _PIECE / max(seconds, 1e-9))))
+
+
+def _total(plan: Plan) -> int:
+    return plan.strategy.num_generations
+
+
+def _advanced(plan: Plan, keeper: Keeper | None, stand: Stand, end: int) -> Stand:
+    """Where a run stands after the generations up to ``end``, exclusive."""
     compiled, key, stopped = plan.compiled, plan.key, stand.stopped > 0
     if stopped.any() and isinstance(compiled, HostPrograms):
         compiled = compiled._replace(active=np.flatnonzero(~stopped))
     begin, run_state = stand.done, stand.run_state
-    end = min(begin + plan.length, plan.strategy.num_generations)
     chunks = [] if stand.rows is None else [stand.rows]
-    if plan.known is not None and not begin:
-        run_state, rows = compiled.tell_first(*plan.arguments, run_state, plan.known)
-        chunks.append(rows)
-        begin = 1
-    if begin < end:
-        run_state, rows = compiled.advance(
-            *plan.arguments, run_state, jnp.uint32(begin), jnp.uint32(end - begin)
-        )
-        first = functools.partial(_first, end - begin, key.ndim)
-        chunks.append(jax.tree.map(first, rows))
-        if stopped.any():
-            run_state = _frozen(compiled, stopped, stand.run_state, run_state)
-            chunks[-1] = repeated(stopped, *chunks[-2:])
+    with alone():
+        if plan.known is not None and not begin:
+            run_state, rows = compiled.tell_first(*plan.arguments, run_state, plan.known)
+            chunks.append(rows)
+            begin = 1
+        if begin < end:
+            run_state, rows = compiled.advance(
+                *plan.arguments, run_state, jnp.uint32(begin), jnp.uint32(end - begin)
+            )
+            signals.wait(rows, (lambda: None) if keeper is None else keeper.save)
+            first = functools.partial(_first, end - begin, key.ndim)
+            chunks.append(jax.tree.map(first, rows))
+            if stopped.any():
+                run_state = _frozen(compiled, stopped, stand.run_state, run_state)
+                chunks[-1] = repeated(stopped, *chunks[-2:])
     rows = jax.tree.map(functools.partial(_join, key.ndim), *chunks)
-    return Stand(end, run_state, rows, stand.stopped)
+    return stand._replace(done=end, run_state=run_state, rows=rows)
 
 
 def _looked_at(plan: Plan, stand: Stand) -> tuple[Stand, Result]:
@@ -305,7 +341,8 @@ def _looked_at(plan: Plan, stand: Stand) -> tuple[Stand, Result]:
     history, recorded = jax.tree.map(jax.device_put, stand.rows)
     stopped = jax.device_put(stand.stopped)
     result = result_of(stand.run_state, best, history, recorded, stopped)
-    if plan.watch is None or stand.done == plan.strategy.num_generations:
+    at_end = stand.done % plan.length == 0 and stand.done < _total(plan)
+    if plan.watch is None or not at_end:
         return stand, result
     codes = plan.watch(result)
     stand = stand._replace(stopped=np.where(stand.stopped > 0, stand.stopped, codes))

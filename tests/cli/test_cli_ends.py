@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +22,7 @@ import xarray
 import diffevo_jax as de
 from diffevo_jax import cli
 from diffevo_jax.cli import interrupts, outputs, report, streams, sweep_command
-from diffevo_jax.running import bars
+from diffevo_jax.running import bars, signals
 from diffevo_jax.sweeps import tables
 
 EVOLVE = ("evolve", "beale", "--population-size=8", "--num-generations=2", "--seeds=2")
@@ -232,15 +233,21 @@ def test_a_bar_that_nobody_can_see_ends_no_run(monkeypatch, ended) -> None:
 # Ctrl-C
 
 
+@pytest.fixture(autouse=True)
+def _signals_as_before():
+    before = {number: signal.getsignal(number) for number in signals.NUMBERS}
+    yield
+    for number, found in before.items():
+        signal.signal(number, found)
+
+
 @pytest.fixture
 def handler(monkeypatch):
     """The handler of a process, and the codes with which it ends itself."""
     codes: list[int] = []
     monkeypatch.setattr(interrupts.os, "_exit", codes.append)
-    before = signal.getsignal(signal.SIGINT)
     interrupts.install()
-    yield signal.getsignal(signal.SIGINT), codes
-    signal.signal(signal.SIGINT, before)
+    return signal.getsignal(signal.SIGINT), codes
 
 
 def press() -> None:
@@ -302,6 +309,20 @@ def test_a_process_has_all_three_streams_and_ends_at_once_if_not_well(monkeypatc
         entrance.process()
     assert ended == [130]
     assert len(opened) == 4
+
+
+def test_a_warning_is_a_line_without_a_place_in_a_file(monkeypatch, capsys) -> None:
+    from diffevo_jax.cli import __main__ as entrance
+
+    def main() -> int:
+        warnings.warn("folder: the disk\nis full", stacklevel=1)
+        return 0
+
+    monkeypatch.setattr(entrance, "main", main)
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    warnings.simplefilter("always")
+    entrance.process()
+    assert capsys.readouterr().err == "diffevo: warning: folder: the disk is full\n"
 
 
 # Processes
