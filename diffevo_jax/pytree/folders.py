@@ -11,8 +11,8 @@ from typing import Any
 
 from diffevo_jax.pytree.files import UNFINISHED
 
-#: Bytes of a manifest at most, of which some thousands are used.
-_LARGEST_MANIFEST = 2**16
+#: Bytes of a manifest at most, of which some thousands are used, but for long settings.
+_LARGEST_MANIFEST = 2**22
 #: The file that whoever is at work in a folder has locked.
 _LOCK = "lock"
 
@@ -91,17 +91,25 @@ def held(path: Path) -> Iterator[None]:
     Raises:
         FolderError: another process, or this one, is at work in it.
     """
-    with (path / _LOCK).open("ab") as file:
-        status = os.fstat(file.fileno())
-        this = (status.st_dev, status.st_ino)
-        # A lock of the system is of a process, which may come here twice.
-        if this in _HELD or not _locked(file.fileno(), path):
+    lock = path / _LOCK
+    # A lock of the system is of a process, which may come here twice; and which would lose
+    # it where it only opened the file once more and closed it.
+    if lock.exists() and _identity(lock.stat()) in _HELD:
+        raise FolderError(f"folder: {path} is in use by another run of this process")
+    with lock.open("ab") as file:
+        this = _identity(os.fstat(file.fileno()))
+        if not _locked(file.fileno(), path):
             raise FolderError(f"folder: {path} is in use by another run")
         _HELD.add(this)
         try:
             yield
         finally:
             _HELD.discard(this)
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    """What a file is known by, whatever it is called."""
+    return status.st_dev, status.st_ino
 
 
 def _locked(descriptor: int, path: Path) -> bool:
