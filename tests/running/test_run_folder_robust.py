@@ -53,7 +53,7 @@ def test_a_folder_that_is_taken_away_ends_no_run(tmp_path):
     results = looks(tmp_path / "run")
     next(results)
     shutil.rmtree(tmp_path / "run")
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True, action="always") as told:
         *_, last = results
     assert any("was not written" in str(one.message) for one in told)
     assert de.pytree.equal(last, run(None))
