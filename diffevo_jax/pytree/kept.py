@@ -277,15 +277,17 @@ def words(value: object) -> Any:
         return {"class": type(value).__name__} | inner
     if isinstance(value, dict):
         return {str(key): words(part) for key, part in value.items()}
-    if isinstance(value, tuple) or type(value).__repr__ is list.__repr__:
+    own = type(value).__repr__ is not list.__repr__
+    if isinstance(value, tuple) or (isinstance(value, list) and not own):
         return [words(part) for part in value]
     if isinstance(value, set | frozenset):  # in another order in each process
         return sorted(str(words(part)) for part in value)
     if isinstance(value, functools.partial):
         given = {"args": words(value.args), "keywords": words(value.keywords)}
         return {"partial": words(value.func)} | given
-    if isinstance(inner := getattr(value, "__wrapped__", None), functools.partial):
-        return {"class": type(value).__name__, "of": words(inner)}
+    wrapped = getattr(value, "__wrapped__", None)
+    if isinstance(wrapped, functools.partial):
+        return {"class": type(value).__name__, "of": words(wrapped)}
     if isinstance(value, np.generic | np.ndarray | jax.Array):
         if value.size <= _FEW and not jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
             return plain(value)
