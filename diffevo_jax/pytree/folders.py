@@ -11,8 +11,8 @@ from typing import Any
 
 from diffevo_jax.pytree.files import UNFINISHED
 
-#: Bytes of a manifest at most, of which some thousands are used.
-_LARGEST_MANIFEST = 2**16
+#: Bytes of a manifest at most, of which some thousands are used, but for long settings.
+_LARGEST_MANIFEST = 2**22
 #: The file that whoever is at work in a folder has locked.
 _LOCK = "lock"
 
@@ -95,7 +95,7 @@ def held(path: Path) -> Iterator[None]:
     # A lock of the system is of a process, which may come here twice, and loses it when it
     # closes the file, however it has opened it.
     if _identity(path / _LOCK) in _HELD:
-        raise taken
+        raise FolderError(f"{taken} of this process")
     with (path / _LOCK).open("ab") as file:
         if not _locked(file.fileno(), path):
             raise taken

@@ -6,6 +6,7 @@ two checkpoints. What is begun again with the same arguments goes on from the la
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import re
@@ -83,7 +84,7 @@ class Folder:
         unit: str = "step",
     ) -> None:
         """See the class."""
-        self.path = check_path(path)
+        self.path = check_path(path).absolute()  # also if somebody changes the directory
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -156,23 +157,21 @@ class Keeper:
             due = number // self._every > self._saved // self._every
         else:
             due = time.monotonic() - self._at >= self._cost / _SHARE
-        if due:
-            self.save()
-        return due
+        return due and self.save()
 
     def oldest(self) -> int:
         """The number of the oldest checkpoint that is kept."""
         found = self._checkpoints.oldest()
         return self._first if found is None else found
 
-    def save(self) -> None:
-        """Save the last that was kept, unless it has been.
+    def save(self) -> bool:
+        """Save the last that was kept, unless it has been. Whether it was now.
 
         A full disk ends nothing: it is a warning, once, and what was saved before stays.
         """
         number, begin = self._number, time.monotonic()
         if self._content is None or number <= self._saved:
-            return
+            return False
         tree, notes = self._content()
         try:
             self._checkpoints.save(number, tree, notes)
@@ -187,6 +186,7 @@ class Keeper:
             self._is_full = True
         self._at = time.monotonic()
         self._cost = self._at - begin
+        return self._saved == number
 
 
 def placed(tree: object, like: object) -> Any:
@@ -221,7 +221,7 @@ def manifest(
         found.update(leaf.encode()) if isinstance(leaf, str) else add_array(found, leaf)
     identity = {
         "schema": 1,
-        "key": plain(jax.random.key_data(key)),
+        "key": words(jax.random.key_data(key)),
         "prng": str(jax.random.key_impl(key)),
         "numbers": found.hexdigest(),
         "program": program_digest(traced).hex(),
@@ -283,8 +283,17 @@ def words(value: object) -> Any:
         return {"class": type(value).__name__} | inner
     if isinstance(value, dict):
         return {str(key): words(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
+    own = type(value).__repr__ is not list.__repr__
+    if isinstance(value, tuple) or (isinstance(value, list) and not own):
         return [words(part) for part in value]
+    if isinstance(value, set | frozenset):  # in another order in each process
+        return sorted(str(words(part)) for part in value)
+    if isinstance(value, functools.partial):
+        given = {"args": words(value.args), "keywords": words(value.keywords)}
+        return {"partial": words(value.func)} | given
+    wrapped = getattr(value, "__wrapped__", None)
+    if isinstance(wrapped, functools.partial):
+        return {"class": type(value).__name__, "of": words(wrapped)}
     if isinstance(value, np.generic | np.ndarray | jax.Array):
         if value.size <= _FEW and not jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
             return plain(value)

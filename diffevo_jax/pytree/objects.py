@@ -187,6 +187,8 @@ def described(value: object) -> str:
     """
     if inspect.isfunction(value):
         return value.__name__
+    if isinstance(value, set | frozenset):  # in another order in each process
+        return f"{{{', '.join(sorted(map(described, value)))}}}"
     if type(value).__repr__ is not object.__repr__:
         return repr(value)
     shown = own_attributes(value).items()

@@ -21,7 +21,6 @@ from diffevo_jax.pytree import kept
 from diffevo_jax.pytree.checkpoints import Checkpoints
 from diffevo_jax.pytree.digests import digest
 from diffevo_jax.pytree.folders import FolderError, read_manifest
-from diffevo_jax.pytree.records import plain
 from diffevo_jax.running.evolution import RunState
 
 _MANIFEST = "run.json"
@@ -160,7 +159,9 @@ def last_state(path: Path, key: jax.Array, like: PyTree) -> tuple[RunState, dict
     if not file.exists():
         raise FolderError(f"parent: got {path}, which is no folder of a run")
     told = read_manifest(file)
-    if told["key"] == plain(jax.random.key_data(key)):
+    if "key" not in told:
+        raise FolderError(f"parent: got {path}, whose {_MANIFEST} is not of a run")
+    if told["key"] == kept.words(jax.random.key_data(key)):
         raise ValueError(
             "key: got that of the parent, whose noise would be drawn again, want another"
         )

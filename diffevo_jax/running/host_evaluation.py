@@ -356,7 +356,8 @@ def judge_on_host(
     for part in range(2):
         solutions = jax.tree.map(np.array, _decoded(place, candidates, who))
         if journal is not None:
-            journal.begin(f"final-{part}")
+            generations = result.history.done.shape[-1]
+            journal.begin(f"final-after-{generations}-{part}")
         with signals.promptly():
             evaluation, after = problem.evaluate_on_host(
                 keys[:, part], problem_state, solutions

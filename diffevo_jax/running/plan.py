@@ -124,7 +124,8 @@ def planned(
         raise ValueError("parent: got it with population, want population_size")
     length = min(chunk_size, strategy.num_generations)
     size = size_of(population_size, population)
-    watch = watcher(stop, strategy, problem, size, length, known is not None)
+    given, skipped = known is not None, renoise or 0
+    watch = watcher(stop, strategy, problem, size, length, given, skipped)
     compiled: Programs | HostPrograms
     if on_host:
         compiled = HostPrograms(problem, population_size, tuple(record))

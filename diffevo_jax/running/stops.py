@@ -23,7 +23,7 @@ import numpy as np
 from diffevo_jax import pytree
 from diffevo_jax.base import Problem, PyTree, Strategy
 from diffevo_jax.pytree import Number, validation
-from diffevo_jax.pytree.annotations import checked
+from diffevo_jax.pytree.annotations import Index, checked
 from diffevo_jax.running.evolution import REASONS, Result
 from diffevo_jax.running.final import is_noisy
 from diffevo_jax.running.plateaus import is_stagnant, judged_since, standard_error, surely
@@ -43,6 +43,7 @@ class About(NamedTuple):
         lowest: the lowest noise level that is planned; infinite of a strategy that does not
             anneal.
         seconds: since the run began; since it went on, if it was resumed.
+        skipped: generations that the run has not, since it goes on from another one.
     """
 
     num_generations: int
@@ -51,6 +52,7 @@ class About(NamedTuple):
     known: bool
     lowest: float
     seconds: float = 0.0
+    skipped: int = 0
 
 
 @runtime_checkable
@@ -151,7 +153,7 @@ class Evaluations:
         """Whether the next chunk would exceed the budget."""
         size = result.population.shape[-2]
         after = np.asarray(result.num_generations) + about.length
-        after = np.minimum(after, about.num_generations) - about.known
+        after = np.minimum(after, about.num_generations) - about.known - about.skipped
         return np.asarray(size * after > self.count)
 
 
@@ -273,7 +275,8 @@ class Stagnation:
     def holds(self, result: Result, about: About) -> np.ndarray:
         """Whether nothing has risen for as long as patience lasts."""
         history, violation = result.history, result.violation
-        patience = max(2, math.ceil(float(self.patience) * about.num_generations))
+        planned = about.num_generations - about.skipped
+        patience = max(2, math.ceil(float(self.patience) * planned))
         level = max(float(self.sigma), about.lowest)
         since = judged_since(np.asarray(history.sigma, np.float64), level)
         rise = np.maximum(float(self.tolerance), standard_error(np.asarray(result.fitness)))
@@ -300,6 +303,7 @@ def watcher(
     population_size: int,
     length: int,
     known: bool = False,
+    skipped: Index = 0,
 ) -> Callable[[Result], np.ndarray] | None:
     """A function of a run's result so far: codes of what ends it; None if nothing can.
 
@@ -313,6 +317,7 @@ def watcher(
         population_size: of the run.
         length: generations between two calls.
         known: whether the first generation comes with its fitness.
+        skipped: generations that the run has not, since it goes on from another one.
 
     Raises:
         TypeError: a stop is neither an object with what :class:`Stop` asks for nor a
@@ -335,7 +340,12 @@ def watcher(
         return None
     levels = np.asarray(strategy.sigmas()) if pytree.offers(strategy, Annealed) else np.inf
     about = About(
-        strategy.num_generations, length, is_noisy(problem), known, float(np.min(levels))
+        strategy.num_generations,
+        length,
+        is_noisy(problem),
+        known,
+        float(np.min(levels)),
+        skipped=skipped,
     )
     begin = time.monotonic()
 

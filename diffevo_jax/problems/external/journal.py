@@ -90,7 +90,7 @@ class Journal:
     @checked
     def __init__(self, folder: str | Path) -> None:
         """Nothing is begun; without :meth:`begin` all calls are one."""
-        self.folder = Path(folder).expanduser()
+        self.folder = Path(folder).expanduser().absolute()
         with contextlib.suppress(OSError):  # it is said below what is wrong
             self.folder.mkdir(parents=True, exist_ok=True)
         check_writable("folder", self.folder / "journal")

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from diffevo_jax.base import PyTree
+from diffevo_jax.pytree.kept import words
 
 
 class Memory:
@@ -44,6 +45,10 @@ class Memory:
         """Nothing is known."""
         self.used_with: str | None = None
         self.known: dict[bytes, list[np.ndarray]] = {}
+
+    def __repr__(self) -> str:
+        """The same whatever it knows, which is nothing of what a run in a folder is."""
+        return "Memory()"
 
     def __len__(self) -> int:
         """How many solutions are known."""
@@ -86,7 +91,8 @@ def title_of(fn: Callable[..., Any]) -> str:
     """The module and the name of a function, whatever runs it."""
     fn = inspect.unwrap(fn)
     if isinstance(fn, functools.partial):
-        return f"{title_of(fn.func)} with {fn.args}, {fn.keywords}"
+        given = f"{words(fn.args)}, {words(fn.keywords)}"  # alike in every process
+        return f"{title_of(fn.func)} with {given}"
     named = fn if hasattr(fn, "__qualname__") else type(fn)
     return f"{named.__module__}.{named.__qualname__}"
 

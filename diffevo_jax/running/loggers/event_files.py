@@ -56,7 +56,7 @@ def tensorboard(folder: str | Path) -> Logger:
         import tensorboardX  # noqa: F401
     except ImportError as error:
         raise ImportError(wants("tensorboard", "tensorboardX")) from error
-    return _TensorBoard(Path(folder))
+    return _TensorBoard(Path(folder).expanduser().absolute())
 
 
 class _TensorBoard:

@@ -48,7 +48,7 @@ def jsonl(path: str | Path) -> Logger:
         >>> [(row["generation"], row["evaluations"]) for row in rows]
         [(1, 8), (2, 16), (3, 24)]
     """
-    return _Jsonl(Path(path))
+    return _Jsonl(Path(path).expanduser().absolute())
 
 
 class _Jsonl:

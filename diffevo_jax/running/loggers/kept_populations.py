@@ -46,7 +46,7 @@ def populations(folder: str | Path, every: int) -> Logger:
         >>> kept.generation, kept.population.shape
         (array([3, 6]), (2, 8, 2))
     """
-    return _Populations(Path(folder), every)
+    return _Populations(Path(folder).expanduser().absolute(), every)
 
 
 @pytree.dataclass
@@ -82,7 +82,7 @@ def read_populations(
     Raises:
         ValueError: there are none, or not those.
     """
-    found = _files(Path(folder))
+    found = _files(Path(folder).expanduser())
     if not found:
         text = f"folder: got {folder}, which has no populations, want one of them"
         raise ValueError(text)

@@ -61,7 +61,7 @@ def wandb(
     modes = ("offline", "online", "disabled")
     if mode is not None and mode not in modes:
         raise ValueError(f"mode: got {mode!r}, want None or one of {', '.join(modes)}")
-    return _Wandb(project, id, Path(folder), mode, options)
+    return _Wandb(project, id, Path(folder).expanduser().absolute(), mode, options)
 
 
 class _Wandb:
