@@ -91,10 +91,13 @@ def title_of(fn: Callable[..., Any]) -> str:
     """The module and the name of a function, whatever runs it."""
     fn = inspect.unwrap(fn)
     if isinstance(fn, functools.partial):
-        given = f"{words(fn.args)}, {words(fn.keywords)}"  # alike in every process
+        # Alike in every process, and with all of an array.
+        told = lambda part: repr(part) if isinstance(part, str) else str(words(part))
+        named = [f"{name!r}: {told(part)}" for name, part in fn.keywords.items()]
+        given = f"({', '.join(map(told, fn.args))}), {{{', '.join(named)}}}"
         return f"{title_of(fn.func)} with {given}"
-    named = fn if hasattr(fn, "__qualname__") else type(fn)
-    return f"{named.__module__}.{named.__qualname__}"
+    known = fn if hasattr(fn, "__qualname__") else type(fn)
+    return f"{known.__module__}.{known.__qualname__}"
 
 
 def names_of(solutions: PyTree) -> list[bytes]:
