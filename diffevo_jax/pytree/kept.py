@@ -247,7 +247,9 @@ def check_manifest(path: Path, wanted: dict[str, Any], kind: str) -> None:
         told = list(_differences(found, wanted))
         more = f", and {len(told) - 5} more" if len(told) > 5 else ""
         longer = any(line.startswith("strategy.num_generations") for line in told)
-        advice = "; to go on from its end see parent=" if longer else ""
+        advice = "; want the same call, or another folder"
+        if longer:
+            advice += f" and parent={str(path.parent)!r} to go on from this run's end"
         raise FolderError(
             f"folder: {path.parent} holds another {kind}: {'; '.join(told[:5])}{more}"
             f"{advice}"

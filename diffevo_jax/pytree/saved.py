@@ -104,6 +104,8 @@ def read(path: str | Path, kind: str) -> archives.Sealed:
         ValueError: it is no such file, is damaged, or of another kind or version.
         OSError: it cannot be read.
     """
+    if Path(path).is_dir():
+        raise ValueError(f"path: got {path}, a folder, want a file of a {kind}")
     try:
         sealed = archives.read_sealed(Path(path))
     except (archives.DamagedError, zipfile.BadZipFile) as error:

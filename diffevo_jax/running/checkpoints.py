@@ -6,14 +6,17 @@ bits of a run that nothing has interrupted.
 """
 
 import functools
+import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from diffevo_jax import pytree
 from diffevo_jax.base import Problem, PyTree, Strategy
 from diffevo_jax.problems.external.memory import Memory
 from diffevo_jax.problems.external.problem import Counts
@@ -143,16 +146,22 @@ def _shapes_of(described: list[list[tuple[str, list[int]]]]) -> PyTree:
     return [[struct(*one) for one in each] for each in described]
 
 
-def last_state(path: Path, key: jax.Array, like: PyTree) -> tuple[RunState, dict[str, Any]]:
+def last_state(
+    path: Path, said: dict[str, Any], like: PyTree
+) -> tuple[RunState, dict[str, Any]]:
     """What the last checkpoint of another run left, and what identifies it.
+
+    The best so far is that of the other run if the problem is the same one, and else none:
+    it was judged by another measure.
 
     Args:
         path: of its folder.
-        key: of the run that goes on from it.
+        said: the manifest of the run that goes on from it.
         like: shapes of a run state, and where it is to be.
 
     Raises:
-        FolderError: there is none, or it is of another kind of strategy or problem.
+        FolderError: there is none, or it is of another kind of strategy or problem, or of
+            another size.
         ValueError: the key is that of the other run, whose noise would be drawn again.
     """
     file = path / _MANIFEST
@@ -161,15 +170,41 @@ def last_state(path: Path, key: jax.Array, like: PyTree) -> tuple[RunState, dict
     told = read_manifest(file)
     if "key" not in told:
         raise FolderError(f"parent: got {path}, whose {_MANIFEST} is not of a run")
-    if told["key"] == kept.words(jax.random.key_data(key)):
+    said = json.loads(json.dumps(said))
+    if told["key"] == said["key"]:
         raise ValueError(
             "key: got that of the parent, whose noise would be drawn again, want another"
+        )
+    sizes = [each["start"]["population_size"] for each in (told, said)]
+    if sizes[0] != sizes[1]:
+        raise FolderError(
+            f"parent: got {path}, whose population_size is {sizes[0]}, want {sizes[1]} as "
+            "here"
         )
     owner = digest(kept.decisive(told)).hex()
     found = Checkpoints(path, owner).load(lambda *_: {"run": like}, partly=True)
     if found is None:
         raise FolderError(f"parent: got {path}, whose run has no checkpoint yet")
-    return kept.placed(found.tree["run"], like), {"run": owner, "generations": found.number}
+    run_state = kept.placed(found.tree["run"], like)
+    if not _judges_alike(told, said):
+        blank = {"best_fitness": -jnp.inf, "best_violation": jnp.inf}
+        none = {
+            name: jnp.full_like(getattr(run_state.state, name), value)
+            for name, value in blank.items()
+        }
+        state = pytree.replace(run_state.state, **none)
+        run_state = pytree.replace(run_state, state=state)
+    return run_state, {"run": owner, "generations": found.number}
+
+
+def _judges_alike(told: dict[str, Any], said: dict[str, Any]) -> bool:
+    """Whether two runs have one problem, as far as their manifests can tell.
+
+    A program has the code of the strategy in it, too: where that is another one, only what
+    is said of the problem can be compared.
+    """
+    alike = [told[name] == said[name] for name in ("problem", "functions", "program")]
+    return alike[0] and alike[1] and (alike[2] or told["strategy"] != said["strategy"])
 
 
 def manifest(

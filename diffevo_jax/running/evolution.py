@@ -82,9 +82,10 @@ class Result:
 
     @property
     def reason(self) -> str | tuple[str, ...]:
-        """Why it has ended, in words; of R runs R words."""
-        codes = np.asarray(self.stopped)
-        words = tuple(REASONS[code] for code in codes.ravel())
+        """Why it has ended, in words, or "going on"; of R runs R words."""
+        codes, ended = np.broadcast_arrays(self.stopped, self.state.done)
+        each = zip(codes.ravel(), ended.ravel(), strict=True)
+        words = tuple(REASONS[code] if code or end else "going on" for code, end in each)
         return words if codes.ndim else words[0]
 
     @property

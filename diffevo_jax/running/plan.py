@@ -118,8 +118,7 @@ def planned(
         check_count("every", every)
         if folder is None:
             raise ValueError("every: got it without folder, want a folder too")
-    if (parent is None) != (renoise is None):
-        raise ValueError("parent, renoise: got one of them, want both or none")
+    _check_parent(parent, renoise, folder, strategy.num_generations)
     if parent is not None and population is not None:
         raise ValueError("parent: got it with population, want population_size")
     length = min(chunk_size, strategy.num_generations)
@@ -149,20 +148,45 @@ def planned(
     )
     start: dict[str, Any]
     start = {"population_size": size, "population": population, "fitness": known}
-    if parent is not None and renoise is not None:
-        begin, start["parent"] = _renoised(plan, parent, renoise)
-        plan = plan._replace(begin=begin)
-    if folder is None:
+    if folder is None and parent is None:
         return plan
     start["record"] = sorted(record)
     traced = compiled.traced(*plan.arguments, population)
-    said = manifest(key, strategy, problem, start, traced, parent=parent, on_host=on_host)
-    kept = Folder(folder, said, every, "run", "generation")
+    run = (key, strategy, problem, start, traced)
+    said = functools.partial(manifest, *run, parent=parent, on_host=on_host)
+    if parent is not None and renoise is not None:
+        begin, start["parent"] = _renoised(plan, parent, renoise, said())
+        plan = plan._replace(begin=begin)
+    if folder is None:
+        return plan
+    kept = Folder(folder, said(), every, "run", "generation")
     if isinstance(compiled, HostPrograms):
         journal = Journal(kept.path / "evaluations")
         problem = journaled(compiled.problem, journal)
         compiled = compiled._replace(problem=problem, journal=journal)
     return plan._replace(compiled=compiled, folder=kept)
+
+
+def _check_parent(
+    parent: str | Path | None,
+    renoise: int | None,
+    folder: str | Path | None,
+    num_generations: int,
+) -> None:
+    if parent is None and renoise is None:
+        return
+    if parent is None:
+        raise ValueError("renoise: got it without parent, want the folder of a run, too")
+    if renoise is None:
+        raise ValueError(
+            "parent: got it without renoise, want the generation whose noise is added, too"
+        )
+    if renoise >= num_generations:
+        raise ValueError(f"renoise: got {renoise}, want one in [0, {num_generations - 1}]")
+    if folder is not None and check_path(folder).resolve() == check_path(parent).resolve():
+        raise ValueError(
+            f"folder: got {folder}, that of the parent, want another: this is another run"
+        )
 
 
 def _check_devices(
@@ -185,7 +209,7 @@ def _check_devices(
 
 
 def _renoised(
-    plan: Plan, parent: str | Path, generation: int
+    plan: Plan, parent: str | Path, generation: int, said: dict[str, Any]
 ) -> tuple[Stand, dict[str, Any]]:
     """Where a run begins that goes on from another one, and what identifies that one."""
     strategy = plan.strategy
@@ -195,7 +219,7 @@ def _renoised(
             "want DiffusionEvolution"
         )
     like = plan.compiled.shapes(*plan.arguments, plan.population)[0]
-    run_state, names = last_state(check_path(parent), plan.key, like)
+    run_state, names = last_state(check_path(parent), said, like)
     one = lambda key, state: restart.renoise(
         strategy, ask_tell.setup_keys(key)[2], state, generation
     )

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import diffevo_jax as de
+from diffevo_jax import pytree
 from diffevo_jax.pytree.folders import FolderError
 
 KEY = jax.random.key(5)
@@ -243,6 +244,51 @@ def test_it_goes_on_as_renoise_says(folder):
     np.testing.assert_allclose(found.population, repaired, rtol=1e-5, atol=1e-6)
 
 
+@pytree.dataclass
+class Peak:
+    """A fitness whose optimum moves, and how high it is."""
+
+    place: float = 0.0
+    height: float = 1.0
+
+    def __call__(self, x):
+        return self.height - ((x - self.place) ** 2).sum()
+
+
+def test_the_best_by_another_measure_is_forgotten(tmp_path):
+    def at(peak, key, **options):
+        problem = de.problems.Function(peak, dim=2)
+        return de.run(jax.random.key(key), STRATEGY, problem, population_size=8, **options)
+
+    at(Peak(), 0, folder=tmp_path)
+    moved = at(Peak(2.0, 0.0), 1, parent=tmp_path, renoise=4)
+    assert moved.best_fitness == moved.history.best_fitness.max() <= 0.0
+
+
+def test_the_best_is_forgotten_too_if_the_code_of_the_problem_is_another(tmp_path):
+    def of(fn, key, **options):
+        problem = de.problems.Function(fn, dim=2)
+        return de.run(jax.random.key(key), STRATEGY, problem, population_size=8, **options)
+
+    def worth(x):
+        return 1.0 - (x**2).sum()
+
+    first = worth
+
+    def worth(x):
+        return -1.0 - (x**4).sum()
+
+    of(first, 0, folder=tmp_path)
+    assert of(worth, 1, parent=tmp_path, renoise=8).best_fitness <= -1.0
+
+
+def test_a_run_goes_not_on_in_the_folder_of_its_parent(begun):
+    with pytest.raises(
+        ValueError, match=r"folder: got .*, that of the parent, want another"
+    ):
+        run(begun, key=jax.random.key(9), parent=begun, renoise=8)
+
+
 def test_the_parent_of_a_key_is_not_of_the_same(folder):
     with pytest.raises(ValueError, match="key: got that of the parent"):
         run(parent=folder, renoise=8)
@@ -251,9 +297,10 @@ def test_the_parent_of_a_key_is_not_of_the_same(folder):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"renoise": None}, "parent, renoise: got one of them"),
-        ({"renoise": 12}, r"generation: got 12, want one in \[0, 11\]"),
-        ({"population_size": 16}, r"population.npy has \(8, 2\)"),
+        ({"renoise": None}, "parent: got it without renoise"),
+        ({"parent": None}, "renoise: got it without parent"),
+        ({"renoise": 12}, r"renoise: got 12, want one in \[0, 11\]"),
+        ({"population_size": 16}, "parent: .* whose population_size is 8, want 16"),
         ({"parent": "nowhere"}, "parent: got nowhere, which is no folder of a run"),
     ],
 )

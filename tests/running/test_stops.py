@@ -264,6 +264,13 @@ def test_a_run_that_has_all_its_generations_is_finished(key) -> None:
     assert whole.reason == ("finished", "finished")
 
 
+def test_what_neither_ended_nor_was_stopped_is_going_on(key) -> None:
+    keys = jax.random.split(key, R)
+    half, *_, last = de.iterate(keys, STRATEGY, PROBLEM, stop=at, **OPTIONS)
+    assert "going on" in half.reason
+    assert "going on" not in last.reason
+
+
 def test_what_is_interrupted_had_neither_ended_nor_been_stopped(key) -> None:
     keys = jax.random.split(key, R)
     results = de.iterate(keys, STRATEGY, PROBLEM, stop=at, **OPTIONS)

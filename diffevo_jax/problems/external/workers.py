@@ -418,7 +418,8 @@ class _Processes:
                 raise RuntimeError(
                     "fn: got a process that ended before it had imported it, want a "
                     "function that imports by its name, and a script under "
-                    'if __name__ == "__main__"; the reason is on the standard error'
+                    'if __name__ == "__main__"; in a notebook, one of a file, '
+                    "or an executor of joblib; the reason is on the standard error"
                 ) from ready.exception()
             self._idle.append(process)
         now = time.monotonic()

@@ -235,6 +235,8 @@ def test_what_is_no_such_file_is_refused(tmp_path):
             diffusion.load(tmp_path / name)
     with pytest.raises(FileNotFoundError):
         diffusion.load(tmp_path / "none")
+    with pytest.raises(ValueError, match="a folder, want a file of a denoiser"):
+        diffusion.load(tmp_path)
 
 
 def test_weights_of_another_network_are_not_saved(tmp_path):
