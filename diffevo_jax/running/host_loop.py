@@ -211,12 +211,18 @@ def run(
     )
     count = count_of(final, problem, strategy.num_generations, plan.population_size)
     may_ask = contextlib.nullcontext() if folder is None else signals.answered()
-    with may_ask, working(plan, count, loggers) as results:
-        shown: Iterator[Result] = results
-        if progress:
-            shown = show_generations(shown, strategy.num_generations, is_noisy(problem))
-        for result in shown:
-            last = result
-            if folder is not None and signals.is_asked():
-                break  # and raise KeyboardInterrupt
+    try:
+        with may_ask, working(plan, count, loggers) as results:
+            shown: Iterator[Result] = results
+            if progress:
+                total, noisy = strategy.num_generations, is_noisy(problem)
+                shown = show_generations(shown, total, noisy)
+            for result in shown:
+                last = result
+                if folder is not None and signals.is_asked():
+                    break  # and raise KeyboardInterrupt
+    except KeyboardInterrupt as interrupt:
+        if folder is not None:
+            interrupt.add_note(f"The run is kept in {folder}; the same call goes on.")
+        raise
     return last

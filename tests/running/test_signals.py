@@ -145,8 +145,11 @@ def test_a_cell_that_is_interrupted_has_saved(tmp_path, key) -> None:
             signal.raise_signal(signal.SIGINT)
         return False
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as told:
         de.run(key, STRATEGY, PROBLEM, folder=tmp_path, every=100, stop=stop, **OPTIONS)
+    assert told.value.__notes__ == [
+        f"The run is kept in {tmp_path}; the same call goes on."
+    ]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     assert saved(tmp_path) == 2
