@@ -9,7 +9,6 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import light_evaluators as light
 import numpy as np
 
 import diffevo_jax as de
@@ -73,6 +72,9 @@ def crawl(folder: str, events: str) -> None:
 
 def evaluate(folder: str, workers: int) -> None:
     """A run whose evaluations take for ever, in processes."""
+    # Here, not above: of the tests of problems, which only these processes look into.
+    import light_evaluators as light
+
     with de.problems.external.each(light.says_who_and_hangs, workers=workers) as each:
         problem = de.problems.External(each, de.problems.Space(np.zeros(2)))
         strategy = de.DiffusionEvolution(3)
