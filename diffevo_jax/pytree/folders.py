@@ -11,8 +11,8 @@ from typing import Any
 
 from diffevo_jax.pytree.files import UNFINISHED
 
-#: Bytes of a manifest at most, of which some thousands are used, but for long settings.
-_LARGEST_MANIFEST = 2**22
+#: Bytes of a manifest at most, of which some thousands are used.
+_LARGEST_MANIFEST = 2**16
 #: The file that whoever is at work in a folder has locked.
 _LOCK = "lock"
 
@@ -51,17 +51,17 @@ def write_new(path: Path, content: bytes) -> None:
             os.replace(written, path)
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of a folder.
+def read_manifest(path: Path, limit: int = _LARGEST_MANIFEST) -> dict[str, Any]:
+    """The manifest of a folder, of at most so many bytes.
 
     Raises:
         FolderError: it is none.
         OSError: it cannot be read.
     """
-    content = content_of(path, _LARGEST_MANIFEST + 1)
+    content = content_of(path, limit + 1)
     try:
-        if len(content) > _LARGEST_MANIFEST:
-            raise ValueError(f"got more than {_LARGEST_MANIFEST} bytes")
+        if len(content) > limit:
+            raise ValueError(f"got more than {limit} bytes")
         found = json.loads(content)
         if not isinstance(found, dict):
             raise TypeError(f"got a {type(found).__name__}, want names and values")

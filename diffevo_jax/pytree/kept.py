@@ -35,6 +35,8 @@ from diffevo_jax.pytree.records import plain
 
 #: Of the time that something takes, at most this share is spent on checkpoints by itself.
 _SHARE = 0.05
+#: Bytes of a manifest at most, which says all settings.
+MOST_BYTES = 2**22
 #: Numbers of an array that a manifest has at most; of more it has a digest.
 _FEW = 8
 #: What of a manifest is for people.
@@ -89,7 +91,7 @@ class Folder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ValueError(
-                f"folder: got {self.path}, which cannot be made: {error.strerror}"
+                f"folder: got {path}, which cannot be made: {error.strerror}"
             ) from error
         there = self.path / f"{kind}.json"
         check_writable("folder", there)
@@ -242,7 +244,7 @@ def check_manifest(path: Path, wanted: dict[str, Any], kind: str) -> None:
     """
     if not path.exists():
         write_new(path, json.dumps(wanted, indent=1).encode())
-    found = read_manifest(path)
+    found = read_manifest(path, MOST_BYTES)
     if decisive(found) != decisive(wanted):
         told = list(_differences(found, wanted))
         more = f", and {len(told) - 5} more" if len(told) > 5 else ""

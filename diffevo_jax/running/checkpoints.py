@@ -167,7 +167,7 @@ def last_state(
     file = path / _MANIFEST
     if not file.exists():
         raise FolderError(f"parent: got {path}, which is no folder of a run")
-    told = read_manifest(file)
+    told = read_manifest(file, kept.MOST_BYTES)
     if "key" not in told:
         raise FolderError(f"parent: got {path}, whose {_MANIFEST} is not of a run")
     said = json.loads(json.dumps(said))
