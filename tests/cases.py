@@ -248,7 +248,14 @@ KINDS = {
 }
 #: Strategies that only `make slow` holds as wholes: the default run holds their parts to
 #: the promises of parts, and others that are put together alike.
-SELDOM = {"axes", "self_conditioned", "local", "gaussian_fit-diagonal"}
+SELDOM = {
+    "axes",
+    "self_conditioned",
+    "latent",
+    "local",
+    "gaussian_fit-diagonal",
+    "monoflow-learned",
+}
 
 
 def marks(kind: str, case: Case) -> tuple[pytest.MarkDecorator, ...]:

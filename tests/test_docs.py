@@ -90,6 +90,7 @@ def test_the_code_of_the_page_on_an_honest_best_runs() -> None:
     assert float(measured.final.low) < 0.0
 
 
+@pytest.mark.slow
 def test_the_code_of_the_page_on_stopping_runs() -> None:
     names = names_of("stopping.md")
     assert names["result"].reason == "target"

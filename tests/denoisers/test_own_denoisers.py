@@ -38,6 +38,7 @@ def test_a_denoiser_is_under_forty_lines(name) -> None:
     assert len(body.splitlines()) < 40
 
 
+@pytest.mark.slow
 def test_the_page_runs_through_every_entry_point() -> None:
     names = page()
     assert float(names["result"].best_fitness) > 0.95
