@@ -15,9 +15,9 @@ import numpy as np
 from diffevo_jax import pytree
 from diffevo_jax.base import Evaluation, Problem, PyTree, Strategy
 from diffevo_jax.problems.external.journal import Journal, journaled
+from diffevo_jax.pytree import kept
 from diffevo_jax.pytree.annotations import Keys
 from diffevo_jax.pytree.folders import check_path
-from diffevo_jax.pytree.kept import Folder
 from diffevo_jax.pytree.validation import check_count
 from diffevo_jax.running import ask_tell, signals
 from diffevo_jax.running.arguments import (
@@ -76,7 +76,7 @@ class Plan(NamedTuple):
     known: Evaluation | None
     watch: Callable[[Result], np.ndarray] | None
     begin: Stand | None
-    folder: Folder | None
+    folder: kept.Folder | None
     devices: Sequence[jax.Device] | None
     original: Problem
 
@@ -114,10 +114,9 @@ def planned(
     check_run(first, strategy, problem, population_size, population, record)
     known = known_evaluation(population, fitness)
     _check_devices(key, problem, devices)
+    kept.check_arguments(folder, every, state=None)
     if every is not None:
         check_count("every", every)
-        if folder is None:
-            raise ValueError("every: got it without folder, want a folder too")
     _check_parent(parent, renoise, folder, strategy.num_generations)
     if parent is not None and population is not None:
         raise ValueError("parent: got it with population, want population_size")
@@ -146,25 +145,42 @@ def planned(
         devices=devices,
         original=problem,
     )
-    start: dict[str, Any]
-    start = {"population_size": size, "population": population, "fitness": known}
     if folder is None and parent is None:
         return plan
-    start["record"] = sorted(record)
-    traced = compiled.traced(*plan.arguments, population)
-    run = (key, strategy, problem, start, traced)
-    said = functools.partial(manifest, *run, parent=parent, on_host=on_host)
+    return _in_folder(plan, strategy, sorted(record), folder, every, parent, renoise)
+
+
+def _in_folder(
+    plan: Plan,
+    strategy: Strategy,
+    record: list[str],
+    folder: str | Path | None,
+    every: int | None,
+    parent: str | Path | None,
+    renoise: int | None,
+) -> Plan:
+    """A plan with the folder where it is kept, and where it begins, if it goes on."""
+    start: dict[str, Any] = {
+        "population_size": plan.population_size,
+        "population": plan.population,
+        "fitness": plan.known,
+        "record": record,
+    }
+    compiled, on_host = plan.compiled, isinstance(plan.compiled, HostPrograms)
+    traced = compiled.traced(*plan.arguments, plan.population)
+    parts = (plan.key, strategy, plan.original, start, traced)
+    said = functools.partial(manifest, *parts, parent=parent, on_host=on_host)
     if parent is not None and renoise is not None:
         begin, start["parent"] = _renoised(plan, parent, renoise, said())
         plan = plan._replace(begin=begin)
     if folder is None:
         return plan
-    kept = Folder(folder, said(), every, "run", "generation")
+    there = kept.Folder(folder, said(), every, "run", "generation")
     if isinstance(compiled, HostPrograms):
-        journal = Journal(kept.path / "evaluations")
+        journal = Journal(there.path / "evaluations")
         problem = journaled(compiled.problem, journal)
         compiled = compiled._replace(problem=problem, journal=journal)
-    return plan._replace(compiled=compiled, folder=kept)
+    return plan._replace(compiled=compiled, folder=there)
 
 
 def _check_parent(
@@ -405,12 +421,12 @@ def _frozen(
 ) -> RunState:
     """The state after a chunk, of runs that have stopped as it was before."""
     if not isinstance(compiled, HostPrograms):
-        kept: RunState = frozen(stopped, before, after)
-        return kept
+        whole: RunState = frozen(stopped, before, after)
+        return whole
     # The problem's state is the host's, and of these runs nothing was evaluated.
     bare = [pytree.replace(state, problem_state=()) for state in (before, after)]
-    kept = frozen(stopped, *bare)
-    return pytree.replace(kept, problem_state=after.problem_state)
+    whole = frozen(stopped, *bare)
+    return pytree.replace(whole, problem_state=after.problem_state)
 
 
 def _first(count: int, axis: int, rows: jax.Array) -> np.ndarray:
