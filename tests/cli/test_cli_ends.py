@@ -22,8 +22,10 @@ import xarray
 import diffevo_jax as de
 from diffevo_jax import cli
 from diffevo_jax.cli import interrupts, outputs, report, streams, sweep_command
-from diffevo_jax.running import bars, signals
+from diffevo_jax.running import bars
 from diffevo_jax.sweeps import tables
+
+pytestmark = pytest.mark.usefixtures("signals_as_before")
 
 EVOLVE = ("evolve", "beale", "--population-size=8", "--num-generations=2", "--seeds=2")
 SWEEP = ("sweep", "beale", "--population-size=8", "--num-generations=2", "--seeds=2")
@@ -231,14 +233,6 @@ def test_a_bar_that_nobody_can_see_ends_no_run(monkeypatch, ended) -> None:
 
 
 # Ctrl-C
-
-
-@pytest.fixture(autouse=True)
-def _signals_as_before():
-    before = {number: signal.getsignal(number) for number in signals.NUMBERS}
-    yield
-    for number, found in before.items():
-        signal.signal(number, found)
 
 
 @pytest.fixture

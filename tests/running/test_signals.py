@@ -14,17 +14,11 @@ import diffevo_jax as de
 from diffevo_jax.pytree.folders import FolderError
 from diffevo_jax.running import plan, signals
 
+pytestmark = pytest.mark.usefixtures("signals_as_before")
+
 OPTIONS = {"population_size": 8, "chunk_size": 2}
 STRATEGY, PROBLEM = de.DiffusionEvolution(6), de.problems.Landscape("beale")
 SPACE = de.problems.Space(np.zeros(2))
-
-
-@pytest.fixture(autouse=True)
-def _signals_as_before():
-    before = {number: signal.getsignal(number) for number in signals.NUMBERS}
-    yield
-    for number, found in before.items():
-        signal.signal(number, found)
 
 
 @pytest.fixture
