@@ -23,6 +23,9 @@ ENDS := attention denoisers diffusion flows kernels noise problems pytree runnin
 VALUES := arg-type assignment call-overload index misc operator return-value type-abstract \
   union-attr
 
+# Many tests start a process, and each would compile the package from its source again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:

@@ -1,9 +1,10 @@
 """Shared by all tests and by the examples in docstrings."""
 
+import functools
 import gc
-import itertools
 import os
 from importlib.metadata import version
+from pathlib import Path
 
 #: Tests spend their time compiling small programs: each in one piece, and loops straight to
 #: LLVM, not through MLIR first. XLA ends the process at a flag that it has dropped.
@@ -14,6 +15,7 @@ os.environ["XLA_FLAGS"] = f"{QUICKLY} {os.environ.get('XLA_FLAGS', '')}".strip()
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
+from jax._src.interpreters import mlir  # noqa: E402
 
 #: Files that run long programs, or look at what the compiler makes of them. All others
 #: spend their time compiling: formulas, and promises that hold for any program.
@@ -31,10 +33,16 @@ OPTIMISED = {
 #: of 700 the collector took a tenth of the time of the tests.
 gc.set_threshold(100_000, 50, 100)
 
+#: JAX makes a context of MLIR for every program, and all dialects in it: a tenth of the
+#: time of the tests, where programs are small. Here programs share one.
+if hasattr(mlir, "make_ir_context"):
+    mlir.make_ir_context = functools.cache(mlir.make_ir_context)
+
 #: XLA maps memory for every program, and Linux lets a process have 65,530 maps: beyond them
-#: the compiler crashes. So programs are forgotten after so many files.
-FILES_TOGETHER = 10
-_files = itertools.count(1)
+#: the compiler crashes. So programs are forgotten after a file that leaves more than these;
+#: not earlier, since to forget ten files' programs takes seconds.
+MOST_MAPS = 25_000
+MAPS = Path("/proc/self/maps")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -44,8 +52,10 @@ def compiled_quickly(request):
     jax.config.update("jax_disable_most_optimizations", quickly)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
-    if next(_files) % FILES_TOGETHER == 0:
+    if MAPS.exists() and MAPS.read_bytes().count(b"\n") > MOST_MAPS:
         jax.clear_caches()
+        if hasattr(mlir, "make_ir_context"):
+            mlir.make_ir_context.cache_clear()
         gc.unfreeze()
         gc.collect()
     gc.freeze()  # compiled programs live on; the collector need not look at them again

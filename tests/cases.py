@@ -246,21 +246,26 @@ KINDS = {
     "grid": (GRIDS, testing.grids.PROMISES),
     "problem": (PROBLEMS, testing.problems.PROMISES),
 }
-#: Strategies that only `make slow` holds as wholes: the default run holds their parts to
-#: the promises of parts, and others that are put together alike.
+#: Parts that only `make slow` holds to their promises: the default run holds what they are
+#: made of, and others that are put together alike.
 SELDOM = {
-    "axes",
-    "self_conditioned",
-    "latent",
-    "local",
-    "gaussian_fit-diagonal",
-    "monoflow-learned",
+    "strategy": {
+        "axes",
+        "exact",
+        "fixed-oracle",
+        "gaussian_fit-diagonal",
+        "latent",
+        "local",
+        "monoflow-learned",
+        "self_conditioned",
+    },
+    "denoiser": {"axes", "latent", "local"},
 }
 
 
 def marks(kind: str, case: Case) -> tuple[pytest.MarkDecorator, ...]:
     """Slow, or none."""
-    return (pytest.mark.slow,) if kind == "strategy" and case.name in SELDOM else ()
+    return (pytest.mark.slow,) if case.name in SELDOM.get(kind, ()) else ()
 
 
 #: Each part with each promise that it makes.

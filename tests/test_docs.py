@@ -67,6 +67,7 @@ def test_the_code_of_the_page_on_spaces_runs() -> None:
     assert names["columns"]["batch"].shape == (256,)
 
 
+@pytest.mark.slow
 def test_the_code_of_the_page_on_long_runs_runs() -> None:
     # The page compares runs that were left with those that were not.
     names = names_of("long_runs.md")

@@ -293,6 +293,7 @@ def test_monoflow_is_a_strategy_with_flags_of_its_own(read, capsys) -> None:
     assert "--sampler" not in shown
 
 
+@pytest.mark.slow
 def test_monoflow_evolves(evolve) -> None:
     record = evolve("beale", "--strategy=monoflow", "--population-size=8", "--seeds=2")
     assert record["config"]["strategy"]["class"] == "MonoFlow"
@@ -658,6 +659,7 @@ def test_a_stop_that_cannot_be_is_refused(fail, flag, message) -> None:
     assert message in fail("evolve", *LANDSCAPE, flag)
 
 
+@pytest.mark.slow
 def test_failures_of_runs_that_have_stopped_count_once(key, capsys) -> None:
     failing = de.problems.Function(lambda x: jnp.nan * x.sum(), dim=2)
     strategy = de.DiffusionEvolution(4)

@@ -95,6 +95,7 @@ def test_it_is_the_classifier_free_guidance_of_denoisers():
     np.testing.assert_allclose(got, denoise(jnp.asarray(QUERIES), 0.9), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_it_is_monoflows_drift_on_top_of_the_contraction():
     # m_1 + (1 + g) (m_w - m_1), and m_w - m_1 is what MonoFlow's particles follow.
     width, valid = 0.8, jnp.ones(len(POINTS), bool)
@@ -311,6 +312,7 @@ def test_with_equal_fitness_there_is_nothing_beyond():
     np.testing.assert_allclose(got, 0.0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_archives_correction_is_in_both_means():
     # It says how the points were drawn, and not what is wanted of them.
     memory = de.denoisers.Archive(1, correction=1.0)
@@ -359,6 +361,7 @@ def test_a_local_shaping_is_in_the_weighted_mean_alone():
 # A strategy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MEANS)
 def test_it_is_a_number_that_is_swept_and_traced(name):
     strategy = de.DiffusionEvolution(3, MEANS[name])

@@ -49,6 +49,7 @@ def test_the_page_runs_through_every_entry_point() -> None:
     assert float(names["proposed"].best_fitness) > 0.5
 
 
+@pytest.mark.slow
 def test_what_was_drawn_of_an_evolution_is_as_good_as_it() -> None:
     # given 2,000 points drawn from what 256 individuals know
     names = page()

@@ -264,7 +264,8 @@ def test_float64_is_kept_when_enabled() -> None:
 
 
 def test_import_is_light() -> None:
-    # Seconds of the processor, beside those of JAX: on a busy machine too it is 0.4.
+    # Seconds of the processor, beside those of JAX, which pip has compiled to bytecode; so
+    # the package is imported once before it is timed. On a busy machine too it is 0.3.
     program = (
         "import sys, time; begin = time.process_time(); import jax\n"
         "middle = time.process_time(); import diffevo_jax\n"
@@ -272,10 +273,14 @@ def test_import_is_light() -> None:
         "heavy = {'gymnax', 'matplotlib', 'pandas', 'flax', 'optax', 'tyro', 'rich'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
-    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    command = [sys.executable, "-c", program]
+    environment = {**os.environ}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    subprocess.run(command, env=environment, capture_output=True, check=True)
+    out = subprocess.run(command, env=environment, capture_output=True, text=True)
     share, heavy = out.stdout.splitlines()
     assert heavy == "[]"
-    assert float(share) < 0.6
+    assert float(share) < 0.45
 
 
 def test_a_result_prints_in_a_line(key) -> None:

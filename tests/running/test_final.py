@@ -60,6 +60,7 @@ def evolve(key: jax.Array, problem: Any = PROBLEM, **options: Any) -> de.Result:
 # Choosing and reporting
 
 
+@pytest.mark.slow
 def test_the_report_knows_nothing_of_the_choice(key) -> None:
     # given candidates that are all worth 0, under noise of deviation 1
     problem = Sphere(1.0, 0.0)
@@ -275,6 +276,7 @@ def test_runs_that_are_spread_agree(key) -> None:
     assert_the_last_is(de.run(keys, SHORT, PROBLEM, devices=devices, **FEW), alone)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_has_it_too(key) -> None:
     result = de.run(
         key, STRATEGY, PROBLEM, population_size=N, stop=lambda result: True, final=32
@@ -384,6 +386,7 @@ CARTPOLE = (
 )
 
 
+@pytest.mark.slow
 def test_the_command_tells_the_judged_best_of_noise(capsys, tmp_path) -> None:
     assert cli.main([*CARTPOLE, f"--json={tmp_path / 'out.json'}"]) == 0
     out = capsys.readouterr().out
@@ -406,6 +409,7 @@ def test_a_sweep_under_noise_shows_no_luck(capsys, noisy) -> None:
     assert ("best" in out) != noisy
 
 
+@pytest.mark.slow
 def test_the_line_of_many_runs_says_how_sure_each_is(key) -> None:
     told = jax.vmap(evolve)(jax.random.split(key, 2))
     config = {"problem": PROBLEM, "strategy": STRATEGY, "population_size": N}
@@ -457,6 +461,7 @@ def test_what_is_evaluated_on_the_host_is_judged_there() -> None:
     assert float(judged.low) < 0.0 < float(judged.high)
 
 
+@pytest.mark.slow
 def test_what_is_evaluated_on_the_host_at_the_end_is_counted() -> None:
     calls = []
 

@@ -83,12 +83,14 @@ def test_a_run_that_was_stopped_stays_stopped(tmp_path):
     assert same(run(tmp_path, stop=stop), first)
 
 
+@pytest.mark.slow
 def test_many_runs_go_on_together(tmp_path):
     keys = jax.random.split(KEY, 3)
     some(tmp_path, 4, key=keys)
     assert same(run(tmp_path, key=keys), run(key=keys))
 
 
+@pytest.mark.slow
 def test_a_known_fitness_is_told_once(tmp_path):
     population = PROBLEM.space.sample(KEY, 8)
     known = {"population": population, "population_size": None}
@@ -265,6 +267,7 @@ def test_the_best_by_another_measure_is_forgotten(tmp_path):
     assert moved.best_fitness == moved.history.best_fitness.max() <= 0.0
 
 
+@pytest.mark.slow
 def test_the_best_is_forgotten_too_if_the_code_of_the_problem_is_another(tmp_path):
     def of(fn, key, **options):
         problem = de.problems.Function(fn, dim=2)

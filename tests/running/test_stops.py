@@ -264,6 +264,7 @@ def test_a_run_that_has_all_its_generations_is_finished(key) -> None:
     assert whole.reason == ("finished", "finished")
 
 
+@pytest.mark.slow
 def test_what_neither_ended_nor_was_stopped_is_going_on(key) -> None:
     keys = jax.random.split(key, R)
     half, *_, last = de.iterate(keys, STRATEGY, PROBLEM, stop=at, **OPTIONS)
@@ -367,6 +368,7 @@ def test_the_loop_ends_when_all_runs_have(key) -> None:
     assert lengths == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.slow
 def test_runs_that_have_ended_are_judged_at_the_end(key) -> None:
     keys = jax.random.split(key, R)
     options = {"population_size": N, "final": 16, "chunk_size": 2}

@@ -94,6 +94,7 @@ def test_on_a_long_grid_a_stochastic_sampler_ends_in_the_distribution(name):
     assert largest_distance(LONG_RUN(STOCHASTIC[name], target())) < LARGEST
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("name", ["DDIM(1)", "EDM"])
 def test_wrong_noise_is_seen(name, fault):

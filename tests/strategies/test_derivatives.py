@@ -54,7 +54,7 @@ STRATEGIES = {
     "frozen": evolution(sampler=de.samplers.Heun(eta=0.5, frozen=True)),
     "ancestral": evolution(sampler=de.samplers.Ancestral(), grid=de.noise.Cosine()),
 }
-DEFAULT = ("several", "monoflow")
+DEFAULT = ("default",)
 #: Size, dimension, height of the fitness, whether the first individual fails.
 SITUATIONS = {
     "a sphere": (8, 3, 1.0, False),

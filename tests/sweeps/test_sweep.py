@@ -112,12 +112,14 @@ def test_in_map_mode_a_run_has_the_same_bits_alone(num_seeds):
     np.testing.assert_array_equal(many.mean_fitness[1, 0], alone.mean_fitness[0, 0])
 
 
+@pytest.mark.slow
 def test_batches_do_not_matter():
     axes = {"shaping.temperature": TEMPERATURES}
     whole, parts = sweep(axes=axes), sweep(axes=axes, batch_size=4)
     np.testing.assert_allclose(whole.final_mean, parts.final_mean, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_is_flagged_and_the_others_go_on():
     sound = de.problems.Function(lambda x: x[0], dim=2)
     failing = de.problems.Function(lambda x: jnp.nan * x[0], dim=2)

@@ -144,6 +144,7 @@ def likelihood_gap(denoiser, mixture):
     return float(jnp.mean(exact - found)), float(jnp.abs(back - x).max())
 
 
+@pytest.mark.slow
 def test_the_loss_is_nearly_that_of_the_exact_denoiser(learned, mixture):
     assert worst_excess(learned.denoiser, mixture) < 0.05
 

@@ -69,6 +69,7 @@ def actions_of(act, carry) -> list:
     return actions
 
 
+@pytest.mark.slow
 def test_a_program_without_the_library_acts_alike(saved):
     problem, weights, state, path = saved
     done = subprocess.run(
