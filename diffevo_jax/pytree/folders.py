@@ -70,10 +70,15 @@ def read_manifest(path: Path, limit: int = _LARGEST_MANIFEST) -> dict[str, Any]:
         raise FolderError(f"folder: {path} is damaged: {error}") from error
 
 
-def content_of(path: Path, limit: int) -> bytes:
-    """The first bytes of a file. That it cannot be read now does not make it damaged."""
+def check_file(path: Path) -> None:
+    """Raise FolderError where a folder has the name of a file."""
     if path.is_dir():
         raise FolderError(f"folder: {path} is damaged: it is a folder; remove it and go on")
+
+
+def content_of(path: Path, limit: int) -> bytes:
+    """The first bytes of a file. That it cannot be read now does not make it damaged."""
+    check_file(path)
     with path.open("rb") as file:
         return file.read(limit)
 
@@ -96,6 +101,7 @@ def held(path: Path) -> Iterator[None]:
     # closes the file, however it has opened it.
     if _identity(path / _LOCK) in _HELD:
         raise FolderError(f"{taken} of this process")
+    check_file(path / _LOCK)
     with (path / _LOCK).open("ab") as file:
         if not _locked(file.fileno(), path):
             raise taken

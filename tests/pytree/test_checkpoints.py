@@ -10,7 +10,7 @@ import pytest
 
 from diffevo_jax.pytree import files
 from diffevo_jax.pytree.checkpoints import Checkpoints
-from diffevo_jax.pytree.folders import FolderError
+from diffevo_jax.pytree.folders import FolderError, held
 
 TREE = {
     "key": jax.random.split(jax.random.key(7), 3),
@@ -76,7 +76,7 @@ def check_damage(checkpoints, path, count, seed):
         else:
             content = content[: rng.integers(len(content))]
         path.write_bytes(content)
-        with pytest.warns(UserWarning, match=f"{path.name} is damaged: .* one before"):
+        with pytest.warns(UserWarning, match=f"{path.name} is damaged: .* is taken"):
             assert load(checkpoints).number == 1
     path.write_bytes(whole)
 
@@ -113,12 +113,33 @@ def test_after_damage_the_damaged_one_goes(checkpoints, tmp_path):
 
 def test_if_all_are_damaged_nothing_begins_anew(checkpoints, tmp_path):
     checkpoints.save(1, TREE)
-    (tmp_path / "checkpoint-000000001.npz").write_bytes(b"zip")
-    with (
-        pytest.warns(UserWarning, match="is damaged"),
-        pytest.raises(FolderError, match=r"and so are all .* remove them to begin anew"),
+    checkpoints.save(2, TREE)
+    for path in tmp_path.iterdir():
+        path.write_bytes(b"zip")
+    with pytest.raises(FolderError, match=r"2\.npz is .*, and so are all .* begin anew"):
+        load(checkpoints)  # and no warning: none before it is taken
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_folder_of_the_name_of_a_checkpoint_is_said(checkpoints, tmp_path, number):
+    checkpoints.save(1, TREE)
+    checkpoints.save(2, TREE)
+    path = tmp_path / f"checkpoint-00000000{number}.npz"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(
+        FolderError, match=rf"{number}\.npz is .* it is a folder; remove it"
     ):
-        load(checkpoints)
+        load(checkpoints)  # also of an older one, which could not be removed later
+
+
+def test_a_folder_of_the_name_of_the_lock_is_said(tmp_path):
+    (tmp_path / "lock").mkdir()
+    with (
+        pytest.raises(FolderError, match="lock is damaged: it is a folder"),
+        held(tmp_path),
+    ):
+        pass
 
 
 def test_one_of_another_computation_is_refused(checkpoints, tmp_path):
