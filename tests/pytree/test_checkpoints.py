@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffevo_jax.pytree import files
+from diffevo_jax.pytree import files, kept
 from diffevo_jax.pytree.checkpoints import Checkpoints
 from diffevo_jax.pytree.folders import FolderError, held
 
@@ -196,3 +196,16 @@ def test_it_is_on_the_disk_before_its_name_is(checkpoints, tmp_path, monkeypatch
     )
     checkpoints.save(1, TREE)
     assert done == ["sync", "name", "sync"]
+
+
+def test_a_checkpoint_that_fails_is_said_once(tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("diffevo_jax.pytree.archives.write_sealed", full)
+    folder = kept.Folder(tmp_path, {}, 1, "run")
+    said = pytest.raises(UserWarning, match=r"step 1 was not written .*; there is none yet")
+    with said as told, folder.at_work() as keeper:
+        keeper.keep(1, lambda: ({}, {}))  # warnings are errors, and the end saves again
+    assert isinstance(told.value.__context__, OSError)
+    assert told.value.__context__.__context__ is None
