@@ -249,7 +249,22 @@ def _ask(form: type, prog: str, **options: Any) -> PyTree:
     hint = f"; closest: {', '.join(close)}" if close else f"; see '{prog} --help'"
     unknown = re.findall(r"--[a-z][\w.-]*", message.partition("Unrecognized")[2])
     renamed = [hint_at(word, ()) for word in unknown]
-    raise UsageError(f"{message.rstrip('.')}{''.join(renamed) or hint}")
+    raise UsageError(f"{_plain(message.rstrip('.'))}{''.join(renamed) or hint}")
+
+
+def _plain(message: str) -> str:
+    """What tyro says of a word that is no number, as all others here say it.
+
+    Example:
+        >>> from diffevo_jax.cli import flags
+        >>> flags._plain("Error parsing --rate: could not convert string to float: 'x'")
+        "--rate: got 'x', want a number"
+    """
+    said = r"Error parsing (--[\w.-]+): .*?\b(int|float)\b.*?((['\"]).*\4)\]?"
+    if (found := re.fullmatch(said, message, re.IGNORECASE)) is None:
+        return message
+    want = {"int": "an int", "float": "a number"}[found[2].lower()]
+    return f"{found[1]}: got {found[3]}, want {want}"
 
 
 def _rule(info: StructTypeInfo, options: type) -> StructConstructorSpec | None:
