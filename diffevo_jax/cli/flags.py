@@ -90,14 +90,20 @@ def parse(
         problem.env_params, paths.get(before.problem, "env_params")
     ):  # as constants of the program they are faster
         problem = pytree.replace(problem, env_params=None)
-    return Request(_at_home(filled.options), filled.strategy, problem)
+    options = _at_home(filled.options, values(args))
+    return Request(options, filled.strategy, problem)
 
 
-def _at_home(options: OptionsT) -> OptionsT:
-    """Paths with the home folder in the place of ``~``, also where no shell has put it."""
+def _at_home(options: OptionsT, words: dict[str, str]) -> OptionsT:
+    """Paths with the home folder in the place of ``~``, also where no shell has put it.
+
+    An empty one, as of a variable that is not set, would be the current folder.
+    """
     given = {
         name: value for name, value in vars(options).items() if isinstance(value, Path)
     }
+    if empty := [name for name in given if words.get(name) == ""]:
+        raise UsageError(f"--{empty[0]}: got '', want a path")
     try:
         found = {name: path.expanduser() for name, path in given.items()}
     except RuntimeError as error:

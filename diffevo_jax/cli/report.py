@@ -184,7 +184,9 @@ def _stops(options: EvolveOptions) -> tuple[stops.One, ...]:
 
 def _check_files(options: EvolveOptions) -> None:
     names = ("json", "plot", "log", "cache", "folder", "tensorboard")
-    check_apart(**{name: vars(options)[name] for name in names})
+    own = () if options.folder is None else ("run.json", "log.jsonl", "lock", "evaluations")
+    in_folder = {f"the folder's {name}": Path(options.folder or "", name) for name in own}
+    check_apart(**{name: vars(options)[name] for name in names}, **in_folder)
     for name in ("json", "plot", "log"):
         if (path := vars(options)[name]) is not None:
             check_writable(f"--{name}", path)
