@@ -15,11 +15,11 @@ import numpy as np
 from diffevo_jax import pytree
 from diffevo_jax.base import Evaluation, Problem, PyTree, Strategy
 from diffevo_jax.problems.external.journal import Journal, journaled
-from diffevo_jax.pytree import kept
+from diffevo_jax.pytree import kept, signals
 from diffevo_jax.pytree.annotations import Keys
 from diffevo_jax.pytree.folders import check_path
 from diffevo_jax.pytree.validation import check_count
-from diffevo_jax.running import ask_tell, signals
+from diffevo_jax.running import ask_tell
 from diffevo_jax.running.arguments import (
     as_pytree,
     check_run,
