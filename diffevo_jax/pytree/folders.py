@@ -94,15 +94,21 @@ def held(path: Path) -> Iterator[None]:
         path: of the folder, which is there.
 
     Raises:
-        FolderError: another process, or this one, is at work in it.
+        FolderError: another process, or this one, is at work in it; or its lock is somebody
+            else's, or no file.
     """
     taken = FolderError(f"folder: {path} is in use by another run")
     # A lock of the system is of a process, which may come here twice, and loses it when it
     # closes the file, however it has opened it.
     if _identity(path / _LOCK) in _HELD:
         raise FolderError(f"{taken} of this process")
-    check_file(path / _LOCK)
-    with (path / _LOCK).open("ab") as file:
+    try:
+        file = (path / _LOCK).open("ab")
+    except OSError as error:
+        raise FolderError(
+            f"folder: got {path}, whose {_LOCK} cannot be written: {error.strerror}"
+        ) from error
+    with file:
         if not _locked(file.fileno(), path):
             raise taken
         this = _identity(file.fileno())

@@ -133,12 +133,9 @@ def test_a_folder_of_the_name_of_a_checkpoint_is_said(checkpoints, tmp_path, num
         load(checkpoints)  # also of an older one, which could not be removed later
 
 
-def test_a_folder_of_the_name_of_the_lock_is_said(tmp_path):
-    (tmp_path / "lock").mkdir()
-    with (
-        pytest.raises(FolderError, match="lock is damaged: it is a folder"),
-        held(tmp_path),
-    ):
+def test_a_lock_that_cannot_be_written_is_said(tmp_path):
+    (tmp_path / "lock").mkdir()  # or that of another user
+    with pytest.raises(FolderError, match="whose lock cannot be"), held(tmp_path):
         pass
 
 
