@@ -5,7 +5,7 @@ import signal
 import jax
 import pytest
 
-from diffevo_jax.running import signals
+from diffevo_jax.pytree import signals
 
 
 @pytest.fixture

@@ -90,14 +90,20 @@ def parse(
         problem.env_params, paths.get(before.problem, "env_params")
     ):  # as constants of the program they are faster
         problem = pytree.replace(problem, env_params=None)
-    return Request(_at_home(filled.options), filled.strategy, problem)
+    options = _at_home(filled.options, values(args))
+    return Request(options, filled.strategy, problem)
 
 
-def _at_home(options: OptionsT) -> OptionsT:
-    """Paths with the home folder in the place of ``~``, also where no shell has put it."""
+def _at_home(options: OptionsT, words: dict[str, str]) -> OptionsT:
+    """Paths with the home folder in the place of ``~``, also where no shell has put it.
+
+    An empty one, as of a variable that is not set, would be the current folder.
+    """
     given = {
         name: value for name, value in vars(options).items() if isinstance(value, Path)
     }
+    if empty := [name for name in given if words.get(name) == ""]:
+        raise UsageError(f"--{empty[0]}: got '', want a path")
     try:
         found = {name: path.expanduser() for name, path in given.items()}
     except RuntimeError as error:
@@ -249,7 +255,22 @@ def _ask(form: type, prog: str, **options: Any) -> PyTree:
     hint = f"; closest: {', '.join(close)}" if close else f"; see '{prog} --help'"
     unknown = re.findall(r"--[a-z][\w.-]*", message.partition("Unrecognized")[2])
     renamed = [hint_at(word, ()) for word in unknown]
-    raise UsageError(f"{message.rstrip('.')}{''.join(renamed) or hint}")
+    raise UsageError(f"{_plain(message.rstrip('.'))}{''.join(renamed) or hint}")
+
+
+def _plain(message: str) -> str:
+    """What tyro says of a word that is no number, as all others here say it.
+
+    Example:
+        >>> from diffevo_jax.cli import flags
+        >>> flags._plain("Error parsing --rate: could not convert string to float: 'x'")
+        "--rate: got 'x', want a number"
+    """
+    said = r"Error parsing (--[\w.-]+): .*?\b(int|float)\b.*?((['\"]).*\4)\]?"
+    if (found := re.fullmatch(said, message, re.IGNORECASE)) is None:
+        return message
+    want = {"int": "an int", "float": "a number"}[found[2].lower()]
+    return f"{found[1]}: got {found[3]}, want {want}"
 
 
 def _rule(info: StructTypeInfo, options: type) -> StructConstructorSpec | None:

@@ -1,6 +1,6 @@
 """Ctrl-C, SIGTERM and SIGHUP in a process of the command: how it ends, and what it says.
 
-What a signal does is said in :mod:`diffevo_jax.running.signals`. Where it ends the process
+What a signal does is said in :mod:`diffevo_jax.pytree.signals`. Where it ends the process
 and JAX is being called, the process ends there, without an exception, which loses nothing:
 what is stored is stored whole. Elsewhere KeyboardInterrupt is raised as ever, so that files
 that are being written are cleared away.
@@ -12,9 +12,9 @@ import signal
 from collections.abc import Callable
 
 from diffevo_jax.cli import streams
-from diffevo_jax.running import signals
-from diffevo_jax.running.signals import is_asked as is_asked
-from diffevo_jax.running.signals import only_ask as only_ask
+from diffevo_jax.pytree import signals
+from diffevo_jax.pytree.signals import is_asked as is_asked
+from diffevo_jax.pytree.signals import only_ask as only_ask
 
 #: Exit codes of a shell for a process that SIGINT, or SIGTERM, has ended.
 _INTERRUPTED, _TERMINATED = 130, 143

@@ -37,6 +37,14 @@ from diffevo_jax.running.plan import planned, working
 #: Whether a success is ended by the environment; else the step limit ends it.
 _ENDS = ("Acrobot-v1", "MountainCar-v0", "MountainCarContinuous-v0")
 _SUCCESS_ENDS = {"CartPole-v1": False} | dict.fromkeys(_ENDS, True)
+#: Numbers of stops, the flags that they come from, and what these want them to be.
+_STOPPING = {
+    "Target.fitness": ("target", ""),
+    "Evaluations.count": ("max-evaluations", ""),
+    "stop": ("max-evaluations", ""),  # fewer than those of the first look
+    "Seconds.seconds": ("max-seconds", ""),
+    "Stagnation.patience": ("patience", ", a share of the generations"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,10 +150,19 @@ def check_request(settings: flags.Request[EvolveOptions]) -> jax.Array:
     keys = jax.random.split(key_of_seed(options.seed), options.seeds)
     check_run(keys[0], settings.strategy, settings.problem, size, None, ())
     check_start(settings.strategy, (size, dim))
-    stops.watcher(
-        _stops(options), settings.strategy, settings.problem, size, _length(settings)
-    )
+    _check_stops(settings)
     return keys
+
+
+def _check_stops(settings: flags.Request[EvolveOptions]) -> None:
+    options, (strategy, problem) = settings.options, settings[1:]
+    length = _length(settings)
+    try:
+        stops.watcher(_stops(options), strategy, problem, options.population_size, length)
+    except ValueError as error:
+        name, _, text = str(error).partition(": ")
+        flag, what = _STOPPING[name]
+        raise ValueError(f"--{flag}: {text}{what}") from error
 
 
 def _length(settings: flags.Request[EvolveOptions]) -> int:
@@ -167,7 +184,9 @@ def _stops(options: EvolveOptions) -> tuple[stops.One, ...]:
 
 def _check_files(options: EvolveOptions) -> None:
     names = ("json", "plot", "log", "cache", "folder", "tensorboard")
-    check_apart(**{name: vars(options)[name] for name in names})
+    own = () if options.folder is None else ("run.json", "log.jsonl", "lock", "evaluations")
+    in_folder = {f"the folder's {name}": Path(options.folder or "", name) for name in own}
+    check_apart(**{name: vars(options)[name] for name in names}, **in_folder)
     for name in ("json", "plot", "log"):
         if (path := vars(options)[name]) is not None:
             check_writable(f"--{name}", path)

@@ -19,7 +19,7 @@ from diffevo_jax.flows.generator import (
     regression_loss,
 )
 from diffevo_jax.flows.saved import save_generator
-from diffevo_jax.pytree import Number, arrays, kept, validation
+from diffevo_jax.pytree import Number, arrays, kept, signals, validation
 from diffevo_jax.pytree.annotations import checked
 
 LOSSES = ("regression", "adversarial")
@@ -204,7 +204,8 @@ def _kept(
     state = jax.eval_shape(init_gan, key, recipe, points)
     traced = _train.trace(key, recipe, state, points, jnp.int32(0))
     said = kept.manifest(key, traced, (recipe, points), recipe=recipe, data=points)
-    with kept.Folder(folder, said, every, "training").at_work() as keeper:
+    at_work = kept.Folder(folder, said, every, "training").at_work()
+    with signals.answered(), at_work as keeper:
         if (found := keeper.load(lambda *_: {"state": state})) is not None:
             done, state = found.number, kept.placed(found.tree["state"], state)
         else:
@@ -213,11 +214,14 @@ def _kept(
             raise ValueError(
                 f"num_steps: got {last}, want at least the {done} steps done in the folder"
             )
+        signals.only_ask()
         while done < last:
             end = kept.end_of_chunk(done, min(done + CHUNK, last), every)
-            state = _sound(_train(key, recipe, state, points, jnp.int32(end - done)))
-            done = end
+            state = _train(key, recipe, state, points, jnp.int32(end - done))
+            signals.wait(state, keeper.save)
+            done, state = end, _sound(state)
             keeper.keep(done, functools.partial(_content, state))
+            signals.raise_if_asked()
     return state
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from diffevo_jax.pytree import archives
 from diffevo_jax.pytree.files import UNFINISHED, written_whole
-from diffevo_jax.pytree.folders import FolderError
+from diffevo_jax.pytree.folders import FolderError, check_file
 
 T = TypeVar("T")
 
@@ -102,24 +102,28 @@ class Checkpoints:
 
         Raises:
             FolderError: all are damaged; or one is of another computation, of another
-                version of this format, or of other arrays.
+                version of this format, or of other arrays; or it is a folder.
             OSError: one cannot be read.
         """
         for left in self._folder.glob(f"{UNFINISHED}*/checkpoint-*.npz"):
             shutil.rmtree(left.parent, ignore_errors=True)  # by a process that was killed
-        numbers, damage = self._numbers()[::-1], ""
+        numbers, damages = self._numbers()[::-1], list[str]()
+        for number in numbers:
+            check_file(self._file(number))
         for number in numbers:
             path = self._file(number)
             try:
                 sealed = archives.read_sealed(path)
             except (archives.DamagedError, zipfile.BadZipFile) as error:
-                damage = f"{path} is damaged: {error}"
-                warnings.warn(f"folder: {damage}; the one before it is taken", stacklevel=2)
+                damages.append(f"{path} is damaged: {error}")
                 continue
+            for damage in damages:
+                warnings.warn(f"folder: {damage}; {path.name} is taken", stacklevel=2)
             return self._checked(path, number, sealed, like, partly)
-        if damage:
+        if damages:
             raise FolderError(
-                f"folder: {damage}, and so are all of its kind; remove them to begin anew"
+                f"folder: {damages[0]}, and so are all of its kind; remove them to begin "
+                "anew"
             )
         return None
 

@@ -70,10 +70,15 @@ def read_manifest(path: Path, limit: int = _LARGEST_MANIFEST) -> dict[str, Any]:
         raise FolderError(f"folder: {path} is damaged: {error}") from error
 
 
-def content_of(path: Path, limit: int) -> bytes:
-    """The first bytes of a file. That it cannot be read now does not make it damaged."""
+def check_file(path: Path) -> None:
+    """Raise FolderError where a folder has the name of a file."""
     if path.is_dir():
         raise FolderError(f"folder: {path} is damaged: it is a folder; remove it and go on")
+
+
+def content_of(path: Path, limit: int) -> bytes:
+    """The first bytes of a file. That it cannot be read now does not make it damaged."""
+    check_file(path)
     with path.open("rb") as file:
         return file.read(limit)
 
@@ -89,14 +94,21 @@ def held(path: Path) -> Iterator[None]:
         path: of the folder, which is there.
 
     Raises:
-        FolderError: another process, or this one, is at work in it.
+        FolderError: another process, or this one, is at work in it; or its lock is somebody
+            else's, or no file.
     """
     taken = FolderError(f"folder: {path} is in use by another run")
     # A lock of the system is of a process, which may come here twice, and loses it when it
     # closes the file, however it has opened it.
     if _identity(path / _LOCK) in _HELD:
         raise FolderError(f"{taken} of this process")
-    with (path / _LOCK).open("ab") as file:
+    try:
+        file = (path / _LOCK).open("ab")
+    except OSError as error:
+        raise FolderError(
+            f"folder: got {path}, whose {_LOCK} cannot be written: {error.strerror}"
+        ) from error
+    with file:
         if not _locked(file.fileno(), path):
             raise taken
         this = _identity(file.fileno())

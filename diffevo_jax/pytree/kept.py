@@ -179,13 +179,15 @@ class Keeper:
             self._checkpoints.save(number, tree, notes)
             self._saved, self._is_full = number, False
         except OSError as error:
-            if not self._is_full:
+            is_known, self._is_full = self._is_full, True  # first: a warning may be raised
+            last = f"the last one is of {self._unit} {self._saved}"
+            if not is_known:
                 warnings.warn(
                     f"folder: the checkpoint after {self._unit} {number} was not written "
-                    f"({error.strerror}); the last one is of {self._unit} {self._saved}",
+                    f"({error.strerror}); "
+                    f"{last if self._saved > self._first else 'there is none yet'}",
                     stacklevel=2,
                 )
-            self._is_full = True
         self._at = time.monotonic()
         self._cost = self._at - begin
         return self._saved == number

@@ -14,8 +14,9 @@ from diffevo_jax.compilation import compiler_options, make_room
 from diffevo_jax.problems.external.journal import Journal
 from diffevo_jax.problems.external.problem import Counts, External
 from diffevo_jax.problems.external.results import in_words
+from diffevo_jax.pytree import signals
 from diffevo_jax.pytree.arrays import check_population
-from diffevo_jax.running import ask_tell, signals
+from diffevo_jax.running import ask_tell
 from diffevo_jax.running.evolution import (
     Result,
     RunState,

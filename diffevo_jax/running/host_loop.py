@@ -7,8 +7,8 @@ from pathlib import Path
 import jax
 
 from diffevo_jax.base import Evaluation, Problem, Strategy
+from diffevo_jax.pytree import signals
 from diffevo_jax.pytree.annotations import Index, Keys, checked
-from diffevo_jax.running import signals
 from diffevo_jax.running.bars import show_generations
 from diffevo_jax.running.evolution import Result
 from diffevo_jax.running.final import count_of, is_noisy

@@ -15,11 +15,11 @@ import numpy as np
 from diffevo_jax import pytree
 from diffevo_jax.base import Evaluation, Problem, PyTree, Strategy
 from diffevo_jax.problems.external.journal import Journal, journaled
-from diffevo_jax.pytree import kept
+from diffevo_jax.pytree import kept, signals
 from diffevo_jax.pytree.annotations import Keys
 from diffevo_jax.pytree.folders import check_path
 from diffevo_jax.pytree.validation import check_count
-from diffevo_jax.running import ask_tell, signals
+from diffevo_jax.running import ask_tell
 from diffevo_jax.running.arguments import (
     as_pytree,
     check_run,
@@ -302,11 +302,7 @@ def _steps(
     with contextlib.ExitStack() as stack:
         if keeper is not None:
             stack.callback(keeper.save)
-        if stand is None:
-            with alone():
-                run_state = plan.compiled.prepare(*plan.arguments, plan.population)
-            stand = Stand(0, run_state, None, np.zeros(plan.key.shape, np.int32), 0)
-        so_far = None
+        stand, so_far = _begun(plan) if stand is None else stand, None
         if stand.rows is not None:
             stand, so_far = _looked_at(plan, stand)
             yield so_far
@@ -315,8 +311,8 @@ def _steps(
         on_host, total = isinstance(plan.compiled, HostPrograms), _total(plan)
         most = plan.length if keeper is None and not on_host else 1
         while stand.done < total and not stand.stopped.all():
-            end = min((stand.done // plan.length + 1) * plan.length, total)
             begin, before = time.monotonic(), stand.done
+            end = min((before // plan.length + 1) * plan.length, total)
             last = min(end, before + most)
             if keeper is not None:
                 last = keeper.next_end(before, last)
@@ -330,13 +326,19 @@ def _steps(
             if stand.done == end:
                 tell(so_far)  # first: what is saved is not told again
                 stand = stand._replace(told=end)
-            if keeper is not None:
-                if keeper.keep(stand):
-                    plan.compiled.forget(keeper.oldest())
-                if not on_host:
-                    most = paced(stand.done - before, time.monotonic() - begin)
+            if keeper is not None and keeper.keep(stand):
+                plan.compiled.forget(keeper.oldest())
+            if keeper is not None and not on_host:
+                most = paced(stand.done - before, time.monotonic() - begin)
             if stand.done == end or signals.is_asked():
                 yield so_far
+
+
+def _begun(plan: Plan) -> Stand:
+    """Where a run stands that begins."""
+    with alone():
+        run_state = plan.compiled.prepare(*plan.arguments, plan.population)
+    return Stand(0, run_state, None, np.zeros(plan.key.shape, np.int32), 0)
 
 
 def paced(count: int, seconds: float) -> int:

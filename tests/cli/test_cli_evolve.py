@@ -649,10 +649,23 @@ def test_patience_is_the_share_of_a_stagnation(read) -> None:
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--target=nan", "Target.fitness: got nan"),
-        ("--max-evaluations=10", "takes 64, want at least so many"),
-        ("--max-seconds=0", "Seconds.seconds: got 0.0"),
-        ("--patience=2", "Stagnation.patience: got 2.0"),
+        ("--target=nan", "error: --target: got nan, want a finite number"),
+        ("--target=abc", "error: --target: got 'abc', want a number; see"),
+        ("--target=it's int", """error: --target: got "it's int", want a number; see"""),
+        (
+            "--max-evaluations=10",
+            "error: --max-evaluations: got Evaluations(count=10) where",
+        ),
+        ("--max-evaluations=0", "error: --max-evaluations: got 0, want an int >= 1"),
+        ("--max-evaluations=1e3", "error: --max-evaluations: got '1e3', want an int; see"),
+        ("--max-seconds=0", "error: --max-seconds: got 0.0, want a number > 0"),
+        ("--max-seconds=8h", "error: --max-seconds: got '8h', want a number; see"),
+        (
+            "--patience=50",
+            "--patience: got 50.0, want a number > 0 and <= 1, a share of the",
+        ),
+        ("--seeds=two", "error: --seeds: got 'two', want an int; see"),
+        ("--kernel.kappa=two", "error: --kernel.kappa: got 'two', want a number; see"),
     ],
 )
 def test_a_stop_that_cannot_be_is_refused(fail, flag, message) -> None:

@@ -93,6 +93,13 @@ def test_another_run_is_refused_by_its_differences(place, capsys) -> None:
         (["--folder=/proc/runs"], "folder: got /proc/runs, which cannot be made"),
         (["--folder=runs", "--json=runs"], "where folder goes too"),
         (["--folder=runs", "--cache=runs"], "where folder goes too"),
+        (["--folder=runs", "--json=runs/run.json"], "where the folder's run.json goes too"),
+        (
+            ["--folder=runs", "--log=./runs/log.jsonl"],
+            "where the folder's log.jsonl goes too",
+        ),
+        (["--folder", ""], "--folder: got '', want a path"),
+        (["--tensorboard="], "--tensorboard: got '', want a path"),
         (["--folder=damaged"], "run.json is damaged"),
     ],
 )

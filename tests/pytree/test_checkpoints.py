@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffevo_jax.pytree import files
+from diffevo_jax.pytree import files, kept
 from diffevo_jax.pytree.checkpoints import Checkpoints
-from diffevo_jax.pytree.folders import FolderError
+from diffevo_jax.pytree.folders import FolderError, held
 
 TREE = {
     "key": jax.random.split(jax.random.key(7), 3),
@@ -76,7 +76,7 @@ def check_damage(checkpoints, path, count, seed):
         else:
             content = content[: rng.integers(len(content))]
         path.write_bytes(content)
-        with pytest.warns(UserWarning, match=f"{path.name} is damaged: .* one before"):
+        with pytest.warns(UserWarning, match=f"{path.name} is damaged: .* is taken"):
             assert load(checkpoints).number == 1
     path.write_bytes(whole)
 
@@ -113,12 +113,30 @@ def test_after_damage_the_damaged_one_goes(checkpoints, tmp_path):
 
 def test_if_all_are_damaged_nothing_begins_anew(checkpoints, tmp_path):
     checkpoints.save(1, TREE)
-    (tmp_path / "checkpoint-000000001.npz").write_bytes(b"zip")
-    with (
-        pytest.warns(UserWarning, match="is damaged"),
-        pytest.raises(FolderError, match=r"and so are all .* remove them to begin anew"),
+    checkpoints.save(2, TREE)
+    for path in tmp_path.iterdir():
+        path.write_bytes(b"zip")
+    with pytest.raises(FolderError, match=r"2\.npz is .*, and so are all .* begin anew"):
+        load(checkpoints)  # and no warning: none before it is taken
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_folder_of_the_name_of_a_checkpoint_is_said(checkpoints, tmp_path, number):
+    checkpoints.save(1, TREE)
+    checkpoints.save(2, TREE)
+    path = tmp_path / f"checkpoint-00000000{number}.npz"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(
+        FolderError, match=rf"{number}\.npz is .* it is a folder; remove it"
     ):
-        load(checkpoints)
+        load(checkpoints)  # also of an older one, which could not be removed later
+
+
+def test_a_lock_that_cannot_be_written_is_said(tmp_path):
+    (tmp_path / "lock").mkdir()  # or that of another user
+    with pytest.raises(FolderError, match="whose lock cannot be"), held(tmp_path):
+        pass
 
 
 def test_one_of_another_computation_is_refused(checkpoints, tmp_path):
@@ -175,3 +193,16 @@ def test_it_is_on_the_disk_before_its_name_is(checkpoints, tmp_path, monkeypatch
     )
     checkpoints.save(1, TREE)
     assert done == ["sync", "name", "sync"]
+
+
+def test_a_checkpoint_that_fails_is_said_once(tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("diffevo_jax.pytree.archives.write_sealed", full)
+    folder = kept.Folder(tmp_path, {}, 1, "run")
+    said = pytest.raises(UserWarning, match=r"step 1 was not written .*; there is none yet")
+    with said as told, folder.at_work() as keeper:
+        keeper.keep(1, lambda: ({}, {}))  # warnings are errors, and the end saves again
+    assert isinstance(told.value.__context__, OSError)
+    assert told.value.__context__.__context__ is None

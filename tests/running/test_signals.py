@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import diffevo_jax as de
+from diffevo_jax.pytree import signals
 from diffevo_jax.pytree.folders import FolderError
-from diffevo_jax.running import plan, signals
+from diffevo_jax.running import plan
 
 pytestmark = pytest.mark.usefixtures("signals_as_before")
 

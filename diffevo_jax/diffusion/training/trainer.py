@@ -26,7 +26,7 @@ from diffevo_jax.diffusion.training.loop import TrainState, init_training, train
 from diffevo_jax.diffusion.training.losses import DIVERGED
 from diffevo_jax.diffusion.training.recipe import Recipe
 from diffevo_jax.diffusion.training.saved import save
-from diffevo_jax.pytree import Number, kept, validation
+from diffevo_jax.pytree import Number, kept, signals, validation
 from diffevo_jax.pytree.annotations import Index, checked
 
 #: Steps between looks of the host.
@@ -101,7 +101,8 @@ def train(
         state: where to go on, of an earlier ``Trained``; not with a folder.
         folder: where the training is kept, so that it outlives its process: the same call
             goes on from the last checkpoint, and gives the result of a training that has
-            ended again. None keeps nothing.
+            ended again. Ctrl-C, SIGTERM and SIGHUP end it as they end
+            :func:`diffevo_jax.run`, after the steps under way. None keeps nothing.
         every: steps between checkpoints, >= 1; None is as often as takes a twentieth of the
             time, every 250 steps at most. However the training ends, if it can do anything
             more, it saves where it stands.
@@ -159,10 +160,12 @@ def train(
             shapes = jax.eval_shape(start)
             said = _manifest(training, shapes)
             at_work = kept.Folder(folder, said, every, "training").at_work()
+            stack.enter_context(signals.answered())
             keeper = stack.enter_context(at_work)
             if (found := keeper.load(functools.partial(_like, shapes))) is not None:
                 state = kept.placed(found.tree["state"], shapes)
                 losses = found.tree["losses"]
+            signals.only_ask()
         if state is None:
             state = _programs()[0](key, network, recipe, shape)
         return _run(training, state, losses, last, keeper, callback)
@@ -235,6 +238,8 @@ def _run(
         count = end - done
         parts, given = training.arguments(state, count)
         state, *both = _programs()[1](*parts, **given)
+        if keeper is not None:
+            signals.wait(both, keeper.save)
         rows.append(np.asarray(both)[:, :count])
         if int(state.diverged_at) >= 0:
             raise FloatingPointError(
@@ -247,6 +252,8 @@ def _run(
             keeper.keep(done, functools.partial(_content, state, rows[0]))
         if callback is not None:
             callback(done, mean)
+        if keeper is not None:
+            signals.raise_if_asked()
     if last == recipe.num_steps:
         _check_end(*np.asarray([state.first, state.last], np.float64))
     shape = training.samples.shape[1:]

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from training_in_folder import DATA, STEPS, train
 
 from diffevo_jax import diffusion
 from diffevo_jax.diffusion.training import trainer
+from diffevo_jax.pytree import kept, signals
 from diffevo_jax.pytree.checkpoints import Checkpoints
 from diffevo_jax.pytree.folders import FolderError, held
 
@@ -105,6 +107,28 @@ def test_how_it_is_cut_decides_nothing(tmp_path, whole, kind):
 
 def numbers(folder: Path) -> list[int]:
     return sorted(int(path.stem.split("-")[1]) for path in folder.glob("*.npz"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.usefixtures("signals_as_before")
+def test_a_scheduler_that_ends_it_is_answered(tmp_path, whole, kind, monkeypatch):
+    # given SIGTERM after the first chunk, where no checkpoint is due
+    ended, keep = [], kept.Keeper.keep
+
+    def keep_and_be_told(*content):
+        keep(*content)
+        signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(signals, "_as_ever", lambda number, *_: ended.append(number))
+        patch.setattr(kept.Keeper, "keep", keep_and_be_told)
+        with pytest.raises(KeyboardInterrupt):
+            train(kind, 300, folder=tmp_path, every=100_000)
+
+    # then what there is is saved, the process ends by the signal, and the rest comes later
+    assert ended == [signal.SIGTERM]
+    assert len(numbers(tmp_path)) == 1
+    check_same(train(kind, 300, folder=tmp_path), whole(kind, 300))
 
 
 def test_whoever_is_interrupted_saves_the_last_chunk(tmp_path, whole):

@@ -15,10 +15,9 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 import jax
-import numpy as np
 
-from diffevo_jax.base import PyTree
-
+#: What answers a signal.
+_Answer = Callable[[int, FrameType | None], object] | int | None
 #: The signals, of those that this system has.
 NUMBERS = tuple(
     getattr(signal, name)
@@ -95,7 +94,7 @@ class Handler:
             threading.Timer(_LOOK, look).start()
 
 
-def install(handler: Handler) -> dict[int, object]:
+def install(handler: Handler) -> dict[int, _Answer]:
     """Answer the signals from now on, but for those that are ignored or answered already.
 
     Args:
@@ -107,7 +106,7 @@ def install(handler: Handler) -> dict[int, object]:
     """
     if threading.current_thread() is not threading.main_thread():
         return {}
-    before: dict[int, object] = {}
+    before: dict[int, _Answer] = {}
     for number in NUMBERS:
         found = signal.getsignal(number)
         if found in (signal.SIG_DFL, signal.default_int_handler):
@@ -116,7 +115,7 @@ def install(handler: Handler) -> dict[int, object]:
     return before
 
 
-def remove(before: dict[int, PyTree]) -> None:
+def remove(before: dict[int, _Answer]) -> None:
     """Answer the signals as before :func:`install`."""
     for number, found in before.items():
         signal.signal(number, found)
@@ -169,6 +168,12 @@ def is_asked() -> bool:
     return handler is not None and handler.number is not None
 
 
+def raise_if_asked() -> None:
+    """Raise KeyboardInterrupt if a signal has asked for an end."""
+    if is_asked():
+        raise KeyboardInterrupt
+
+
 @contextlib.contextmanager
 def promptly() -> Iterator[None]:
     """While something else than JAX runs, for as long as it likes, a signal ends it.
@@ -189,11 +194,11 @@ def promptly() -> Iterator[None]:
         handler.prompt = outer
 
 
-def wait(arrays: PyTree, meanwhile: Callable[[], None]) -> None:
+def wait(arrays: object, meanwhile: Callable[[], object]) -> None:
     """Wait for arrays, where a signal can be answered meanwhile.
 
     Args:
-        arrays: being computed.
+        arrays: a pytree, being computed.
         meanwhile: called once a signal has asked for an end.
 
     Raises:
@@ -215,9 +220,10 @@ def wait(arrays: PyTree, meanwhile: Callable[[], None]) -> None:
             raise KeyboardInterrupt
 
 
-def _is_ready(leaf: PyTree) -> bool:
+def _is_ready(leaf: object) -> bool:
     """Whether an array is there; one of NumPy always is."""
-    return isinstance(leaf, np.ndarray) or leaf.is_ready()
+    look = getattr(leaf, "is_ready", None)
+    return look is None or bool(look())
 
 
 def current() -> Handler | None:
