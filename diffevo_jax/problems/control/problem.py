@@ -67,8 +67,9 @@ class Control:
             for short; ``gymnax.register`` adds names. Or one of brax, as in
             ``"brax:hopper"``, see :mod:`diffevo_jax.problems.control.brax`. None if ``env``
             is given; static.
-        policy: a policy: :class:`MLP`, a plan, :class:`diffevo_jax.problems.ActionSequence`,
-            or :class:`diffevo_jax.problems.FunctionPolicy` of functions of your own.
+        policy: a policy: :class:`MLP`, :class:`diffevo_jax.problems.ActionSequence`, which
+            is a plan, or :class:`diffevo_jax.problems.FunctionPolicy` of functions of your
+            own.
         env_params: parameters of the environment, a pytree; None takes its defaults.
         max_steps: longest episode; None takes the environment's default limit; static.
         num_episodes: episodes an individual plays in a generation, >= 1; static.

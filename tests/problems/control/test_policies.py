@@ -136,7 +136,20 @@ def test_a_network_that_does_not_exist_is_refused(policy, error, message):
         validation.validate(policy)
 
 
-def test_a_plan_is_played_in_its_order_each_action_held_and_the_last_one_kept():
+def test_a_plan_is_in_its_order_each_action_held_and_the_last_one_kept():
+    plan, policy = np.arange(6.0).reshape(3, 2), ActionSequence(3, hold=2, num_outputs=2)
+    carry, outputs = policy.initial_carry(), []
+
+    for step in range(8):
+        output, carry = policy.apply(jnp.asarray(plan), np.ones(4) * step, carry)
+        outputs.append(output)
+
+    np.testing.assert_array_equal(outputs, plan[[0, 0, 1, 1, 2, 2, 2, 2]])
+    assert policy.init(jax.random.key(0), np.zeros(4)).shape == (3, 2)
+
+
+@pytest.mark.slow
+def test_a_plan_is_played():
     plan = np.linspace(-1.0, 1.0, 3, dtype=np.float32)[:, None]
     problem = Control("Pendulum-v1", policy=ActionSequence(3, hold=2), max_steps=8)
 
