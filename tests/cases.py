@@ -144,6 +144,7 @@ STRATEGIES += [
     Case("monoflow", de.MonoFlow(4)),
     Case("monoflow-learned", LEARNED),
     Case("consensus", de.Consensus(4)),
+    Case("consensus-plain", de.Consensus.plain(4)),
     Case(
         "consensus-polarised",
         de.Consensus(
@@ -270,6 +271,7 @@ SELDOM = {
     "gaussian_fit-diagonal",
     "monoflow-learned",
     "consensus",
+    "consensus-plain",
     "consensus-polarised",
 }
 

@@ -39,9 +39,9 @@ from diffevo_jax.strategies import shell
 from diffevo_jax.strategies.diffusion_evolution import estimate_of
 
 
-def flat() -> Population:
-    """The weighted mean of all: a kernel without an end, and no guidance."""
-    return Population(Gaussian(kappa=0.0), Standardized(), guidance=0.0)
+def weighted_mean() -> Population:
+    """The weighted mean of all, who are all neighbours; without guidance."""
+    return Population(Gaussian(kappa=0.0), Standardized(temperature=0.5), guidance=0.0)
 
 
 @pytree.dataclass
@@ -79,10 +79,11 @@ class Consensus:
 
         x_i <- x_i + rate (m_i - x_i) + sqrt(noise^2 |x_i - m_i|^2 + fresh^2 sigma'^2) w
 
-    Prefer it where noise should end by itself and not by a plan, or to compare with these
-    algorithms (``docs/siblings.md``). As it is all have one consensus, and go all of the
-    way; :meth:`Consensus.polarised` keeps several, :meth:`Consensus.model_based` plans. One
-    evaluation for each individual and generation.
+    As it is the population is drawn anew in every generation, around its mean weighted by
+    fitness, with noise that falls: prefer it for the best solution in many dimensions
+    (``docs/siblings.md``). :meth:`Consensus.plain` is consensus-based optimisation,
+    :meth:`Consensus.polarised` keeps several solutions, :meth:`Consensus.model_based` is
+    model-based diffusion as published. One evaluation for each individual and generation.
 
     Args:
         num_generations: rounds of evaluation, static, >= 1.
@@ -123,16 +124,17 @@ class Consensus:
         only those move that are worse than the consensus, would need its evaluation, and is
         left out, as in most of their experiments. The sampling form, with the noise of a
         weighted covariance, is not here: :class:`diffevo_jax.MonoFlow` samples. The papers
-        take a hundredth of the way in a step; numbers here are for 10 to 50 generations, as
-        tried on the tasks of ``benchmarks/design_tasks.py``, with seeds of their own.
+        of consensus take a hundredth of the way in a step; numbers here are for 10 to 50
+        generations, as tried on the tasks of ``benchmarks/design_tasks.py``, with seeds of
+        their own.
     """
 
     num_generations: int = pytree.static()
-    denoiser: Denoiser = dataclasses.field(default_factory=flat)
-    grid: Grid = dataclasses.field(default_factory=lambda: noise.Constant(1.0))
+    denoiser: Denoiser = dataclasses.field(default_factory=weighted_mean)
+    grid: Grid = dataclasses.field(default_factory=lambda: noise.VE(0.01, 1.0))
     rate: Number = pytree.number(default=1.0, low=0.0, high=1.0)
-    noise: Number = pytree.number(default=0.7, low=0.0)
-    fresh: Number = pytree.number(default=0.0, low=0.0)
+    noise: Number = pytree.number(default=0.0, low=0.0)
+    fresh: Number = pytree.number(default=1.0, low=0.0)
     growth: Number = pytree.number(default=1.0, above=0.0)
     isotropic: bool = pytree.static(default=False)
 
@@ -142,8 +144,33 @@ class Consensus:
 
     @classmethod
     @checked
+    def plain(cls, num_generations: int) -> "Consensus":
+        """Consensus-based optimisation: noise in proportion to the distance, and no other.
+
+        Noise ends by itself where all agree, and not by a plan, so that nothing need be
+        known of how far it should fall.
+
+        Args:
+            num_generations: rounds of evaluation, >= 1.
+
+        Example:
+            >>> import diffevo_jax as de
+            >>> strategy = de.Consensus.plain(25)
+            >>> strategy.rate, strategy.noise, strategy.fresh
+            (1.0, 0.7, 0.0)
+
+        References:
+            Pinnau et al., 2017, arXiv:1604.05648, eq. 1.1; Carrillo et al., 2019,
+            arXiv:1909.09249, eq. 1.4.
+        """
+        population = Population(Gaussian(kappa=0.0), Standardized(), guidance=0.0)
+        grid = noise.Constant(1.0)  # the width of nothing
+        return cls(num_generations, population, grid, noise=0.7, fresh=0.0)
+
+    @classmethod
+    @checked
     def polarised(cls, num_generations: int, width: Number) -> "Consensus":
-        """Individuals hear their neighbours alone, so that several peaks are kept.
+        """The same where individuals hear their neighbours alone: several peaks are kept.
 
         Args:
             num_generations: rounds of evaluation, >= 1.
@@ -163,14 +190,16 @@ class Consensus:
             Bungert, Roith, Wacker, 2022, arXiv:2211.05238, eqs. 1.3 and 1.4.
         """
         population = Population(Gaussian(), Standardized(), guidance=0.0)
-        return cls(num_generations, population, noise.Constant(width))
+        grid = noise.Constant(width)
+        return cls(num_generations, population, grid, noise=0.7, fresh=0.0)
 
     @classmethod
     @checked
     def model_based(cls, num_generations: int, temperature: Number = 0.1) -> "Consensus":
         """Model-based diffusion: one plan, which is drawn around, weighed, and replaced.
 
-            Y_j ~ N(Y, sigma_k^2 I),    Y <- sum_j softmax_j( z(J_j) / temperature ) Y_j
+            Y_j ~ N(Y, (sigma_k / sigma_0)^2 I),
+            Y  <-  sum_j softmax_j( z(J_j) / temperature ) Y_j
 
         with z the standard scores. The plan is every row of ``state.clean_estimate``;
         several chains are several runs, by ``jax.vmap`` or ``num_seeds``, or one of a
@@ -194,16 +223,18 @@ class Consensus:
             the weighted mean.
 
         Notes:
-            The paper begins at N(0, sigma_0^2 I), here at the given population. The levels
-            are those of its code, ``sqrt(1 - alpha_bar)``, of 1 - alpha from 1e-4 to 1e-2.
+            The paper begins at N(0, sigma_0^2 I), here at the given population, N(0, I).
+            The levels are those of its code over the first one: ``sqrt(1 - alpha_bar)``,
+            of 1 - alpha from 1e-4 to 1e-2. Its box is then 1.58 unit deviations wide on
+            each side, of 100 levels: ``Space(bound_scale=1.58, boundary="clip")``.
         """
         validation.check_count("num_generations", num_generations)
         betas = jnp.linspace(1e-4, 1e-2, num_generations)
         falling = jnp.sqrt(-jnp.expm1(jnp.cumsum(jnp.log1p(-betas))))[::-1]
         shaping = Standardized(temperature)
         population = Population(Gaussian(kappa=0.0), shaping, guidance=0.0)
-        grid = noise.Levels(falling)
-        return cls(num_generations, population, grid, rate=1.0, noise=0.0, fresh=1.0)
+        grid = noise.Levels(falling / falling[0])
+        return cls(num_generations, population, grid)
 
     def check(self) -> None:
         """Raise ValueError or TypeError if parts do not go together."""

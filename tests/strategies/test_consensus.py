@@ -31,7 +31,7 @@ def cost(x):
     return two + 0.2 * np.cos(3.0 * x).sum(axis=1)
 
 
-def told(strategy, key=KEY, population=X, generations=T, repair=lambda x: x):
+def told(strategy, key=KEY, population=X, generations=T, repair=lambda x: x, scale=1.0):
     """Populations (T, N, D), the noise that each got, and the last state."""
 
     @functools.partial(jax.jit, compiler_options=QUICK)
@@ -40,7 +40,7 @@ def told(strategy, key=KEY, population=X, generations=T, repair=lambda x: x):
             each = jax.random.fold_in(key, number)
             candidates, state = strategy.ask(each, state)
             candidates = repair(candidates)
-            fitness = -_cost(candidates)
+            fitness = -_cost(scale * candidates)
             state, _ = strategy.tell(each, state, candidates, fitness)
             return state, (candidates, jax.random.normal(each, population.shape))
 
@@ -88,6 +88,7 @@ def test_it_is_consensus_based_optimisation(kappa, isotropic) -> None:
         noise.Constant(1.0 if kappa == np.inf else kappa),
         rate=drift * dt,
         noise=sigma * np.sqrt(dt),
+        fresh=0.0,
         growth=growth,
         isotropic=isotropic,
     )
@@ -117,31 +118,22 @@ def model_based(plan, eps, *, alphas, temperature, clip):
 
 
 def test_it_is_model_based_diffusion() -> None:
-    temperature, clip = 0.4, 1.0
-    strategy = de.Consensus.model_based(T, temperature)
+    temperature, clip = 0.4, 0.3
     alphas = 1 - np.linspace(1e-4, 1e-2, T)
-    first = float(np.sqrt(1 - np.cumprod(alphas)[-1]))
-    # given candidates that are drawn around 0, and are brought into a box
-    strategy = de.replace(strategy, values=3.0 * strategy.grid.values)  # steps to see
-    first *= 3.0
-    x = first * X
-    repair = lambda x: jnp.clip(x, -clip, clip)
-    seen, eps, state = told(strategy, population=x, repair=repair)
-    sigmas = 3.0 * np.sqrt(1 - np.cumprod(alphas))[::-1]
-    np.testing.assert_allclose(strategy.sigmas(), sigmas, rtol=1e-4)
-    drawn = np.concatenate([np.asarray(X, float)[None], eps[:-1]])
-    # the paper's letters: alpha_bar of a level, for levels three times as high
-    alpha_bars = 1 - sigmas[::-1] ** 2
-    alphas = alpha_bars / np.concatenate([[1.0], alpha_bars[:-1]])
-    wanted = model_based(
-        np.zeros(D), drawn, alphas=alphas, temperature=temperature, clip=clip
-    )
-    np.testing.assert_allclose(
-        state.clean_estimate, np.broadcast_to(wanted[-1], (N, D)), atol=1e-4
-    )
-    np.testing.assert_allclose(
-        seen[-1], np.clip(wanted[-2] + sigmas[-1] * eps[-2], -clip, clip), atol=1e-4
-    )
+    sigmas = np.sqrt(1 - np.cumprod(alphas))[::-1]
+    # given a population that is the paper's first draw, in units of its deviation
+    strategy = de.Consensus.model_based(T, temperature)
+    repair = lambda x: jnp.clip(x, -clip / sigmas[0], clip / sigmas[0])
+    seen, eps, state = told(strategy, repair=repair, scale=sigmas[0])
+    eps = np.concatenate([np.asarray(X, float)[None], eps[:-1]])
+    given = {"alphas": alphas, "temperature": temperature, "clip": clip}
+    plans = model_based(np.zeros(D), eps, **given)
+    # then its last plan and its last candidates are ours
+    plan = sigmas[0] * np.asarray(state.clean_estimate, float)
+    np.testing.assert_allclose(plan, np.broadcast_to(plans[-1], (N, D)), atol=1e-5)
+    drawn = np.clip(plans[-2] + sigmas[-1] * eps[-1], -clip, clip)
+    np.testing.assert_allclose(sigmas[0] * seen[-1], drawn, atol=1e-5)
+    assert np.abs(plans[-1]).max() > 0.2
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.6])
@@ -179,7 +171,7 @@ def test_as_wide_as_the_level_it_is_diffusion_evolution_in_canonical_coordinates
 def test_noise_of_a_distance_ends_by_itself(kernel) -> None:
     # given two basins, and noise that nothing turns down
     denoiser = Population(kernel, de.shaping.Standardized(0.3), guidance=0.0)
-    strategy = de.Consensus(200, denoiser, noise.Constant(0.3))
+    strategy = de.replace(de.Consensus.polarised(200, width=0.3), denoiser=denoiser)
     seen, _, state = told(strategy, generations=200)
     x, m = seen[-1], np.asarray(state.clean_estimate)
     # then individuals are where their consensus is: one for all, or one of their basin's

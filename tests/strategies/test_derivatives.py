@@ -44,7 +44,7 @@ STRATEGIES = {
     "several": de.DiffusionEvolution.for_several(GENERATIONS),
     "monoflow": de.MonoFlow(GENERATIONS),
     "consensus": de.Consensus(
-        GENERATIONS, Population(de.kernels.Gaussian(0.3)), rate=0.6, fresh=0.1
+        GENERATIONS, Population(de.kernels.Gaussian(0.3)), rate=0.6, noise=0.4, fresh=0.1
     ),
     "default": evolution(),
     "flat kernel": evolution(Population(de.kernels.Gaussian(kappa=0.0))),
