@@ -51,6 +51,7 @@ from diffevo_jax import sweeps as sweeps  # many settings, many seeds
 # What evolves.
 from diffevo_jax.strategies import DiffusionEvolution as DiffusionEvolution  # the default
 from diffevo_jax.strategies import MonoFlow as MonoFlow  # along a density ratio's gradient
+from diffevo_jax.strategies import Consensus as Consensus  # towards a weighted mean
 
 # One run.
 from diffevo_jax.running import evolve as evolve  # pure: jit it, vmap it

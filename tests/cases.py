@@ -143,6 +143,21 @@ STRATEGIES = [
 STRATEGIES += [
     Case("monoflow", de.MonoFlow(4)),
     Case("monoflow-learned", LEARNED),
+    Case("consensus", de.Consensus(4)),
+    Case("consensus-plain", de.Consensus.plain(4)),
+    Case(
+        "consensus-polarised",
+        de.Consensus(
+            4,
+            Population(de.kernels.Gaussian(), guidance=0.0),
+            de.noise.VE(0.3, 2.0),
+            rate=0.5,
+            noise=0.3,
+            fresh=0.1,
+            growth=1.1,
+            isotropic=True,
+        ),
+    ),
 ]
 #: Those that feel a constant that is added to fitness, as documented.
 FEEL_A_CONSTANT = {"published", "latent"}
@@ -251,6 +266,9 @@ KINDS = {
 SELDOM = {
     "strategy": {
         "axes",
+        "consensus",
+        "consensus-plain",
+        "consensus-polarised",
         "exact",
         "fixed-oracle",
         "gaussian_fit-diagonal",

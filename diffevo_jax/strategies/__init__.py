@@ -2,8 +2,10 @@
 
 Take ``DiffusionEvolution``, and change its denoiser, sampler or grid, before another
 strategy. ``MonoFlow`` moves along the gradient of a density ratio instead of by the answer
-of a denoiser: for samples of g, and not its peaks alone. A strategy of
-your own fills in the five methods of :class:`diffevo_jax.strategies.shell.Moves`.
+of a denoiser: for samples of g, and not its peaks alone. ``Consensus`` is the relatives of
+the first: consensus-based optimisation, plain and polarised, and model-based diffusion. A
+strategy of your own fills in the five methods of
+:class:`diffevo_jax.strategies.shell.Moves`.
 """
 # isort: skip_file
 
@@ -18,6 +20,13 @@ from diffevo_jax.strategies.monoflow import MonoFlow as MonoFlow  # climbs a den
 from diffevo_jax.strategies.monoflow import (
     MonoFlowState as MonoFlowState,  # population, denoiser, ratio
 )
+from diffevo_jax.strategies.consensus import Consensus as Consensus  # to their mean
+from diffevo_jax.strategies.consensus import (
+    ConsensusState as ConsensusState,  # population, denoiser
+)
+
+# The equation of a step, where it is no sampler's.
+from diffevo_jax.strategies.consensus import consensus_step as consensus_step  # and noise
 
 # After a run.
 from diffevo_jax.strategies.restart import renoise as renoise  # go on from a noisier level

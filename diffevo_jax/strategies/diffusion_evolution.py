@@ -211,7 +211,7 @@ class DiffusionEvolution:
                 key = jax.random.fold_in(key, number)
                 key_ask = jax.random.fold_in(key, shell.ASKING)
                 y, sigma, memory = self.sampler.query(key_ask, y, memory, sigmas, k)
-            answer = _checked(self.denoiser.denoise(learnt, y, sigma), y)
+            answer = estimate_of(self.denoiser.denoise(learnt, y, sigma), y)
             if jax.tree.leaves(memory):  # the shell undoes moves, not what is remembered
                 answer = _unbroken(answer, clean)
             estimates.append(answer)
@@ -257,7 +257,7 @@ class DiffusionEvolution:
         return generation * self.sampler.answers_per_evaluation
 
 
-def _checked(answer: Any, y: jax.Array) -> Estimate:
+def estimate_of(answer: Any, y: jax.Array) -> Estimate:
     """A denoiser's answer for y (N, D), in the precision of y.
 
     Raises:

@@ -43,6 +43,9 @@ def evolution(*parts: Any, **others: Any) -> de.DiffusionEvolution:
 STRATEGIES = {
     "several": de.DiffusionEvolution.for_several(GENERATIONS),
     "monoflow": de.MonoFlow(GENERATIONS),
+    "consensus": de.Consensus(
+        GENERATIONS, Population(de.kernels.Gaussian(0.3)), rate=0.6, noise=0.4, fresh=0.1
+    ),
     "default": evolution(),
     "flat kernel": evolution(Population(de.kernels.Gaussian(kappa=0.0))),
     "floor": evolution(Population(de.kernels.Gaussian(floor=1e-9))),
@@ -91,7 +94,7 @@ def test_every_slope_is_finite(strategy: Any, situation: Any) -> None:
 def test_every_slope_is_that_of_the_outcome(name: str) -> None:
     # given numbers inside their ranges, in float64
     strategy = STRATEGIES[name]
-    if name not in ("monoflow", "ancestral"):
+    if name not in ("monoflow", "consensus", "ancestral"):
         strategy = de.replace(strategy, eta=0.6)
     if name == "flat kernel":
         strategy = de.replace(strategy, kappa=0.3)

@@ -2,8 +2,9 @@
 
 :class:`Control` is the problem; its first argument is the name of an environment, or its
 ``env`` is an object of your own. Take
-:class:`MLP` as its policy, or a :class:`FunctionPolicy` for anything else. The other names
-are for what comes after an evolution: changed rules, and steps by hand.
+:class:`MLP` as its policy, an :class:`ActionSequence` to plan, or a :class:`FunctionPolicy`
+for anything else. The other names are for what comes after an evolution: changed rules, and
+steps by hand.
 """
 # isort: skip_file
 
@@ -16,6 +17,9 @@ from diffevo_jax.problems.control.episode import (
 
 # Who acts.
 from diffevo_jax.problems.control.policies import MLP as MLP  # a small network
+from diffevo_jax.problems.control.policies import (
+    ActionSequence as ActionSequence,  # a plan, which looks at nothing
+)
 from diffevo_jax.problems.control.policies import (
     FunctionPolicy as FunctionPolicy,  # two functions of your own; may have a memory
 )

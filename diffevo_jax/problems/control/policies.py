@@ -111,6 +111,56 @@ class MLP:
         return jnp.asarray(_affine(policy_params[-1], signal)), carry
 
 
+@pytree.dataclass
+class ActionSequence:
+    """A plan: outputs in their order, whatever is observed.
+
+    The solution is the sequence itself, so that a strategy on it is a planner: prefer it
+    where an environment's start is known and a policy is not wanted, as in model-based
+    control. Where starts are drawn it is one plan for all of them.
+
+    Args:
+        horizon: outputs of a plan, static, >= 1; after them the last one stays.
+        hold: steps that each output is held, static, >= 1: of few long ones random plans
+            differ more, and there is less to find.
+        num_outputs: width of an output; None takes it from the environment.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> plan = de.problems.ActionSequence(horizon=50, hold=4)
+        >>> de.problems.Control("Pendulum-v1", policy=plan).space.dim
+        50
+    """
+
+    horizon: int = pytree.static(default=50)
+    hold: int = pytree.static(default=1)
+    num_outputs: int | None = pytree.static(default=None)
+
+    def check(self) -> None:
+        """Raise ValueError if a count is not positive."""
+        validation.check_count("ActionSequence.horizon", self.horizon)
+        validation.check_count("ActionSequence.hold", self.hold)
+        if self.num_outputs is not None:
+            validation.check_count("ActionSequence.num_outputs", self.num_outputs)
+
+    def init(self, key: jax.Array, observation: PyTree) -> jax.Array:
+        """Return zeros ``(horizon, num_outputs)``; evolution draws them."""
+        if self.num_outputs is None:
+            raise ValueError("ActionSequence.num_outputs: got None, want an int")
+        return jnp.zeros((self.horizon, self.num_outputs))
+
+    def initial_carry(self) -> jax.Array:
+        """() int32, steps so far."""
+        return jnp.zeros((), jnp.int32)
+
+    def apply(
+        self, policy_params: jax.Array, observation: PyTree, carry: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """Return the output ``(num_outputs,)`` of this step, and the number of the next."""
+        now = jnp.minimum(carry // self.hold, self.horizon - 1)
+        return policy_params[now], carry + 1
+
+
 def _affine(
     layer: dict[str, jax.Array], signal: jax.Array | list[jax.Array]
 ) -> jax.Array | list[jax.Array]:

@@ -31,7 +31,7 @@ from diffevo_jax.problems.control.episode import (
     play,
     play_recorded,
 )
-from diffevo_jax.problems.control.policies import MLP
+from diffevo_jax.problems.control.policies import MLP, ActionSequence
 from diffevo_jax.problems.control.rollout import play_lanes
 from diffevo_jax.problems.control.spaces import (
     Environment,
@@ -67,8 +67,9 @@ class Control:
             for short; ``gymnax.register`` adds names. Or one of brax, as in
             ``"brax:hopper"``, see :mod:`diffevo_jax.problems.control.brax`. None if ``env``
             is given; static.
-        policy: a policy: :class:`MLP`, or :class:`diffevo_jax.problems.FunctionPolicy` of
-            functions of your own.
+        policy: a policy: :class:`MLP`, :class:`diffevo_jax.problems.ActionSequence`, which
+            is a plan, or :class:`diffevo_jax.problems.FunctionPolicy` of functions of your
+            own.
         env_params: parameters of the environment, a pytree; None takes its defaults.
         max_steps: longest episode; None takes the environment's default limit; static.
         num_episodes: episodes an individual plays in a generation, >= 1; static.
@@ -358,12 +359,13 @@ class Control:
         return first_steps(self.environment, self._env_params())
 
     def _policy(self) -> Policy:
-        """The policy; an MLP without a width of its own takes the environment's."""
-        if isinstance(self.policy, MLP) and self.policy.num_outputs is None:
+        """The policy; one without a width of its own takes the environment's."""
+        policy = self.policy
+        if isinstance(policy, MLP | ActionSequence) and policy.num_outputs is None:
             env, _ = environment(self.environment)
             shape = output_shape(env.action_space(self._env_params()))
-            return pytree.replace(self.policy, num_outputs=math.prod(shape))
-        return self.policy
+            return pytree.replace(policy, num_outputs=math.prod(shape))
+        return policy
 
     def _observe(self, key: jax.Array) -> PyTree:
         """An observation as the policy sees it."""

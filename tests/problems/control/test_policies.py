@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffevo_jax.problems import MLP, FunctionPolicy
+from diffevo_jax.problems import MLP, ActionSequence, Control, FunctionPolicy
 from diffevo_jax.problems.control.policies import flatten
 from diffevo_jax.pytree import validation
 
@@ -134,3 +134,35 @@ def test_a_width_of_the_output_is_wanted():
 def test_a_network_that_does_not_exist_is_refused(policy, error, message):
     with pytest.raises(error, match=message):
         validation.validate(policy)
+
+
+def test_a_plan_is_in_its_order_each_action_held_and_the_last_one_kept():
+    plan, policy = np.arange(6.0).reshape(3, 2), ActionSequence(3, hold=2, num_outputs=2)
+    carry, outputs = policy.initial_carry(), []
+
+    for step in range(8):
+        output, carry = policy.apply(jnp.asarray(plan), np.ones(4) * step, carry)
+        outputs.append(output)
+
+    np.testing.assert_array_equal(outputs, plan[[0, 0, 1, 1, 2, 2, 2, 2]])
+    assert policy.init(jax.random.key(0), np.zeros(4)).shape == (3, 2)
+
+
+@pytest.mark.slow
+def test_a_plan_is_played():
+    plan = np.linspace(-1.0, 1.0, 3, dtype=np.float32)[:, None]
+    problem = Control("Pendulum-v1", policy=ActionSequence(3, hold=2), max_steps=8)
+
+    played = problem.play(jax.random.key(0), plan, record=True)
+
+    torque = 2.0 * np.tanh(plan[[0, 0, 1, 1, 2, 2, 2, 2]])
+    np.testing.assert_allclose(played.actions, torque, rtol=1e-5)
+    assert problem.space.dim == 3
+
+
+@pytest.mark.parametrize("counts", [{"horizon": 0}, {"hold": 0}, {"num_outputs": 0}])
+def test_a_plan_of_nothing_is_an_error(counts):
+    (name,) = counts
+
+    with pytest.raises(ValueError, match=rf"ActionSequence\.{name}: got 0, want"):
+        validation.validate(ActionSequence(**counts))
