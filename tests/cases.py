@@ -193,6 +193,7 @@ GRIDS = [
     Case("flow", de.noise.Flow()),
     Case("constant", de.noise.Constant()),
     Case("sde", de.noise.SDE(drift=lambda t: 0.0, diffusion=jnp.exp)),
+    Case("chain", de.noise.Chain(de.noise.Levels(jnp.geomspace(8.0, 0.1, 9)))),
     Case("levels", de.noise.Levels(jnp.geomspace(8.0, 0.1, 9))),
 ]
 
