@@ -208,6 +208,11 @@ def outside(solutions: np.ndarray) -> np.ndarray:
     return -np.linalg.norm(solutions - 0.5, axis=1)
 
 
+def first_of(samples: jax.Array) -> jax.Array:
+    """The first number of each sample."""
+    return samples[:, 0]
+
+
 PROBLEMS = [
     Case("function", de.problems.Function(testing.agreement.sphere, dim=3)),
     Case(
@@ -226,6 +231,7 @@ PROBLEMS = [
         "external",
         de.problems.External(outside, de.problems.Space(jnp.zeros(3)), callback=True),
     ),
+    Case("generator", de.problems.Generator(ORACLE.denoise, first_of, 3, num_levels=3)),
     Case("landscape", de.problems.Landscape("rastrigin", dim=4)),
     Case(
         "constrained",
