@@ -208,6 +208,7 @@ GRIDS = [
     Case("flow", de.noise.Flow()),
     Case("constant", de.noise.Constant()),
     Case("sde", de.noise.SDE(drift=lambda t: 0.0, diffusion=jnp.exp)),
+    Case("chain", de.noise.Chain(de.noise.Levels(jnp.geomspace(8.0, 0.1, 9)))),
     Case("levels", de.noise.Levels(jnp.geomspace(8.0, 0.1, 9))),
 ]
 
@@ -220,6 +221,11 @@ def small(solution: dict[str, jax.Array]) -> jax.Array:
 def outside(solutions: np.ndarray) -> np.ndarray:
     """What JAX cannot look into."""
     return -np.linalg.norm(solutions - 0.5, axis=1)
+
+
+def first_of(samples: jax.Array) -> jax.Array:
+    """The first number of each sample."""
+    return samples[:, 0]
 
 
 PROBLEMS = [
@@ -240,6 +246,7 @@ PROBLEMS = [
         "external",
         de.problems.External(outside, de.problems.Space(jnp.zeros(3)), callback=True),
     ),
+    Case("generator", de.problems.Generator(ORACLE.denoise, first_of, 3, num_levels=3)),
     Case("landscape", de.problems.Landscape("rastrigin", dim=4)),
     Case(
         "constrained",

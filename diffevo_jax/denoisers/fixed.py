@@ -35,7 +35,7 @@ class Fixed:
     model: Any
 
     def __init__(self, model: Callable[..., Any]) -> None:
-        object.__setattr__(self, "model", _as_pytree(model))
+        object.__setattr__(self, "model", as_pytree(model))
 
     def check(self) -> None:
         """Raise TypeError if the model cannot be called."""
@@ -61,7 +61,7 @@ class Fixed:
         return Estimate(clean_points(answer, y), zeros, zeros)
 
 
-def _as_pytree(model: Any) -> Any:
+def as_pytree(model: Any) -> Any:
     """A component as it is; a function, or a method of a component, as a pytree."""
     if pytree.is_component(model) or not callable(model):
         return model

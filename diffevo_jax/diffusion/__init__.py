@@ -25,6 +25,12 @@ from diffevo_jax.diffusion.training import (
     NetworkDenoiser as NetworkDenoiser,  # a trained network, as what samplers ask
 )
 
+# What was trained elsewhere.
+from diffevo_jax.diffusion.models import (
+    from_model as from_model,  # by what it predicts and its schedule: DDPM's, or a process
+    ModelDenoiser as ModelDenoiser,  # what it is then
+)
+
 # To keep what was trained.
 from diffevo_jax.diffusion.training import (
     load as load,  # a denoiser from a file

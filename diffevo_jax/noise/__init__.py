@@ -47,6 +47,10 @@ from diffevo_jax.noise.processes import EDM as EDM  # steps that shorten towards
 from diffevo_jax.noise.processes import LogSNR as LogSNR  # geometric, at unit variance
 from diffevo_jax.noise.processes import Flow as Flow  # flow matching, straight lines
 from diffevo_jax.noise.processes import Constant as Constant  # evolution without an end
+from diffevo_jax.noise.chain import Chain as Chain  # steps by number: DDPM's own time
+from diffevo_jax.noise.processes import (
+    TimedProcess as TimedProcess,  # the contract of what a model can be trained along
+)
 from diffevo_jax.noise.linear_sde import SDE as SDE  # from drift and diffusion alone
 
 # A level by its other names.

@@ -12,7 +12,7 @@ A function of a process, of ``self``, is a method that a class takes by name, as
 ``sigmas = falling_sigmas``.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -43,6 +43,23 @@ class Process(Protocol):
 
     def sigmas(self, num_levels: int) -> jax.Array:
         """Return ``(num_levels,)`` decreasing noise levels, within [1e-6, 1e6]."""
+        ...
+
+
+@runtime_checkable
+class TimedProcess(Process, Protocol):
+    """A process that knows at which time it has a noise level: what a model is told.
+
+    ``Constant`` has no such time, and ``SDE`` no formula for it; give a class of your own
+    this method, and models that were trained along it can answer
+    (:func:`diffevo_jax.diffusion.from_model`).
+    """
+
+    def time(self, sigma: Number) -> jax.Array:
+        """Return the time of noise levels of any shape, the inverse of ``sigma``.
+
+        Levels beyond the ends of the process have the time of its end.
+        """
         ...
 
 
@@ -150,6 +167,17 @@ def vp_times(process: "VP | SubVP", num_levels: int) -> jax.Array:
     return times_between(*sorted_times(process.t_min, 1.0), num_levels)
 
 
+def vp_time(process: "VP | SubVP", total: jax.Array) -> jax.Array:
+    """The time at which so much noise is accumulated, in [0, 1].
+
+    The root of ``(beta_max - beta_min) t^2 / 2 + beta_min t = B``, in the form in which
+    nothing cancels.
+    """
+    slope = process.beta_max - process.beta_min
+    root = jnp.sqrt(jnp.asarray(process.beta_min, float) ** 2 + 2 * slope * total)
+    return jnp.clip(2 * total / (process.beta_min + root), 0.0, 1.0)
+
+
 def check_rates(process: "VP | SubVP") -> None:
     """Raise ValueError if the numbers are in the wrong order."""
     name, rates = type(process).__name__, (process.beta_min, process.beta_max)
@@ -196,6 +224,10 @@ class VP:
         """``sqrt(exp(B(t)) - 1)``."""
         return jnp.sqrt(jnp.expm1(accumulated(self.beta_min, self.beta_max, t)))
 
+    def time(self, sigma: Number) -> jax.Array:
+        """Where ``B = log(1 + sigma^2)``."""
+        return vp_time(self, jnp.log1p(jnp.asarray(sigma, dtype=float) ** 2))
+
 
 @pytree.dataclass
 class SubVP:
@@ -235,6 +267,10 @@ class SubVP:
         """``2 sinh(B(t) / 2)``, which is ``(1 - exp(-B)) / exp(-B / 2)``."""
         return 2.0 * jnp.sinh(0.5 * accumulated(self.beta_min, self.beta_max, t))
 
+    def time(self, sigma: Number) -> jax.Array:
+        """Where ``B = 2 arsinh(sigma / 2)``."""
+        return vp_time(self, 2.0 * jnp.arcsinh(0.5 * jnp.asarray(sigma, dtype=float)))
+
 
 @pytree.dataclass
 class VE:
@@ -273,6 +309,11 @@ class VE:
         """``sigma_min^(1 - t) sigma_max^t``."""
         low, high = sorted_ends(self.sigma_min, self.sigma_max)
         return low * jnp.exp(jnp.asarray(t, dtype=float) * jnp.log(high / low))
+
+    def time(self, sigma: Number) -> jax.Array:
+        """``log(sigma / sigma_min) / log(sigma_max / sigma_min)``, in [0, 1]."""
+        low, high = sorted_ends(self.sigma_min, self.sigma_max)
+        return jnp.clip(jnp.log(sigma / low) / jnp.log(high / low), 0.0, 1.0)
 
 
 @pytree.dataclass
@@ -314,6 +355,10 @@ class EDM:
     def sigma(self, t: Number) -> jax.Array:
         """The time itself."""
         return jnp.asarray(t, dtype=float)
+
+    def time(self, sigma: Number) -> jax.Array:
+        """The noise level itself, beyond the ends too."""
+        return jnp.asarray(sigma, dtype=float)
 
     def times(self, num_levels: int) -> jax.Array:
         """``(num_levels,)`` times from ``sigma_max`` to ``sigma_min``."""
@@ -367,6 +412,12 @@ class LogSNR:
         low, high = jnp.minimum(self.low, self.high), jnp.maximum(self.low, self.high)
         return jnp.exp(-0.5 * (high * (1 - t) + low * t))
 
+    def time(self, sigma: Number) -> jax.Array:
+        """``(high + 2 log sigma) / (high - low)``, in [0, 1]."""
+        low, high = jnp.minimum(self.low, self.high), jnp.maximum(self.low, self.high)
+        log_snr = -2.0 * jnp.log(jnp.asarray(sigma, dtype=float))
+        return jnp.clip((high - log_snr) / (high - low), 0.0, 1.0)
+
     def check(self) -> None:
         """Raise ValueError if the ends are in the wrong order."""
         check_order("LogSNR.low", self.low, "LogSNR.high", self.high)
@@ -411,6 +462,10 @@ class Flow:
     def sigma(self, t: Number) -> jax.Array:
         """``t / (1 - t)``."""
         return t / (1.0 - jnp.asarray(t, dtype=float))
+
+    def time(self, sigma: Number) -> jax.Array:
+        """``sigma / (1 + sigma)``, in (0, 1), whatever the ends are."""
+        return sigma / (1.0 + jnp.asarray(sigma, dtype=float))
 
     def times(self, num_levels: int) -> jax.Array:
         """``(num_levels,)`` uniform times from ``t_max`` to ``t_min``."""

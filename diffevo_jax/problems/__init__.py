@@ -3,7 +3,8 @@
 A problem is anything with ``space``, ``init`` and ``evaluate``, see
 :class:`diffevo_jax.base.Problem`. Take :class:`Function` for a function of your own,
 :class:`External` for one that is not of JAX, :class:`Control` for a policy in a simulated
-environment, and :class:`Landscape` to compare with the paper.
+environment, :class:`Generator` for what a diffusion model draws, and :class:`Landscape` to
+compare with the paper.
 """
 # isort: skip_file
 
@@ -12,6 +13,15 @@ from diffevo_jax.problems.function import Function as Function  # one solution i
 from diffevo_jax.problems.external import External as External  # NumPy, SciPy, processes
 from diffevo_jax.problems.control import Control as Control  # policies in gymnax and brax
 from diffevo_jax.problems.landscapes import Landscape as Landscape  # two dimensions, peaks
+from diffevo_jax.problems.generator import Generator as Generator  # diffusion models
+
+# What of a generator evolves.
+from diffevo_jax.problems.genomes import InitialNoise as InitialNoise  # the default
+from diffevo_jax.problems.genomes import NoiseLevels as NoiseLevels  # few levels, well put
+from diffevo_jax.problems.genomes import Guidance as Guidance  # how much, of what
+from diffevo_jax.problems.genomes import LowRank as LowRank  # its weights, in few numbers
+from diffevo_jax.problems.genomes import Genome as Genome  # the contract of the four
+from diffevo_jax.problems.genomes import Drawing as Drawing  # what they change
 
 # What a solution must keep.
 from diffevo_jax.problems.constraints import Constrained as Constrained  # of any problem
