@@ -17,6 +17,7 @@ FITNESS = -jnp.sum(POINTS**2, axis=1)
 PARTS = de.denoisers.Population(), de.denoisers.GaussianFit(diagonal=True)
 
 
+@jax.jit
 def answer(denoiser: Any, fitness: Any = FITNESS, sigma: float = 2.0) -> de.Estimate:
     """For individuals that were evaluated at a noise level."""
     state = denoiser.init(KEY, POINTS)
