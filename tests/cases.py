@@ -11,7 +11,15 @@ import pytest
 
 import diffevo_jax as de
 from diffevo_jax import diffusion, testing
-from diffevo_jax.denoisers import Archive, Best, Drawn, Fixed, GaussianFit, Population
+from diffevo_jax.denoisers import (
+    Archive,
+    Best,
+    Drawn,
+    Fixed,
+    GaussianFit,
+    Mixture,
+    Population,
+)
 from diffevo_jax.shaping.conditions import Density, Novelty, Target
 from diffevo_jax.testing import Promise
 
@@ -104,6 +112,7 @@ DENOISERS = [
     ),
     Case("gaussian_fit", GaussianFit(shaping=de.shaping.Rank(), guidance=1.0)),
     Case("gaussian_fit-diagonal", GaussianFit(memory=Archive(1), diagonal=True)),
+    Case("mixture", Mixture(Population(), GaussianFit(diagonal=True), 0.5, crossover=1.0)),
     Case("fixed-oracle", Fixed(ORACLE.denoise), FIXED),
     Case("fixed-network", Fixed(network().denoise), FIXED),
 ]
@@ -281,6 +290,7 @@ SELDOM = {
         "gaussian_fit-diagonal",
         "latent",
         "local",
+        "mixture",
         "monoflow-learned",
         "self_conditioned",
     },

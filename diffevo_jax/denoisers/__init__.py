@@ -3,6 +3,7 @@
 ``Population`` is Bayes' rule with the evaluated individuals as the prior, as published, and
 what is beyond it by guidance; it keeps several modes where its kernel can.
 ``GaussianFit`` is the Wiener filter of the same individuals: one mode, linear cost.
+``Mixture`` lets two of any kind answer, one near the clean end and one far from it.
 ``Fixed`` is what was made elsewhere: a trained network, or an exact one of :mod:`oracles`.
 Any of them evolves in :class:`diffevo_jax.DiffusionEvolution` and draws in
 :func:`diffevo_jax.sample`; ``docs/denoisers.md`` shows how to write one.
@@ -13,6 +14,7 @@ Any of them evolves in :class:`diffevo_jax.DiffusionEvolution` and draws in
 from diffevo_jax.denoisers.population import Population as Population  # the default
 from diffevo_jax.denoisers.gaussian_fit import GaussianFit as GaussianFit  # one mode, fast
 from diffevo_jax.denoisers.fixed import Fixed as Fixed  # a model of your own learns nothing
+from diffevo_jax.denoisers.mixture import Mixture as Mixture  # two answer, by noise level
 from diffevo_jax.denoisers.fixed import bind as bind  # what ``sample`` takes of the others
 from diffevo_jax.denoisers import oracles as oracles  # exact, where the density is known
 

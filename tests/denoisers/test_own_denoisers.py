@@ -31,7 +31,7 @@ def page() -> dict[str, Any]:
     return names
 
 
-@pytest.mark.parametrize("name", ["NearestNeighbours", "Mixture"])
+@pytest.mark.parametrize("name", ["NearestNeighbours", "Growing"])
 def test_a_denoiser_is_under_forty_lines(name) -> None:
     code = PAGE.read_text().split(f"class {name}:")[1]
     body = re.match(r"\n(?:(?:    .*)?\n)+", code)[0].strip()
@@ -45,6 +45,7 @@ def test_the_page_runs_through_every_entry_point() -> None:
     assert dict(names["swept"].sizes)["setting"] == 6
     assert names["divided"].population.shape == (64, 2)
     assert names["more"].shape == (2000, 2)
+    assert float(names["grown"].best_fitness) > 0.95
     assert float(names["mixed"].best_fitness) > 0.95
     assert float(names["proposed"].best_fitness) > 0.5
 
@@ -61,26 +62,6 @@ def test_what_was_drawn_of_an_evolution_is_as_good_as_it() -> None:
     random = evaluate(jax.random.normal(jax.random.key(2), (2000, 2)))[0].fitness
     # then they are far better than random ones
     assert float(drawn.mean()) > float(random.mean()) + 0.3
-
-
-def test_a_mixture_of_weight_0_or_1_is_its_part() -> None:
-    key, points = jax.random.key(0), jax.random.normal(jax.random.key(1), (16, 3))
-    parts = de.denoisers.Population(), de.denoisers.GaussianFit()
-    evaluated = de.Evaluated(points, -jnp.sum(points**2, axis=1), points, 2.0)
-
-    def answer(denoiser: Any) -> jax.Array:
-        state = denoiser.learn(key, denoiser.init(key, points), evaluated)
-        return denoiser.denoise(state, 2 * points, 2.0).clean
-
-    for weight, part in zip((0.0, 1.0), parts, strict=True):
-        mixed = answer(page()["Mixture"](*parts, weight=weight))
-        np.testing.assert_array_equal(mixed, answer(part))
-
-
-def test_a_name_that_two_parts_have_is_ambiguous() -> None:
-    mixture = page()["Mixture"](de.denoisers.Population(), de.denoisers.GaussianFit())
-    with pytest.raises(ValueError, match=r"ambiguous, want one of: near\.shaping\.t"):
-        de.replace(mixture, **{"shaping.temperature": 1.0})
 
 
 # A network that learns while evolving
