@@ -12,7 +12,7 @@ import pytest
 import diffevo_jax as de
 from diffevo_jax import diffusion, testing
 from diffevo_jax.denoisers import Archive, Best, Drawn, Fixed, GaussianFit, Population
-from diffevo_jax.shaping.conditions import Density, Novelty, Target
+from diffevo_jax.shaping.conditions import Density, DominatedNovelty, Novelty, Target
 from diffevo_jax.testing import Promise
 
 
@@ -89,7 +89,7 @@ DENOISERS = [
         Population(
             de.kernels.PrincipalComponents(dim=1),
             de.shaping.TargetESS(share=0.5),
-            conditions=(Density(), Novelty(0.5, num_neighbours=3)),
+            conditions=(Density(), Novelty(0.5, num_neighbours=3), DominatedNovelty(first)),
         ),
     ),
     Case(

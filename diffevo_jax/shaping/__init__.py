@@ -20,7 +20,7 @@ from diffevo_jax.shaping.pointwise import Power as Power  # ratios mean somethin
 from diffevo_jax.shaping.pointwise import Identity as Identity  # fitness is a density
 
 # What is wanted beside fitness.
-from diffevo_jax.shaping import conditions as conditions  # target, novelty, density
+from diffevo_jax.shaping import conditions as conditions  # target, novelty, dominated
 from diffevo_jax.shaping import feasibility as feasibility  # constraints: feasible first
 
 # What a denoiser of your own needs.
