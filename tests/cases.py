@@ -11,8 +11,16 @@ import pytest
 
 import diffevo_jax as de
 from diffevo_jax import diffusion, testing
-from diffevo_jax.denoisers import Archive, Best, Drawn, Fixed, GaussianFit, Population
-from diffevo_jax.shaping.conditions import Density, DominatedNovelty, Novelty, Target
+from diffevo_jax.denoisers import (
+    Archive,
+    Best,
+    Drawn,
+    Elites,
+    Fixed,
+    GaussianFit,
+    Population,
+)
+from diffevo_jax.shaping.conditions import Density, Novelty, Target
 from diffevo_jax.testing import Promise
 
 
@@ -89,7 +97,7 @@ DENOISERS = [
         Population(
             de.kernels.PrincipalComponents(dim=1),
             de.shaping.TargetESS(share=0.5),
-            conditions=(Density(), Novelty(0.5, num_neighbours=3), DominatedNovelty(first)),
+            conditions=(Density(), Novelty(0.5, num_neighbours=3)),
         ),
     ),
     Case(
@@ -101,6 +109,15 @@ DENOISERS = [
     ),
     Case(
         "local", Population(shaping=de.shaping.Local(), memory=Archive(1), support=Best(8))
+    ),
+    Case(
+        "competing",
+        Population(
+            de.kernels.Gaussian(),
+            de.shaping.DominatedNovelty(dim=1, measure=first),
+            memory=Elites(12),
+            support=Best(12),
+        ),
     ),
     Case("gaussian_fit", GaussianFit(shaping=de.shaping.Rank(), guidance=1.0)),
     Case("gaussian_fit-diagonal", GaussianFit(memory=Archive(1), diagonal=True)),
@@ -180,6 +197,7 @@ SHAPINGS = [
     Case("rank", de.shaping.Rank()),
     Case("target_ess", de.shaping.TargetESS(share=0.5)),
     Case("local", de.shaping.Local()),
+    Case("dominated_novelty", de.shaping.DominatedNovelty(dim=2)),
 ]
 GRIDS = [
     Case("cosine", de.noise.Cosine()),
@@ -253,6 +271,7 @@ SELDOM = {
     "self_conditioned",
     "latent",
     "local",
+    "competing",
     "gaussian_fit-diagonal",
     "monoflow-learned",
 }

@@ -10,7 +10,6 @@ population by its value, which needs neither a gradient nor a trained classifier
 and Nichol, 2021, arXiv:2105.05233; Hartl et al., 2024, arXiv:2411.13420, for evolution).
 """
 
-import dataclasses
 import inspect
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
@@ -20,11 +19,8 @@ import jax.numpy as jnp
 
 from diffevo_jax import pytree
 from diffevo_jax.attention import density
-from diffevo_jax.base import PyTree, Shaping
+from diffevo_jax.base import PyTree
 from diffevo_jax.pytree import Number, validation
-from diffevo_jax.pytree.annotations import checked
-from diffevo_jax.shaping import failures
-from diffevo_jax.shaping.relative import Standardized
 
 #: From candidates (N, D) and measures to numbers for every candidate.
 Measure = Callable[[jax.Array, PyTree], jax.Array]
@@ -134,101 +130,6 @@ class Novelty:
 
 
 @pytree.dataclass
-class DominatedNovelty:
-    """Prefer who is far from all that are fitter: quality and diversity without a grid.
-
-    The competition fitness of an individual is the mean distance, in the space of the
-    measure, to the k nearest of those that are fitter than it, and a shaping makes it a
-    log-weight. So everyone competes with similar ones only: a poor individual counts much
-    where there is no better one nearby. Fitness is in it already, so that the denoiser's
-    own shaping may be flat, as ``shaping.Rank(1e6)`` is; or it is wanted once more. See
-    ``docs/quality_diversity.md``. Cost O(N^2 d), memory O(N).
-
-    Args:
-        measure: static function of (candidates, measures), -> (N,) or (N, d), the space of
-            the distances; None takes the problem's measures, all numbers of them, which
-            should then be of one unit. Where it is not finite an individual has weight
-            zero, and dominates nobody.
-        num_neighbours: k, static, >= 1. Where fewer are fitter, the mean is over those.
-        competition: how hard a high competition fitness is preferred; distances are in
-            deviations of the population, so that their scale does not matter.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> from diffevo_jax.shaping import conditions
-        >>> novelty = conditions.DominatedNovelty(lambda x, measures: measures)
-        >>> place, fitness = jnp.array([0.0, 1.0, 9.0]), jnp.array([3.0, 2.0, 1.0])
-        >>> novelty.log_weight(place[:, None], fitness, place).argsort().tolist()
-        [1, 0, 2]
-
-    References:
-        Bahlous-Boldi et al., 2025, arXiv:2502.00593, section 4 (dominated novelty).
-
-    Notes:
-        Whom nobody dominates has an infinite competition fitness there, and survives. A
-        weight cannot be infinite for one and count for others: here such an individual
-        counts like the most novel of the dominated ones. The competition is among the
-        individuals of a generation, on whose arrival conditions are computed, and not with
-        remembered ones.
-    """
-
-    measure: Measure | None = pytree.static(default=None)
-    num_neighbours: int = pytree.static(default=3)
-    competition: Shaping = dataclasses.field(
-        default_factory=lambda: Standardized(temperature=1.0)
-    )
-
-    def log_weight(
-        self, candidates: jax.Array, fitness: jax.Array, measures: PyTree
-    ) -> jax.Array:
-        """Highest where those that are fitter are far, ``(N,)``."""
-        measure = self.measure or _all_numbers
-        points = _measured("DominatedNovelty.measure", measure, candidates, measures)
-        competing = dominated_novelty(points, fitness, self.num_neighbours)
-        return failures.log_weight(self.competition, competing)
-
-    def check(self) -> None:
-        """Raise if ``num_neighbours`` is not legal."""
-        validation.check_count("DominatedNovelty.num_neighbours", self.num_neighbours)
-
-
-@checked
-def dominated_novelty(points: jax.Array, fitness: jax.Array, count: int) -> jax.Array:
-    """Competition fitness: the mean distance to the ``count`` nearest that are fitter.
-
-    Args:
-        points: (N, d) descriptors.
-        fitness: (N,) to be maximised; equal ones do not dominate each other.
-        count: k, >= 1. Where fewer are fitter, the mean is over those.
-
-    Returns:
-        (N,) >= 0, in deviations of the descriptors; of whom nobody dominates the highest of
-        the others, 0 if there is none. ``-inf`` where the fitness failed or a descriptor is
-        not finite: such individuals do not compete.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> from diffevo_jax.shaping import conditions
-        >>> points, fitness = jnp.array([[-1.0], [1.0]]), jnp.array([5.0, 3.0])
-        >>> conditions.dominated_novelty(points, fitness, 3).tolist()
-        [2.0, 2.0]
-
-    References:
-        Bahlous-Boldi et al., 2025, arXiv:2502.00593, section 4.
-    """
-    valid = jnp.isfinite(fitness) & jnp.all(jnp.isfinite(points), axis=1)
-    fitness = jnp.where(valid, fitness, -jnp.inf)
-    distance = density.neighbour_distance(points, count, valid, fitness)
-    dominated = valid & jnp.isfinite(distance)
-    highest = jnp.max(distance, where=dominated, initial=0.0)
-    distance = jnp.where(dominated, distance, highest)
-    # Distances come from a matrix product: below this, they differ by its rounding.
-    lowest = jnp.min(distance, where=valid, initial=jnp.inf)
-    same = highest - lowest <= jnp.sqrt(jnp.finfo(points.dtype).eps) * highest
-    return jnp.where(valid, jnp.where(same, highest, distance), -jnp.inf)
-
-
-@pytree.dataclass
 class Density:
     """Divide by the density of the population: ``-strength log p_hat(x_j)``.
 
@@ -307,17 +208,6 @@ def _measured(
     if value.ndim not in (1, 2) or len(value) != size:
         raise ValueError(f"{name}: got shape {value.shape}, want ({size},) or ({size}, m)")
     return value.reshape(size, -1).astype(candidates.dtype)
-
-
-def _all_numbers(candidates: jax.Array, measures: PyTree) -> jax.Array:
-    """All numbers of the measures, (N, d)."""
-    leaves = jax.tree.leaves(measures)
-    if not leaves:
-        raise ValueError(
-            "DominatedNovelty.measure: got None, and a problem without measures, want a "
-            "function of (candidates, measures), or a problem that has some"
-        )
-    return jnp.concatenate([leaf.reshape(len(candidates), -1) for leaf in leaves], axis=1)
 
 
 def _check_shape(name: str, value: jax.Array, shape: tuple[int, ...]) -> None:

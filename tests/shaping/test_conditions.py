@@ -7,10 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import diffevo_jax as de
 from diffevo_jax import pytree
 from diffevo_jax.pytree import validation
-from diffevo_jax.shaping import Rank, Standardized, conditions
+from diffevo_jax.shaping import conditions
 
 #: It is mostly compile time that these tests cost.
 JIT = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -252,158 +251,6 @@ def test_equal_individuals_are_equally_novel(where):
     assert log_weight(conditions.Novelty(1.0, 3), points).tolist() == [0.0] * 8
 
 
-# Dominated novelty
-
-
-def paper_dominated_novelty(places: np.ndarray, fitness: np.ndarray, count: int):
-    """Mean distance to the nearest that are fitter, in float64; infinite without any."""
-    places, scores = places.astype(np.float64), np.full(len(places), np.inf)
-    for i, place in enumerate(places):
-        fitter = places[fitness > fitness[i]]
-        distances = np.sort(np.sqrt(((fitter - place) ** 2).sum(axis=1)))[:count]
-        if len(distances):
-            scores[i] = distances.mean()
-    return scores
-
-
-def dominated(places, fitness, count=3) -> np.ndarray:
-    fitness = jnp.asarray(fitness, jnp.float32)
-    return np.asarray(DOMINATED(jnp.asarray(places, jnp.float32), fitness, count))
-
-
-DOMINATED = JIT(conditions.dominated_novelty, static_argnums=2)
-#: No two are equally fit.
-RANKS = np.random.default_rng(7).permutation(8).astype(np.float32)
-
-
-@pytest.mark.parametrize(("size", "dim", "count"), [(8, 1, 1), (8, 2, 99), (64, 3, 3)])
-def test_dominated_novelty_is_that_of_the_paper(size, dim, count):
-    rng = np.random.default_rng(size)
-    places = rng.normal(50.0, 3.0, size=(size, dim)).astype(np.float32)
-    fitness = rng.integers(0, size // 2, size).astype(np.float32)  # some are equally fit
-
-    got = dominated(places, fitness, count)
-
-    want = paper_dominated_novelty(places, fitness, count)
-    want /= spread(places)
-    best = np.isinf(want)
-    np.testing.assert_allclose(got[~best], want[~best], rtol=1e-3)
-    assert best.any()
-    assert (got[best] == got[~best].max()).all()
-
-
-def spread(places: np.ndarray) -> float:
-    """Root-mean-square deviation of a coordinate, in float64."""
-    places = places.astype(np.float64)
-    return float(np.sqrt(((places - places.mean(axis=0)) ** 2).mean()))
-
-
-@pytest.mark.parametrize("size", [1, 2, 8])
-def test_who_is_dominated_by_nobody_counts_like_all_others(size):
-    equally_fit = np.ones(size)
-
-    assert dominated(POINTS[:size], equally_fit).tolist() == [0.0] * size
-
-
-def test_a_poor_individual_counts_where_no_better_one_is_near():
-    places = np.array([[0.0], [0.1], [5.0]])
-
-    got = dominated(places, [3.0, 2.0, 1.0])
-
-    assert got[2] == got.max() > 10 * got[1]
-
-
-@pytest.mark.parametrize("failure", [np.nan, np.inf, -np.inf])
-def test_who_failed_dominates_nobody(failure):
-    fitness, valid = RANKS.copy(), np.arange(8) != 4
-    fitness[4] = failure
-
-    got = dominated(POINTS, fitness)
-
-    assert got[4] == -np.inf
-    assert (got[valid] == dominated(POINTS, np.where(valid, RANKS, np.nan))[valid]).all()
-    np.testing.assert_allclose(
-        got[valid], dominated(POINTS[valid], RANKS[valid]), rtol=1e-3
-    )
-
-
-def test_who_has_no_measure_does_not_compete():
-    places, valid = POINTS.copy(), np.arange(8) != 4
-    places[4] = np.nan
-
-    got = dominated(places, RANKS)
-
-    assert got[4] == -np.inf
-    np.testing.assert_allclose(
-        got[valid], dominated(POINTS[valid], RANKS[valid]), rtol=1e-3
-    )
-
-
-def test_all_failed_is_weight_zero_for_all():
-    assert (dominated(POINTS, np.full(8, np.nan)) == -np.inf).all()
-
-
-def test_a_shaping_makes_the_competition_fitness_a_log_weight():
-    by_rank = conditions.DominatedNovelty(itself, competition=Rank(0.5))
-
-    got = log_weight(by_rank, fitness=RANKS)
-
-    order = np.sort(dominated(POINTS, RANKS))[::-1]
-    assert order[0] == order[1]  # whom nobody dominates, and the most novel
-    np.testing.assert_allclose(np.sort(got)[::-1][:3], [-1 / 7, -1 / 7, -4 / 7], rtol=1e-5)
-    assert (
-        np.argsort(got, stable=True) == np.argsort(dominated(POINTS, RANKS), stable=True)
-    ).all()
-
-
-def test_without_a_measure_all_measures_of_the_problem_are_meant():
-    measures = {"at": POINTS, "length": RANKS, "steps": np.arange(8)}
-    columns = np.concatenate([POINTS, RANKS[:, None], np.arange(8)[:, None]], axis=1)
-
-    got = log_weight(conditions.DominatedNovelty(), measures=measures, fitness=RANKS)
-
-    own = log_weight(conditions.DominatedNovelty(given), POINTS, columns, RANKS)
-    np.testing.assert_array_equal(got, own)
-
-
-def test_a_competition_can_be_swept_over_temperatures_and_populations():
-    one = lambda temperature, points: conditions.total(
-        (conditions.DominatedNovelty(itself, competition=Standardized(temperature)),),
-        points,
-        RANKS,
-    )
-    temperatures = np.array([0.5, 1.0], np.float32)
-    many = np.random.default_rng(8).normal(size=(2, 8, 2)).astype(np.float32)
-
-    swept = JIT(jax.vmap(one))(temperatures, many)
-
-    alone = [JIT(one)(*pair) for pair in zip(temperatures, many, strict=True)]
-    np.testing.assert_allclose(swept, np.stack(alone), rtol=1e-3, atol=1e-4)
-
-
-def test_it_fills_a_descriptor_that_selection_alone_empties():
-    # Fitness wants both numbers at a place; the first is the descriptor.
-    fitness = lambda x: -0.1 * (x[0] - 1) ** 2 - x[1] ** 2
-    problem, key = de.problems.Function(fitness, dim=2), jax.random.key(0)
-    alone = de.DiffusionEvolution(10)
-    diverse = de.replace(
-        alone,
-        conditions=(conditions.DominatedNovelty(first),),
-        shaping=Rank(1e6),
-        guidance=0.0,
-    )
-
-    places, quality = [], []
-    for strategy in (alone, diverse):
-        result = de.evolve(key, strategy, problem, population_size=64)
-        places.append(float(result.population[:, 0].std()))
-        quality.append(float((result.population[:, 1] ** 2).mean()))
-
-    assert places[0] < 0.1
-    assert places[1] > 0.4
-    assert quality[1] < 0.3
-
-
 # Density
 
 
@@ -488,13 +335,6 @@ def test_the_mean_of_a_crowded_side_is_put_right():
         (conditions.Novelty(1.0, 0), ValueError, "num_neighbours: got 0, want"),
         (conditions.Novelty(1.0, 2.5), TypeError, r"num_neighbours: got 2\.5"),
         (conditions.Novelty(1.0, 2, 3), TypeError, "measure: got 3, want a function"),
-        (conditions.DominatedNovelty(given, 0), ValueError, "num_neighbours: got 0, want"),
-        (conditions.DominatedNovelty(3), TypeError, "measure: got 3, want a function"),
-        (
-            conditions.DominatedNovelty(competition=Rank(-1.0)),
-            ValueError,
-            r"temperature: got -1\.0, want",
-        ),
         (conditions.Density(-1.0), ValueError, r"strength: got -1\.0, want"),
         (conditions.Density(1.0, 0.0), ValueError, r"bandwidth: got 0\.0, want"),
     ],
@@ -511,14 +351,8 @@ def test_what_is_not_legal_is_refused(condition, error, message):
         (conditions.Target(itself, np.zeros(3)), r"value: got shape \(3,\), want \(\) or"),
         (conditions.Novelty(1.0, 8), r"num_neighbours: got 8, want < N = 8"),
         (conditions.Novelty(1.0, 2, given), r"measure: got shape \(3,\), want \(8,\)"),
-        (conditions.DominatedNovelty(given), r"measure: got shape \(3,\), want \(8,\)"),
     ],
 )
 def test_what_does_not_fit_the_population_is_refused(condition, message):
     with pytest.raises(ValueError, match=message):
         conditions.total((condition,), POINTS, FITNESS, np.zeros(3, np.float32))
-
-
-def test_a_problem_without_measures_has_no_dominated_novelty():
-    with pytest.raises(ValueError, match=r"DominatedNovelty\.measure: got None, and a"):
-        conditions.total((conditions.DominatedNovelty(),), POINTS, FITNESS)
