@@ -304,7 +304,7 @@ class Kernel(Protocol):
 class Shaping(Protocol):
     """A map from fitness to log-weight: how hard the better are preferred.
 
-    What else a shaping may offer: :class:`RowShaping`.
+    What else a shaping may offer: :class:`RowShaping`, :class:`Competition`.
     """
 
     def log_weight(self, fitness: jax.Array, valid: jax.Array) -> jax.Array:
@@ -447,6 +447,29 @@ class RowShaping(Protocol):
 
     def row_log_weight(self, fitness: jax.Array, log_kernel: jax.Array) -> jax.Array:
         """Log-weights ``(B, M)``, from fitness ``(M,)`` and the log-kernel ``(B, M)``."""
+        ...
+
+
+@runtime_checkable
+class Competition(Protocol):
+    """A shaping by which individuals compete in a space of descriptors.
+
+    What competes with what is remembered of earlier generations, the denoiser's log-weights
+    are those of its competition fitness. See
+    :class:`diffevo_jax.shaping.DominatedNovelty`.
+    """
+
+    @property
+    def dim(self) -> int:
+        """d, numbers of a descriptor, static."""
+        ...
+
+    def describe(self, candidates: jax.Array, measures: PyTree) -> jax.Array:
+        """Descriptors ``(N, d)`` of a generation: candidates ``(N, D)``, measures."""
+        ...
+
+    def compete(self, fitness: jax.Array, descriptors: jax.Array) -> jax.Array:
+        """Competition fitness ``(M,)``; ``-inf`` where fitness ``(M,)`` has failed."""
         ...
 
 

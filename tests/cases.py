@@ -15,6 +15,7 @@ from diffevo_jax.denoisers import (
     Archive,
     Best,
     Drawn,
+    Elites,
     Fixed,
     GaussianFit,
     Mixture,
@@ -110,6 +111,15 @@ DENOISERS = [
     Case(
         "local", Population(shaping=de.shaping.Local(), memory=Archive(1), support=Best(8))
     ),
+    Case(
+        "competing",
+        Population(
+            de.kernels.Gaussian(),
+            de.shaping.DominatedNovelty(dim=1, measure=first),
+            memory=Elites(12),
+            support=Best(12),
+        ),
+    ),
     Case("gaussian_fit", GaussianFit(shaping=de.shaping.Rank(), guidance=1.0)),
     Case("gaussian_fit-diagonal", GaussianFit(memory=Archive(1), diagonal=True)),
     Case("mixture", Mixture(Population(), GaussianFit(diagonal=True), 0.5, crossover=1.0)),
@@ -204,6 +214,7 @@ SHAPINGS = [
     Case("rank", de.shaping.Rank()),
     Case("target_ess", de.shaping.TargetESS(share=0.5)),
     Case("local", de.shaping.Local()),
+    Case("dominated_novelty", de.shaping.DominatedNovelty(dim=2)),
 ]
 GRIDS = [
     Case("cosine", de.noise.Cosine()),
@@ -282,6 +293,7 @@ KINDS = {
 SELDOM = {
     "strategy": {
         "axes",
+        "competing",
         "consensus",
         "consensus-plain",
         "consensus-polarised",

@@ -17,7 +17,10 @@ from diffevo_jax.pytree.derivatives import square_root
 
 @checked
 def neighbour_distance(
-    points: jax.Array, count: int, valid: jax.Array | None = None
+    points: jax.Array,
+    count: int,
+    valid: jax.Array | None = None,
+    fitness: jax.Array | None = None,
 ) -> jax.Array:
     """Mean distance to the ``count`` nearest others, in deviations of the population.
 
@@ -25,9 +28,12 @@ def neighbour_distance(
         points: (N, d).
         count: in [1, N - 1]. Where fewer others are valid, the mean is over those.
         valid: (N,) bool, which points count as neighbours; None for all.
+        fitness: (N,), if those that are fitter are the others, and nobody else is; any
+            ``count`` >= 1 is legal then. None takes all.
 
     Returns:
-        (N,) >= 0, without a unit; 0 if all points are equal.
+        (N,) >= 0, without a unit; 0 if all points are equal. With ``fitness``: infinite for
+        whom nobody is fitter.
 
     Example:
         >>> import jax.numpy as jnp
@@ -37,8 +43,11 @@ def neighbour_distance(
         [1.0, 1.0, 1.0, 1.0]
     """
     points, valid = _given(points, valid)
-    if count >= len(points):
+    if fitness is None and count >= len(points):
         raise ValueError(f"count: got {count}, want an int < N = {len(points)}")
+    if fitness is not None and jnp.shape(fitness) != (len(points),):
+        raise ValueError(f"fitness: got shape {jnp.shape(fitness)}, want ({len(points)},)")
+    count = min(count, len(points))
     points = _standardise(points, valid)
     centres, index = find_centres(points), jnp.arange(len(points))
     keys = as_keys(points, centres)
@@ -48,11 +57,13 @@ def neighbour_distance(
         asked = as_queries(point[None], centres)
         half = (asked.half_square[:, None] - log_kernel(asked, keys))[0]
         squared = jnp.maximum(2 * half, 0.0)
-        squared = jnp.where(valid & (index != own), squared, jnp.inf)
+        others = index != own if fitness is None else fitness > fitness[own]
+        squared = jnp.where(valid & others, squared, jnp.inf)
         nearest = -jax.lax.top_k(-squared, count)[0]
         found = nearest < jnp.inf
         distance = jnp.sum(square_root(jnp.where(found, nearest, 0.0)))
-        return distance / jnp.maximum(jnp.sum(found), 1).astype(distance.dtype)
+        distance = distance / jnp.maximum(jnp.sum(found), 1).astype(distance.dtype)
+        return distance if fitness is None else jnp.where(found[0], distance, jnp.inf)
 
     size = min(len(points), BLOCK_SIZE)
     return jax.lax.map(from_one, (points, index), batch_size=size)

@@ -21,7 +21,8 @@ from diffevo_jax.denoisers import oracles as oracles  # exact, where the density
 # A population's memory: which evaluated points there are.
 from diffevo_jax.denoisers.evidence import Latest as Latest  # the default: one generation
 from diffevo_jax.denoisers.evidence import Archive as Archive  # earlier ones answer too
-from diffevo_jax.denoisers.evidence import Memory as Memory  # the contract of the two
+from diffevo_jax.denoisers.evidence import Elites as Elites  # the best of all, for ever
+from diffevo_jax.denoisers.evidence import Memory as Memory  # the contract of the three
 from diffevo_jax.denoisers.evidence import Evidence as Evidence  # what they keep
 
 # A population's support: which of them answer.

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from diffevo_jax import pytree
 from diffevo_jax import shaping as shapings
 from diffevo_jax.attention import density
-from diffevo_jax.base import Estimate, Evaluated, PyTree, Shaping
+from diffevo_jax.base import Competition, Estimate, Evaluated, PyTree, Shaping
 from diffevo_jax.pytree import Number, validation
 from diffevo_jax.shaping.conditions import Condition, total
 
@@ -28,12 +28,16 @@ class Evidence:
         condition_log_weight: (M,) of all conditions; 0 without any.
         places: (M, D) where neighbourhoods are measured if they are not measured between
             noisy and evaluated points; () else.
+        descriptors: (M, d) of a shaping that is a competition; () else.
+        competing: (M,) competition fitness, ``-inf`` where there is none; () else.
     """
 
     points: jax.Array
     fitness: jax.Array
     condition_log_weight: jax.Array
     places: PyTree = ()
+    descriptors: PyTree = ()
+    competing: PyTree = ()
 
 
 @runtime_checkable
@@ -122,12 +126,74 @@ class Archive:
         return -self.correction * density.log_density(evidence.points, valid=valid)
 
 
-def empty_evidence(capacity: int, population: jax.Array, places: bool) -> Evidence:
-    """Evidence before any evaluation: ``capacity`` points of weight zero."""
+@pytree.dataclass
+class Elites:
+    """The best of all that were evaluated answer too, as long as nothing is better.
+
+    Best by the competition fitness, if the shaping has one
+    (:class:`diffevo_jax.shaping.DominatedNovelty`), which is that of all who are there: so
+    they are diverse, and an elite of long ago leaves when a better one is near. Else by
+    fitness. With ``support=Best(count)`` those who lose at once do not answer either.
+
+    Args:
+        count: how many of those before, static, >= 1.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> de.denoisers.Elites(count=50).capacity(population_size=100)
+        150
+
+    References:
+        Bahlous-Boldi et al., 2025, arXiv:2502.00593, algorithm 1 (the survivors).
+
+    Notes:
+        Under noise those that were lucky stay. As for any memory, who counts most is not
+        drawn from anywhere, and nothing corrects for it.
+    """
+
+    count: int = pytree.static()
+
+    def check(self) -> None:
+        """Raise if ``count`` is not a positive int."""
+        validation.check_count("Elites.count", self.count)
+
+    def capacity(self, population_size: int) -> int:
+        """Those of this generation, and the elites."""
+        return population_size + self.count
+
+    def remember(self, now: Evidence, before: Evidence) -> Evidence:
+        """The new points, then the best of the earlier ones."""
+        alone = isinstance(before.competing, tuple)
+        value = before.fitness if alone else before.competing
+        best = jax.lax.top_k(value, self.count)[1]
+        join = lambda new, old: jnp.concatenate([new, old[best]])
+        evidence: Evidence = jax.tree.map(join, now, before)
+        return evidence
+
+    def log_correction(self, evidence: Evidence) -> float:
+        """None."""
+        return 0.0
+
+
+def empty_evidence(
+    capacity: int, population: jax.Array, places: bool, shaping: Shaping | None = None
+) -> Evidence:
+    """Evidence before any evaluation: ``capacity`` points of weight zero.
+
+    Args:
+        capacity: M.
+        population: (N, D), for D and the precision.
+        places: whether neighbourhoods are measured elsewhere than between points.
+        shaping: whose competition is remembered; None for none.
+    """
     points = jnp.zeros((capacity, population.shape[1]), population.dtype)
     fitness = jnp.full(capacity, -jnp.inf, population.dtype)
     condition_log_weight = jnp.zeros(capacity, population.dtype)
-    return Evidence(points, fitness, condition_log_weight, points if places else ())
+    evidence = Evidence(points, fitness, condition_log_weight, points if places else ())
+    if not pytree.offers(shaping, Competition):
+        return evidence
+    descriptors = jnp.zeros((capacity, shaping.dim), population.dtype)
+    return pytree.replace(evidence, descriptors=descriptors, competing=fitness)
 
 
 def with_generation(
@@ -136,6 +202,7 @@ def with_generation(
     before: Evidence,
     evaluated: Evaluated,
     places: PyTree = (),
+    shaping: Shaping | None = None,
 ) -> tuple[Evidence, jax.Array]:
     """The evidence with a generation in it, and its plain log-weights.
 
@@ -145,6 +212,7 @@ def with_generation(
         before: M points.
         evaluated: a generation of N individuals.
         places: (N, D) where these are measured; () between noisy and evaluated points.
+        shaping: whose competition is held among all that are remembered; None for none.
 
     Returns:
         The evidence, and its :func:`plain_log_weight`.
@@ -156,7 +224,14 @@ def with_generation(
         condition_log_weight=total(conditions, points, fitness, measures),
         places=places,
     )
+    if not pytree.offers(shaping, Competition):
+        evidence = memory.remember(now, before)
+        return evidence, plain_log_weight(memory, evidence)
+    descriptors = shaping.describe(points, measures)
+    now = pytree.replace(now, descriptors=descriptors, competing=now.fitness)
     evidence = memory.remember(now, before)
+    competing = shaping.compete(evidence.fitness, evidence.descriptors)
+    evidence = pytree.replace(evidence, competing=competing)
     return evidence, plain_log_weight(memory, evidence)
 
 
@@ -171,9 +246,20 @@ def plain_log_weight(memory: Memory, evidence: Evidence) -> jax.Array:
 
 
 def log_weights(shaping: Shaping, evidence: Evidence, plain: jax.Array) -> jax.Array:
-    """(M,) log g of what is remembered: by fitness, conditions, and the plain ones."""
-    added = evidence.condition_log_weight + plain
-    return shapings.log_weight(shaping, evidence.fitness) + added
+    """(M,) log g of what is remembered: by fitness, conditions, and the plain ones.
+
+    Raises:
+        ValueError: the shaping is a competition, and the evidence has none.
+    """
+    added, fitness = evidence.condition_log_weight + plain, evidence.fitness
+    if pytree.offers(shaping, Competition):
+        fitness = evidence.competing
+        if isinstance(fitness, tuple):
+            raise ValueError(
+                f"shaping: got {type(shaping).__name__}, and a denoiser that remembers no "
+                "descriptors, want another shaping, or one like Population()"
+            )
+    return shapings.log_weight(shaping, fitness) + added
 
 
 def with_counts(

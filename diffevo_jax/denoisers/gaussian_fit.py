@@ -97,7 +97,7 @@ class GaussianFit:
         capacity = self.memory.capacity(len(population))
         nothing = jnp.full(capacity, -jnp.inf, population.dtype)
         return GaussianFitState(
-            evidence=empty_evidence(capacity, population, places=False),
+            evidence=empty_evidence(capacity, population, False, self.shaping),
             plain_log_weight=nothing,
             log_weight=nothing,
             size=len(population),
@@ -107,8 +107,13 @@ class GaussianFit:
         self, key: jax.Array, state: GaussianFitState, evaluated: Evaluated
     ) -> GaussianFitState:
         """Take in a generation; see :class:`diffevo_jax.Denoiser`."""
-        before = state.evidence
-        evidence, plain = with_generation(self.memory, self.conditions, before, evaluated)
+        evidence, plain = with_generation(
+            self.memory,
+            self.conditions,
+            state.evidence,
+            evaluated,
+            shaping=self.shaping,
+        )
         return pytree.replace(
             state,
             evidence=evidence,

@@ -96,7 +96,8 @@ class Population:
         conditions: what else is wanted, a tuple of components of
             :mod:`diffevo_jax.conditions`: targets, novelty; their log-weights are added.
             Constraints are the problem's, :class:`diffevo_jax.problems.Constrained`.
-        memory: which evaluated points there are: ``Latest``, ``Archive``.
+        memory: which evaluated points there are: ``Latest``, ``Archive``,
+            ``Elites``.
         support: which of them answer: ``Everyone``, ``Best``, ``Drawn``.
         guidance: how far to go beyond Bayes' answer m_w, and away from the answer m_1 that
             knows no fitness: ``m_w + guidance (m_w - m_1)``, in [-1, 100]. 0 is Bayes'
@@ -155,7 +156,7 @@ class Population:
         nothing = jnp.full(capacity, -jnp.inf, population.dtype)
         return PopulationState(
             kernel_state=self.kernel.init(key, dim),
-            evidence=empty_evidence(capacity, population, places),
+            evidence=empty_evidence(capacity, population, places, self.shaping),
             plain_log_weight=nothing,
             log_weight=nothing,
             chosen=self.support.choose(jax.random.fold_in(key, 1), nothing),
@@ -170,7 +171,7 @@ class Population:
         if pytree.offers(self.kernel, Placing):
             places = self.kernel.places(evaluated)
         evidence, plain = with_generation(
-            self.memory, self.conditions, state.evidence, evaluated, places
+            self.memory, self.conditions, state.evidence, evaluated, places, self.shaping
         )
         log_weight = log_weights(self.shaping, evidence, plain)
         return PopulationState(

@@ -13,6 +13,9 @@ from diffevo_jax.shaping.relative import Standardized as Standardized  # the def
 from diffevo_jax.shaping.relative import Rank as Rank  # only the order counts; outliers
 from diffevo_jax.shaping.relative import TargetESS as TargetESS  # fixed pressure
 from diffevo_jax.shaping.local import Local as Local  # low peaks as hard as high ones
+from diffevo_jax.shaping.competition import (
+    DominatedNovelty as DominatedNovelty,  # diversity of what solutions do
+)
 
 # In units of fitness, as published; with the published floor, if wanted.
 from diffevo_jax.shaping.pointwise import Boltzmann as Boltzmann  # differences have a unit
@@ -27,3 +30,6 @@ from diffevo_jax.shaping import feasibility as feasibility  # constraints: feasi
 from diffevo_jax.shaping.failures import log_weight as log_weight  # failed: weight zero
 from diffevo_jax.shaping.failures import without_failures as without_failures  # finite
 from diffevo_jax.shaping.relative import standard_scores as standard_scores  # without unit
+from diffevo_jax.shaping.competition import (
+    dominated_novelty as dominated_novelty,  # distance to the nearest that are fitter
+)

@@ -25,6 +25,7 @@ import jax.numpy as jnp
 from diffevo_jax import noise, pytree
 from diffevo_jax import shaping as shapings
 from diffevo_jax.base import (
+    Competition,
     Divisible,
     Estimate,
     Evaluated,
@@ -166,10 +167,11 @@ class MonoFlow:
         """Raise ValueError or TypeError if the parts do not go together."""
         validation.check_count("MonoFlow.num_generations", self.num_generations)
         check_conditions("MonoFlow.conditions", self.conditions)
-        if pytree.offers(self.shaping, RowShaping):
+        rows = pytree.offers(self.shaping, RowShaping)
+        if rows or pytree.offers(self.shaping, Competition):
             raise ValueError(
                 f"MonoFlow.shaping: got {type(self.shaping).__name__}, want one that "
-                "compares with the whole population"
+                "compares the fitness of the whole population"
             )
         if self.optimizer is not None and not pytree.offers(self.optimizer, Transformation):
             raise TypeError(

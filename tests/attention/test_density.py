@@ -101,6 +101,11 @@ def test_derivatives_are_right_where_two_cells_are_as_near():
     [
         (lambda: density.neighbour_distance(FOUR, 4), ValueError, "count: got 4, want"),
         (
+            lambda: density.neighbour_distance(FOUR, 9, None, jnp.ones(1)),
+            ValueError,
+            r"fitness: got shape \(1,\), want \(4,\)",
+        ),
+        (
             lambda: density.neighbour_distance(FOUR, 1, jnp.ones(1, bool)),
             ValueError,
             r"valid: got shape \(1,\), want \(4,\)",
