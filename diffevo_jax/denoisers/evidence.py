@@ -28,12 +28,15 @@ class Evidence:
         condition_log_weight: (M,) of all conditions; 0 without any.
         places: (M, D) where neighbourhoods are measured if they are not measured between
             noisy and evaluated points; () else.
+        labels: (M, m) what a model is told of each, see
+            :class:`diffevo_jax.shaping.conditions.Labelled`; () where none is.
     """
 
     points: jax.Array
     fitness: jax.Array
     condition_log_weight: jax.Array
     places: PyTree = ()
+    labels: PyTree = ()
 
 
 @runtime_checkable
@@ -136,6 +139,7 @@ def with_generation(
     before: Evidence,
     evaluated: Evaluated,
     places: PyTree = (),
+    labels: PyTree = (),
 ) -> tuple[Evidence, jax.Array]:
     """The evidence with a generation in it, and its plain log-weights.
 
@@ -145,6 +149,7 @@ def with_generation(
         before: M points.
         evaluated: a generation of N individuals.
         places: (N, D) where these are measured; () between noisy and evaluated points.
+        labels: (N, m) what a model is told of each; () where none is.
 
     Returns:
         The evidence, and its :func:`plain_log_weight`.
@@ -155,6 +160,7 @@ def with_generation(
         fitness=jnp.where(jnp.isfinite(fitness), fitness, -jnp.inf),
         condition_log_weight=total(conditions, points, fitness, measures),
         places=places,
+        labels=labels,
     )
     evidence = memory.remember(now, before)
     return evidence, plain_log_weight(memory, evidence)
