@@ -12,7 +12,7 @@ import pytest
 import diffevo_jax as de
 from diffevo_jax import diffusion, testing
 from diffevo_jax.denoisers import Archive, Best, Drawn, Fixed, GaussianFit, Population
-from diffevo_jax.shaping.conditions import Density, Novelty, Target
+from diffevo_jax.shaping.conditions import Density, Fitness, Novelty, Target
 from diffevo_jax.testing import Promise
 
 
@@ -42,6 +42,10 @@ def network(dim: int = testing.agreement.D) -> diffusion.NetworkDenoiser:
     return diffusion.NetworkDenoiser(mlp, diffusion.EDM(sigma_data=1.0), weights, (dim,))
 
 
+#: Trained so little that every program of it is small.
+ONLINE = diffusion.OnlineNetwork(
+    diffusion.MLP((8,), embedding=4), num_steps=3, batch_size=8
+)
 #: An exact denoiser, of points about the optimum of the promises' fitness.
 ORACLE = de.oracles.gaussian_mixture([[0.5] * testing.agreement.D], 0.01)
 
@@ -104,6 +108,15 @@ DENOISERS = [
     ),
     Case("gaussian_fit", GaussianFit(shaping=de.shaping.Rank(), guidance=1.0)),
     Case("gaussian_fit-diagonal", GaussianFit(memory=Archive(1), diagonal=True)),
+    Case("online_network", ONLINE),
+    Case(
+        "online_network-told",
+        de.replace(
+            ONLINE,
+            conditions=(Target(first, 0.5), Fitness(), Novelty(0.5, 3), Density()),
+            memory=Archive(1),
+        ),
+    ),
     Case("fixed-oracle", Fixed(ORACLE.denoise), FIXED),
     Case("fixed-network", Fixed(network().denoise), FIXED),
 ]
@@ -129,6 +142,7 @@ BUT = {
     "exact": COMPANY,
     "latent": COMPANY,
     "local": COMPANY,
+    "online_network-told": COMPANY,
     "fixed-oracle": FIXED_STRATEGY,
 }
 STRATEGIES = [
@@ -255,12 +269,17 @@ SELDOM = {
     "local",
     "gaussian_fit-diagonal",
     "monoflow-learned",
+    "online_network",
+    "online_network-told",
 }
+#: Those whose parts are seldom held, too: a training is most of each of their programs.
+TRAINED = {"online_network", "online_network-told"}
 
 
 def marks(kind: str, case: Case) -> tuple[pytest.MarkDecorator, ...]:
     """Slow, or none."""
-    return (pytest.mark.slow,) if kind == "strategy" and case.name in SELDOM else ()
+    seldom = SELDOM if kind == "strategy" else TRAINED
+    return (pytest.mark.slow,) if case.name in seldom else ()
 
 
 #: Each part with each promise that it makes.
