@@ -113,7 +113,6 @@ class OnlineNetwork:
         guidance: how far to go beyond the answer, and away from that without fitness and
             labels, in [-1, 100]. Of labels it is classifier-free guidance; of fitness, of
             the Wiener filters' means.
-        fresh: whether every generation begins with a new network, as published; static.
 
     Example:
         >>> import jax, diffevo_jax as de
@@ -142,12 +141,11 @@ class OnlineNetwork:
     memory: Memory = dataclasses.field(default_factory=Latest)
     num_steps: int = pytree.static(default=60)
     batch_size: int = pytree.static(default=64)
-    learning_rate: Number = pytree.number(default=3e-3, above=0.0)
+    learning_rate: Number = pytree.number(default=1e-2, above=0.0)
     sigma_min: Number = pytree.number(default=0.05, above=0.0)
     sigma_max: Number = pytree.number(default=5.0, above=0.0)
     dimension: Number = pytree.number(default=2.0, above=0.0)
     guidance: Number = pytree.number(default=0.75, low=-1.0, high=100.0)
-    fresh: bool = pytree.static(default=False)
 
     def check(self) -> None:
         """Raise ValueError or TypeError if parts do not go together."""
@@ -333,13 +331,10 @@ class OnlineNetwork:
         """A network after the training of a generation, from these weights."""
         key_start, key_steps = jax.random.split(key)
         start = self._start(key_start, data.shape[1])
-        if not self.fresh:
-            like = lambda new, old: old.astype(new.dtype)
-            start = pytree.replace(
-                start,
-                weights=jax.tree.map(like, start.weights, weights),
-                average=weights,
-            )
+        like = lambda new, old: old.astype(new.dtype)
+        start = pytree.replace(
+            start, weights=jax.tree.map(like, start.weights, weights), average=weights
+        )
         after, _, _ = train_steps(
             key_steps,
             self._network(),
