@@ -21,7 +21,7 @@ from diffevo_jax.denoisers import (
     Mixture,
     Population,
 )
-from diffevo_jax.shaping.conditions import Density, Novelty, Target
+from diffevo_jax.shaping.conditions import Density, Fitness, Novelty, Target
 from diffevo_jax.testing import Promise
 
 
@@ -51,6 +51,10 @@ def network(dim: int = testing.agreement.D) -> diffusion.NetworkDenoiser:
     return diffusion.NetworkDenoiser(mlp, diffusion.EDM(sigma_data=1.0), weights, (dim,))
 
 
+#: Trained so little that every program of it is small.
+ONLINE = diffusion.OnlineNetwork(
+    diffusion.MLP((8,), embedding=4), num_steps=3, batch_size=8
+)
 #: An exact denoiser, of points about the optimum of the promises' fitness.
 ORACLE = de.oracles.gaussian_mixture([[0.5] * testing.agreement.D], 0.01)
 
@@ -123,6 +127,15 @@ DENOISERS = [
     Case("gaussian_fit", GaussianFit(shaping=de.shaping.Rank(), guidance=1.0)),
     Case("gaussian_fit-diagonal", GaussianFit(memory=Archive(1), diagonal=True)),
     Case("mixture", Mixture(Population(), GaussianFit(diagonal=True), 0.5, crossover=1.0)),
+    Case("online_network", ONLINE),
+    Case(
+        "online_network-told",
+        de.replace(
+            ONLINE,
+            conditions=(Target(first, 0.5), Fitness(), Novelty(0.5, 3), Density()),
+            memory=Archive(1),
+        ),
+    ),
     Case("fixed-oracle", Fixed(ORACLE.denoise), FIXED),
     Case("fixed-network", Fixed(network().denoise), FIXED),
 ]
@@ -148,6 +161,7 @@ BUT = {
     "exact": COMPANY,
     "latent": COMPANY,
     "local": COMPANY,
+    "online_network-told": COMPANY,
     "fixed-oracle": FIXED_STRATEGY,
 }
 STRATEGIES = [
@@ -304,9 +318,11 @@ SELDOM = {
         "local",
         "mixture",
         "monoflow-learned",
+        "online_network",
+        "online_network-told",
         "self_conditioned",
     },
-    "denoiser": {"axes", "latent", "local"},
+    "denoiser": {"axes", "latent", "local", "online_network", "online_network-told"},
 }
 
 

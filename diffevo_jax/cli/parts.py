@@ -10,11 +10,14 @@ from typing import Any, NamedTuple
 
 import tyro
 
-from diffevo_jax.base import Problem, PyTree
+from diffevo_jax import denoisers, diffusion
+from diffevo_jax.base import Denoiser, Problem, PyTree
 
 #: Fields that follow from NAME, so that they are no flags.
 _DECIDED = ("env_name", "env", "name", "num_outputs")
 _PLAIN = {int, float, bool, str, type(None), Ellipsis}
+#: Where the parts of a contract are that are not all in one room.
+_ROOMS = {Denoiser: (denoisers, diffusion)}
 
 
 class Field(NamedTuple):
@@ -58,17 +61,22 @@ def family(owner: PyTree, name: str) -> dict[str, type]:
     Without those that need what no flag can say, as a function. A problem has none: the
     command's first word says which.
     """
-    package = ".".join(type(vars(owner)[name]).__module__.split(".")[:2])
-    beside: list[Any] = list(filter(inspect.isclass, vars(sys.modules[package]).values()))
     contract = _field(owner, name).type
     if contract is Problem:
         return {}
+    package = ".".join(type(vars(owner)[name]).__module__.split(".")[:2])
+    rooms = _ROOMS.get(contract, (sys.modules[package],))
+    beside: list[Any] = [
+        cls
+        for room in rooms
+        for cls in filter(inspect.isclass, vars(room).values())
+        if cls.__module__.startswith(room.__name__)
+    ]
     promises = {promise for promise in vars(contract) if not promise.startswith("_")}
     return {
         kebab(cls): cls
         for cls in beside
-        if cls.__module__.startswith(package)
-        and "__is_component__" in vars(cls)
+        if "__is_component__" in vars(cls)
         and promises.issubset({*dir(cls), *(each.name for each in dataclasses.fields(cls))})
         and all(_can_be_said(each, contract) for each in dataclasses.fields(cls))
     }

@@ -30,6 +30,8 @@ class Evidence:
             noisy and evaluated points; () else.
         descriptors: (M, d) of a shaping that is a competition; () else.
         competing: (M,) competition fitness, ``-inf`` where there is none; () else.
+        labels: (M, m) what a model is told of each, see
+            :class:`diffevo_jax.shaping.conditions.Labelled`; () where none is.
     """
 
     points: jax.Array
@@ -38,6 +40,7 @@ class Evidence:
     places: PyTree = ()
     descriptors: PyTree = ()
     competing: PyTree = ()
+    labels: PyTree = ()
 
 
 @runtime_checkable
@@ -203,6 +206,7 @@ def with_generation(
     evaluated: Evaluated,
     places: PyTree = (),
     shaping: Shaping | None = None,
+    labels: PyTree = (),
 ) -> tuple[Evidence, jax.Array]:
     """The evidence with a generation in it, and its plain log-weights.
 
@@ -213,6 +217,7 @@ def with_generation(
         evaluated: a generation of N individuals.
         places: (N, D) where these are measured; () between noisy and evaluated points.
         shaping: whose competition is held among all that are remembered; None for none.
+        labels: (N, m) what a model is told of each; () where none is.
 
     Returns:
         The evidence, and its :func:`plain_log_weight`.
@@ -223,6 +228,7 @@ def with_generation(
         fitness=jnp.where(jnp.isfinite(fitness), fitness, -jnp.inf),
         condition_log_weight=total(conditions, points, fitness, measures),
         places=places,
+        labels=labels,
     )
     if not pytree.offers(shaping, Competition):
         evidence = memory.remember(now, before)

@@ -42,7 +42,8 @@ from diffevo_jax.diffusion.networks import (
     MLP as MLP,  # points, signals, weights of policies: the one to begin with
     UNet as UNet,  # images of up to 32 x 32 pixels
     Network as Network,  # your own: flax, equinox, plain JAX
-    NetworkLike as NetworkLike,  # the contract of the three
+    NumberConditional as NumberConditional,  # around one of them: labels that are numbers
+    NetworkLike as NetworkLike,  # the contract of them all
 )
 
 # What the network predicts.
@@ -61,10 +62,16 @@ from diffevo_jax.diffusion.training import (
 from diffevo_jax.diffusion.training import (
     Objective as Objective,  # levels, and how much each counts
     LogNormalLevels as LogNormalLevels,  # those of EDM: where there is something to learn
+    LogUniformLevels as LogUniformLevels,  # between two ends, all alike on a log scale
     ProcessLevels as ProcessLevels,  # those of a process at uniform times: score matching
     GridLevels as GridLevels,  # those of a grid, all alike: discrete chains
     beta_levels as beta_levels,  # those of a chain of betas: DDPM
     LevelsLike as LevelsLike,  # the contract of all levels
+)
+
+# To learn while evolving: a denoiser for :class:`diffevo_jax.DiffusionEvolution`.
+from diffevo_jax.diffusion.online_network import (
+    OnlineNetwork as OnlineNetwork,  # trained in every generation on what was good
 )
 
 # What of its samples is wanted: guidance.

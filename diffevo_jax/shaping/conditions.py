@@ -21,6 +21,8 @@ from diffevo_jax import pytree
 from diffevo_jax.attention import density
 from diffevo_jax.base import PyTree
 from diffevo_jax.pytree import Number, validation
+from diffevo_jax.shaping import failures
+from diffevo_jax.shaping.relative import standard_scores
 
 #: From candidates (N, D) and measures to numbers for every candidate.
 Measure = Callable[[jax.Array, PyTree], jax.Array]
@@ -41,9 +43,38 @@ class Condition(Protocol):
         ...
 
 
+@runtime_checkable
+class Labelled(Protocol):
+    """A condition whose truth is a label, that a model can learn and be asked for.
+
+    So it steers either kind: a population weighs by its ``log_weight``; a network learns
+    the label of everyone, and is asked for the label that is wanted.
+    """
+
+    @property
+    def num_labels(self) -> int:
+        """m, numbers of a label; a shape, so that it is known before any evaluation."""
+        ...
+
+    def label(
+        self, candidates: jax.Array, fitness: jax.Array, measures: PyTree
+    ) -> jax.Array:
+        """What is true of each, ``(N, m)``; NaN or infinite where that is not known."""
+        ...
+
+    def wanted(self, labels: jax.Array, known: jax.Array) -> jax.Array:
+        """What to ask for, ``(m,)``, given the labels ``(M, m)`` of all that is remembered.
+
+        They are finite; where ``known`` ``(M,)`` is false they stand for nothing.
+        """
+        ...
+
+
 @pytree.dataclass
 class Target:
     """Go where a measure has a value: ``-|measure - value|^2 / (2 scale^2)``.
+
+    As a label, the measure has as many numbers as the value.
 
     Args:
         measure: static function of (candidates, measures), -> (N,) or (N, m).
@@ -77,6 +108,74 @@ class Target:
         apart = (measured - wanted.reshape(1, -1)) / scale
         misfit = -0.5 * jnp.sum(apart**2, axis=1)
         return jnp.where(jnp.isnan(misfit), -jnp.inf, misfit)
+
+    @property
+    def num_labels(self) -> int:
+        """As many as the value has."""
+        return int(jnp.size(self.value))
+
+    def label(
+        self, candidates: jax.Array, fitness: jax.Array, measures: PyTree
+    ) -> jax.Array:
+        """The measure, ``(N, m)``."""
+        return _measured("Target.measure", self.measure, candidates, measures)
+
+    def wanted(self, labels: jax.Array, known: jax.Array) -> jax.Array:
+        """The value, ``(m,)``, whatever is known."""
+        return jnp.ravel(jnp.asarray(self.value, labels.dtype))
+
+
+@pytree.dataclass
+class Fitness:
+    """Go where fitness is some standard deviations above the mean of what is known.
+
+    ``-(z - value)^2 / (2 scale^2)`` with z the standard score of the fitness. A shaping
+    prefers the fitter without an end; this asks for a place among them, as CHARLES-D does.
+
+    Args:
+        value: in standard deviations above the mean; 0 asks for the average.
+        scale: deviation from it that is tolerated, in the same unit, > 0.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.shaping import conditions
+        >>> better = conditions.Fitness(value=1.0, scale=0.5)
+        >>> better.log_weight(jnp.zeros((2, 1)), jnp.array([3.0, 5.0]), ()).tolist()
+        [-8.0, 0.0]
+
+    References:
+        Hartl et al., 2024, arXiv:2411.13420 (conditions on fitness).
+
+    Notes:
+        The paper draws the value anew for every offspring, from the variance of the elite.
+    """
+
+    value: Number = pytree.number(default=1.0)
+    scale: Number = pytree.number(default=0.5, above=0.0)
+
+    def log_weight(
+        self, candidates: jax.Array, fitness: jax.Array, measures: PyTree
+    ) -> jax.Array:
+        """Highest, zero, where the fitness is the wanted one, ``(N,)``."""
+        finite, valid = failures.without_failures(fitness)
+        scale = jnp.maximum(self.scale, jnp.finfo(finite.dtype).tiny)
+        apart = (standard_scores(finite, valid) - self.value) / scale
+        return jnp.where(valid, -0.5 * apart**2, -jnp.inf)
+
+    @property
+    def num_labels(self) -> int:
+        """One."""
+        return 1
+
+    def label(
+        self, candidates: jax.Array, fitness: jax.Array, measures: PyTree
+    ) -> jax.Array:
+        """The fitness, ``(N, 1)``."""
+        return fitness[:, None]
+
+    def wanted(self, labels: jax.Array, known: jax.Array) -> jax.Array:
+        """The mean of what is known, and ``value`` deviations more, ``(1,)``."""
+        return _above(labels, known, self.value)
 
 
 @pytree.dataclass
@@ -123,6 +222,22 @@ class Novelty:
         distance = density.neighbour_distance(points, count, valid)
         novelty = self.strength * density.standardized_distances(distance, valid)
         return jnp.where(valid, novelty, -jnp.inf)
+
+    @property
+    def num_labels(self) -> int:
+        """One."""
+        return 1
+
+    def label(
+        self, candidates: jax.Array, fitness: jax.Array, measures: PyTree
+    ) -> jax.Array:
+        """How many deviations more novel than the mean of its generation, ``(N, 1)``."""
+        unit = pytree.replace(self, strength=1.0)
+        return unit.log_weight(candidates, fitness, measures)[:, None]
+
+    def wanted(self, labels: jax.Array, known: jax.Array) -> jax.Array:
+        """``strength`` deviations above the mean of what is known, ``(1,)``."""
+        return _above(labels, known, self.strength)
 
     def check(self) -> None:
         """Raise if ``num_neighbours`` is not legal."""
@@ -208,6 +323,14 @@ def _measured(
     if value.ndim not in (1, 2) or len(value) != size:
         raise ValueError(f"{name}: got shape {value.shape}, want ({size},) or ({size}, m)")
     return value.reshape(size, -1).astype(candidates.dtype)
+
+
+def _above(labels: jax.Array, known: jax.Array, deviations: Number) -> jax.Array:
+    """So many standard deviations above the mean of the known labels ``(M, m)``."""
+    share = known[:, None] / jnp.maximum(jnp.sum(known), 1)
+    mean = jnp.sum(share * labels, axis=0)
+    variance = jnp.sum(share * (labels - mean[None]) ** 2, axis=0)
+    return mean + deviations * jnp.sqrt(variance)
 
 
 def _check_shape(name: str, value: jax.Array, shape: tuple[int, ...]) -> None:

@@ -267,6 +267,15 @@ def test_another_denoiser_has_flags_of_its_own(read) -> None:
     chex.assert_trees_all_equal(settings.strategy.denoiser, wanted)
 
 
+def test_a_network_that_learns_while_evolving_has_flags_of_its_own(read) -> None:
+    flags = "--denoiser online-network --num-steps 7 --network.hidden 8 8 --shaping rank"
+    _, settings = read("beale", *flags.split(), "--denoiser.sigma-max=3")
+    wanted = de.diffusion.OnlineNetwork(
+        de.diffusion.MLP((8, 8)), shaping=de.shaping.Rank(), num_steps=7, sigma_max=3.0
+    )
+    chex.assert_trees_all_equal(settings.strategy.denoiser, wanted)
+
+
 def test_a_kernel_around_a_kernel_is_put_around_the_one_that_is_there(read) -> None:
     flags = "--kernel self-conditioned --kernel.kernel perplexity"
     _, settings = read("beale", *flags.split(), "--kernel.kernel.neighbours=9")

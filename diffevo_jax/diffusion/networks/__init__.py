@@ -15,5 +15,8 @@ from diffevo_jax.diffusion.networks.unet import (
 )
 from diffevo_jax.diffusion.networks.network import (
     Network as Network,  # your own: flax, equinox, plain JAX
-    NetworkLike as NetworkLike,  # the contract of the three
+    NetworkLike as NetworkLike,  # the contract of them all
+)
+from diffevo_jax.diffusion.networks.numbers import (
+    NumberConditional as NumberConditional,  # around one of them: labels that are numbers
 )

@@ -42,6 +42,7 @@ from diffevo_jax.diffusion.training.parameterisations import (
 from diffevo_jax.diffusion.training.objectives import (
     Objective as Objective,  # levels, and how much each counts
     LogNormalLevels as LogNormalLevels,  # those of EDM: where there is something to learn
+    LogUniformLevels as LogUniformLevels,  # between two ends, all alike on a log scale
     ProcessLevels as ProcessLevels,  # those of a process at uniform times: score matching
     GridLevels as GridLevels,  # those of a grid, all alike: discrete chains
     beta_levels as beta_levels,  # those of a chain of betas: DDPM

@@ -59,6 +59,31 @@ class LogNormalLevels:
 
 
 @pytree.dataclass
+class LogUniformLevels:
+    """Log sigma is uniform between two ends: no noise level is left out.
+
+    Args:
+        sigma_min: the lower end, > 0.
+        sigma_max: the upper end, > 0.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax import diffusion
+        >>> levels = diffusion.LogUniformLevels(0.1, 10.0)
+        >>> levels.draw(jnp.array([0.0, 0.5]))[0].round(3).tolist()
+        [0.1..., 1.0]
+    """
+
+    sigma_min: Number = pytree.number(default=0.01, above=0.0)
+    sigma_max: Number = pytree.number(default=10.0, above=0.0)
+
+    def draw(self, u: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Sigma and rate at quantiles u."""
+        low, high = jnp.log(self.sigma_min), jnp.log(self.sigma_max)
+        return _with_rate(lambda u: jnp.exp(low + u * (high - low)), u)
+
+
+@pytree.dataclass
 class ProcessLevels:
     """Time is uniform between the ends of a noise process.
 
