@@ -103,7 +103,7 @@ def evolve(args: list[str]) -> int:
     except (ImportError, TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
     told = follow(name, settings, keys)
-    outputs = report.outputs(told, settings.options)
+    outputs = report.outputs(told, settings.options.json, settings.options.plot)
     code = save_and_show(outputs, lambda: report.show_report(told))
     return interrupts.code() if told.interrupted else code
 

@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -20,9 +20,6 @@ from diffevo_jax.pytree.files import written_whole
 from diffevo_jax.pytree.records import plain, version_of
 from diffevo_jax.running.evolution import Result
 from diffevo_jax.running.final import FinalEvaluation, is_noisy
-
-if TYPE_CHECKING:
-    from diffevo_jax.cli.evolve_command import EvolveOptions
 
 #: Whether a success is ended by the environment; else the step limit ends it.
 _ENDS = ("Acrobot-v1", "MountainCar-v0", "MountainCarContinuous-v0")
@@ -174,9 +171,9 @@ def _certainty(final: dict[str, Any]) -> str:
     return f"95 % in [{final['low'][0]:.4g}, {final['high'][0]:.4g}] {by}"
 
 
-def outputs(report: Report, options: "EvolveOptions") -> list[Output]:
-    """The files that the options ask for."""
-    wanted = (("--json", options.json, _write_json), ("--plot", options.plot, _plot))
+def outputs(report: Report, json: Path | None, plot: Path | None) -> list[Output]:
+    """The files that are asked for."""
+    wanted = (("--json", json, _write_json), ("--plot", plot, _plot))
     return [
         Output(flag, path, functools.partial(write, report))
         for flag, path, write in wanted
