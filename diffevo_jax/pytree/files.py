@@ -97,11 +97,14 @@ def check_apart(**paths: Path | None) -> None:
     """
     asked: dict[str, Path] = {}
     for name, path in paths.items():
-        # What is no path, too long or with a zero in it, is said where it is made.
+        # What is no path, too long or with a zero in it, or where nobody may look, is said
+        # where it is made.
         with contextlib.suppress(OSError, ValueError):
-            asked |= {} if path is None else {name: Path(os.path.realpath(path))}
+            target = None if path is None else Path(os.path.realpath(path))
+            if target is not None and not _is_device(target):
+                asked[name] = target
     for name, target in asked.items():
-        others = {n: p for n, p in asked.items() if n != name and not _is_device(p)}
+        others = {other: path for other, path in asked.items() if other != name}
         for other, path in others.items():
             kept = name in ("folder", "cache", "tensorboard")
             if path == target or (not kept and target in path.parents):

@@ -38,11 +38,15 @@ def check_path(path: str | Path) -> Path:
 def write_new(path: Path, content: bytes) -> None:
     """Write a file whole, unless there is one: of several writers one is the first.
 
+    It is on the disk before its name is, since what comes later is of no use without it.
     Where a file system has no links several may be, one after the other.
     """
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=UNFINISHED) as folder:
         written = Path(folder) / path.name
-        written.write_bytes(content)
+        with written.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         try:
             os.link(written, path)
         except FileExistsError:

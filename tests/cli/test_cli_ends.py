@@ -21,7 +21,14 @@ import xarray
 
 import diffevo_jax as de
 from diffevo_jax import cli
-from diffevo_jax.cli import interrupts, outputs, report, streams, sweep_command
+from diffevo_jax.cli import (
+    evolve_command,
+    interrupts,
+    outputs,
+    report,
+    streams,
+    sweep_command,
+)
 from diffevo_jax.running import bars
 from diffevo_jax.sweeps import tables
 
@@ -67,7 +74,7 @@ def ended() -> tuple[Any, Any]:
 @pytest.fixture(autouse=True)
 def _nothing_runs(monkeypatch, ended) -> None:
     told, dataset = ended
-    monkeypatch.setattr(report, "follow", lambda *_: told)
+    monkeypatch.setattr(evolve_command, "follow", lambda *_: told)
     monkeypatch.setattr(sweep_command, "execute", lambda *_, **__: dataset.copy())
 
 
@@ -216,7 +223,7 @@ def test_what_runs_out_of_memory_says_so(monkeypatch, capsys) -> None:
         def follow(*_: Any, error: Exception = error) -> Any:
             raise error
 
-        monkeypatch.setattr(report, "follow", follow)
+        monkeypatch.setattr(evolve_command, "follow", follow)
         assert cli.main([*EVOLVE]) == 1
         assert "memory" in capsys.readouterr().err
 

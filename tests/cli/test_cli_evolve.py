@@ -21,7 +21,7 @@ import pytest
 
 import diffevo_jax as de
 from diffevo_jax import cli
-from diffevo_jax.cli import report
+from diffevo_jax.cli import evolve_command, report
 from diffevo_jax.problems import landscapes
 from diffevo_jax.pytree.records import plain
 from diffevo_jax.running import plan
@@ -74,7 +74,7 @@ def read(monkeypatch, capsys):
             seen.append((name, settings))
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(report, "follow", follow)
+        monkeypatch.setattr(evolve_command, "follow", follow)
         assert cli.main(["evolve", *args]) == 130
         capsys.readouterr()
         return seen[0]
@@ -404,7 +404,7 @@ def test_what_only_tracing_shows_is_wrong_is_told_before_anything_runs(
     def working(*args: Any, **kwargs: Any) -> Any:
         raise ValueError("dim: got 5 for 2 numbers")
 
-    monkeypatch.setattr(report, "working", working)
+    monkeypatch.setattr(evolve_command, "working", working)
     assert "dim: got 5 for 2 numbers" in fail("evolve", *LANDSCAPE)
 
 
@@ -415,7 +415,9 @@ def test_a_bad_path_fails_before_the_evolution(
 ) -> None:
     pytest.importorskip("matplotlib")
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(report, "planned", lambda *args, **kwargs: pytest.fail("it ran"))
+    monkeypatch.setattr(
+        evolve_command, "planned", lambda *args, **kwargs: pytest.fail("it ran")
+    )
     assert flag in fail("evolve", *LANDSCAPE, flag, str(tmp_path / path))
 
 
@@ -552,7 +554,7 @@ def test_the_bar_is_for_terminals(monkeypatch, flags, terminal, bars) -> None:
         shown.append(num_generations)
         return results
 
-    monkeypatch.setattr(report, "show_generations", show_generations)
+    monkeypatch.setattr(evolve_command, "show_generations", show_generations)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
     assert cli.main(["evolve", *LANDSCAPE, *flags]) == 0
     assert shown == [24] * bars
@@ -575,7 +577,7 @@ def interrupt(monkeypatch):
             with plan.working(*args, **kwargs) as results:
                 yield some(results)
 
-        monkeypatch.setattr(report, "working", interrupted)
+        monkeypatch.setattr(evolve_command, "working", interrupted)
 
     return interrupt
 
@@ -650,9 +652,9 @@ def test_a_stop_ends_a_run_and_is_told(evolve, capsys, flags, reason) -> None:
 
 
 def test_patience_is_the_share_of_a_stagnation(read) -> None:
-    (stop,) = report._stops(read("beale", "--patience", "0.3")[1].options)
+    (stop,) = evolve_command._stops(read("beale", "--patience", "0.3")[1].options)
     assert de.pytree.equal(stop, de.stops.Stagnation(0.3))
-    assert report._stops(read("beale")[1].options) == ()
+    assert evolve_command._stops(read("beale")[1].options) == ()
 
 
 @pytest.mark.parametrize(

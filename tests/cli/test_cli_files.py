@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from diffevo_jax import cli, sweeps
-from diffevo_jax.cli import files, report, sweep_command
+from diffevo_jax.cli import evolve_command, files, sweep_command
 
 #: What a random file is made of: names of the library among others, and any value of TOML.
 WORDS = (
@@ -170,8 +170,8 @@ def test_all_paths_of_an_evolution_know_home(monkeypatch, tmp_path, capsys) -> N
         seen.append(settings.options)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(report, "follow", follow)
-    monkeypatch.setattr(report, "use_cache", seen.append)
+    monkeypatch.setattr(evolve_command, "follow", follow)
+    monkeypatch.setattr(evolve_command, "use_cache", seen.append)
     monkeypatch.setenv("HOME", str(tmp_path))
     flags = ("--json=~/a.json", "--plot", "~/a.png", "--cache=~/cache")
     assert cli.main(["evolve", "beale", *flags]) == 130

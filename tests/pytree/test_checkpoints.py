@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffevo_jax.pytree import files, kept
+from diffevo_jax.pytree import files, folders, kept
 from diffevo_jax.pytree.checkpoints import Checkpoints
 from diffevo_jax.pytree.folders import FolderError, held
 
@@ -193,6 +193,18 @@ def test_it_is_on_the_disk_before_its_name_is(checkpoints, tmp_path, monkeypatch
     )
     checkpoints.save(1, TREE)
     assert done == ["sync", "name", "sync"]
+
+
+def test_what_a_folder_is_of_is_on_the_disk_before_its_name_is(tmp_path, monkeypatch):
+    done = []
+    sync, link = folders.os.fsync, folders.os.link
+    monkeypatch.setattr(folders.os, "fsync", lambda fd: done.append("sync") or sync(fd))
+    monkeypatch.setattr(
+        folders.os, "link", lambda *paths: done.append("name") or link(*paths)
+    )
+    folders.write_new(tmp_path / "run.json", b"{}")
+    assert done == ["sync", "name"]
+    assert (tmp_path / "run.json").read_bytes() == b"{}"
 
 
 def test_a_checkpoint_that_fails_is_said_once(tmp_path, monkeypatch):

@@ -246,6 +246,13 @@ def test_half_a_line_is_taken_back_where_the_disk_is_full(tmp_path) -> None:
     assert [row["generation"] for row in rows_of(tmp_path / "log")] == [1, 2, 3, 4, 5]
 
 
+def test_zeros_of_a_machine_that_stopped_are_no_reason_to_refuse(tmp_path) -> None:
+    (tmp_path / "log").write_bytes(bytes(500))
+    result = run()
+    list(de.loggers.logged([result], [de.loggers.jsonl(tmp_path / "log")]))
+    assert [row["generation"] for row in rows_of(tmp_path / "log")] == [1, 2, 3, 4, 5, 6]
+
+
 def test_two_logs_on_one_file_write_each_line_once(tmp_path) -> None:
     path = tmp_path / "log"
     with pytest.warns(RuntimeWarning, match="another log or process writes there too"):

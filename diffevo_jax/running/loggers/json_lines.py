@@ -27,8 +27,8 @@ def jsonl(path: str | Path) -> Logger:
     while others go on.
 
     A run from the start begins the file anew; one that goes on drops the lines from where
-    it goes on, and a last line that a kill has cut. ``pandas.read_json(path, lines=True)``
-    reads it, also while it is written.
+    it goes on, and a last line that a kill, or a machine that stopped, has cut.
+    ``pandas.read_json(path, lines=True)`` reads it, also while it is written.
 
     Args:
         path: of a file, which may be there if it is a log. Its folder exists.
@@ -109,7 +109,9 @@ class _Jsonl:
             try:
                 known = int(json.loads(line)["generation"])
             except (KeyError, TypeError, ValueError):
-                cut = line.startswith(_HEAD) or _HEAD.startswith(line) or number > 1
+                # A machine that stops at once may leave zeros.
+                begin = line.rstrip(b"\0")
+                cut = begin.startswith(_HEAD) or _HEAD.startswith(begin) or number > 1
                 if number == len(lines) and cut:
                     break
                 raise ValueError(
