@@ -186,7 +186,7 @@ def report(rows: list[dict[str, Any]]) -> str:
         peer = peers[0] if peers and peers[0] is not row else None
         lines.append(
             [
-                row["what"] if row["sphere"] else f"{row['what']}, any length",
+                called(row),
                 f"{np.mean(row['best']):.4f}",
                 "-" if peer is None else difference(row["best"], peer["best"]),
                 f"{np.mean(row['top']):.4f}",
@@ -200,6 +200,11 @@ def report(rows: list[dict[str, Any]]) -> str:
     return table(header, lines)
 
 
+def called(row: dict[str, Any]) -> str:
+    """The method of a row, and of which noise."""
+    return row["what"] if row["sphere"] else f"{row['what']}, any length"
+
+
 def difference(ours: list[float], theirs: list[float]) -> str:
     """The mean of the differences with its 95 % interval, and how many are better."""
     apart = np.array(ours) - np.array(theirs)
@@ -209,12 +214,11 @@ def difference(ours: list[float], theirs: list[float]) -> str:
 
 def sheet(shown: dict[str, np.ndarray]) -> Figure:
     """The four best of each digit, by method."""
-    figure = Figure(figsize=(12, 3.4), layout="constrained")
-    for ax, (name, samples) in zip(
-        figure.subplots(1, len(shown)), shown.items(), strict=True
-    ):
+    figure = Figure(figsize=(12, 3.9), layout="constrained")
+    axes = figure.subplots(2, len(shown) // 2).flat
+    for ax, (name, samples) in zip(axes, shown.items(), strict=True):
         some = samples[:10, :4].swapaxes(0, 1).reshape(-1, 8, 8)
-        ax.imshow(tiles(some, len(samples[:10])), cmap="gray", vmin=-1.2, vmax=2.2)
+        ax.imshow(tiles(some, 10), cmap="gray", vmin=-1.2, vmax=2.2)
         ax.set(title=name, xticks=[], yticks=[])
     return figure
 
@@ -239,13 +243,13 @@ def main() -> None:
         for name in METHODS:
             row, samples = measure(name, sphere, denoiser, judge, images, seeds)
             rows.append(row | {"unseen": unseen(images)})
-            if sphere:
-                shown[name] = samples
+            if sphere or name == "CMA-ES":
+                shown[called(row)] = samples
             print(report(rows[-1:]), f"{row['seconds']:.0f} s", flush=True)
     print(report(rows), f"\nunseen images: {unseen(images):.2f} from the training")
     save("evolved_digits", options, rows)
     if not options.quick:
-        figure = sheet({"from no search": drawn(denoiser, key)} | shown)
+        figure = sheet({"the model, no search": drawn(denoiser, key)} | shown)
         figure.savefig(FIGURES / "evolved_digits.png", dpi=110)
 
 
