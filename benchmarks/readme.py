@@ -18,6 +18,7 @@ import constraints
 import design_report
 import different_solutions
 import estimator
+import evolved_digits
 import evosax_drop_in
 import final_best
 import first_result
@@ -86,6 +87,7 @@ DOCUMENTS: dict[Path, dict[str, Callable[[Any], str]]] = {
         "flows": flows.report,
     },
     ROOT / "docs" / "honest_best.md": {"final_best": final_best.report},
+    ROOT / "docs" / "models.md": {"evolved_digits": evolved_digits.report},
     ROOT / "docs" / "stopping.md": {"stagnation": stagnation.report},
     ROOT / "docs" / "sweeps.md": {
         "sweep_loop": sweep_loop.report,

@@ -175,6 +175,8 @@ def is_right(place: Place, kind: Any, value: Any) -> bool:
     if origin is tuple:  # of an argument a list, too
         args = typing.get_args(kind)
         some = isinstance(value, tuple if place.kind != "argument" else tuple | list)
+        if kind == tuple[()]:
+            return some and not value
         any_length = args[1:] == (...,)
         return some and any_length and all(is_right(place, args[0], one) for one in value)
     numbers = typing.get_args(kind)[:1] in ((float,), (int,), (Any,))

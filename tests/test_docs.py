@@ -145,6 +145,17 @@ def test_the_code_of_the_page_on_learned_diffusion_runs(monkeypatch, tmp_path) -
 
 
 @pytest.mark.slow
+def test_the_code_of_the_page_on_models_of_others_runs() -> None:
+    names = names_of("models.md")
+    # a third of the samples at each point of the ring, and all of them near one
+    apart = np.linalg.norm(names["samples"][:, None] - names["target"].means, axis=-1)
+    assert (apart.min(axis=1) < 1.0).mean() > 0.99
+    assert (np.bincount(apart.argmin(axis=1)) > 100).all()
+    best = names["tuned"].history.best_fitness
+    assert best[-1] > best[0]
+
+
+@pytest.mark.slow
 def test_the_code_of_the_page_on_logs_runs(monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_SILENT", "true")

@@ -60,8 +60,9 @@ class Generator:
     Example:
         >>> import jax, diffevo_jax as de
         >>> model = de.oracles.gaussian_mixture([[-2.0, 0.0], [2.0, 0.0]], 0.25)
+        >>> noise = de.problems.InitialNoise(sphere=False)  # 2 dimensions are few
         >>> problem = de.problems.Generator(
-        ...     model.denoise, lambda samples: samples[:, 0], dim=2)
+        ...     model.denoise, lambda samples: samples[:, 0], dim=2, genome=noise)
         >>> strategy, key = de.DiffusionEvolution(8), jax.random.key(0)
         >>> result = de.evolve(key, strategy, problem, population_size=32)
         >>> sample = problem.draw(key, result.best_solution[None])[0, 0]
@@ -69,8 +70,8 @@ class Generator:
         True
 
     References:
-        2025, arXiv:2506.00299 (initial noise); Sarkar et al., 2025, arXiv:2511.16652 (low
-        rank).
+        Jajal et al., 2025, arXiv:2506.00299 (initial noise); Sarkar et al., 2025,
+        arXiv:2511.16652 (low rank).
     """
 
     denoise: PyTree

@@ -57,10 +57,11 @@ class InitialNoise:
     Args:
         sphere: whether a noise is drawn out to the length that noise has, ``sqrt(D)``, so
             that all are about equally likely; without it the search may shrink them towards
-            what the model draws from no noise at all, or leave the noise it knows. Static.
+            what the model draws from no noise at all, or leave the noise it knows. In less
+            than some ten dimensions lengths differ, and False lets them. Static.
 
     References:
-        2025, arXiv:2506.00299 (evolution of the initial noise of a large model).
+        Jajal et al., 2025, arXiv:2506.00299 (evolution of the initial noise of a model).
     """
 
     sphere: bool = pytree.static(default=True)
@@ -165,7 +166,7 @@ class LowRank:
             its matrix, > 0.
 
     References:
-        Sarkar et al., 2025, arXiv:2511.16652, section 4 (perturbations of low rank).
+        Sarkar et al., 2025, arXiv:2511.16652 (perturbations of low rank).
 
     Notes:
         In the paper the change of an individual is drawn anew in every generation and

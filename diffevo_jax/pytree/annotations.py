@@ -146,6 +146,8 @@ def is_kind(value: object, hint: Hint) -> bool:
         return any(is_kind(value, one) for one in _kinds(hint))
     if origin is type:
         return isinstance(value, type)
+    if origin is tuple and not args:  # ``tuple[()]``, the state of what has none
+        return isinstance(value, tuple) and not value
     if hint is None or hint is type(None):
         return value is None
     if hint is bool:
