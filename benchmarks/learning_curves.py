@@ -7,9 +7,9 @@ same problem, and recommends a policy after every generation; that one plays 64 
 keys of its own. CMA-ES, PGPE and OpenAI-ES are those of evosax, with their own numbers and
 a mean that starts at the origin; MAP-Elites is here, since evosax has none. Their scale is
 chosen on other seeds; and of everyone and after each generation, on 32 more, whether it is
-the mean of the search or the best so far that is recommended. PGPE and OpenAI-ES hardly move in ten
-generations by their own step; with one that is chosen as well they stand beside themselves.
-Of Diffusion Evolution no number is chosen.
+the mean of the search or the best so far that is recommended. PGPE and OpenAI-ES hardly
+move in ten generations by their own step; with one that is chosen as well they stand beside
+themselves. Of Diffusion Evolution no number is chosen.
 
 ``--figure`` draws ``docs/figures/learning_curves.png`` from what is stored.
 """
