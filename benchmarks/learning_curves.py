@@ -327,12 +327,13 @@ def figure(rows: list[dict[str, Any]]) -> Figure:
     picture = Figure(figsize=(8.6, 4.2), layout="constrained")
     axis, x = picture.subplots(), np.arange(1, GENERATIONS + 1)
     shown = [row for row in rows if row["what"] in LOOKS]
-    heights = apart(np.array([row["mean"][-1] for row in shown]), 27.0)
+    heights = apart(np.array([row["mean"][-1] for row in shown]), 11.0)
     for row, height in zip(reversed(shown), reversed(heights), strict=True):
         color, dashes = LOOKS[row["what"]]
         mean, band = np.array(row["mean"]), np.array(row["interval"])
         low, high = np.maximum(mean - band, 0), np.minimum(mean + band, 500)
-        axis.fill_between(x, low, high, color=color, alpha=0.15, lw=0)
+        alpha = 0.3 if row is shown[0] else 0.09
+        axis.fill_between(x, low, high, color=color, alpha=alpha, lw=0)
         axis.plot(x, mean, color=color, ls=dashes, lw=2.2)
         axis.text(
             GENERATIONS + 0.15,
@@ -343,7 +344,7 @@ def figure(rows: list[dict[str, Any]]) -> Figure:
         )
     axis.set(
         xlim=(1, GENERATIONS),
-        ylim=(0, 510),
+        ylim=(300, 503),
         xticks=x,
         xlabel="generation of 256 episodes",
         ylabel="expected return of the recommended policy",
