@@ -6,10 +6,10 @@ Every algorithm evaluates 256 policies of 58 weights a generation, an episode ea
 same problem, and recommends a policy after every generation; that one plays 64 episodes on
 keys of its own. CMA-ES, PGPE and OpenAI-ES are those of evosax, with their own numbers and
 a mean that starts at the origin; MAP-Elites is here, since evosax has none. Their scale is
-chosen on other seeds; and of everyone, on twice 32 more, whether the mean of the search or
-the best so far is recommended: what ends best. PGPE and OpenAI-ES hardly move in ten
-generations by their own step; with one that is chosen as well they stand beside themselves.
-Of Diffusion Evolution no number is chosen.
+chosen on other seeds; and of everyone and after each generation, on 32 more, whether it is
+the mean of the search or the best so far that is recommended. PGPE and OpenAI-ES hardly
+move in ten generations by their own step; with one that is chosen as well they stand beside
+themselves. Of Diffusion Evolution no number is chosen.
 
 ``--figure`` draws ``docs/figures/learning_curves.png`` from what is stored.
 """
@@ -235,19 +235,22 @@ def measure(name: str, seed: int, seeds: int, choosing: int) -> dict[str, Any]:
     ends = worth(keys[0], found).reshape(len(choices), choosing, 2).mean(axis=1)
     best = int(np.argmax(ends.max(axis=1)))
     given = jnp.tile(jnp.array(choices[best], jnp.float32), (seeds, 1))
-    more = [jax.random.split(jax.random.fold_in(keys[0], n), seeds) for n in range(2)]
-    last = [worth(many[0], runs(given, many)[:, -1:]) for many in more]
-    answer = int(np.argmax(np.concatenate(last).mean(axis=(0, 1))))
-    keys = jax.random.split(jax.random.key(1_032_000 + seed), seeds)
-    curves = worth(jax.random.key(1_033_000 + seed), runs(given, keys))[..., answer]
+    more, fresh = (
+        jax.random.split(jax.random.key(first + seed), seeds)
+        for first in (1_034_000, 1_032_000)
+    )
+    answer = np.argmax(worth(more[0], runs(given, more)).mean(axis=0), axis=1)
+    both = worth(jax.random.key(1_033_000 + seed), runs(given, fresh))
+    curves = np.take_along_axis(both, answer[None, :, None], axis=2)[..., 0]
     each = [summary(curves[:, g]) for g in range(GENERATIONS)]
     return {
         "what": name,
         "numbers": list(choices[best]),
-        "recommended": RECOMMENDED[answer],
+        "recommended": [RECOMMENDED[one] for one in answer],
         "mean": [round(one["mean"], 2) for one in each],
         "interval": [round(one["interval"], 2) for one in each],
         "ends": [round(float(v), 2) for v in curves[:, -1]],
+        "both": np.round(both.mean(axis=0), 2).tolist(),
         "tried": [
             [*each, *(round(float(v), 1) for v in end)]
             for each, end in zip(choices, ends, strict=True)
@@ -284,7 +287,7 @@ def report(rows: list[dict[str, Any]]) -> str:
             [
                 row["what"],
                 ", ".join(f"{number:g}" for number in row["numbers"] if number) or "-",
-                row["recommended"],
+                row["recommended"][-1],
                 *(
                     f"{row['mean'][g]:.0f} ± {row['interval'][g]:.0f}"
                     for g in (4, GENERATIONS - 1)
@@ -324,12 +327,13 @@ def figure(rows: list[dict[str, Any]]) -> Figure:
     picture = Figure(figsize=(8.6, 4.2), layout="constrained")
     axis, x = picture.subplots(), np.arange(1, GENERATIONS + 1)
     shown = [row for row in rows if row["what"] in LOOKS]
-    heights = apart(np.array([row["mean"][-1] for row in shown]), 27.0)
+    heights = apart(np.array([row["mean"][-1] for row in shown]), 11.0)
     for row, height in zip(reversed(shown), reversed(heights), strict=True):
         color, dashes = LOOKS[row["what"]]
         mean, band = np.array(row["mean"]), np.array(row["interval"])
         low, high = np.maximum(mean - band, 0), np.minimum(mean + band, 500)
-        axis.fill_between(x, low, high, color=color, alpha=0.15, lw=0)
+        alpha = 0.3 if row is shown[0] else 0.09
+        axis.fill_between(x, low, high, color=color, alpha=alpha, lw=0)
         axis.plot(x, mean, color=color, ls=dashes, lw=2.2)
         axis.text(
             GENERATIONS + 0.15,
@@ -340,7 +344,7 @@ def figure(rows: list[dict[str, Any]]) -> Figure:
         )
     axis.set(
         xlim=(1, GENERATIONS),
-        ylim=(0, 510),
+        ylim=(300, 503),
         xticks=x,
         xlabel="generation of 256 episodes",
         ylabel="expected return of the recommended policy",

@@ -27,6 +27,7 @@ import gan
 import guidance_report
 import high_dimension
 import images
+import learning_curves
 import main_job
 import monoflow
 import paper_control
@@ -37,6 +38,7 @@ import recipes
 import rollouts
 import roofline
 import scaling
+import shares
 import signals
 import stagnation
 import sweep_loop
@@ -72,7 +74,10 @@ DOCUMENTS: dict[Path, dict[str, Callable[[Any], str]]] = {
     ROOT / "docs" / "different_solutions.md": {
         "different_solutions": different_solutions.report
     },
-    ROOT / "docs" / "guidance.md": {"guidance": guidance_report.report},
+    ROOT / "docs" / "guidance.md": {
+        "guidance": guidance_report.report,
+        "shares": shares.report,
+    },
     ROOT / "docs" / "diffusion.md": {
         "signals": signals.report,
         "images": images.report,
@@ -80,7 +85,10 @@ DOCUMENTS: dict[Path, dict[str, Callable[[Any], str]]] = {
         "posterior_bias": posterior_bias.report,
         "bounds": bounds.report,
     },
-    ROOT / "docs" / "evosax.md": {"evosax_drop_in": evosax_drop_in.report},
+    ROOT / "docs" / "evosax.md": {
+        "evosax_drop_in": evosax_drop_in.report,
+        "learning_curves": learning_curves.report,
+    },
     ROOT / "docs" / "flows.md": {
         "monoflow": monoflow.report,
         "gan": gan.report,

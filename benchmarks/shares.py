@@ -40,7 +40,7 @@ CHOOSING, CONFIRMING = 1_041, 1_042
 #: Seeds for choosing, by task.
 SEEDS = {"8 dims": 6, "64 dims": 4, "CartPole 5": 16, "Acrobot 5": 4}
 #: Seeds for confirming, by task or by its first word.
-FRESH_SEEDS = {"CartPole": 256, "Acrobot 10": 32, "Acrobot": 64, "MountainCar": 32, "": 48}
+FRESH_SEEDS = {"CartPole": 128, "Acrobot 5": 48, "Acrobot": 24, "MountainCar": 24, "": 32}
 
 
 class Setting(NamedTuple):
@@ -162,25 +162,32 @@ def choose(stage: str, name: str) -> dict[str, Any]:
     }
 
 
-#: What was chosen, to be confirmed: name -> stage and setting.
-CHOSEN: dict[str, tuple[str, Setting]] = {}
+#: What was chosen and is confirmed, by what it is called; a program for each stage.
+CHOSEN: dict[str, dict[str, Setting]] = {
+    "growing": {
+        "growing to 2, half at 0.1": Setting(guidance=2.0, half=0.1),
+        "growing to 1, half at 0.3": Setting(guidance=1.0, half=0.3),
+    },
+}
 
 
-def confirm(what: str, name: str) -> dict[str, Any]:
+def confirm(stage: str, name: str) -> dict[str, Any]:
     """What was chosen beside the default, with the same keys."""
     words = (name, name.split()[0], "")
     count = next(FRESH_SEEDS[word] for word in words if word in FRESH_SEEDS)
     keys = jax.random.split(jax.random.key(CONFIRMING), count)
-    stage, setting = CHOSEN[what]
-    default, other = scores(stage, name, [DEFAULT, setting], keys)
-    gain = other - default
-    return {
-        "default": round(float(default.mean()), 2),
-        "chosen": round(float(other.mean()), 2),
-        "gain": round(float(gain.mean()), 2),
-        "error": round(float(gain.std(ddof=1)) / math.sqrt(count), 3),
-        "runs": count,
-    }
+    default, *others = scores(stage, name, [DEFAULT, *CHOSEN[stage].values()], keys)
+    found = {}
+    for what, other in zip(CHOSEN[stage], others, strict=True):
+        gain = other - default
+        found[what] = {
+            "default": round(float(default.mean()), 2),
+            "chosen": round(float(other.mean()), 2),
+            "gain": round(float(gain.mean()), 2),
+            "error": round(float(gain.std(ddof=1)) / math.sqrt(count), 3),
+            "runs": count,
+        }
+    return found
 
 
 def best(rows: dict[str, Any], stage: str, count: int = 5) -> str:
@@ -210,18 +217,24 @@ def best(rows: dict[str, Any], stage: str, count: int = 5) -> str:
 
 def fresh(rows: dict[str, Any]) -> str:
     """What was chosen beside the default, on fresh seeds."""
-    found = {key: row for key, row in rows.items() if key.startswith("fresh | ")}
+    found = [
+        (what, key.split(" | ")[2], row)
+        for key, each in rows.items()
+        if key.startswith("fresh | ")
+        for what, row in each.items()
+    ]
     if not found:
         return ""
     # Two-sided, Bonferroni: all intervals hold together in 95 of 100 studies.
     width = NormalDist().inv_cdf(1 - 0.025 / len(found))
     lines = []
-    for key, row in found.items():
+    for what, task, row in sorted(found, key=lambda each: each[0]):
         low, high = (row["gain"] + sign * width * row["error"] for sign in (-1, 1))
         verdict = "better" if low > 0 else "worse" if high < 0 else "even"
         lines.append(
             [
-                *key.split(" | ")[1:],
+                what,
+                task + " (set apart)" * (task in FRESH),
                 str(row["runs"]),
                 f"{row['default']:.1f}",
                 f"{row['chosen']:.1f}",
@@ -247,8 +260,8 @@ def jobs() -> dict[str, Callable[[], dict[str, Any]]]:
         if (stage, name) != ("mixture", "Acrobot 5")
     }
     return wanted | {
-        f"fresh | {what} | {name}": lambda w=what, n=name: confirm(w, n)
-        for what, name in itertools.product(CHOSEN, TASKS | FRESH)
+        f"fresh | {stage} | {name}": lambda s=stage, n=name: confirm(s, n)
+        for stage, name in itertools.product(CHOSEN, TASKS | FRESH)
         if name not in ("Acrobot 25", "CartPole 25")  # nothing is left to gain there
     }
 
