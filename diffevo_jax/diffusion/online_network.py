@@ -143,7 +143,7 @@ class OnlineNetwork:
     batch_size: int = pytree.static(default=64)
     learning_rate: Number = pytree.number(default=1e-2, above=0.0)
     sigma_min: Number = pytree.number(default=0.05, above=0.0)
-    sigma_max: Number = pytree.number(default=5.0, above=0.0)
+    sigma_max: Number = pytree.number(default=100.0, above=0.0)
     dimension: Number = pytree.number(default=2.0, above=0.0)
     guidance: Number = pytree.number(default=0.75, low=-1.0, high=100.0)
 
