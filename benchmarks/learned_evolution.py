@@ -23,7 +23,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from common import arguments, load, save, stored, summary, table
 from design_tasks import SCALE
 
@@ -170,10 +169,8 @@ SILENT = diffusion.Network(
     init=lambda key, shape: {"nothing": jnp.zeros(())},
     apply=lambda weights, y, c_noise, label: 0.0 * weights["nothing"] * y,
 )
-#: Exact distances and a mild selection, which keep what is far apart.
-SEVERAL = diffusion.OnlineNetwork(
-    shaping=de.shaping.Standardized(1.0), dimension=np.inf, guidance=0.5
-)
+#: A mild selection, which keeps what is far apart.
+SEVERAL = diffusion.OnlineNetwork(shaping=de.shaping.Standardized(1.0), guidance=0.5)
 #: A population that never settles: it takes noise away, and puts as much back.
 UNSETTLED = {"sampler": de.samplers.Consistency(), "grid": de.noise.Constant(0.15)}
 
@@ -273,9 +270,9 @@ def resting_place(candidates: jax.Array, measures: jax.Array) -> jax.Array:
     return measures
 
 
-#: For what training does alone: exact distances, no guidance, a mild selection.
+#: For what training does alone: no guidance, a mild selection.
 PLAIN = diffusion.OnlineNetwork(
-    shaping=de.shaping.Standardized(0.7), dimension=np.inf, guidance=0.0, sigma_max=5.0
+    shaping=de.shaping.Standardized(0.7), guidance=0.0, sigma_max=5.0
 )
 TRAININGS = {
     "from where it stood, drawn by weight": PLAIN,

@@ -52,7 +52,7 @@ def untrained(denoiser: Any, points: jax.Array = POINTS) -> Any:
 # The answer
 
 
-@pytest.mark.parametrize("dimension", [1.0, np.inf])
+@pytest.mark.parametrize("dimension", [1.0, 9.0])
 @pytest.mark.parametrize("sigma", [0.05, 1.5, 30.0])
 def test_the_answer_is_that_of_the_equations(sigma, dimension) -> None:
     # given a network of random weights
@@ -119,7 +119,7 @@ def test_it_learns_what_the_population_would_answer() -> None:
     # given points at two places, four deviations of the places apart
     places = jnp.sign(POINTS[:, :1]) + 0.1 * POINTS
     denoiser = diffusion.OnlineNetwork(
-        shaping=de.shaping.Boltzmann(), num_steps=600, dimension=np.inf, guidance=0.0
+        shaping=de.shaping.Boltzmann(), num_steps=600, guidance=0.0
     )
     state = learn(denoiser, jnp.zeros(16), places)
     exact = de.denoisers.Population(
@@ -192,7 +192,7 @@ def test_answers_go_where_the_label_says() -> None:
     # given a training on points everywhere, with their first coordinate as the label
     points = jax.random.normal(jax.random.key(3), (256, 2))
     denoiser = de.replace(
-        diffusion.OnlineNetwork(num_steps=500, guidance=0.0, dimension=np.inf),
+        diffusion.OnlineNetwork(num_steps=500, guidance=0.0),
         shaping=de.shaping.Boltzmann(),
         conditions=(conditions.Target(first, 1.0, 0.1),),
     )
