@@ -146,60 +146,41 @@ TASKS = {
         lambda result: result.history.mean_fitness[-1],
     ),
 }
-EVOLUTION, LEARNED, MEAN = "Diffusion Evolution", "learned evolution", "its mean alone"
-
-
-def denoisers(task: str) -> dict[str, Any]:
-    """Who answers, in a task: the population, a network, and what is left without it."""
-    network = diffusion.OnlineNetwork()
-    if task == "two peaks":
-        network = SEVERAL
-    if task == "changing peaks":
-        network = diffusion.OnlineNetwork(num_steps=30)
-    # An untrained network answers 0.
-    mean = de.pytree.replace(network, network=SILENT, num_steps=1)
-    population = Population()
-    if task == "two peaks":
-        population = de.DiffusionEvolution.for_several(25, 128).denoiser
-    return {EVOLUTION: population, LEARNED: network, MEAN: mean}
-
-
+EVOLUTION, LEARNED = "Diffusion Evolution", "learned evolution"
 #: A network that has one number to learn, and answers 0.
 SILENT = diffusion.Network(
     init=lambda key, shape: {"nothing": jnp.zeros(())},
     apply=lambda weights, y, c_noise, label: 0.0 * weights["nothing"] * y,
 )
-#: A mild selection, which keeps what is far apart.
-SEVERAL = diffusion.OnlineNetwork(shaping=de.shaping.Standardized(1.0), guidance=0.5)
+ONLINE = diffusion.OnlineNetwork()
+MEAN = de.pytree.replace(ONLINE, network=SILENT, num_steps=1)
+#: A mild selection and much training, to keep what is far apart.
+SEVERAL = diffusion.OnlineNetwork(
+    shaping=de.shaping.Standardized(1.0), guidance=0.0, num_steps=300
+)
+#: Few evaluations a generation: little training, and what was good before counts.
+REMEMBERING = diffusion.OnlineNetwork(
+    shaping=de.shaping.Standardized(1.0),
+    memory=Archive(4, correction=0.0),
+    guidance=0.0,
+    num_steps=30,
+)
 #: A population that never settles: it takes noise away, and puts as much back.
 UNSETTLED = {"sampler": de.samplers.Consistency(), "grid": de.noise.Constant(0.15)}
 
 
 def strategies(task: str) -> dict[str, de.DiffusionEvolution]:
     """The rows of a task."""
-    generations = TASKS[task].num_generations
-    steps: dict[str, Any] = {}
+    evolution = functools.partial(de.DiffusionEvolution, TASKS[task].num_generations)
+    made = {EVOLUTION: evolution(), LEARNED: evolution(ONLINE)}
     if task == "two peaks":
-        steps["grid"] = de.noise.VE(0.02, 8.0)
-    made = {
-        name: de.DiffusionEvolution(generations, denoiser, **steps)
-        for name, denoiser in denoisers(task).items()
-    }
-    if task == "two peaks":
-        made[f"{EVOLUTION}, default"] = de.DiffusionEvolution(generations)
-        made[f"{LEARNED}, default"] = de.DiffusionEvolution(
-            generations, diffusion.OnlineNetwork()
-        )
-    if task == "changing peaks":
-        for name, denoiser in denoisers(task).items():
-            made[f"{name}, constant noise"] = de.DiffusionEvolution(
-                generations, denoiser, **UNSETTLED
-            )
-        archive = {"memory": Archive(4, correction=0.0)}
-        remembering = de.pytree.replace(denoisers(task)[LEARNED], **archive)
-        made[f"{LEARNED}, constant noise, archive"] = de.DiffusionEvolution(
-            generations, remembering, **UNSETTLED
-        )
+        made[f"{EVOLUTION}, for several"] = de.DiffusionEvolution.for_several(25, 128)
+        made[f"{LEARNED}, for several"] = evolution(SEVERAL, grid=de.noise.VE(0.02, 8.0))
+    elif task == "changing peaks":
+        made[f"{EVOLUTION}, constant noise"] = evolution(**UNSETTLED)
+        made[f"{LEARNED}, constant noise"] = evolution(REMEMBERING, **UNSETTLED)
+    else:
+        made["its mean alone"] = evolution(MEAN)
     return made
 
 

@@ -26,6 +26,7 @@ import gan
 import guidance_report
 import high_dimension
 import images
+import learned_evolution
 import main_job
 import monoflow
 import paper_control
@@ -71,6 +72,7 @@ DOCUMENTS: dict[Path, dict[str, Callable[[Any], str]]] = {
     ROOT / "docs" / "different_solutions.md": {
         "different_solutions": different_solutions.report
     },
+    ROOT / "docs" / "learned_evolution.md": {"learned_evolution": learned_evolution.report},
     ROOT / "docs" / "guidance.md": {"guidance": guidance_report.report},
     ROOT / "docs" / "diffusion.md": {
         "signals": signals.report,
