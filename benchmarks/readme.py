@@ -27,6 +27,7 @@ import gan
 import guidance_report
 import high_dimension
 import images
+import learned_evolution
 import learning_curves
 import main_job
 import monoflow
@@ -74,6 +75,7 @@ DOCUMENTS: dict[Path, dict[str, Callable[[Any], str]]] = {
     ROOT / "docs" / "different_solutions.md": {
         "different_solutions": different_solutions.report
     },
+    ROOT / "docs" / "learned_evolution.md": {"learned_evolution": learned_evolution.report},
     ROOT / "docs" / "guidance.md": {
         "guidance": guidance_report.report,
         "shares": shares.report,

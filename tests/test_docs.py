@@ -57,6 +57,16 @@ def test_the_code_of_the_page_on_guidance_runs() -> None:
 
 
 @pytest.mark.slow
+def test_the_code_of_the_page_on_learned_evolution_runs() -> None:
+    names = names_of("learned_evolution.md")
+    assert float(names["result"].best_fitness) > -0.02
+    assert names["more"].shape == (1000, 2)
+    # steered by Bayes and by a label: to where the first number is 2
+    for population in (names["by_bayes"].population, names["by_label"].population):
+        assert abs(float(np.median(population[:, 0])) - 2.0) < 0.3
+
+
+@pytest.mark.slow
 def test_the_code_of_the_page_on_spaces_runs() -> None:
     names = names_of("spaces.md")
     # The best is 0: the rate of some optimizer, the size, and no dropout.

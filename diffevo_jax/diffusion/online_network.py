@@ -108,8 +108,8 @@ class OnlineNetwork:
             0: there the weighted mean answers.
         dimension: as how many dimensions distances count, > 0: the network is asked at the
             noise ``sigma / sqrt(kappa)``, ``kappa = min(1, dimension / D)``, as
-            :class:`diffevo_jax.kernels.Tempered`; infinity asks at sigma. Without it there
-            is hardly any selection from about 8 dimensions on.
+            :class:`diffevo_jax.kernels.Tempered`. From D on it is asked at sigma itself,
+            and from about 8 dimensions on there is hardly any selection then.
         guidance: how far to go beyond the answer, and away from that without fitness and
             labels, in [-1, 100]. Of labels it is classifier-free guidance; of fitness, of
             the Wiener filters' means.
@@ -143,7 +143,7 @@ class OnlineNetwork:
     batch_size: int = pytree.static(default=64)
     learning_rate: Number = pytree.number(default=1e-2, above=0.0)
     sigma_min: Number = pytree.number(default=0.05, above=0.0)
-    sigma_max: Number = pytree.number(default=5.0, above=0.0)
+    sigma_max: Number = pytree.number(default=100.0, above=0.0)
     dimension: Number = pytree.number(default=2.0, above=0.0)
     guidance: Number = pytree.number(default=0.75, low=-1.0, high=100.0)
 

@@ -356,3 +356,45 @@ def test_what_is_not_legal_is_refused(condition, error, message):
 def test_what_does_not_fit_the_population_is_refused(condition, message):
     with pytest.raises(ValueError, match=message):
         conditions.total((condition,), POINTS, FITNESS, np.zeros(3, np.float32))
+
+
+# Fitness, and conditions as labels
+
+
+def test_a_fitness_that_is_wanted_weighs_most() -> None:
+    # given standard scores of -1, -1 and 2 times the root of a half, and a failure
+    fitness = np.array([0.0, 0.0, 3.0, np.nan], np.float32)
+    condition = conditions.Fitness(value=2 / np.sqrt(2.0), scale=0.5)
+    got = log_weight(condition, POINTS[:4], fitness=fitness)
+    away = 3 / np.sqrt(2.0)
+    np.testing.assert_allclose(got, [-2 * away**2, -2 * away**2, 0.0, -np.inf], atol=1e-4)
+
+
+LABELLED = {
+    "target": (conditions.Target(first, 0.25), POINTS[:, :1], [0.25]),
+    "target of two": (conditions.Target(itself, np.array([1.0, -1.0])), POINTS, [1, -1]),
+    "fitness": (conditions.Fitness(1.5), np.arange(8.0)[:, None], [3.5 + 1.5 * 5.25**0.5]),
+}
+
+
+@pytest.mark.parametrize("name", LABELLED)
+def test_a_label_is_what_is_true_and_the_wanted_one_what_is_asked_for(name) -> None:
+    condition, labels, wanted = LABELLED[name]
+    got = condition.label(jnp.asarray(POINTS), jnp.arange(8.0), ())
+    np.testing.assert_allclose(got, labels)
+    assert got.shape[1] == condition.num_labels
+    asked = condition.wanted(got, jnp.ones(8, bool))
+    np.testing.assert_allclose(asked, wanted, rtol=1e-5)
+
+
+def test_novelty_asks_for_as_many_deviations_as_it_is_strong() -> None:
+    novelty = conditions.Novelty(2.0, num_neighbours=3)
+    label = novelty.label(jnp.asarray(POINTS), jnp.zeros(8), ())
+    # labels do not depend on the strength, and have mean 0 and deviation 1
+    np.testing.assert_allclose(2 * label[:, 0], log_weight(novelty), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(novelty.wanted(label, jnp.ones(8, bool)), [2.0], rtol=1e-3)
+
+
+def test_what_is_not_known_is_not_felt_in_what_is_wanted() -> None:
+    labels, known = jnp.array([[0.0], [2.0], [99.0]]), jnp.array([True, True, False])
+    np.testing.assert_allclose(conditions.Fitness(1.0).wanted(labels, known), [2.0])
