@@ -26,6 +26,7 @@ PACKAGES = (
     "gymnax",
     "evosax",
     "optuna",
+    "ribs",
     "torch",
 )
 #: What the benchmarks write themselves; the rest decides whether the tree is dirty.

@@ -71,7 +71,7 @@ class DominatedNovelty:
             be of one unit. Where it is not finite an individual has weight zero, and
             dominates nobody.
         num_neighbours: k, static, >= 1. Where fewer are fitter, the mean is over those.
-        shaping: from competition fitness to log-weight, one that compares with all.
+        weighting: from competition fitness to log-weight, one that compares with all.
             Competition fitness is in deviations of the descriptors.
 
     Example:
@@ -93,22 +93,22 @@ class DominatedNovelty:
     dim: int = pytree.static()
     measure: Measure | None = pytree.static(default=None)
     num_neighbours: int = pytree.static(default=3)
-    shaping: Shaping = dataclasses.field(default_factory=lambda: Standardized(3.0))
+    weighting: Shaping = dataclasses.field(default_factory=lambda: Standardized(3.0))
 
     def check(self) -> None:
         """Raise if a count is not legal, or the shaping needs more than a fitness."""
         validation.check_count("DominatedNovelty.dim", self.dim)
         validation.check_count("DominatedNovelty.num_neighbours", self.num_neighbours)
-        rows = pytree.offers(self.shaping, RowShaping)
-        if rows or pytree.offers(self.shaping, Competition):
+        rows = pytree.offers(self.weighting, RowShaping)
+        if rows or pytree.offers(self.weighting, Competition):
             raise ValueError(
-                f"DominatedNovelty.shaping: got {type(self.shaping).__name__}, want one "
-                "that compares with all, such as Standardized"
+                f"DominatedNovelty.weighting: got {type(self.weighting).__name__}, want "
+                "one that compares with all, such as Standardized"
             )
 
     def log_weight(self, fitness: jax.Array, valid: jax.Array | None = None) -> jax.Array:
         """Log-weights (N,) of a competition fitness, or of any, without descriptors."""
-        return self.shaping.log_weight(fitness, valid)
+        return self.weighting.log_weight(fitness, valid)
 
     def describe(self, candidates: jax.Array, measures: PyTree) -> jax.Array:
         """The descriptors ``(N, d)`` of candidates (N, D) and their measures."""

@@ -146,7 +146,7 @@ HALVES = [(POINTS[rows], RANKS[rows]) for rows in (slice(0, 4), slice(4, 8))]
 
 
 def test_the_log_weights_are_those_of_a_competition_with_all_that_is_remembered():
-    shaping = DominatedNovelty(1, first, num_neighbours=2, shaping=Rank(0.5))
+    shaping = DominatedNovelty(1, first, num_neighbours=2, weighting=Rank(0.5))
 
     *_, state = learnt(Population(shaping=shaping, memory=Elites(4)), *HALVES)
 
@@ -214,9 +214,13 @@ def test_it_fills_a_descriptor_that_selection_alone_empties():
         (DominatedNovelty(0), ValueError, r"dim: got 0, want"),
         (DominatedNovelty(2, 3), TypeError, "measure: got 3, want a function"),
         (DominatedNovelty(2, first, 0), ValueError, "num_neighbours: got 0, want"),
-        (DominatedNovelty(2, shaping=Rank(-1.0)), ValueError, r"temperature: got -1\.0"),
-        (DominatedNovelty(2, shaping=Local()), ValueError, "shaping: got Local, want one"),
-        (DominatedNovelty(2, shaping=DominatedNovelty(2)), ValueError, "want one"),
+        (DominatedNovelty(2, weighting=Rank(-1.0)), ValueError, r"temperature: got -1\.0"),
+        (
+            DominatedNovelty(2, weighting=Local()),
+            ValueError,
+            "weighting: got Local, want one",
+        ),
+        (DominatedNovelty(2, weighting=DominatedNovelty(2)), ValueError, "want one"),
         (Elites(0), ValueError, "count: got 0, want"),
         (de.MonoFlow(3, shaping=DominatedNovelty(2)), ValueError, "got DominatedNovelty"),
     ],
