@@ -138,7 +138,8 @@ def minima(made: Any, keys: jax.Array, size: int) -> dict[str, list[float]]:
     def cost(x: jax.Array) -> jax.Array:
         return jnp.min(jnp.stack([ackley(x - place) for place in PLACES]))
 
-    problem = de.problems.Function(lambda x: -cost(x), dim=30, scale=2.0)
+    space = de.problems.Space(jnp.zeros(30), scale=2.0)
+    problem = de.problems.Function(lambda x: -cost(x), space=space)
 
     def one(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         result = de.evolve(key, made, problem, population_size=size)
@@ -153,7 +154,7 @@ def minima(made: Any, keys: jax.Array, size: int) -> dict[str, list[float]]:
 def dimensions(
     made: Any, dim: int, keys: jax.Array
 ) -> Callable[[str, float], dict[str, list[float]]]:
-    """Cost of the better of the best and of the last plan; one program for all functions."""
+    """Cost of the better of the best and of the last plan; one program for all of them."""
     space = de.problems.Space(
         jnp.zeros(dim), lower=-1.0, upper=1.0, boundary="clip", bound_scale=BOX_SCALE
     )
