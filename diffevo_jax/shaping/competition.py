@@ -106,7 +106,7 @@ class DominatedNovelty:
                 "one that compares with all, such as Standardized"
             )
 
-    def log_weight(self, fitness: jax.Array, valid: jax.Array | None = None) -> jax.Array:
+    def log_weight(self, fitness: jax.Array, valid: jax.Array) -> jax.Array:
         """Log-weights (N,) of a competition fitness, or of any, without descriptors."""
         return self.weighting.log_weight(fitness, valid)
 
