@@ -139,9 +139,9 @@ class Fitness:
     Example:
         >>> import jax.numpy as jnp
         >>> from diffevo_jax.shaping import conditions
-        >>> better = conditions.Fitness(value=1.0, scale=0.5)
+        >>> better = conditions.Fitness(value=2.0, scale=0.5)
         >>> better.log_weight(jnp.zeros((2, 1)), jnp.array([3.0, 5.0]), ()).tolist()
-        [-8.0, 0.0]
+        [-18.0, -2.0]
 
     References:
         Hartl et al., 2024, arXiv:2411.13420 (conditions on fitness).
