@@ -102,7 +102,7 @@ def at_random(key: jax.Array, problem: de.problems.Generator) -> tuple[jax.Array
     """The best of as many samples, and the best of them all."""
     population = problem.space.sample(key, SIZE * GENERATIONS)
     solutions = problem.space.decode(population)
-    evaluation, _ = problem.evaluate(key, problem.init(key), solutions)
+    evaluation, _ = problem.evaluate(key, (), solutions)
     order = jnp.argsort(-evaluation.fitness)[:TOP]
     fitness = evaluation.fitness[order]
     return fitness[0], fitness.mean(), evaluation.measures[order, 0]
@@ -114,7 +114,7 @@ def evolved(
     """The best of a run, and the best of its last population."""
     result = de.evolve(key, strategy, problem, population_size=SIZE)
     order = jnp.argsort(-result.fitness)[:TOP]
-    samples = problem.draw(key, problem.space.decode(result.population[order]))[:, 0]
+    samples = problem.draw(problem.space.decode(result.population[order]))[:, 0]
     return result.best_fitness, result.fitness[order].mean(), samples
 
 

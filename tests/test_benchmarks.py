@@ -306,3 +306,22 @@ def test_the_cheapest_benchmark_runs_from_end_to_end():
     assert run.returncode == 0, run.stderr
     assert "| N = 512, D = 2 |" in run.stdout
     assert {p: p.read_text() for p in (BENCHMARKS / "results").iterdir()} == stored
+
+
+def test_the_diversity_of_samples_is_their_mean_distance():
+    import evolved_digits
+
+    rng = np.random.default_rng(0)
+    samples = rng.normal(size=(5, 64))
+    apart = [
+        np.sqrt(np.mean((samples[i] - samples[j]) ** 2)) for i in range(5) for j in range(i)
+    ]
+    assert evolved_digits.pairwise(samples) == pytest.approx(np.mean(apart))
+
+
+def test_differences_are_of_the_same_seeds_and_have_an_interval():
+    import evolved_digits
+
+    text = evolved_digits.difference([1.0, 2.0, 3.0], [0.0, 2.5, 1.0])
+    # 1, -0.5 and 2: a mean of 5 / 6, a deviation of 1.2583, and Student's 4.3027
+    assert text == "+0.8333 ± 3.1258 (2 of 3)"

@@ -23,8 +23,9 @@ class Fixed:
     Args:
         model: ``model(y, sigma)`` with y (N, D) canonical and sigma () returns the clean
             points (N, D), or an :class:`diffevo_jax.Estimate`: a trained network, a bound
-            method such as that of an oracle, or a function. Arrays of a component are
-            leaves, so that a model may be traced.
+            method such as that of an oracle, or a function; a network from elsewhere by
+            :func:`diffevo_jax.diffusion.from_model`. Arrays of a component are leaves, so
+            that a model may be traced.
 
     Example:
         >>> import diffevo_jax as de

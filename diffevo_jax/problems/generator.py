@@ -30,9 +30,9 @@ class Generator:
         samples = sample(start, sigmas, denoise), one of the three changed by the solution.
 
     What a genome does not change is the same for all solutions: the noise of the start, and
-    that of a sampler that adds some. It is drawn once for a run, so that fitness has no
-    noise; with ``noisy`` anew in each evaluation, which does not overfit it. Measures are
-    the samples, (N, S, D), for novelty, and for who wants to see them (``record=``).
+    that of a sampler that adds some. It is that of ``seed``, so that fitness has no noise;
+    with ``noisy`` it is drawn anew in each evaluation, so that nothing fits one draw of it.
+    Measures are the samples, (N, S, D), for novelty, and to look at (``record=``).
 
     Args:
         denoise: ``denoise(y, sigma)``, as of :func:`diffevo_jax.sample`; with
@@ -51,7 +51,8 @@ class Generator:
         sampler: how to walk down; one answer of the model a level for the default.
         num_levels: T, at least 1; static.
         num_samples: S, at least 1, that a solution is judged by; static.
-        noisy: whether noise is drawn anew in every evaluation; static.
+        seed: of the noise that all solutions have in common, an int >= 0; static.
+        noisy: whether it is drawn anew in every evaluation instead; static.
 
     Raises:
         TypeError: ``denoise`` or ``reward`` cannot be called.
@@ -65,7 +66,7 @@ class Generator:
         ...     model.denoise, lambda samples: samples[:, 0], dim=2, genome=noise)
         >>> strategy, key = de.DiffusionEvolution(8), jax.random.key(0)
         >>> result = de.evolve(key, strategy, problem, population_size=32)
-        >>> sample = problem.draw(key, result.best_solution[None])[0, 0]
+        >>> sample = problem.draw(result.best_solution[None])[0, 0]
         >>> bool(sample[0] > 2.5)
         True
 
@@ -82,6 +83,7 @@ class Generator:
     sampler: Sampler
     num_levels: int = pytree.static()
     num_samples: int = pytree.static()
+    seed: int = pytree.static()
     noisy: bool = pytree.static()
 
     def __init__(
@@ -94,6 +96,7 @@ class Generator:
         sampler: Sampler | None = None,
         num_levels: int = 12,
         num_samples: int = 1,
+        seed: int = 0,
         noisy: bool = False,
     ) -> None:
         values = {
@@ -105,6 +108,7 @@ class Generator:
             "sampler": DPMSolver2M() if sampler is None else sampler,
             "num_levels": num_levels,
             "num_samples": num_samples,
+            "seed": seed,
             "noisy": noisy,
         }
         for name, value in values.items():
@@ -118,6 +122,7 @@ class Generator:
                 raise TypeError(f"Generator.{name}: got {got!r}, want a function")
         for name in ("dim", "num_levels", "num_samples"):
             validation.check_count(f"Generator.{name}", vars(self)[name])
+        validation.check_count("Generator.seed", self.seed, low=0)
 
     def check_shapes(self) -> None:
         """Raise if model, genome and reward do not go together."""
@@ -128,30 +133,29 @@ class Generator:
         """That of the genome."""
         return self.genome.space(pytree.shapes(_before, self))
 
-    def init(self, key: jax.Array) -> jax.Array:
-        """The seed of the noise that all solutions have in common, () uint32."""
-        return jax.random.bits(key)
+    def init(self, key: jax.Array) -> tuple[()]:
+        """No state."""
+        return ()
 
     def evaluate(
-        self, key: jax.Array, problem_state: jax.Array, solutions: PyTree
-    ) -> tuple[Evaluation, jax.Array]:
+        self, key: jax.Array, problem_state: tuple[()], solutions: PyTree
+    ) -> tuple[Evaluation, tuple[()]]:
         """Draw the samples of N solutions, and reward them."""
-        shared = key if self.noisy else jax.random.key(problem_state)
-        samples = self.draw(shared, solutions)
+        samples = self.draw(solutions, key if self.noisy else None)
         return Evaluation(jax.vmap(self._worth)(samples), samples), problem_state
 
-    def draw(self, key: jax.Array, solutions: PyTree) -> jax.Array:
+    def draw(self, solutions: PyTree, key: jax.Array | None = None) -> jax.Array:
         """The samples of N solutions.
 
         Args:
-            key: of the noise that all have in common; of a run that is not ``noisy`` it was
-                ``jax.random.key(result.problem_state)``. Of no meaning to an
-                ``InitialNoise`` with a sampler that adds no noise.
             solutions: decoded, leaves with leading axis N.
+            key: of the noise that all have in common; None is that of ``seed``, by which
+                they were evaluated unless ``noisy``.
 
         Returns:
             (N, S, D).
         """
+        key = jax.random.key(self.seed) if key is None else key
         key_start, key_sampler = jax.random.split(key)
         start = jax.random.normal(key_start, (self.num_samples, self.dim))
 
@@ -189,6 +193,6 @@ def _before(generator: Generator) -> Drawing:
 
 def _of_one(generator: Generator) -> jax.Array:
     """The fitness of one solution, for its shapes."""
-    space, key = generator.space, jax.random.key(0)
+    space = generator.space
     solutions = space.decode(jnp.zeros((1, space.dim)))
-    return generator.evaluate(key, generator.init(key), solutions)[0].fitness
+    return generator.evaluate(jax.random.key(0), (), solutions)[0].fitness

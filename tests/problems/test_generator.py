@@ -59,10 +59,10 @@ GENERATORS = {
 }
 
 
-def fitness(problem: Generator, solutions: Any, state: int = 0, key: int = 0) -> jax.Array:
+def fitness(problem: Generator, solutions: Any, key: int = 0) -> jax.Array:
     """Of decoded solutions."""
-    evaluate = jax.jit(lambda s: problem.evaluate(jax.random.key(key), s, solutions)[0])
-    return evaluate(jnp.uint32(state)).fitness
+    evaluate = jax.jit(lambda key: problem.evaluate(key, (), solutions)[0])
+    return evaluate(jax.random.key(key)).fitness
 
 
 @pytest.mark.slow
@@ -141,9 +141,10 @@ def test_what_a_solution_does_not_change_is_the_same_for_all() -> None:
     same = jnp.full((4, 1), 0.5)
     values = fitness(problem, same)
     np.testing.assert_allclose(values, values[0], rtol=1e-6)
-    # and in another generation, but not in another run
+    # and in another generation, but not of another seed
     np.testing.assert_allclose(fitness(problem, same, key=1), values, rtol=1e-6)
-    assert abs(float(fitness(problem, same, state=1)[0] - values[0])) > 1e-3
+    other = de.replace(problem, seed=1)
+    assert abs(float(fitness(other, same)[0] - values[0])) > 1e-3
 
 
 @pytest.mark.slow
@@ -157,12 +158,11 @@ def test_a_noisy_one_draws_anew() -> None:
 def test_fitness_is_the_mean_of_the_rewards_and_measures_are_the_samples() -> None:
     problem = GENERATORS["guidance"]
     solutions = jnp.array([[-1.0], [2.0]])
-    evaluation, _ = problem.evaluate(jax.random.key(0), jnp.uint32(3), solutions)
+    evaluation, _ = problem.evaluate(jax.random.key(0), (), solutions)
     assert evaluation.measures.shape == (2, 3, 2)
     means = evaluation.measures[..., 0].mean(axis=1)
     np.testing.assert_allclose(evaluation.fitness, means, rtol=1e-6)
-    drawn = problem.draw(jax.random.key(jnp.uint32(3)), solutions)
-    np.testing.assert_array_equal(drawn, evaluation.measures)
+    np.testing.assert_array_equal(problem.draw(solutions), evaluation.measures)
 
 
 @pytest.mark.slow
@@ -217,11 +217,8 @@ def test_few_levels_are_put_where_they_are_needed() -> None:
     strategy, key = de.DiffusionEvolution(10), jax.random.key(0)
     result = de.evolve(key, strategy, problem, population_size=32)
     # then fresh noise is drawn better than on the grid itself
-    fresh = [
-        fitness(problem, jnp.stack([solution, jnp.zeros(4)]), state)
-        for state in range(20, 24)
-        for solution in [result.best_solution]
-    ]
+    both = jnp.stack([result.best_solution, jnp.zeros(4)])
+    fresh = [fitness(de.replace(problem, seed=seed), both) for seed in range(20, 24)]
     own, before = np.mean(fresh, axis=0)
     assert own > 0.9 * before  # both are negative: a tenth less, at least
 
@@ -273,6 +270,10 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "no dimension": (
         lambda: de.pytree.validate(Generator(MIXTURE.denoise, first, 0)),
         r"Generator\.dim: got 0, want an int >= 1",
+    ),
+    "a negative seed": (
+        lambda: de.pytree.validate(Generator(MIXTURE.denoise, first, 2, seed=-1)),
+        r"Generator\.seed: got -1, want an int >= 0",
     ),
     "another dimension": (
         lambda: de.pytree.validate(Generator(MIXTURE.denoise, first, 3)),
