@@ -102,13 +102,11 @@ def evolved(
     problem_state = problem.init(key_problem)
     x = problem.space.sample(key_population, task.population_size)
 
-    def made(sigma: jax.Array) -> de.Denoiser:
-        guidance = setting.guidance / (1.0 + (sigma / setting.half) ** 2)
-        population = de.denoisers.Population(guidance=guidance)
-        if mixes:
-            near = population
-            return de.denoisers.Mixture(near, fit, setting.weight, setting.crossover)
-        return population
+    denoiser: de.Denoiser = de.denoisers.Population(
+        guidance=setting.guidance, fade=1.0 / jnp.asarray(setting.half)
+    )
+    if mixes:
+        denoiser = de.denoisers.Mixture(denoiser, fit, setting.weight, setting.crossover)
 
     def generation(carry: Any, k: jax.Array) -> tuple[Any, jax.Array]:
         y, state = carry
@@ -116,7 +114,6 @@ def evolved(
         here = y / scale(sigma)
         solutions = problem.space.decode(here)
         fitness = problem.evaluate(keys[1], problem_state, solutions)[0].fitness
-        denoiser = made(sigma)
         state = denoiser.learn(
             key_strategy, state, de.Evaluated(here, fitness, here, sigma)
         )
@@ -127,7 +124,7 @@ def evolved(
         moved = sampler.update(keys[2], y, (), clean, sigmas, k)[0]
         return (jnp.where(answer.sound, moved, y), state), fitness
 
-    start = x * scale(sigmas[0]), made(sigmas[0]).init(key_strategy, x)
+    start = x * scale(sigmas[0]), denoiser.init(key_strategy, x)
     rounds = jnp.arange(task.num_generations)
     return task.score(jax.lax.scan(generation, start, rounds)[1][-1])
 
