@@ -194,7 +194,7 @@ def best(rows: dict[str, Any], stage: str, count: int = 5) -> str:
         return ""
     gains = np.array([rows[f"{stage} | {name}"]["gain"] for name in tasks])
     order = np.argsort(-(gains.mean(axis=0) + gains.min(axis=0)), kind="stable")
-    lines = []
+    lines: list[list[str]] = []
     for index in order[: count + 1]:  # the default may be there twice
         setting = STAGES[stage][index]
         changed = {
