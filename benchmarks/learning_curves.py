@@ -30,6 +30,7 @@ import diffevo_jax as de
 
 EXPERIMENT = de.published.control("CartPole-v1")
 PROBLEM, SIZE, GENERATIONS = EXPERIMENT.problem, EXPERIMENT.population_size, 10
+POLICY = de.problems.MLP((8,), num_outputs=2)
 DIM, EPISODES, CHOOSING = 58, 64, 12
 #: What an algorithm recommends; of MAP-Elites the first is its best elite.
 RECOMMENDED = ("the mean", "the best so far")
@@ -153,8 +154,10 @@ def map_elites(numbers: jax.Array, key: jax.Array) -> jax.Array:
     def tell(
         key: jax.Array, state: Any, candidates: jax.Array, fitness: jax.Array
     ) -> tuple[Any, jax.Array]:
-        elites, fitness = kept(*state, candidates, fitness, cells(candidates, shown))
-        return (elites, fitness), elites[jnp.argmax(fitness)]
+        before, scores = state
+        where = cells(candidates, shown)
+        elites, scores = kept(before, scores, candidates, fitness, where)
+        return (elites, scores), elites[jnp.argmax(scores)]
 
     empty = jnp.zeros((CELLS**2, DIM)), jnp.full(CELLS**2, -jnp.inf)
     return followed(ask, tell, empty, key)
@@ -169,7 +172,7 @@ def cells(candidates: jax.Array, shown: jax.Array) -> jax.Array:
     """
 
     def pushes(weights: Any) -> jax.Array:
-        act = lambda seen: jnp.argmax(PROBLEM.policy.apply(weights, seen, ())[0])
+        act = lambda seen: jnp.argmax(POLICY.apply(weights, seen, ())[0])
         return jax.vmap(act)(shown)
 
     right = jax.vmap(pushes)(PROBLEM.space.decode(candidates)).astype(float)

@@ -10,7 +10,7 @@ Four numbers beside the default, on tasks of the study of the design space:
   neighbourhood. 0 is Diffusion Evolution's; at 1, with c 0, an individual moves by
   ``m_w - m_1``, as MonoFlow's do;
 * half: guidance that grows while the noise falls, ``g / (1 + (sigma / half)^2)``;
-* weight and crossover of a mixture of the population and a fitted Gaussian.
+* weight and crossover of a mixture of the population and a fitted Gaussian, without axes.
 
 A stage is one program a task, for all settings and seeds. ``contraction``, ``shift``,
 ``growing`` and ``mixture`` choose on some seeds; ``fresh`` is what was chosen beside the
@@ -95,20 +95,18 @@ def evolved(
     shifted, mixes = stage == "shift", stage == "mixture"
     scale = lambda sigma: jnp.sqrt(1.0 + setting.contraction * sigma**2)
     plain = de.denoisers.Population(guidance=-1.0)
-    fit = de.denoisers.GaussianFit(guidance=setting.guidance)
+    fit = de.denoisers.GaussianFit(guidance=setting.guidance, diagonal=True)
     sampler = de.samplers.DDIM()
     sigmas = de.noise.VE(0.01, setting.sigma_max).sigmas(task.num_generations)
     key_problem, key_population, key_strategy = de.setup_keys(key)
     problem_state = problem.init(key_problem)
     x = problem.space.sample(key_population, task.population_size)
 
-    def made(sigma: jax.Array) -> de.Denoiser:
-        guidance = setting.guidance / (1.0 + (sigma / setting.half) ** 2)
-        population = de.denoisers.Population(guidance=guidance)
-        if mixes:
-            near = population
-            return de.denoisers.Mixture(near, fit, setting.weight, setting.crossover)
-        return population
+    denoiser: de.Denoiser = de.denoisers.Population(
+        guidance=setting.guidance, fade=1.0 / jnp.asarray(setting.half)
+    )
+    if mixes:
+        denoiser = de.denoisers.Mixture(denoiser, fit, setting.weight, setting.crossover)
 
     def generation(carry: Any, k: jax.Array) -> tuple[Any, jax.Array]:
         y, state = carry
@@ -116,7 +114,6 @@ def evolved(
         here = y / scale(sigma)
         solutions = problem.space.decode(here)
         fitness = problem.evaluate(keys[1], problem_state, solutions)[0].fitness
-        denoiser = made(sigma)
         state = denoiser.learn(
             key_strategy, state, de.Evaluated(here, fitness, here, sigma)
         )
@@ -127,7 +124,7 @@ def evolved(
         moved = sampler.update(keys[2], y, (), clean, sigmas, k)[0]
         return (jnp.where(answer.sound, moved, y), state), fitness
 
-    start = x * scale(sigmas[0]), made(sigmas[0]).init(key_strategy, x)
+    start = x * scale(sigmas[0]), denoiser.init(key_strategy, x)
     rounds = jnp.arange(task.num_generations)
     return task.score(jax.lax.scan(generation, start, rounds)[1][-1])
 
@@ -197,8 +194,8 @@ def best(rows: dict[str, Any], stage: str, count: int = 5) -> str:
         return ""
     gains = np.array([rows[f"{stage} | {name}"]["gain"] for name in tasks])
     order = np.argsort(-(gains.mean(axis=0) + gains.min(axis=0)), kind="stable")
-    lines = []
-    for index in order[:count]:
+    lines: list[list[str]] = []
+    for index in order[: count + 1]:  # the default may be there twice
         setting = STAGES[stage][index]
         changed = {
             field: value
@@ -211,7 +208,9 @@ def best(rows: dict[str, Any], stage: str, count: int = 5) -> str:
             f"{2 * rows[f'{stage} | {name}']['error'][index]:.1f}"
             for name in tasks
         ]
-        lines.append([words or "the default", *cells, f"{gains[:, index].mean():+.1f}"])
+        line = [words or "the default", *cells, f"{gains[:, index].mean():+.1f}"]
+        if line not in lines and len(lines) < count:
+            lines.append(line)
     return table([f"{stage}: gain, points ± 2 se", *tasks, "mean"], lines)
 
 

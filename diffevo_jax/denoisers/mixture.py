@@ -51,7 +51,7 @@ class Mixture:
             there is no crossover, the far one, bit for bit.
         crossover: noise level at which the far one has half of that weight, in prior
             deviations, >= 0; below it has less, like ``sigma^2``. 0: the same weight at
-            all levels; infinity: the near one alone.
+            all levels.
 
     Example:
         >>> import jax, diffevo_jax as de

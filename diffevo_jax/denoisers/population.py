@@ -104,6 +104,10 @@ class Population:
             answer. Conditions count like fitness. It is classifier-free guidance, at no
             more evaluations; effective sample size and self weight stay those of m_w
             (``docs/guidance.md``).
+        fade: how much guidance fades where there is noise, >= 0:
+            ``guidance / (1 + (fade sigma)^2)``. 0: not at all; 10: half of it is left at a
+            noise level of 0.1, and a hundredth at 1. With it more guidance is safe in few
+            generations.
         attention: what computes the mean, for example
             ``functools.partial(de.attention.attend, block_size=2048)`` or a kernel for an
             accelerator that does the same; static.
@@ -129,6 +133,7 @@ class Population:
     memory: Memory = dataclasses.field(default_factory=Latest)
     support: Support = dataclasses.field(default_factory=Everyone)
     guidance: Number = pytree.number(default=0.75, low=-1.0, high=100.0)
+    fade: Number = pytree.number(default=0.0, low=0.0)
     attention: Attention = pytree.static(default=attend)
 
     def check(self) -> None:
@@ -209,7 +214,7 @@ class Population:
             floor=kernel.floor if pytree.offers(kernel, Floored) else None,
             own=len(y) == state.size,
             chosen=chosen,
-            guidance=Guidance(self.guidance, plain),
+            guidance=Guidance(self.guidance / (1.0 + (self.fade * sigma) ** 2), plain),
             attention=attention,
         )
         return with_counts(estimate, state.log_weight, state.plain_log_weight, state.size)

@@ -395,3 +395,17 @@ def test_a_guidance_out_of_its_range_is_refused(guidance):
     strategy = de.DiffusionEvolution(3, de.denoisers.Population(guidance=guidance))
     with pytest.raises(ValueError, match="guidance"):
         de.init(strategy, jax.random.key(0), jnp.zeros((4, 2)))
+
+
+@pytest.mark.parametrize(("fade", "sigma", "left"), [(0.0, 3.0, 2.0), (2.0, 1.5, 0.2)])
+def test_guidance_fades_where_there_is_noise(fade, sigma, left):
+    key, points = jax.random.key(0), jnp.asarray(POINTS)
+    evaluated = de.Evaluated(points, -jnp.sum(points**2, axis=1), points, sigma)
+
+    @jax.jit
+    def answer(population):
+        state = population.learn(key, population.init(key, points), evaluated)
+        return population.denoise(state, points, jnp.asarray(sigma)).clean
+
+    faded = answer(de.denoisers.Population(guidance=2.0, fade=fade))
+    np.testing.assert_array_equal(faded, answer(de.denoisers.Population(guidance=left)))

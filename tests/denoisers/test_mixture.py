@@ -45,11 +45,6 @@ def test_a_run_with_all_weight_is_that_of_its_part_bit_for_bit(part) -> None:
     np.testing.assert_array_equal(mixed, run(PARTS[part]))
 
 
-def test_an_infinite_crossover_is_the_near_one_bit_for_bit() -> None:
-    mixed = answer(de.denoisers.Mixture(*PARTS, weight=1.0, crossover=jnp.inf))
-    chex.assert_trees_all_equal(mixed, answer(PARTS[0]))
-
-
 def test_it_is_the_posterior_mean_of_mixed_beliefs() -> None:
     # given two beliefs of a clean point, each by Bayes' rule on a line, and three to one
     x, y, sigma = np.linspace(-6, 6, 4001), 0.7, 0.8
