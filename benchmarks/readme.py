@@ -32,6 +32,7 @@ import paper_control
 import paper_landscapes
 import paper_steps
 import posterior_bias
+import quality_diversity
 import recipes
 import rollouts
 import roofline
@@ -86,6 +87,7 @@ DOCUMENTS: dict[Path, dict[str, Callable[[Any], str]]] = {
         "flows": flows.report,
     },
     ROOT / "docs" / "honest_best.md": {"final_best": final_best.report},
+    ROOT / "docs" / "quality_diversity.md": {"quality_diversity": quality_diversity.report},
     ROOT / "docs" / "stopping.md": {"stagnation": stagnation.report},
     ROOT / "docs" / "sweeps.md": {
         "sweep_loop": sweep_loop.report,
