@@ -34,6 +34,7 @@ import paper_steps
 import posterior_bias
 import quality_diversity
 import recipes
+import repulsion
 import rollouts
 import roofline
 import scaling
@@ -87,7 +88,10 @@ DOCUMENTS: dict[Path, dict[str, Callable[[Any], str]]] = {
         "flows": flows.report,
     },
     ROOT / "docs" / "honest_best.md": {"final_best": final_best.report},
-    ROOT / "docs" / "quality_diversity.md": {"quality_diversity": quality_diversity.report},
+    ROOT / "docs" / "quality_diversity.md": {
+        "quality_diversity": quality_diversity.report,
+        "repulsion": repulsion.report,
+    },
     ROOT / "docs" / "stopping.md": {"stagnation": stagnation.report},
     ROOT / "docs" / "sweeps.md": {
         "sweep_loop": sweep_loop.report,
