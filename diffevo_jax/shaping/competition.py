@@ -108,7 +108,8 @@ class DominatedNovelty:
 
     def log_weight(self, fitness: jax.Array, valid: jax.Array | None = None) -> jax.Array:
         """Log-weights (N,) of a competition fitness, or of any, without descriptors."""
-        return self.weighting.log_weight(fitness, valid)
+        mask = jnp.ones(fitness.shape, bool) if valid is None else valid
+        return self.weighting.log_weight(fitness, mask)
 
     def describe(self, candidates: jax.Array, measures: PyTree) -> jax.Array:
         """The descriptors ``(N, d)`` of candidates (N, D) and their measures."""
