@@ -106,10 +106,9 @@ class DominatedNovelty:
                 "one that compares with all, such as Standardized"
             )
 
-    def log_weight(self, fitness: jax.Array, valid: jax.Array | None = None) -> jax.Array:
+    def log_weight(self, fitness: jax.Array, valid: jax.Array) -> jax.Array:
         """Log-weights (N,) of a competition fitness, or of any, without descriptors."""
-        mask = jnp.ones(fitness.shape, bool) if valid is None else valid
-        return self.weighting.log_weight(fitness, mask)
+        return self.weighting.log_weight(fitness, valid)
 
     def describe(self, candidates: jax.Array, measures: PyTree) -> jax.Array:
         """The descriptors ``(N, d)`` of candidates (N, D) and their measures."""
