@@ -310,7 +310,7 @@ METHODS: dict[str, tuple[Method, list[dict[str, Any]]]] = {
         illuminated,
         products(size=SIZES, start=STARTS, sigma=(0.03, 0.07, 0.15), line=(0.2, 0.4)),
     ),
-    "dominated novelty search": (
+    "dominated novelty search, pyribs": (
         illuminated,
         products(
             size=(64,),

@@ -35,7 +35,9 @@ import paper_control
 import paper_landscapes
 import paper_steps
 import posterior_bias
+import quality_diversity
 import recipes
+import repulsion
 import rollouts
 import roofline
 import scaling
@@ -98,6 +100,10 @@ DOCUMENTS: dict[Path, dict[str, Callable[[Any], str]]] = {
     },
     ROOT / "docs" / "honest_best.md": {"final_best": final_best.report},
     ROOT / "docs" / "models.md": {"evolved_digits": evolved_digits.report},
+    ROOT / "docs" / "quality_diversity.md": {
+        "quality_diversity": quality_diversity.report,
+        "repulsion": repulsion.report,
+    },
     ROOT / "docs" / "stopping.md": {"stagnation": stagnation.report},
     ROOT / "docs" / "sweeps.md": {
         "sweep_loop": sweep_loop.report,

@@ -325,3 +325,40 @@ def test_differences_are_of_the_same_seeds_and_have_an_interval():
     text = evolved_digits.difference([1.0, 2.0, 3.0], [0.0, 2.5, 1.0])
     # 1, -0.5 and 2: a mean of 5 / 6, a deviation of 1.2583, and Student's 4.3027
     assert text == "+0.8333 ± 3.1258 (2 of 3)"
+
+
+def test_a_repertoire_has_the_best_quality_of_each_cell():
+    import quality_diversity
+
+    fitness = np.array([[-0.5, -0.25, -3.0]])  # two in a cell, and one of no quality
+    places = np.array([[[0.0, 0.0], [0.01, 0.0], [1.0, 1.0]]])
+
+    scores = quality_diversity.scores(quality_diversity.tasks()["arm"], (fitness, places))
+
+    np.testing.assert_allclose(scores["coverage"], [100 * 2 / 51**2], rtol=1e-5)
+    np.testing.assert_allclose(scores["qd_score"], [100 * 0.75 / 51**2], rtol=1e-5)
+
+
+def test_the_arm_is_that_of_pyribs():
+    import quality_diversity
+
+    angles = np.random.default_rng(0).uniform(-np.pi, np.pi, size=(5, 12))
+    fitness, ends = quality_diversity.evaluated(quality_diversity.Arm(), angles)
+
+    headings = angles.cumsum(axis=1)
+    want = np.stack([np.cos(headings).sum(axis=1), np.sin(headings).sum(axis=1)], axis=1)
+    np.testing.assert_allclose(fitness, -angles.var(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(12 * np.asarray(ends), want, atol=1e-5)
+
+
+def test_flat_weights_of_pyribs_are_the_weights_of_the_policy():
+    import quality_diversity
+
+    problem = quality_diversity.tasks()["pendulum"].problem
+    weights = np.random.default_rng(0).normal(size=(2, problem.space.dim))
+    decoded = problem.space.decode(jnp.asarray(weights, jnp.float32))
+
+    fitness, _ = quality_diversity.evaluated(problem, weights)
+
+    want, _ = problem.evaluate(jax.random.key(0), (), decoded)
+    np.testing.assert_allclose(fitness, want.fitness, rtol=1e-4)

@@ -67,6 +67,17 @@ def test_the_code_of_the_page_on_learned_evolution_runs() -> None:
 
 
 @pytest.mark.slow
+def test_the_code_of_the_page_on_quality_and_diversity_runs() -> None:
+    evidence = names_of("quality_diversity.md")["evidence"]
+    assert evidence.descriptors.shape == (64 + 256, 2)
+    # the elites are wherever the arm can be, and their angles are alike
+    apart = np.linalg.norm(evidence.descriptors[64:], axis=1)
+    assert np.quantile(apart, 0.1) < 0.4
+    assert np.quantile(apart, 0.9) > 0.9
+    assert evidence.fitness[64:].mean() > -0.2
+
+
+@pytest.mark.slow
 def test_the_code_of_the_page_on_spaces_runs() -> None:
     names = names_of("spaces.md")
     # The best is 0: the rate of some optimizer, the size, and no dropout.
