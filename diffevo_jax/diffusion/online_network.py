@@ -196,14 +196,14 @@ class OnlineNetwork:
         """Take in a generation, and train on what is remembered."""
         told = self._told()
         weighing = tuple(c for c in self.conditions if not pytree.offers(c, Labelled))
-        labels = self._labels(evaluated) if told else ()
+        labels: PyTree = self._labels(evaluated) if told else ()
         evidence, plain = with_generation(
             self.memory, weighing, state.evidence, evaluated, labels=labels
         )
         log_weight = log_weights(self.shaping, evidence, plain)
         weight, points = jax.nn.softmax(or_uniform(log_weight)), evidence.points
         mean, deviation = centre(points, weight)
-        labels, wanted = (), ()
+        wanted: PyTree = ()
         if told:
             labels, wanted = self._in_units(evidence.labels, plain > -jnp.inf)
         trained = self._trained(

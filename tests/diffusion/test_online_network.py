@@ -168,6 +168,7 @@ def test_a_label_that_nobody_has_is_the_nearest_that_is_known() -> None:
     np.testing.assert_allclose(state.wanted, [want], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_measure_that_fails_is_no_label() -> None:
     # given a measure that is not known of some
     holes = conditions.Target(lambda x, m: jnp.where(x[:, 0] < 0, x[:, 0], jnp.inf), 9.0)
