@@ -141,7 +141,7 @@ class Fitness:
         >>> from diffevo_jax.shaping import conditions
         >>> better = conditions.Fitness(value=1.0, scale=0.5)
         >>> better.log_weight(jnp.zeros((2, 1)), jnp.array([3.0, 5.0]), ()).tolist()
-        [-8.0, 0.0]
+        [-8.0, -0.0]
 
     References:
         Hartl et al., 2024, arXiv:2411.13420 (conditions on fitness).

@@ -246,7 +246,7 @@ def test_it_is_swept_resumed_and_divided(tmp_path) -> None:
         num_seeds=2,
         population_size=16,
     )
-    assert dict(swept.sizes)["learning_rate"] == 2
+    assert dict(swept.sizes)["setting"] == 2
     # when a run is cut, and goes on from its folder
     run = lambda **how: de.run(KEY, strategy, PROBLEM, population_size=16, **how)
     whole = run()
