@@ -6,6 +6,7 @@ import re
 import sys
 import typing
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import tyro
@@ -17,7 +18,7 @@ from diffevo_jax.base import Denoiser, Problem, PyTree
 _DECIDED = ("env_name", "env", "name", "num_outputs")
 _PLAIN = {int, float, bool, str, type(None), Ellipsis}
 #: Where the parts of a contract are that are not all in one room.
-_ROOMS = {Denoiser: (denoisers, diffusion)}
+_ROOMS: dict[object, tuple[ModuleType, ...]] = {Denoiser: (denoisers, diffusion)}
 
 
 class Field(NamedTuple):

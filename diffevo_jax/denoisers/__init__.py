@@ -4,6 +4,7 @@
 what is beyond it by guidance; it keeps several modes where its kernel can.
 ``GaussianFit`` is the Wiener filter of the same individuals: one mode, linear cost.
 ``Mixture`` lets two of any kind answer, one near the clean end and one far from it.
+:class:`diffevo_jax.diffusion.OnlineNetwork` is a network that learns while it evolves.
 ``Fixed`` is what was made elsewhere: a trained network, or an exact one of :mod:`oracles`.
 Any of them evolves in :class:`diffevo_jax.DiffusionEvolution` and draws in
 :func:`diffevo_jax.sample`; ``docs/denoisers.md`` shows how to write one.

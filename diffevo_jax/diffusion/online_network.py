@@ -85,10 +85,10 @@ class OnlineNetworkState:
 class OnlineNetwork:
     """A network answers, and is trained in every generation on what was good.
 
-    It keeps what it learnt of earlier generations in its weights, smooths between
-    individuals, draws as many samples as one likes, and hears conditions as labels. Its
-    training costs ``num_steps`` steps a generation and no evaluation. Prefer it where
-    evaluations are few and dear; ``docs/learned_evolution.md`` measures where it wins.
+    Its training costs ``num_steps`` steps a generation and no evaluation. Prefer it for
+    what a model gives: conditions as labels, what earlier generations taught, and samples
+    of what was learnt. Without a condition a population has been as good or better
+    wherever they were compared (``docs/learned_evolution.md``), and it keeps several modes.
 
     Args:
         network: any of :mod:`diffevo_jax.diffusion` that takes flat samples.
@@ -105,7 +105,7 @@ class OnlineNetwork:
         sigma_min: least noise of the training, in deviations of the training set, > 0.
         sigma_max: most noise of it, likewise, above ``sigma_min``. From half of it on the
             network's share falls with the log of the noise, and from ``sigma_max`` on it is
-            0: there the weighted mean answers.
+            0: there the weighted mean answers, and no label is heard.
         dimension: as how many dimensions distances count, > 0: the network is asked at the
             noise ``sigma / sqrt(kappa)``, ``kappa = min(1, dimension / D)``, as
             :class:`diffevo_jax.kernels.Tempered`. From D on it is asked at sigma itself,
@@ -196,7 +196,7 @@ class OnlineNetwork:
         """Take in a generation, and train on what is remembered."""
         told = self._told()
         weighing = tuple(c for c in self.conditions if not pytree.offers(c, Labelled))
-        labels = self._labels(evaluated) if told else ()
+        labels: PyTree = self._labels(evaluated) if told else ()
         evidence, plain = with_generation(
             self.memory,
             weighing,
@@ -208,7 +208,7 @@ class OnlineNetwork:
         log_weight = log_weights(self.shaping, evidence, plain)
         weight, points = jax.nn.softmax(or_uniform(log_weight)), evidence.points
         mean, deviation = centre(points, weight)
-        labels, wanted = (), ()
+        wanted: PyTree = ()
         if told:
             labels, wanted = self._in_units(evidence.labels, plain > -jnp.inf)
         trained = self._trained(

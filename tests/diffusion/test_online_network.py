@@ -168,6 +168,7 @@ def test_a_label_that_nobody_has_is_the_nearest_that_is_known() -> None:
     np.testing.assert_allclose(state.wanted, [want], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_measure_that_fails_is_no_label() -> None:
     # given a measure that is not known of some
     holes = conditions.Target(lambda x, m: jnp.where(x[:, 0] < 0, x[:, 0], jnp.inf), 9.0)
@@ -245,7 +246,7 @@ def test_it_is_swept_resumed_and_divided(tmp_path) -> None:
         num_seeds=2,
         population_size=16,
     )
-    assert dict(swept.sizes)["learning_rate"] == 2
+    assert dict(swept.sizes)["setting"] == 2
     # when a run is cut, and goes on from its folder
     run = lambda **how: de.run(KEY, strategy, PROBLEM, population_size=16, **how)
     whole = run()
