@@ -36,6 +36,7 @@ import recipes
 import rollouts
 import roofline
 import scaling
+import siblings
 import signals
 import stagnation
 import sweep_loop
@@ -72,6 +73,7 @@ DOCUMENTS: dict[Path, dict[str, Callable[[Any], str]]] = {
         "different_solutions": different_solutions.report
     },
     ROOT / "docs" / "guidance.md": {"guidance": guidance_report.report},
+    ROOT / "docs" / "siblings.md": {"siblings": siblings.report},
     ROOT / "docs" / "diffusion.md": {
         "signals": signals.report,
         "images": images.report,
