@@ -42,6 +42,7 @@ import rollouts
 import roofline
 import scaling
 import shares
+import siblings
 import signals
 import stagnation
 import sweep_loop
@@ -82,6 +83,7 @@ DOCUMENTS: dict[Path, dict[str, Callable[[Any], str]]] = {
         "guidance": guidance_report.report,
         "shares": shares.report,
     },
+    ROOT / "docs" / "siblings.md": {"siblings": siblings.report},
     ROOT / "docs" / "diffusion.md": {
         "signals": signals.report,
         "images": images.report,

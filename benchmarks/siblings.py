@@ -108,9 +108,7 @@ DIMENSIONS: dict[str, Made] = DEFAULT | {
         de.DiffusionEvolution(n), guidance=6.0, temperature=0.7, sigma_max=2.0
     ),
     "Consensus": de.Consensus,
-    "consensus, plain": de.Consensus.plain,
     "model-based, as published": lambda n: de.Consensus.model_based(n, temperature=1.0),
-    "model-based, temperature 0.1": de.Consensus.model_based,
 }
 PLAN: dict[str, Made] = DEFAULT | {
     "Consensus": de.Consensus,
@@ -334,7 +332,7 @@ def cell(row: dict[str, Any] | None) -> str:
         return f"{interval(row['found'], '.1f')}; {interval(row['costs'], '.2g')}"
     if "returns" in row:
         return f"{interval(row['returns'], '.0f')}; the best {interval(row['best'], '.0f')}"
-    return interval(row["costs"], ".3g")
+    return interval(row["costs"], ",.0f" if np.mean(row["costs"]) > 100 else ".3g")
 
 
 def interval(values: Any, form: str) -> str:

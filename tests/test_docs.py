@@ -211,6 +211,20 @@ def test_the_code_of_the_page_on_flows_runs() -> None:
 
 
 @pytest.mark.slow
+def test_the_code_of_the_page_on_siblings_runs() -> None:
+    names = names_of("siblings.md")
+    peaks = np.array([[3, 2], [-2.805, 3.131], [-3.779, -3.283], [3.584, -1.848]])
+    kept = {}
+    for name, result in names["results"].items():
+        assert float(result.best_fitness) > 0.999
+        points = names["problem"].space.decode(result.population)
+        near = np.linalg.norm(np.asarray(points)[:, None] - peaks, axis=-1) < 0.5
+        kept[name] = int((near.mean(axis=0) > 0.05).sum())
+    assert (kept["plain"], kept["redrawn"], kept["polarised"]) == (1, 1, 4)
+    assert float(names["trajectory"].rewards.sum()) > 90.0  # the car is on the hill
+
+
+@pytest.mark.slow
 def test_the_page_on_sweeps_runs(shards_asked_for, monkeypatch, tmp_path) -> None:
     """All its blocks in their order; what has a folder is asked for, and not run."""
     text = (ROOT / "docs" / "sweeps.md").read_text()
