@@ -207,7 +207,7 @@ def test_fields_that_go_together_are_joined_by_colons() -> None:
         ("kernel=tempered(dimensn=2)", "got 'dimensn=2'; closest: dimension"),
         ("kernel=tempered(dimension=x)", "dimension: got 'x', want a number"),
         ("conditions=1", "sweep it from Python"),
-        ("strategy=1", "got '1', want one of diffusion-evolution, mono-flow"),
+        ("strategy=1", "got '1', want one of consensus, diffusion-evolution, mono-flow"),
         ("problem=1", "sweep it from Python"),
         ("sampler.eta,scale=1:2:3", "want sampler.eta:scale"),
         ("sampler.eta,scale=linspace(0,1,3):1", "equally many"),
