@@ -351,6 +351,7 @@ def test_the_arm_is_that_of_pyribs():
     np.testing.assert_allclose(12 * np.asarray(ends), want, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_flat_weights_of_pyribs_are_the_weights_of_the_policy():
     import quality_diversity
 

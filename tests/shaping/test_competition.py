@@ -182,6 +182,7 @@ def test_elites_of_a_plain_shaping_are_the_fittest():
     np.testing.assert_array_equal(kept, np.sort(RANKS[:4])[1:])
 
 
+@pytest.mark.slow
 def test_it_fills_a_descriptor_that_selection_alone_empties():
     # Fitness wants both numbers at a place; the first is the descriptor.
     fitness = lambda x: -0.1 * (x[0] - 1) ** 2 - x[1] ** 2
