@@ -388,7 +388,8 @@ def network_share(level: jax.Array, sigma_max: Number) -> jax.Array:
 
 def _scales(labels: jax.Array, known: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Mean and deviation (m,) of the known labels (M, m); 1 where all are the same."""
-    share = (known / jnp.maximum(jnp.sum(known), 1)).astype(labels.dtype)
+    share = known.astype(labels.dtype)
+    share = share / jnp.maximum(jnp.sum(share), 1.0)
     mean = matmul(share, labels)
     deviation = square_root(matmul(share, (labels - mean[None]) ** 2))
     some = deviation > jnp.finfo(labels.dtype).eps * jnp.abs(mean)

@@ -360,6 +360,7 @@ def grown(fitness: jax.Array, growth: Number, generation: jax.Array) -> jax.Arra
     """Fitness ``(N,)`` times ``growth^generation``; finite where it was."""
     largest = jnp.finfo(fitness.dtype).max
     valid = jnp.isfinite(fitness)
-    factor = jnp.minimum(jnp.asarray(growth) ** generation, largest)
+    power = jnp.asarray(growth, fitness.dtype) ** generation.astype(fitness.dtype)
+    factor = jnp.minimum(power, largest)
     more = jnp.clip(jnp.where(valid, fitness, 0.0) * factor, -largest, largest)
     return jnp.where(valid, more, fitness)

@@ -44,7 +44,13 @@ PARTS = {
 
 
 #: What needs functions or arrays, which no flag can say.
-NEEDS_FUNCTIONS = (de.noise.Levels, de.noise.SDE, de.samplers.Optax, de.denoisers.Fixed)
+NEEDS_FUNCTIONS = (
+    de.noise.Chain,
+    de.noise.Levels,
+    de.noise.SDE,
+    de.samplers.Optax,
+    de.denoisers.Fixed,
+)
 
 
 def components(module: Any, contract: type) -> list[type]:
