@@ -42,7 +42,8 @@ class Fixed:
         """Raise TypeError if the model cannot be called."""
         if not callable(self.model):
             raise TypeError(
-                f"Fixed.model: got {self.model!r}, want a function of (y, sigma)"
+                f"Fixed.model: got {self.model!r}, want a function of (y, sigma), such as "
+                "the denoise of a model"
             )
 
     def init(self, key: jax.Array, population: jax.Array) -> tuple[()]:

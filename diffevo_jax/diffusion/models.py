@@ -160,8 +160,14 @@ def _chain(alpha_bar: jax.typing.ArrayLike) -> noise.Chain:
     if np.ndim(alpha_bar) != 1:
         got = f"shape {np.shape(alpha_bar)}"
         raise ValueError(f"schedule: got {got}, want a process, or alpha_bar (T,)")
+    if known is not None and np.size(known) == 0:
+        raise ValueError("schedule: got no steps, want a process, or alpha_bar (T,)")
     if known is not None and not (
         ((known > 0) & (known < 1)).all() and (np.diff(known) < 0).all()
     ):
-        raise ValueError(f"schedule: got {known}, want alpha_bar in (0, 1) that falls")
+        ends = f"{len(known)} numbers from {known[0]:.4g} to {known[-1]:.4g}"
+        raise ValueError(
+            f"schedule: got {ends}, want alpha_bar in (0, 1) that falls; of betas "
+            "de.noise.Chain(de.noise.from_betas(betas))"
+        )
     return noise.Chain(noise.from_alpha_bars(alpha_bar))

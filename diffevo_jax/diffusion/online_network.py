@@ -45,7 +45,12 @@ from diffevo_jax.diffusion.training.parameterisations import EDM
 from diffevo_jax.diffusion.training.recipe import Recipe
 from diffevo_jax.pytree import Number, validation
 from diffevo_jax.pytree.derivatives import square_root
-from diffevo_jax.shaping.conditions import Condition, Labelled, check_conditions
+from diffevo_jax.shaping.conditions import (
+    Condition,
+    Labelled,
+    check_conditions,
+    label_moments,
+)
 
 #: Smallest deviation of a training set: points that are nearer are one.
 SMALLEST = 1e-6
@@ -388,9 +393,6 @@ def network_share(level: jax.Array, sigma_max: Number) -> jax.Array:
 
 def _scales(labels: jax.Array, known: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Mean and deviation (m,) of the known labels (M, m); 1 where all are the same."""
-    share = known.astype(labels.dtype)
-    share = share / jnp.maximum(jnp.sum(share), 1.0)
-    mean = matmul(share, labels)
-    deviation = square_root(matmul(share, (labels - mean[None]) ** 2))
+    mean, deviation = label_moments(labels, known)
     some = deviation > jnp.finfo(labels.dtype).eps * jnp.abs(mean)
     return mean, jnp.where(some, deviation, 1.0)

@@ -110,13 +110,12 @@ def explain(
     Raises:
         TypeError: it cannot be traced, or it takes a population and not a solution.
     """
+    explain_untraced(
+        name,
+        error,
+        "diffevo_jax.problems.External evaluates any function, of NumPy and SciPy too",
+    )
     said = _first_line(error)
-    if any(isinstance(one, _UNTRACED) for one in _causes(error)):
-        raise TypeError(
-            f"{name}: got a function that cannot be traced ({said}), want one of "
-            "jax.numpy, without if on numbers; diffevo_jax.problems.External evaluates any "
-            "function, of NumPy and SciPy too"
-        ) from error
     count = len(jax.tree.leaves(solutions)[0])
     try:
         of_all = jax.eval_shape(fn, solutions)
@@ -126,6 +125,21 @@ def explain(
         raise TypeError(
             f"{name}: got a function of a population ({said}), want one that "
             "takes one solution; it is vmapped over the population"
+        ) from error
+
+
+def explain_untraced(name: str, error: Exception, instead: str) -> None:
+    """Raise TypeError if a function cannot be traced; nothing, if that is not why.
+
+    Args:
+        name: what it is called.
+        error: what was raised.
+        instead: what takes any function.
+    """
+    if any(isinstance(one, _UNTRACED) for one in _causes(error)):
+        raise TypeError(
+            f"{name}: got a function that cannot be traced ({_first_line(error)}), want "
+            f"one of jax.numpy, without if on numbers; {instead}"
         ) from error
 
 

@@ -15,6 +15,7 @@ from diffevo_jax import pytree
 from diffevo_jax.base import Denoise, Evaluation, Grid, PyTree, Sampler
 from diffevo_jax.denoisers.fixed import as_pytree
 from diffevo_jax.noise import EDM, Levels
+from diffevo_jax.problems.function import explain_untraced
 from diffevo_jax.problems.genomes import Drawing, Genome, InitialNoise
 from diffevo_jax.problems.space import Space
 from diffevo_jax.pytree import arrays, validation
@@ -142,7 +143,14 @@ class Generator:
     ) -> tuple[Evaluation, tuple[()]]:
         """Draw the samples of N solutions, and reward them."""
         samples = self.draw(solutions, key if self.noisy else None)
-        return Evaluation(jax.vmap(self._worth)(samples), samples), problem_state
+        try:
+            fitness = jax.vmap(self._worth)(samples)
+        except Exception as error:
+            explain_untraced(
+                "reward", error, "jax.pure_callback calls any function, see Generator"
+            )
+            raise
+        return Evaluation(fitness, samples), problem_state
 
     def draw(self, solutions: PyTree, key: jax.Array | None = None) -> jax.Array:
         """The samples of N solutions.

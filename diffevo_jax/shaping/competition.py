@@ -119,6 +119,11 @@ class DominatedNovelty:
             found = jnp.concatenate([candidates[:, :0], *columns], axis=1)
         else:
             found = jnp.asarray(self.measure(candidates, measures))
+        if found.shape == (size, 0):
+            raise ValueError(
+                "DominatedNovelty.measure: got None, and a problem without measures, want "
+                "measures of the problem, or a function of (candidates, measures)"
+            )
         if found.shape != (size, self.dim) and (self.dim > 1 or found.shape != (size,)):
             raise ValueError(
                 f"DominatedNovelty.measure: got shape {found.shape}, want "

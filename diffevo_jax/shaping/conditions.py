@@ -21,6 +21,7 @@ from diffevo_jax import pytree
 from diffevo_jax.attention import density
 from diffevo_jax.base import PyTree
 from diffevo_jax.pytree import Number, validation
+from diffevo_jax.pytree.derivatives import square_root
 from diffevo_jax.shaping import failures
 from diffevo_jax.shaping.relative import standard_scores
 
@@ -118,7 +119,13 @@ class Target:
         self, candidates: jax.Array, fitness: jax.Array, measures: PyTree
     ) -> jax.Array:
         """The measure, ``(N, m)``."""
-        return _measured("Target.measure", self.measure, candidates, measures)
+        measured = _measured("Target.measure", self.measure, candidates, measures)
+        if measured.shape[1] != self.num_labels:
+            raise ValueError(
+                f"Target.value: got {self.num_labels} numbers for a label, want "
+                f"{measured.shape[1]}, one for each of the measure"
+            )
+        return measured
 
     def wanted(self, labels: jax.Array, known: jax.Array) -> jax.Array:
         """The value, ``(m,)``, whatever is known."""
@@ -325,12 +332,32 @@ def _measured(
     return value.reshape(size, -1).astype(candidates.dtype)
 
 
+def label_moments(labels: jax.Array, known: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Mean and standard deviation (m,) of the known labels (M, m), of any size.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.shaping import conditions
+        >>> labels = jnp.array([[1e30], [3e30], [0.0]])
+        >>> known = jnp.array([True, True, False])
+        >>> [f"{float(each[0]):.0e}" for each in conditions.label_moments(labels, known)]
+        ['2e+30', '1e+30']
+    """
+    finite = jnp.where(known[:, None], labels, 0.0)
+    size = jax.lax.stop_gradient(jnp.max(jnp.abs(finite), axis=0, initial=0.0))
+    size = jnp.where(size > 0, size, 1.0)  # or squares leave the floats
+    counts = known.astype(labels.dtype)[:, None]
+    share = counts / jnp.maximum(jnp.sum(counts), 1.0)
+    finite = finite / size[None]
+    mean = jnp.sum(share * finite, axis=0)
+    variance = jnp.sum(share * (finite - mean[None]) ** 2, axis=0)
+    return size * mean, size * square_root(variance)
+
+
 def _above(labels: jax.Array, known: jax.Array, deviations: Number) -> jax.Array:
     """So many standard deviations above the mean of the known labels ``(M, m)``."""
-    share = known[:, None] / jnp.maximum(jnp.sum(known), 1)
-    mean = jnp.sum(share * labels, axis=0)
-    variance = jnp.sum(share * (labels - mean[None]) ** 2, axis=0)
-    return mean + deviations * jnp.sqrt(variance)
+    mean, deviation = label_moments(labels, known)
+    return mean + deviations * deviation
 
 
 def _check_shape(name: str, value: jax.Array, shape: tuple[int, ...]) -> None:

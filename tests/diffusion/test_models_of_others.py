@@ -231,7 +231,11 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "alpha_bar that rises": (
         lambda: diffusion.from_model(print, diffusion.Noise(), [0.1, 0.9]),
-        r"schedule: got .*want alpha_bar in \(0, 1\) that falls",
+        r"schedule: got 2 numbers from 0\.1 to 0\.9, want alpha_bar .*; of betas",
+    ),
+    "no steps": (
+        lambda: diffusion.from_model(print, diffusion.Noise(), []),
+        r"schedule: got no steps",
     ),
     "a process without a time": (
         lambda: diffusion.from_model(print, diffusion.Noise(), de.noise.Constant()),

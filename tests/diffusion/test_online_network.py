@@ -183,7 +183,7 @@ def test_a_measure_that_fails_is_no_label() -> None:
 def test_labels_have_as_many_numbers_as_they_say() -> None:
     both = conditions.Target(lambda x, m: x, 0.25)  # one value for two numbers
     with pytest.raises(
-        ValueError, match=r"Target\.label: got shape \(16, 2\), want \(16, 1\)"
+        ValueError, match=r"Target\.value: got 1 numbers for a label, want 2"
     ):
         learn(de.replace(SMALL, conditions=(both,)), jnp.zeros(16))
 

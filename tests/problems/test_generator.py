@@ -295,6 +295,10 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         ),
         r"denoise: got no leaf that is a matrix",
     ),
+    "a reward of NumPy": (
+        lambda: Generator(MIXTURE.denoise, lambda x: np.asarray(x).sum(), 2).check_shapes(),
+        r"reward: got a function that cannot be traced .* jax\.pure_callback calls any",
+    ),
     "no genome": (
         lambda: de.pytree.validate(Generator(MIXTURE.denoise, first, 2, "noise")),
         r"Generator\.genome: got 'noise'",

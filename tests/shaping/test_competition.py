@@ -234,7 +234,7 @@ def test_what_is_not_legal_is_refused(shaping, error, message):
 @pytest.mark.parametrize(
     ("shaping", "measures", "message"),
     [
-        (DominatedNovelty(2), (), r"measure: got shape \(8, 0\), want \(8, 2\)"),
+        (DominatedNovelty(2), (), "measure: got None, and a problem without measures"),
         (DominatedNovelty(2, first), (), r"measure: got shape \(8,\), want \(8, 2\)"),
         (DominatedNovelty(1), POINTS, r"measure: got shape \(8, 2\), want \(8, 1\)"),
     ],

@@ -398,3 +398,15 @@ def test_novelty_asks_for_as_many_deviations_as_it_is_strong() -> None:
 def test_what_is_not_known_is_not_felt_in_what_is_wanted() -> None:
     labels, known = jnp.array([[0.0], [2.0], [99.0]]), jnp.array([True, True, False])
     np.testing.assert_allclose(conditions.Fitness(1.0).wanted(labels, known), [2.0])
+
+
+@pytest.mark.parametrize("factor", [1e-30, 1e30])
+def test_a_label_may_be_of_any_size(factor) -> None:
+    labels, known = factor * jnp.array([[1.0], [3.0]]), jnp.ones(2, bool)
+    wanted = conditions.Fitness(2.0).wanted(labels, known)
+    np.testing.assert_allclose(wanted, [4 * factor], rtol=1e-5)
+
+
+def test_equal_labels_have_a_finite_derivative() -> None:
+    wanted = lambda labels: conditions.Fitness().wanted(labels, jnp.ones(2, bool))[0]
+    assert np.isfinite(jax.grad(wanted)(jnp.ones((2, 1)))).all()

@@ -11,9 +11,10 @@ import pytest
 import diffevo_jax as de
 from diffevo_jax import attention, pytree
 from diffevo_jax.attention import covariance
+from diffevo_jax.denoisers import GaussianFit, Mixture, Population
+from diffevo_jax.diffusion import MLP, OnlineNetwork
 from diffevo_jax.testing.agreement import sphere
 
-Population, GaussianFit = de.denoisers.Population, de.denoisers.GaussianFit
 #: Generations, the last step of which is frozen: its level repeats.
 GENERATIONS = 4
 #: It is mostly compile time that these tests cost.
@@ -56,6 +57,19 @@ STRATEGIES = {
     "archive": evolution(Population(memory=de.denoisers.Archive(1))),
     "frozen": evolution(sampler=de.samplers.Heun(eta=0.5, frozen=True)),
     "ancestral": evolution(sampler=de.samplers.Ancestral(), grid=de.noise.Cosine()),
+    "mixture": evolution(Mixture(Population(fade=2.0), crossover=0.3)),
+    "competition": evolution(
+        Population(
+            shaping=de.shaping.DominatedNovelty(1, measure=lambda x, measures: x[:, 0]),
+            memory=de.denoisers.Elites(4),
+        )
+    ),
+}
+#: These draw by weight, so that their slope is not that of the weights.
+DRAWN = {
+    "network": evolution(
+        OnlineNetwork(MLP((4,)), conditions=(de.conditions.Fitness(),), num_steps=3)
+    ),
 }
 DEFAULT = ("default",)
 #: Size, dimension, height of the fitness, whether the first individual fails.
@@ -74,7 +88,7 @@ CASES = [
         id=f"{name}, {what}",
         marks=() if name in DEFAULT and situation[:2] == (8, 3) else pytest.mark.slow,
     )
-    for name, strategy in STRATEGIES.items()
+    for name, strategy in {**STRATEGIES, **DRAWN}.items()
     for what, situation in SITUATIONS.items()
 ]
 
@@ -96,6 +110,8 @@ def test_every_slope_is_that_of_the_outcome(name: str) -> None:
     strategy = STRATEGIES[name]
     if name not in ("monoflow", "consensus", "ancestral"):
         strategy = de.replace(strategy, eta=0.6)
+    if name not in ("monoflow", "fit", "diagonal fit", "mixture"):
+        strategy = de.replace(strategy, fade=0.5)
     if name == "flat kernel":
         strategy = de.replace(strategy, kappa=0.3)
     with jax.enable_x64(True):

@@ -14,6 +14,10 @@ from diffevo_jax.samplers.optax import transformed
 if TYPE_CHECKING:  # it takes a seventh of a second to import
     import optax
 
+#: Added to Adam's second moment: far below what its epsilon lets one see, and without it
+#: the slope of a training is NaN by every weight that has not moved yet.
+ROOT = 1e-36
+
 
 @checked
 def default_optimizer(
@@ -36,7 +40,9 @@ def default_optimizer(
         )
 
     # On one long vector: a network has many arrays, and each would be its own kernels.
-    return optax.flatten(optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule)))
+    return optax.flatten(
+        optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule, eps_root=ROOT))
+    )
 
 
 def adversarial_optimizer(learning_rate: Number) -> "optax.GradientTransformation":
@@ -44,7 +50,7 @@ def adversarial_optimizer(learning_rate: Number) -> "optax.GradientTransformatio
     import optax
 
     # A first moment of half the usual memory: the other network moves too.
-    parts = optax.clip_by_global_norm(1.0), optax.adam(learning_rate, b1=0.5)
+    parts = optax.clip_by_global_norm(1.0), optax.adam(learning_rate, b1=0.5, eps_root=ROOT)
     return optax.flatten(optax.chain(*parts))
 
 
