@@ -59,8 +59,9 @@ def several(neighbours: float) -> de.DiffusionEvolution:
 
 
 #: With guidance, and a grid of its own. Chosen on other keys, of two peaks, D = 128.
+FAR = "temperature 1, guidance 8, 60 neighbours"
 GUIDED = {
-    "temperature 1, guidance 8, 60 neighbours": several(60.0),
+    FAR: several(60.0),
     "temperature 1, guidance 8": several(30.0),
     "for_several": de.DiffusionEvolution.for_several(50),
 }
