@@ -50,6 +50,21 @@ SETTINGS = {
         grid=de.noise.Cosine(1e-4),
     ),
 }
+
+
+def several(neighbours: float) -> de.DiffusionEvolution:
+    """``for_several``, with milder selection, more guidance, and so many neighbours."""
+    setting = de.DiffusionEvolution.for_several(50)
+    return de.replace(setting, neighbours=neighbours, temperature=1.0, guidance=8.0)
+
+
+#: With guidance, and a grid of its own. Chosen on other keys, of two peaks, D = 128.
+FAR = "temperature 1, guidance 8, 60 neighbours"
+GUIDED = {
+    FAR: several(60.0),
+    "temperature 1, guidance 8": several(30.0),
+    "for_several": de.DiffusionEvolution.for_several(50),
+}
 #: Strategy, population size. Two peaks, D = 128, self-conditioned, local; of 15 tried.
 TRIED = {
     "perplexity 30": (clustering(30.0, shaping=Local(0.3), num_generations=200), 256),
