@@ -21,6 +21,7 @@ from diffevo_jax import pytree
 from diffevo_jax.attention import density
 from diffevo_jax.base import PyTree
 from diffevo_jax.pytree import Number, validation
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.pytree.derivatives import square_root
 from diffevo_jax.shaping import failures
 from diffevo_jax.shaping.relative import standard_scores
@@ -332,6 +333,7 @@ def _measured(
     return value.reshape(size, -1).astype(candidates.dtype)
 
 
+@checked
 def label_moments(labels: jax.Array, known: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Mean and standard deviation (m,) of the known labels (M, m), of any size.
 
