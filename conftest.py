@@ -35,13 +35,25 @@ gc.set_threshold(100_000, 50, 100)
 
 #: JAX makes a context of MLIR for every program, and all dialects in it: a tenth of the
 #: time of the tests, where programs are small. Here programs share one.
-if hasattr(mlir, "make_ir_context"):
-    mlir.make_ir_context = functools.cache(mlir.make_ir_context)
+HAS_CONTEXTS = hasattr(mlir, "make_ir_context")
+if HAS_CONTEXTS:
+    make_context = mlir.make_ir_context
+    shared_context = functools.cache(make_context)
+
+    def context_of_a_program():
+        """The shared one, but for a program that is made in the middle of another."""
+        try:
+            _ = mlir.ir.Context.current
+        except ValueError:
+            return shared_context()
+        return make_context()
+
+    mlir.make_ir_context = context_of_a_program
 
 #: XLA maps memory for every program, and Linux lets a process have 65,530 maps: beyond them
 #: the compiler crashes. So programs are forgotten after a file that leaves more than these;
 #: not earlier, since to forget ten files' programs takes seconds.
-MOST_MAPS = 25_000
+MOST_MAPS = 15_000
 MAPS = Path("/proc/self/maps")
 
 
@@ -54,8 +66,8 @@ def compiled_quickly(request):
     jax.config.update("jax_disable_most_optimizations", False)
     if MAPS.exists() and MAPS.read_bytes().count(b"\n") > MOST_MAPS:
         jax.clear_caches()
-        if hasattr(mlir, "make_ir_context"):
-            mlir.make_ir_context.cache_clear()
+        if HAS_CONTEXTS:
+            shared_context.cache_clear()
         gc.unfreeze()
         gc.collect()
     gc.freeze()  # compiled programs live on; the collector need not look at them again

@@ -136,7 +136,8 @@ def test_every_slope_is_that_of_the_outcome(name: str) -> None:
                 return float(value(jax.tree.unflatten(tree, changed), *given))
 
             # Wide, since a bisection ends at 1e-5 of its number; of fourth order therefore.
-            step = 4e-3 * abs(float(leaf))
+            # With fading guidance frozen answers bend more, and have no bisection.
+            step = (5e-4 if name == "frozen" else 4e-3) * abs(float(leaf))
             near, far = (
                 (at(leaf + many * step) - at(leaf - many * step)) / (2 * many * step)
                 for many in (1, 2)
