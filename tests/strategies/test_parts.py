@@ -349,6 +349,7 @@ def test_many_settings_of_all_parts_are_one_program(key) -> None:
             shaping=de.shaping.Standardized(draw(0.2, 2.0)),
             memory=de.denoisers.Archive(1, correction=draw(0.0, 1.0)),
             guidance=draw(0.0, 2.0),
+            fade=draw(0.0, 5.0),
         ),
         grid=de.noise.EDM(draw(0.01, 0.1), draw(5.0, 50.0), draw(1.0, 7.0)),
         sampler=de.samplers.DDIM(draw(0.0, 1.0)),
