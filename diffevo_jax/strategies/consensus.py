@@ -247,11 +247,7 @@ class Consensus:
             clean_estimate=population,
             sigma=self.sigmas()[0],
             denoiser=self.denoiser.init(key, population),
-            generation=jnp.zeros((), jnp.int32),
-            best_solution=population[0],
-            best_fitness=jnp.full((), -jnp.inf, population.dtype),
-            best_violation=jnp.full((), jnp.inf, population.dtype),
-            done=jnp.zeros((), bool),
+            **shell.before_all(population),
         )
 
     def query(

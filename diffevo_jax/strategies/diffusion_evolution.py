@@ -176,11 +176,7 @@ class DiffusionEvolution:
             sigma=sigma,
             memory=self.sampler.init(population * noise.canonical_scale(sigma)),
             denoiser=self.denoiser.init(key, population),
-            generation=jnp.zeros((), jnp.int32),
-            best_solution=population[0],
-            best_fitness=jnp.full((), -jnp.inf, population.dtype),
-            best_violation=jnp.full((), jnp.inf, population.dtype),
-            done=jnp.zeros((), bool),
+            **shell.before_all(population),
         )
 
     def query(

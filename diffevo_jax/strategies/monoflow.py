@@ -195,11 +195,7 @@ class MonoFlow:
             optimizer_state=() if own is None else own.init(population),
             generator_state=made,
             latent=latent,
-            generation=jnp.zeros((), jnp.int32),
-            best_solution=population[0],
-            best_fitness=jnp.full((), -jnp.inf, population.dtype),
-            best_violation=jnp.full((), jnp.inf, population.dtype),
-            done=jnp.zeros((), bool),
+            **shell.before_all(population),
         )
 
     def query(

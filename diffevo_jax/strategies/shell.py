@@ -78,6 +78,17 @@ class Moves(Protocol[StateT]):
         ...
 
 
+def before_all(population: jax.Array) -> dict[str, jax.Array]:
+    """What a state says of the generations and the best before any evaluation."""
+    return {
+        "generation": jnp.zeros((), jnp.int32),
+        "best_solution": population[0],
+        "best_fitness": jnp.full((), -jnp.inf, population.dtype),
+        "best_violation": jnp.full((), jnp.inf, population.dtype),
+        "done": jnp.zeros((), bool),
+    }
+
+
 def init(strategy: Moves[StateT], key: jax.Array, population: jax.Array) -> StateT:
     """Start from a population ``(N, D)``, unit scale; see :func:`diffevo_jax.init`."""
     strategy, _ = validation.clipped(strategy)

@@ -13,7 +13,7 @@ from diffevo_jax.base import Info, PyTree
 from diffevo_jax.pytree import offers, validation
 from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.shaping import feasibility
-from diffevo_jax.strategies.shell import best_so_far, describe_fitness
+from diffevo_jax.strategies.shell import before_all, best_so_far, describe_fitness
 
 
 @checked
@@ -137,11 +137,7 @@ class EvosaxStrategy:
             started=jnp.zeros((), bool),
             repeat=jnp.zeros((), bool),
             diverged=jnp.zeros((), bool),
-            generation=jnp.zeros((), jnp.int32),
-            best_solution=population[0],
-            best_fitness=jnp.full((), -jnp.inf, population.dtype),
-            best_violation=jnp.full((), jnp.inf, population.dtype),
-            done=jnp.zeros((), bool),
+            **before_all(population),
         )
 
     def ask(self, key: jax.Array, state: EvosaxState) -> tuple[jax.Array, EvosaxState]:
