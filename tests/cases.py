@@ -313,6 +313,7 @@ SELDOM = {
         "consensus-polarised",
         "exact",
         "fixed-oracle",
+        "gaussian_fit",
         "gaussian_fit-diagonal",
         "latent",
         "local",
@@ -320,9 +321,20 @@ SELDOM = {
         "monoflow-learned",
         "online_network",
         "online_network-told",
+        "published",
         "self_conditioned",
     },
-    "denoiser": {"axes", "latent", "local", "online_network", "online_network-told"},
+    "denoiser": {
+        "axes",
+        "competing",
+        "latent",
+        "local",
+        "mixture",
+        "online_network",
+        "online_network-told",
+        "self_conditioned",
+    },
+    "problem": {"generator"},
 }
 
 

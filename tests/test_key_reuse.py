@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from cases import LEARNED
+from often import often
 
 import diffevo_jax as de
 from diffevo_jax import pytree
@@ -33,7 +34,7 @@ def sphere(x: jax.Array) -> jax.Array:
     return -jnp.sum((x - 0.5) ** 2, axis=-1)
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", often(4, STRATEGIES))
 def test_ask_and_tell_use_a_key_once(name: str) -> None:
     strategy, key = STRATEGIES[name], jax.random.key(0)
     population = jax.random.normal(jax.random.key(1), (N, D))

@@ -126,20 +126,11 @@ def _lines(path: str) -> list[str]:
     return Path(path).read_text().splitlines() if Path(path).exists() else []
 
 
-#: Ten of them in the default run: what was published, and one of each part that wires.
-TEN = (
-    "default",
-    "published-control",
-    "published-landscape",
-    "published-peaks",
-    "archive",
-    "gaussian",
-    "heun",
-    "frozen",
-    "multistep",
-    "monoflow",
-)
-EACH = [pytest.param(name, marks=() if name in TEN else pytest.mark.slow) for name in RUNS]
+#: Those of the default run: the default, what was published, and parts that wire.
+OFTEN = ("default", "published-landscape", "gaussian", "heun", "monoflow")
+EACH = [
+    pytest.param(name, marks=() if name in OFTEN else pytest.mark.slow) for name in RUNS
+]
 
 
 @pytest.mark.parametrize("name", EACH)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jaxprs import largest_array
+from often import often
 
 import diffevo_jax as de
 from diffevo_jax.attention import Guidance, attend
@@ -113,7 +114,7 @@ def test_with_one_precision_for_all_it_is_attend(numbers, floor, failed) -> None
 
 
 @pytest.mark.parametrize("weigh", [None, by_share], ids=["kernel", "weights"])
-@pytest.mark.parametrize("numbers", BLOCKS.values(), ids=BLOCKS)
+@pytest.mark.parametrize("numbers", often(1, BLOCKS.values()), ids=BLOCKS)
 def test_guidance_goes_away_from_the_plain_mean_of_the_same_kernel(numbers, weigh) -> None:
     # Weights that depend on the row are fitness too: the plain mean knows none of them.
     given = points(failed=True)

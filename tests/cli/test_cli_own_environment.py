@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+from often import often
 
 from diffevo_jax import cli
 
@@ -31,7 +32,7 @@ def folder(tmp_path, monkeypatch):
     sys.modules.pop("my_rooms", None)
 
 
-@pytest.mark.parametrize("name", ["my_rooms:Rooms", "my_rooms:gale"])
+@pytest.mark.parametrize("name", often(1, ["my_rooms:Rooms", "my_rooms:gale"]))
 def test_a_class_or_an_object_of_the_current_folder_evolves(name, folder, capsys):
     assert cli.main(["evolve", name, *QUICK, "--json=out.json"]) == 0
     assert name in capsys.readouterr().out

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from often import often
 
 import diffevo_jax as de
 from diffevo_jax import diffusion, flows
@@ -169,7 +170,7 @@ def test_of_a_gaussian_the_effective_sample_size_stays():
     assert size(0.0, 2 * SLOPE) / all_of_it == pytest.approx(np.exp(-4 * lost), rel=1e-3)
 
 
-@pytest.mark.parametrize("strength", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("strength", often(1, [1.0, 0.5, 3.0]))
 def test_it_has_less_variance_than_a_lower_temperature(strength):
     # n sum_j W_ij^2 of the signed weights W is 1 + (1 + g)^2 (n sum_j w_ij^2 - 1): for a
     # Gaussian e^s in place of the last sum, and e^((1 + g)^2 s) for the colder one.
@@ -283,7 +284,9 @@ def test_who_failed_is_in_neither_mean(population):
     np.testing.assert_allclose(got, want, atol=1e-5)
 
 
-@pytest.mark.parametrize("support", [de.denoisers.Everyone(), de.denoisers.Best(2)])
+@pytest.mark.parametrize(
+    "support", often(1, [de.denoisers.Everyone(), de.denoisers.Best(2)])
+)
 def test_who_has_weight_zero_is_gone_away_from(support):
     # A weight of zero is an answer, unlike none: identity's of a fitness of 0.
     points = jnp.array([[1.0], [-1.0]])
@@ -323,7 +326,7 @@ def test_an_archives_correction_is_in_both_means():
     assert np.abs(answer(population, what) - answer(plain, what)).max() > 0.1
 
 
-@pytest.mark.parametrize("count", [10, 40])
+@pytest.mark.parametrize("count", often(1, [10, 40]))
 def test_among_the_best_both_means_are_of_the_best(count):
     best = np.argsort(-LOG_WEIGHT)[:count]
     population = de.replace(EXACT, support=de.denoisers.Best(count))
@@ -332,6 +335,7 @@ def test_among_the_best_both_means_are_of_the_best(count):
     np.testing.assert_allclose(got, want, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_by_what_is_drawn_both_means_are_estimates_of_those_of_all():
     # Drawn by weight, who was drawn counts for the plain mean by one over the weight.
     population = de.replace(EXACT, support=de.denoisers.Drawn(40), guidance=1.0)

@@ -549,6 +549,7 @@ def test_no_array_is_larger_than_the_weights_or_the_population(program):
     )  # the population, and a column of ones
 
 
+@pytest.mark.slow
 def test_of_more_queries_than_keys_the_others_have_no_weight_of_their_own():
     x = np.float32([[0.0], [1.0]])
 

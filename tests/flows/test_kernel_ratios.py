@@ -117,6 +117,7 @@ def drifts() -> dict[str, tuple[float, float]]:
     return dict(zip(names, zip(got.mean(axis=0), error, strict=True), strict=True))
 
 
+@pytest.mark.slow
 def test_with_the_exact_density_of_the_population_a_sample_of_g_stays(drifts) -> None:
     mean, error = drifts["exact"]
     assert error > 0

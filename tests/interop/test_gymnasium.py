@@ -5,6 +5,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from often import often
 
 from diffevo_jax.interop.gymnasium import from_gymnasium_space
 
@@ -42,7 +43,7 @@ SPACES = {
 }
 
 
-@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("name", often(4, SPACES))
 def test_solutions_are_elements(name):
     theirs = SPACES[name]
     ours = from_gymnasium_space(theirs, scale=3.0)

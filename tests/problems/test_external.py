@@ -52,6 +52,7 @@ def test_chunks_of_any_length_give_the_same_bits(key) -> None:
     chex.assert_trees_all_equal(three, whole)
 
 
+@pytest.mark.slow
 def test_many_runs_are_one_call_a_generation_and_agree_with_those_alone(key) -> None:
     calls = []
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from often import often
 
 import diffevo_jax as de
 from diffevo_jax import pytree
@@ -123,7 +124,9 @@ def test_a_number_out_of_its_range_is_named(make, number, message) -> None:
         de.init(make(number), jax.random.key(0), X)
 
 
-@pytest.mark.parametrize(("make", "number", "legal"), CLIPPED.values(), ids=CLIPPED)
+@pytest.mark.parametrize(
+    ("make", "number", "legal"), often(6, CLIPPED.values()), ids=CLIPPED
+)
 def test_traced_it_is_clipped_and_counted(make, number, legal) -> None:
     states, infos = traced(make, number, legal)
     wrong, right = (jax.tree.map(lambda leaf, n=n: leaf[n], states) for n in range(2))

@@ -40,11 +40,13 @@ def all_told() -> dict[str, Any]:
     return computed("all")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["estimator", "evaluation"])
 def test_parts_have_the_same_bits_on_one_and_on_eight_devices(told, part) -> None:
     assert [len(set(row)) for row in told[part]] == [1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["run", "flow"])
 def test_a_run_has_the_same_bits_on_one_and_eight_devices(told, strategy) -> None:
     assert told["devices"] == 8
@@ -70,6 +72,7 @@ def test_an_environment_is_not_bound_to_the_devices_of_its_first_use(all_told) -
     assert len(set(all_told["episodes"])) == 1
 
 
+@pytest.mark.slow
 def test_a_divided_run_is_the_run(told) -> None:
     # four generations of float32 rounding; the fitness draws nothing
     assert told["difference"] < 1e-5

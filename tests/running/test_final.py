@@ -362,6 +362,7 @@ def test_policies_are_noisy_and_functions_are_not() -> None:
 # What is shown
 
 
+@pytest.mark.slow
 def test_the_bar_shows_the_mean_under_noise_and_then_the_judged_best(key, capsys) -> None:
     run = lambda **options: de.run(
         key, STRATEGY, PROBLEM, population_size=N, progress=True, **options

@@ -116,6 +116,7 @@ class Measured:
         return de.Evaluation(fitness, {"x": solutions}, solutions[:, 0]), problem_state
 
 
+@pytest.mark.slow
 def test_measures_and_violation_come_in_an_evaluation(key) -> None:
     population = jnp.array([[1.0, 1.0], [-1.0, 0.0]])
     evaluation, _ = Measured(SPACE).evaluate(key, (), SPACE.decode(population))

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import pytest
+from often import often
 
 import diffevo_jax as de
 
@@ -34,7 +35,7 @@ def generations(folder: Path) -> list[int]:
     return [row["generation"] for row in rows_of(folder)]
 
 
-@pytest.mark.parametrize("every", [1, 5])
+@pytest.mark.parametrize("every", often(1, [5, 1]))
 def test_a_run_that_is_left_within_its_logs_has_each_generation_once(tmp_path, every):
     def interrupt(generation: int, info: de.Info, result: de.Result) -> None:
         if generation == 7:
@@ -65,6 +66,7 @@ def test_the_log_of_a_renoised_run_counts_on(tmp_path):
     assert [row["sigma"] for row in rows] == result.history.sigma.tolist()
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_is_not_logged_further(tmp_path):
     keys = jax.random.split(KEY, 2)
     stop = lambda result: [False, len(result.history.done[0]) >= 3]

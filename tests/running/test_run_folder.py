@@ -7,6 +7,7 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
+from often import often
 
 import diffevo_jax as de
 from diffevo_jax import pytree
@@ -139,6 +140,7 @@ def test_another_version_is_refused_by_name(folder):
         run(folder)
 
 
+@pytest.mark.slow
 def test_other_code_of_the_same_name_is_refused(tmp_path):
     def problem(factor):
         def fitness(x):
@@ -202,7 +204,7 @@ def external(calls, remember=False):
     return de.problems.External(fn, space, measures=like, remember=remember)
 
 
-@pytest.mark.parametrize("remember", [False, True])
+@pytest.mark.parametrize("remember", often(1, [False, True]))
 def test_the_host_is_asked_only_for_the_rest(tmp_path, remember):
     calls, again = Calls(), Calls()
     wanted = run(problem=external(Calls(), remember))

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from often import often
 
 import diffevo_jax as de
 from diffevo_jax.running import plateaus, stops
@@ -101,6 +102,7 @@ def test_under_noise_a_target_is_reached_by_a_generation(fitness, violation, hol
     assert de.stops.Target(1.0).holds(seen, about(noisy=True)) == holds
 
 
+@pytest.mark.slow
 def test_luck_reaches_no_target(key) -> None:
     # given 20 runs of noise, whose best of 480 is above 2 in each of them
     keys = jax.random.split(key, 20)
@@ -226,6 +228,7 @@ def test_an_annealed_run_is_not_ended_before_it_can_show_anything(measure) -> No
     assert row["mean alone"]["premature"] >= 4
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stuck_is_ended(measure) -> None:
     row = measure(de.DiffusionEvolution(30), Noise(), 64, 8, seed=7)
     assert row["annealing"]["ended"] >= 6
@@ -338,7 +341,7 @@ def test_each_of_many_runs_ends_by_itself_and_keeps_its_bits(key) -> None:
     assert "reasons=(1 finished, 3 own function)" in repr(stopped)
 
 
-@pytest.mark.parametrize("noisy", [False, True])
+@pytest.mark.parametrize("noisy", often(1, [False, True]))
 def test_runs_that_have_ended_are_not_evaluated_on_the_host(key, noisy) -> None:
     calls = []
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
+from often import often
 
 import diffevo_jax as de
 from diffevo_jax import noise, samplers
@@ -128,7 +129,7 @@ DETERMINISTIC = {
 }
 
 
-@pytest.mark.parametrize("name", DETERMINISTIC)
+@pytest.mark.parametrize("name", often(3, DETERMINISTIC))
 @pytest.mark.parametrize(
     ("dim", "count"),
     [
@@ -379,7 +380,7 @@ WEAK = {
 }
 
 
-@pytest.mark.parametrize("name", WEAK)
+@pytest.mark.parametrize("name", often(2, WEAK))
 def test_the_variance_at_the_end_converges_with_the_weak_order(name):
     # Fresh noise does not depend on the point. Answers then feel the noise of a step one
     # step late (2M) or at its end (Heun), which is of second order in distribution.

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from often import often
 
 import diffevo_jax as de
 from diffevo_jax import noise, samplers
@@ -89,7 +90,7 @@ LARGEST = math.sqrt(math.log(2 * 10 * 4 / 1e-6) / (2 * COUNT))
 LONG_RUN = jax.jit(long_run, compiler_options=de.compiler_options())
 
 
-@pytest.mark.parametrize("name", STOCHASTIC)
+@pytest.mark.parametrize("name", often(3, STOCHASTIC))
 def test_on_a_long_grid_a_stochastic_sampler_ends_in_the_distribution(name):
     assert largest_distance(LONG_RUN(STOCHASTIC[name], target())) < LARGEST
 
@@ -287,7 +288,11 @@ MAPPED = [
 
 
 @pytest.mark.parametrize(
-    "settings", MAPPED, ids=[type(first).__name__ for first, _ in MAPPED]
+    "settings",
+    [
+        pytest.param(both, id=type(both[0]).__name__, marks=[pytest.mark.slow] * (i > 2))
+        for i, both in enumerate(MAPPED)
+    ],
 )
 def test_the_numbers_of_a_sampler_can_be_mapped(settings):
     run = lambda sampler: short_run(KEY, sampler)

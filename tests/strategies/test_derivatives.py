@@ -170,7 +170,7 @@ def test_axes_turn_as_those_of_differences_do() -> None:
         np.testing.assert_allclose(got, want, atol=1e-7)
 
 
-@pytest.mark.parametrize("shape", [(9, 4), (4, 9)])
+@pytest.mark.parametrize("shape", [(9, 4), pytest.param((4, 9), marks=pytest.mark.slow)])
 def test_a_filter_changes_as_differences_say(shape: tuple[int, int]) -> None:
     with jax.enable_x64(True):
         draw = np.random.default_rng(0).normal

@@ -75,6 +75,7 @@ def test_one_generation_is_evaluated_at_the_noisiest_level(key) -> None:
     np.testing.assert_allclose(info.sigma, de.noise.Cosine().sigmas(5)[0], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_latent_form_is_another_kernel_and_draws_once(key) -> None:
     strategy = de.DiffusionEvolution(
         3, denoiser=de.denoisers.Population(kernel=de.kernels.RandomProjection(1))

@@ -14,6 +14,7 @@ import numpy as np
 import optax
 import pytest
 from jaxprs import largest_array
+from often import often
 
 import diffevo_jax as de
 from diffevo_jax import denoisers, pytree
@@ -273,7 +274,9 @@ def test_a_target_draws_the_population_towards_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sampler", "rounds"), [(STILL, 10), (de.samplers.Heun(), 11)], ids=["ddim", "heun"]
+    ("sampler", "rounds"),
+    often(1, [(STILL, 10), (de.samplers.Heun(), 11)]),
+    ids=["ddim", "heun"],
 )
 def test_renoised_points_are_clean_estimates_with_the_noise_of_a_level(
     sampler, rounds, key
@@ -677,13 +680,16 @@ def test_a_renoised_state_is_not_drawn_to_where_no_answer_was(name, key) -> None
 
 @pytest.mark.parametrize(
     "denoiser",
-    [
-        de.denoisers.Population(memory=de.denoisers.Archive(2)),
-        de.denoisers.GaussianFit(memory=de.denoisers.Archive(1), diagonal=True),
-        de.denoisers.Population(
-            memory=de.denoisers.Archive(1), support=de.denoisers.Best(8)
-        ),
-    ],
+    often(
+        1,
+        [
+            de.denoisers.Population(memory=de.denoisers.Archive(2)),
+            de.denoisers.GaussianFit(memory=de.denoisers.Archive(1), diagonal=True),
+            de.denoisers.Population(
+                memory=de.denoisers.Archive(1), support=de.denoisers.Best(8)
+            ),
+        ],
+    ),
     ids=["population", "fit", "support"],
 )
 def test_with_a_memory_nobody_moves_either_if_all_fail(denoiser) -> None:

@@ -92,6 +92,7 @@ def test_a_field_that_strategies_have_in_different_places_is_one_axis():
     assert flow.values == {"strategy": "flow", "shaping.temperature": 0.1}
 
 
+@pytest.mark.slow
 def test_strategies_of_different_kinds_are_values_of_an_axis():
     values = {"ours": STRATEGY, "flow": de.MonoFlow(3)}
     swept = de.sweep(

@@ -209,6 +209,7 @@ def test_a_folder_tells_sweeps_with_equal_names_apart(name, tmp_path):
         Folder(tmp_path, make(5))
 
 
+@pytest.mark.slow
 def test_the_key_its_implementation_and_the_settings_of_jax_count():
     def names(**options):
         found = identity.manifest(plan_of(**options))

@@ -268,6 +268,7 @@ def entropies(path):
     return jax.vmap(entropy)(path)
 
 
+@pytest.mark.slow
 def test_values_drift_from_structured_to_normal_and_back():
     two = de.oracles.gaussian_mixture([[-1.0], [1.0]], 1e-4)
     clean = two.sample(KEY, 10_000)

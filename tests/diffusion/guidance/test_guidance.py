@@ -296,6 +296,7 @@ def test_biases_are_as_large_as_they_are(case):
     assert deviation_range[0] < deviation < deviation_range[1]
 
 
+@pytest.mark.slow
 def test_langevin_corrections_let_the_unknown_part_catch_up():
     denoise = diffusion.inpaint(CORRELATED.denoise, HALF, [0.7, 0.0])
     exact = diffusion.known_part(HALF, [0.7, 0.0], 0.01).posterior(CORRELATED)

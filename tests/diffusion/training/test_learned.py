@@ -160,6 +160,7 @@ def test_a_denoiser_that_knows_only_the_variance_does_not(data):
     assert largest_distance(sample(new.denoiser, samplers.Heun())) > 2 * LARGEST
 
 
+@pytest.mark.slow
 def test_the_likelihood_is_nearly_exact_and_encoding_can_be_undone(learned, mixture):
     gap, moved = likelihood_gap(learned.denoiser, mixture)
 
@@ -188,6 +189,7 @@ def test_a_training_of_two_halves_has_the_bits_of_one(learned, data):
     chex.assert_trees_all_equal(whole.state, learned.state)
 
 
+@pytest.mark.slow
 def test_trained_by_fitness_the_network_is_the_population_s_denoiser():
     # given a network that learns evaluated individuals as often as their fitness says
     x = np.random.default_rng(0).normal(size=(SIZE, 2)).astype(np.float32)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from often import often
 
 import diffevo_jax as de
 from diffevo_jax import diffusion, pytree
@@ -40,7 +41,7 @@ def check_same(got, want):
     chex.assert_trees_all_equal(got, want)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("dtype", often(2, [jnp.float32, jnp.bfloat16, jnp.float16]))
 @pytest.mark.parametrize(
     ("network", "shape"),
     [

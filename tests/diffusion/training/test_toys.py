@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from often import often
 
 from diffevo_jax import diffusion
 
@@ -45,7 +46,7 @@ AREAS = {
 }
 
 
-@pytest.mark.parametrize("name", diffusion.SHAPES)
+@pytest.mark.parametrize("name", often(2, diffusion.SHAPES))
 def test_a_shape_has_its_area(drawn, name):
     images, labels = drawn
 
@@ -55,7 +56,7 @@ def test_a_shape_has_its_area(drawn, name):
     np.testing.assert_allclose(ratio, AREAS[name], rtol=0.05)
 
 
-@pytest.mark.parametrize("size", [8, 16, 64])
+@pytest.mark.parametrize("size", often(1, [8, 16, 64]))
 def test_shapes_are_inside_of_their_image(size):
     images, _ = diffusion.drawn_shapes(KEY, 400, size)
 

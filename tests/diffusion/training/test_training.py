@@ -112,6 +112,7 @@ def test_averaged_weights_forget_the_first_ones():
     assert not np.allclose(state.average["matrix"], state.weights["matrix"], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_optimizer_of_one_s_own_moves_and_a_teacher_takes_its_share():
     # given plain descent, whose teacher is at first the student itself
     setting = recipe(optimizer=optax.sgd(0.1))
@@ -348,6 +349,7 @@ def test_a_recipe_that_is_none_is_an_error():
         diffusion.train(KEY, DATA, LINEAR, diffusion.EDM())
 
 
+@pytest.mark.slow
 def test_the_defaults_train_a_network_on_points():
     short = diffusion.Recipe(num_steps=1)
 

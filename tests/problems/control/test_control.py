@@ -596,7 +596,7 @@ def test_a_setting_out_of_range_is_refused(changes, error, message):
 
 # Every environment
 
-#: The half that takes longest to compile.
+#: Those that take longest to compile.
 SLOW = {
     *("Asterix-MinAtar", "Breakout-MinAtar", "Freeway-MinAtar", "Seaquest-MinAtar"),
     *("SpaceInvaders-MinAtar", "Catch-bsuite", "DeepSea-bsuite", "SimpleBandit-bsuite"),

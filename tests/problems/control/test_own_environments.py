@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax._src import test_util  # counts compilations
+from often import often
 from own_environments import Nav, NavParams, Pull, Rooms
 
 import diffevo_jax as de
@@ -330,7 +331,9 @@ def test_a_traced_attribute_is_refused():
 # Whole episodes
 
 
-@pytest.mark.parametrize("env", [Nav(), Pull(), Rooms()], ids=["dict", "tuple", "discrete"])
+@pytest.mark.parametrize(
+    "env", often(1, [Nav(), Pull(), Rooms()]), ids=["dict", "tuple", "discrete"]
+)
 def test_a_recorded_episode_is_the_episode_that_is_played(env):
     problem = Control(env=env, max_steps=15)
     weights = jax.tree.map(
