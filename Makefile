@@ -42,16 +42,17 @@ demo: .venv/.demo ## evolve CartPole controllers, plot to build/cartpole.png
 	@mkdir -p build
 	$(BIN)/diffevo evolve cartpole --seeds 8 --plot build/cartpole.png
 
-test: .venv/.dev ## format check, lint, types, doctests, tests
+test: .venv/.dev ## format check, lint, types, tests
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy & package=$$!; \
 	$(BIN)/mypy --cache-dir .mypy_cache/benchmarks \
 	  $(VALUES:%=--disable-error-code %) benchmarks/*.py && wait $$package
-	$(PYTEST)
+	$(PYTEST) tests
 
-slow: .venv/.dev ## the tests that take minutes
-	$(PYTEST) -m slow
+slow: .venv/.dev ## the examples in docstrings, and the tests that take minutes
+	$(PYTEST) diffevo_jax
+	$(PYTEST) tests -m slow
 
 ends: ## test the wheel with the oldest versions allowed, and with the newest
 	rm -rf build/ends

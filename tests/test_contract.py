@@ -46,7 +46,17 @@ def test_what_is_not_promised_is_not_kept(promise: Promise, case: Case) -> None:
         promise(case.part)
 
 
-@pytest.mark.parametrize("promise", PLANTED, ids=lambda p: f"{p.__module__}-{p.__name__}")
+@pytest.mark.parametrize(
+    "promise",
+    [
+        pytest.param(
+            promise,
+            id=f"{promise.__module__}-{promise.__name__}",
+            marks=pytest.mark.slow if promise in testing.strategies.PROMISES else (),
+        )
+        for promise in PLANTED
+    ],
+)
 def test_a_broken_part_is_noticed(promise: Promise) -> None:
     # given a part that breaks this promise, then the promise says so
     with pytest.raises(AssertionError):

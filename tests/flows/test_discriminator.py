@@ -59,11 +59,13 @@ def relative(difference: jax.Array, of: jax.Array) -> float:
     return float(jnp.linalg.norm(difference) / jnp.linalg.norm(of))
 
 
+@pytest.mark.slow
 def test_a_discriminator_learns_the_gradient_of_the_log_ratio(learned) -> None:
     x, gradient = learned
     assert relative(gradient - wanted(x), wanted(x)) < 0.1
 
 
+@pytest.mark.slow
 def test_the_learned_and_the_kernel_form_agree(learned) -> None:
     # given points that both samples surround
     x, gradient = learned

@@ -124,6 +124,7 @@ def test_with_the_exact_density_of_the_population_a_sample_of_g_stays(drifts) ->
     assert abs(mean) < 3 * error
 
 
+@pytest.mark.slow
 def test_with_an_estimated_density_the_drift_is_the_known_bias(drifts) -> None:
     mean, error = drifts["estimated"]
     v = (1 + H**2) / (1 + 2 * H**2)  # of g / (the density through the kernel)
@@ -132,6 +133,7 @@ def test_with_an_estimated_density_the_drift_is_the_known_bias(drifts) -> None:
     assert abs(mean - wanted) < 3 * error
 
 
+@pytest.mark.slow
 def test_without_a_power_of_the_density_the_population_contracts(drifts) -> None:
     mean, error = drifts["none"]
     v = 0.5  # of g q

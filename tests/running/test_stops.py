@@ -218,6 +218,7 @@ def measure(monkeypatch) -> Any:
     return stagnation.measure
 
 
+@pytest.mark.slow
 def test_an_annealed_run_is_not_ended_before_it_can_show_anything(measure) -> None:
     # given a run whose mean is flat at first, and that gains all at its end
     strategy, problem, _ = de.published.landscape("himmelblau")

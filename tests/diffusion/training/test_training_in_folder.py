@@ -144,6 +144,7 @@ def test_whoever_is_interrupted_saves_the_last_chunk(tmp_path, whole):
     check_same(train("denoiser", 300, folder=tmp_path), whole("denoiser", 300))
 
 
+@pytest.mark.slow
 def test_labels_weights_and_an_optimizer_of_one_s_own_are_kept(tmp_path):
     given = {
         "network": diffusion.MLP((4,), 2, 4),

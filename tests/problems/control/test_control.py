@@ -601,6 +601,9 @@ SLOW = {
     *("Asterix-MinAtar", "Breakout-MinAtar", "Freeway-MinAtar", "Seaquest-MinAtar"),
     *("SpaceInvaders-MinAtar", "Catch-bsuite", "DeepSea-bsuite", "SimpleBandit-bsuite"),
     *("MetaMaze-misc", "PointRobot-misc", "Reacher-misc", "Swimmer-misc", "Acrobot-v1"),
+    *("FourRooms-misc", "FrozenLake-misc", "Pong-misc", "MountainCarContinuous-v0"),
+    *("BernoulliBandit-misc", "GaussianBandit-misc", "UmbrellaChain-bsuite"),
+    *("DiscountingChain-bsuite", "MemoryChain-bsuite"),
 }
 
 
