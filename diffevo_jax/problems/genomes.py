@@ -3,6 +3,7 @@
 A genome is a space, and what a solution of it changes of a drawing.
 """
 
+import inspect
 import math
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
@@ -137,8 +138,21 @@ class Guidance:
 
     def changed(self, drawing: Drawing, solution: jax.Array) -> Drawing:
         """With these numbers."""
+        _check_takes_guidance(drawing.denoise)
         bound = jax.tree_util.Partial(_guided, drawing.denoise, solution)
         return pytree.replace(drawing, denoise=bound)
+
+
+def _check_takes_guidance(denoise: PyTree) -> None:
+    try:
+        inspect.signature(denoise).bind((), (), ())
+    except ValueError:  # of a compiled function that does not say
+        return
+    except TypeError:
+        raise TypeError(
+            "Generator.denoise: got a function without a third argument, want "
+            "denoise(y, sigma, g) for the genome Guidance"
+        ) from None
 
 
 def _guided(

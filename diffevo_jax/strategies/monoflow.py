@@ -171,7 +171,8 @@ class MonoFlow:
         if rows or pytree.offers(self.shaping, Competition):
             raise ValueError(
                 f"MonoFlow.shaping: got {type(self.shaping).__name__}, want one that "
-                "compares the fitness of the whole population"
+                "compares the fitness of the whole population, such as Standardized or "
+                "Rank; this one is for denoisers.Population of DiffusionEvolution"
             )
         if self.optimizer is not None and not pytree.offers(self.optimizer, Transformation):
             raise TypeError(

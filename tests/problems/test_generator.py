@@ -182,6 +182,12 @@ def test_a_reward_on_the_host_is_called_back() -> None:
     )
 
 
+def test_a_model_that_takes_no_guidance_is_refused() -> None:
+    problem = Generator(lambda y, sigma: y, jnp.sum, 2, Guidance())
+    with pytest.raises(TypeError, match=r"denoise\(y, sigma, g\)"):
+        de.evolve(jax.random.key(0), de.DiffusionEvolution(2), problem, population_size=4)
+
+
 @pytest.mark.slow
 def test_guidance_is_found() -> None:
     # given samples of N(g, 1) that are best near 3, then g is 3 less their own mean
