@@ -21,6 +21,13 @@ _FULL = 0.5
 #: or, where the system says nothing of maps, after so many.
 _MOST = 128
 _MAPS, _MOST_MAPS = Path("/proc/self/maps"), Path("/proc/sys/vm/max_map_count")
+#: What JAX says of functions that want the numbers and not the operations on them.
+_UNTRACED = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+    jax.errors.NonConcreteBooleanIndexError,
+)
 
 
 @checked
@@ -79,6 +86,33 @@ def arithmetic_of_others() -> Iterator[None]:
     """
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         yield
+
+
+def explain_untraced(name: str, error: Exception, instead: str) -> None:
+    """Raise TypeError if a function cannot be traced; nothing, if that is not why.
+
+    Args:
+        name: what it is called.
+        error: what was raised.
+        instead: what takes any function.
+    """
+    if any(isinstance(one, _UNTRACED) for one in _causes(error)):
+        raise TypeError(
+            f"{name}: got a function that cannot be traced ({first_line(error)}), want "
+            f"one of jax.numpy, without if on numbers; {instead}"
+        ) from error
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and those that it came of."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def first_line(error: Exception) -> str:
+    """The kind of an error, and the first line of what it says."""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
 @contextlib.contextmanager

@@ -14,12 +14,19 @@ import numpy as np
 
 from diffevo_jax import noise, pytree
 from diffevo_jax.base import PyTree
+from diffevo_jax.compilation import explain_untraced
 from diffevo_jax.denoisers.fixed import as_pytree
 from diffevo_jax.diffusion.training.losses import append_axes
 from diffevo_jax.diffusion.training.parameterisations import Parameterisation
 from diffevo_jax.noise import TimedProcess
 from diffevo_jax.pytree import Number, validation
 from diffevo_jax.pytree.annotations import checked
+
+#: How a model that JAX cannot trace is called.
+_ELSEWHERE = (
+    "one of another framework is called by lambda x, t: jax.pure_callback(model, "
+    "jax.ShapeDtypeStruct(x.shape, x.dtype), x, t, vmap_method='sequential')"
+)
 
 
 @pytree.dataclass
@@ -69,7 +76,7 @@ class ModelDenoiser:
         time = self.schedule.time(sigma)
         scale = append_axes(self.schedule.scale(time), samples)
         told = jnp.round(time).astype(jnp.int32) if self.integer else time
-        output = jnp.asarray(self.model(scale * samples, told))
+        output = jnp.asarray(self._predicted(scale * samples, told))
         if output.shape != samples.shape:
             raise ValueError(
                 f"model: got an answer of shape {output.shape}, want {samples.shape}"
@@ -79,6 +86,18 @@ class ModelDenoiser:
         skip, out = self.predicts.coefficients(sigma)[:2]
         clean = append_axes(skip, samples) * samples + append_axes(out, samples) * output
         return clean.astype(samples.dtype).reshape(jnp.shape(y))
+
+    def _predicted(self, x: jax.Array, time: jax.Array) -> PyTree:
+        try:
+            return self.model(x, time)
+        except Exception as error:
+            explain_untraced("model", error, _ELSEWHERE)
+            if isinstance(error, TypeError) and "integer" in str(error).lower():
+                raise TypeError(
+                    f"model: got times of {time.dtype} ({error}), want integer=True for a "
+                    "model of whole times"
+                ) from error
+            raise
 
 
 @checked
@@ -111,12 +130,13 @@ def from_model(
             to T - 1; or a process such as ``de.noise.VP()``, whose times are its own. Of
             betas, ``de.noise.Chain(de.noise.from_betas(betas))`` keeps more digits.
         shape: of one sample, for a model of images; None gives it points (N, D).
-        integer: whether it takes only whole times, of the nearest step. Answers are then
-            exact on the levels of the chain alone.
+        integer: whether it takes only whole times, of the nearest step of a chain. Answers
+            are then exact on the levels of the chain alone.
 
     Raises:
         TypeError: the model cannot be called or hashed; the schedule is neither.
-        ValueError: alpha_bar does not fall, or is not within (0, 1).
+        ValueError: alpha_bar does not fall, or is not within (0, 1); ``integer`` of a
+            process that is no chain.
 
     Example:
         >>> import jax, jax.numpy as jnp, numpy as np, diffevo_jax as de
@@ -142,6 +162,11 @@ def from_model(
     """
     if not isinstance(schedule, TimedProcess):
         schedule = _chain(schedule)
+    if integer and not isinstance(schedule, noise.Chain):
+        raise ValueError(
+            f"integer: got True with {type(schedule).__name__}, whose times are no whole "
+            "numbers, want a chain: alpha_bar, or de.noise.Chain"
+        )
     try:
         hash(model) if not pytree.is_component(model) else None
     except TypeError:

@@ -1,12 +1,13 @@
 """A problem from a plain function: one solution in, one fitness out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Evaluation, PyTree
+from diffevo_jax.compilation import explain_untraced, first_line
 from diffevo_jax.problems.space import Space
 from diffevo_jax.pytree import arrays, validation
 
@@ -87,15 +88,6 @@ class Function:
         return Evaluation(fitness=fitness), problem_state
 
 
-#: What JAX says of functions that want the numbers and not the operations on them.
-_UNTRACED = (
-    jax.errors.ConcretizationTypeError,
-    jax.errors.TracerArrayConversionError,
-    jax.errors.TracerIntegerConversionError,
-    jax.errors.NonConcreteBooleanIndexError,
-)
-
-
 def explain(
     name: str, fn: Callable[[Any], Any], solutions: PyTree, error: Exception
 ) -> None:
@@ -115,7 +107,7 @@ def explain(
         error,
         "diffevo_jax.problems.External evaluates any function, of NumPy and SciPy too",
     )
-    said = _first_line(error)
+    said = first_line(error)
     count = len(jax.tree.leaves(solutions)[0])
     try:
         of_all = jax.eval_shape(fn, solutions)
@@ -126,29 +118,3 @@ def explain(
             f"{name}: got a function of a population ({said}), want one that "
             "takes one solution; it is vmapped over the population"
         ) from error
-
-
-def explain_untraced(name: str, error: Exception, instead: str) -> None:
-    """Raise TypeError if a function cannot be traced; nothing, if that is not why.
-
-    Args:
-        name: what it is called.
-        error: what was raised.
-        instead: what takes any function.
-    """
-    if any(isinstance(one, _UNTRACED) for one in _causes(error)):
-        raise TypeError(
-            f"{name}: got a function that cannot be traced ({_first_line(error)}), want "
-            f"one of jax.numpy, without if on numbers; {instead}"
-        ) from error
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, and those that it came of."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

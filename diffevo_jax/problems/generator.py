@@ -13,9 +13,9 @@ import jax.numpy as jnp
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Denoise, Evaluation, Grid, PyTree, Sampler
+from diffevo_jax.compilation import explain_untraced
 from diffevo_jax.denoisers.fixed import as_pytree
 from diffevo_jax.noise import EDM, Levels
-from diffevo_jax.problems.function import explain_untraced
 from diffevo_jax.problems.genomes import Drawing, Genome, InitialNoise
 from diffevo_jax.problems.space import Space
 from diffevo_jax.pytree import arrays, validation

@@ -334,7 +334,8 @@ def watcher(
         if isinstance(one, Evaluations) and first > one.count:
             raise ValueError(
                 f"stop: got {one} where the first chunk, of {length} generations, takes "
-                f"{first:,}, want at least so many, or a smaller chunk_size"
+                f"{first:,}, want at least so many, a smaller population"
+                f"{' or a smaller chunk_size' if length > 1 else ''}"
             )
     if not each:
         return None
@@ -365,6 +366,8 @@ def _codes(each: tuple[One, ...], result: Result, about: About) -> np.ndarray:
             reason, said = one.reason, one.holds(result, about)
         else:
             said = one(result)
+        if said is None:
+            raise TypeError(f"stop: got None of {one}, want a truth value")
         holds = np.asarray(said).astype(bool)
         if holds.shape not in ((), shape):
             raise ValueError(f"stop: got shape {holds.shape} of {one}, want () or {shape}")

@@ -308,3 +308,25 @@ def test_a_module_of_equinox_answers_and_alone_is_refused() -> None:
     np.testing.assert_allclose(denoiser.denoise(y, 1.0), want, atol=1e-5)
     with pytest.raises(TypeError, match=re.escape("model: got MLP, which cannot be")):
         diffusion.from_model(module, diffusion.Clean(), de.noise.Flow())
+
+
+def test_whole_times_are_those_of_a_chain_alone() -> None:
+    with pytest.raises(ValueError, match="integer: got True with VP"):
+        diffusion.from_model(lambda x, t: x, diffusion.Clean(), de.noise.VP(), integer=True)
+
+
+def test_a_model_that_looks_its_times_up_is_told_of_whole_ones() -> None:
+    table = jnp.ones(1000)
+    model = diffusion.from_model(
+        lambda x, t: table[t][:, None] * x, diffusion.Noise(), ALPHA_BAR
+    )
+    with pytest.raises(TypeError, match="want integer=True"):
+        model.denoise(jnp.ones((2, 2)), 1.0)
+
+
+def test_a_model_of_another_framework_is_told_the_way() -> None:
+    model = diffusion.from_model(
+        lambda x, t: np.asarray(x), diffusion.Clean(), de.noise.EDM()
+    )
+    with pytest.raises(TypeError, match=r"jax\.pure_callback"):
+        jax.jit(model.denoise)(jnp.ones((2, 2)), 1.0)

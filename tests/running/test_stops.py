@@ -380,3 +380,14 @@ def test_runs_that_have_ended_are_judged_at_the_end(key) -> None:
     assert ended.final is not None
     assert np.isfinite(ended.final.fitness).all()
     assert ended.reason == (*("own function",) * 3, "finished")
+
+
+def test_a_function_that_returns_nothing_is_no_stop(key) -> None:
+    with pytest.raises(TypeError, match="stop: got None"):
+        de.run(
+            key,
+            de.DiffusionEvolution(3),
+            Noise(),
+            population_size=4,
+            stop=lambda result: None,
+        )
