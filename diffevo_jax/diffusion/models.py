@@ -92,7 +92,8 @@ class ModelDenoiser:
             return self.model(x, time)
         except Exception as error:
             explain_untraced("model", error, _ELSEWHERE)
-            if isinstance(error, TypeError) and "integer" in str(error).lower():
+            wants_whole = isinstance(error, TypeError) and "integer" in str(error).lower()
+            if wants_whole and not self.integer:
                 raise TypeError(
                     f"model: got times of {time.dtype} ({error}), want integer=True for a "
                     "model of whole times"

@@ -330,3 +330,12 @@ def test_a_model_of_another_framework_is_told_the_way() -> None:
     )
     with pytest.raises(TypeError, match=r"jax\.pure_callback"):
         jax.jit(model.denoise)(jnp.ones((2, 2)), 1.0)
+
+
+def test_an_error_of_a_model_that_has_whole_times_is_its_own() -> None:
+    def model(x, t):
+        raise TypeError("an integer of my own")
+
+    denoiser = diffusion.from_model(model, diffusion.Noise(), ALPHA_BAR, integer=True)
+    with pytest.raises(TypeError, match=r"^an integer of my own$"):
+        denoiser.denoise(jnp.ones((2, 2)), 1.0)
