@@ -93,14 +93,16 @@ def test_a_run_that_is_killed_ends_with_the_bits_of_one_that_is_not(
     killed, whole, times
 ) -> None:
     rng = np.random.default_rng(times)
-    moments = []
-    for _ in range(times):
-        assert killed.end(rng, signal.SIGKILL) == -signal.SIGKILL
+    moments, code = [], 0
+    for _ in range(2 * times + 10):
+        # more, if the last was too late, before the first save, or after the last
+        if len(moments) >= times and code and 0 < killed.saved() < 120:
+            break
+        code = killed.end(rng, signal.SIGKILL)
+        assert code in (-signal.SIGKILL, 0), killed.log.read_text()  # 0: it was too late
         unfinished = len(list(killed.folder.glob(".unfinished-*")))
-        moments.append((killed.saved(), unfinished))
-    for _ in range(10):  # more, if the last was before the first save, or after the end
-        if not 0 < killed.saved() < 120:
-            assert killed.end(rng, signal.SIGKILL) == -signal.SIGKILL
+        moments += [(killed.saved(), unfinished)] if code else []
+    assert len(moments) >= times
     print("generation saved, and files half written:", moments)
     assert 0 < killed.saved() < 120
     assert killed.digest()[0] == whole[0]
