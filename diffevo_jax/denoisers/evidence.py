@@ -283,10 +283,12 @@ def with_counts(
         size: N.
     """
     weightless = log_weight == -jnp.inf
+    # As or_uniform asks: one reduction for both.
+    some = jnp.any(log_weight > -jnp.inf)
     return pytree.replace(
         estimate,
         num_weightless=jnp.sum(weightless[:size], dtype=jnp.int32),
-        sound=~jnp.all(weightless) & jnp.any(plain[:size] > -jnp.inf),
+        sound=some & jnp.any(plain[:size] > -jnp.inf),
     )
 
 

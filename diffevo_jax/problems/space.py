@@ -20,7 +20,7 @@ from diffevo_jax.problems.variables import (
     Integer,
     Variable,
 )
-from diffevo_jax.pytree import Number, validation
+from diffevo_jax.pytree import Number, threefry, validation
 
 
 @pytree.dataclass
@@ -201,6 +201,7 @@ class Space:
         validation.validate(self)
         validation.check_count("num_solutions", num_solutions)
         if self.start == "normal":
+            key = threefry.written_out(key)
             return self.repair(jax.random.normal(key, (num_solutions, self.dim)))
         draw = starts.sobol if self.start == "sobol" else starts.uniform
         fraction = 2.0 * draw(key, num_solutions, self.dim) - 1.0

@@ -4,13 +4,15 @@ The strategy is the first argument of :func:`init`, :func:`ask` and :func:`tell`
 and no number of the strategy is baked into the compiled program.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Info, PyTree, StateT, Strategy
-from diffevo_jax.pytree import arrays, validation
+from diffevo_jax.pytree import arrays, threefry, validation
 from diffevo_jax.pytree.annotations import Index, checked
 from diffevo_jax.pytree.arrays import as_given, check_fitness, check_population
 
@@ -172,19 +174,32 @@ def generation_keys(
         TypeError, ValueError: ``generation`` is no such int.
     """
     generation = arrays.check_index("generation", generation)
-    key_ask, key_evaluate, key_tell = jax.random.split(
-        jax.random.fold_in(key, generation), 3
-    )
-    return key_ask, key_evaluate, key_tell
+    first, second, third = _threes_of(key, jnp.asarray(generation)[None])[0]
+    return first, second, third
 
 
 @checked
 def setup_keys(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Keys of a run's set-up: for the problem, the population, the strategy."""
-    key_problem, key_population, key_strategy = jax.random.split(
-        jax.random.fold_in(key, _SETUP), 3
-    )
-    return key_problem, key_population, key_strategy
+    first, second, third = _threes_of(key, jnp.asarray(_SETUP)[None])[0]
+    return first, second, third
+
+
+def keys_of_run(key: jax.Array, num_generations: int) -> tuple[jax.Array, jax.Array]:
+    """All keys of a run in two hashes, (T, 3) of its generations and (3,) of the set-up.
+
+    A loop that derives them generation by generation has four.
+    """
+    numbers = jnp.append(jnp.arange(num_generations, dtype=jnp.uint32), _SETUP)
+    keys = _threes_of(key, numbers)
+    return keys[:-1], keys[-1]
+
+
+def _threes_of(key: jax.Array, numbers: jax.Array) -> jax.Array:
+    """Three keys for each number (K,), with the number folded in: (K, 3)."""
+    fold_in = functools.partial(jax.random.fold_in, threefry.written_out(key))
+    split = functools.partial(jax.random.split, num=3)
+    return threefry.of_kind(jax.vmap(split)(jax.vmap(fold_in)(numbers)), key)
 
 
 def final_key(key: jax.Array) -> jax.Array:

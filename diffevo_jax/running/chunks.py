@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from diffevo_jax.base import Evaluation, Info, Problem, PyTree, Strategy
 from diffevo_jax.compilation import compiler_options, make_room
-from diffevo_jax.running import device_mesh
+from diffevo_jax.running import ask_tell, device_mesh
 from diffevo_jax.running.evolution import (
     Result,
     RunState,
@@ -103,8 +103,9 @@ class Programs(NamedTuple):
             problem: Problem,
             population: jax.Array | None,
         ) -> tuple[RunState, tuple[Info, dict[str, PyTree]]]:
-            run_state = begin_run(key, strategy, problem, size, population)
-            return generation(key, strategy, problem, run_state, jnp.uint32(0), record)
+            keys, set_up = ask_tell.keys_of_run(key, 1)
+            run_state = begin_run(set_up, strategy, problem, size, population)
+            return generation(keys[0], strategy, problem, run_state, record)
 
         one = key[0] if key.ndim else key
         return jax.jit(first).trace(one, strategy, problem, population)
@@ -177,7 +178,8 @@ def _begin(
     population_size: int | None,
 ) -> RunState:
     def one(key: jax.Array) -> RunState:
-        return begin_run(key, strategy, problem, population_size, population)
+        keys = ask_tell.setup_keys(key)
+        return begin_run(keys, strategy, problem, population_size, population)
 
     return device_mesh.over_runs(one, mesh, key) if key.ndim else one(key)
 
@@ -202,7 +204,8 @@ def _advance(
 
     def one(key: jax.Array, run_state: RunState) -> tuple[RunState, Any]:
         def row(run_state: RunState, index: jax.Array) -> tuple[RunState, Any]:
-            return generation(key, strategy, problem, run_state, begin + index, record)
+            keys = ask_tell.generation_keys(key, begin + index)
+            return generation(keys, strategy, problem, run_state, record)
 
         def body(index: jax.Array, loop: tuple[RunState, Any]) -> tuple[RunState, Any]:
             run_state, values = row(loop[0], index)
@@ -248,7 +251,8 @@ def _tell_first(
     """The first generation; its evaluation is shared by the runs."""
 
     def one(key: jax.Array, run_state: RunState) -> tuple[RunState, Any]:
-        run_state, row = first_told(key, strategy, problem, run_state, evaluation, record)
+        keys = ask_tell.generation_keys(key, jnp.uint32(0))
+        run_state, row = first_told(keys, strategy, problem, run_state, evaluation, record)
         return run_state, jax.tree.map(lambda leaf: leaf[None], row)
 
     if not key.ndim:

@@ -234,18 +234,19 @@ def _evolve(
     population_size: int | None,
     record: tuple[str, ...],
 ) -> Result:
-    def body(run_state: RunState, index: jax.Array) -> tuple[RunState, Any]:
-        return generation(key, strategy, problem, run_state, index, record)
+    def body(run_state: RunState, keys: jax.Array) -> tuple[RunState, Any]:
+        return generation(keys, strategy, problem, run_state, record)
 
-    run_state = begin_run(key, strategy, problem, population_size, population)
-    generations = jnp.arange(strategy.num_generations, dtype=jnp.uint32)
+    keys, set_up = ask_tell.keys_of_run(key, strategy.num_generations)
+    run_state = begin_run(set_up, strategy, problem, population_size, population)
     if known is not None:
-        run_state, first = first_told(key, strategy, problem, run_state, known, record)
-        run_state, rest = jax.lax.scan(body, run_state, generations[1:])
+        begun = (keys[0], strategy, problem, run_state, known, record)
+        run_state, first = first_told(*begun)
+        run_state, rest = jax.lax.scan(body, run_state, keys[1:])
         join = lambda one, rows: jnp.concatenate([one[None], rows])
         history, recorded = jax.tree.map(join, first, rest)
     else:
-        run_state, (history, recorded) = jax.lax.scan(body, run_state, generations)
+        run_state, (history, recorded) = jax.lax.scan(body, run_state, keys)
     best = best_solution(problem, run_state.state.best_solution)
     return result_of(run_state, best, history, recorded)
 
@@ -326,22 +327,30 @@ def with_final(result: Result, final: FinalEvaluation, solution: PyTree) -> Resu
 
 
 def begin_run(
-    key: jax.Array,
+    keys: jax.Array | tuple[jax.Array, ...],
     strategy: Strategy,
     problem: Problem,
     population_size: int | None,
     population: jax.Array | None,
 ) -> RunState:
-    """Set up a run: the problem's state, the population, the strategy's state."""
+    """Set up a run: the problem's state, the population, the strategy's state.
+
+    Args:
+        keys: three, of :func:`diffevo_jax.setup_keys`.
+        strategy: the strategy.
+        problem: the problem.
+        population_size: N, to be drawn; or ``population`` is given.
+        population: (N, D) in unit scale.
+    """
     problem, _ = _clipped(problem)
-    key_problem, key_population, key_strategy = ask_tell.setup_keys(key)
+    key_problem, key_population, key_strategy = keys
     if population is None:
         assert population_size is not None
         population = problem.space.sample(key_population, population_size)
     population = arrays.check_population("population", population)
     problem_state = problem.init(key_problem)
 
-    evaluation = _shapes(key, problem, problem_state, population)
+    evaluation = _shapes(key_problem, problem, problem_state, population)
     unknown = jnp.full(len(population), jnp.inf, population.dtype)
     return RunState(
         state=strategy.init(key_strategy, population),
@@ -367,28 +376,26 @@ def _shapes(
 
 
 def generation(
-    key: jax.Array,
+    keys: jax.Array | tuple[jax.Array, ...],
     strategy: Strategy,
     problem: Problem,
     run_state: RunState,
-    index: jax.Array,
     record: tuple[str, ...] = (),
 ) -> tuple[RunState, tuple[Info, dict[str, PyTree]]]:
     """One generation: ask, repair, evaluate, tell.
 
     Args:
-        key: key of the run.
+        keys: three, of :func:`diffevo_jax.generation_keys`.
         strategy: the strategy.
         problem: the problem.
         run_state: what the previous generation left.
-        index: () number of the generation, from 0.
         record: names of what to return besides the scalars.
 
     Returns:
         The next one, and ``(info, recorded)`` of this generation.
     """
     problem, num_clipped = _clipped(problem)
-    key_ask, key_evaluate, key_tell = ask_tell.generation_keys(key, index)
+    key_ask, key_evaluate, key_tell = keys
     candidates, state = strategy.ask(key_ask, run_state.state)
     candidates = problem.space.repair(candidates)
     evaluation, problem_state = problem.evaluate(
@@ -445,7 +452,7 @@ def told(
 
 
 def first_told(
-    key: jax.Array,
+    keys: jax.Array | tuple[jax.Array, ...],
     strategy: Strategy,
     problem: Problem,
     run_state: RunState,
@@ -458,9 +465,9 @@ def first_told(
         ValueError: the problem's own evaluations have other measures, or another violation.
     """
     problem, num_clipped = _clipped(problem)
-    shapes = _shapes(key, problem, run_state.problem_state, run_state.population)
-    arguments.check_known(evaluation, shapes)
-    key_ask, _, key_tell = ask_tell.generation_keys(key, jnp.uint32(0))
+    key_ask, key_evaluate, key_tell = keys
+    known = problem, run_state.problem_state, run_state.population
+    arguments.check_known(evaluation, _shapes(key_evaluate, *known))
     candidates, state = strategy.ask(key_ask, run_state.state)
     run_state, (info, recorded) = told(
         key_tell,

@@ -16,7 +16,7 @@ import numpy as np
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Estimate, Evaluated, Info, PyTree, StrategyState
-from diffevo_jax.pytree import validation
+from diffevo_jax.pytree import threefry, validation
 from diffevo_jax.shaping import feasibility
 
 StateT = TypeVar("StateT", bound="ShellState")
@@ -92,13 +92,13 @@ def before_all(population: jax.Array) -> dict[str, jax.Array]:
 def init(strategy: Moves[StateT], key: jax.Array, population: jax.Array) -> StateT:
     """Start from a population ``(N, D)``, unit scale; see :func:`diffevo_jax.init`."""
     strategy, _ = validation.clipped(strategy)
-    return strategy.start(key, population)
+    return strategy.start(threefry.written_out(key), population)
 
 
 def ask(strategy: Moves[StateT], key: jax.Array, state: StateT) -> tuple[jax.Array, StateT]:
     """Return candidates ``(N, D)``; see :func:`diffevo_jax.ask`."""
     strategy, _ = validation.clipped(strategy)
-    candidates, asked = strategy.query(key, state)
+    candidates, asked = strategy.query(threefry.written_out(key), state)
     return candidates, pytree.select(state.done, state, asked)
 
 
@@ -125,8 +125,11 @@ def tell(
         present=present,
     )
     here = pytree.replace(state, population=candidates)
-    moved, estimate = strategy.move(key, here, evaluated)
-    finite = jnp.all(jnp.isfinite(moved.population))
+    moved, estimate = strategy.move(threefry.written_out(key), here, evaluated)
+    # Kept, or a CPU would compute the move twice, and compile it twice.
+    population = jax.lax.optimization_barrier(moved.population)
+    moved = pytree.replace(moved, population=population)
+    finite = jnp.all(jnp.isfinite(population))
     sound = jnp.asarray(estimate.sound)
     told = pytree.select(sound & finite, moved, strategy.stay(here, moved))
     last = state.generation + 1 >= strategy.num_generations
@@ -212,11 +215,11 @@ def describe_fitness(
     """What :class:`diffevo_jax.Info` says of the fitness ``(N,)`` of a generation."""
     valid = jnp.isfinite(fitness)
     feasible = feasibility.is_feasible(fitness, violation)
-    num_valid = jnp.sum(valid)
+    num_valid = jnp.sum(valid, dtype=jnp.int32)
     count = jnp.maximum(num_valid, 1).astype(fitness.dtype)
     mean = jnp.sum(jnp.where(valid, fitness / count, 0.0))
     return {
         "best_fitness": jnp.max(jnp.where(feasible, fitness, -jnp.inf)),
         "mean_fitness": jnp.where(num_valid > 0, mean, -jnp.inf),
-        "num_failed": jnp.sum(~valid, dtype=jnp.int32),
+        "num_failed": len(fitness) - num_valid,
     }

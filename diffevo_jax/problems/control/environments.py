@@ -30,7 +30,7 @@ from diffevo_jax.problems.control.spaces import (
     output_shape,
     to_action,
 )
-from diffevo_jax.pytree import objects
+from diffevo_jax.pytree import objects, threefry
 from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.pytree.components import trace_context
 from diffevo_jax.pytree.objects import Snapshot
@@ -227,7 +227,10 @@ def _episode_spec(
     from diffevo_jax.problems.control.rewriting import observation_from_state
 
     observe = observation_from_state(env, defaults) if rewrite else None
-    return EpisodeSpec(env, defaults, act, max_steps, floats, observe, once)
+    # One of a user's own may keep its key, or join it with others, of JAX's kind.
+    own = not isinstance(which, str) or which.startswith(brax.PREFIX)
+    draw = (lambda key: key) if own else threefry.written_out
+    return EpisodeSpec(env, defaults, act, max_steps, floats, observe, once, draw)
 
 
 def check_params(

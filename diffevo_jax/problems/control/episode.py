@@ -104,6 +104,7 @@ class EpisodeSpec:
         observe: ``observe(env_state, env_params) -> observation`` if the state has all of
             it, so that it need not be kept; else None.
         once: whether actions, sines and cosines are computed once, as pays on a CPU.
+        draw: ``draw(key)``, the key that the environment gets: one that draws the same.
     """
 
     environment: PlayedEnvironment
@@ -113,6 +114,7 @@ class EpisodeSpec:
     floats: Callable[[PyTree, PyTree], PyTree] = lambda env_params, observation: observation
     observe: Callable[[PyTree, PyTree], PyTree] | None = None
     once: bool = False
+    draw: Callable[[jax.Array], jax.Array] = lambda key: key
 
     def resolve(self, context: Context) -> Context:
         """The context with parameters that are not None."""
@@ -150,7 +152,7 @@ def begin(
     """Reset the environment; ``keys`` (2,) are for the reset and for the steps."""
     resolved = spec.resolve(context)
     policy, env_params, moments = resolved
-    observation, env_state = spec.environment.reset_env(keys[0], env_params)
+    observation, env_state = spec.environment.reset_env(spec.draw(keys[0]), env_params)
     carry, action = policy.initial_carry(), None
     if spec.once:
         like, _ = jax.eval_shape(spec.act, resolved, policy_params, observation, carry)
@@ -233,7 +235,7 @@ def _moved(
         )
 
         action, move = compute_once(action, lane.action), compute_trigonometry_once(move)
-    key = jax.random.fold_in(key, lane.episode.length)
+    key = jax.random.fold_in(spec.draw(key), lane.episode.length)
     observation, env_state, reward, terminated, _ = move(key, lane.env_state, action)
     reward = jnp.asarray(reward, float)
     episode = Episode(

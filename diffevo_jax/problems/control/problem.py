@@ -41,7 +41,7 @@ from diffevo_jax.problems.control.spaces import (
 )
 from diffevo_jax.problems.control.statistics import Moments
 from diffevo_jax.problems.space import Space
-from diffevo_jax.pytree import Number, annotations, arrays, validation
+from diffevo_jax.pytree import Number, annotations, arrays, threefry, validation
 from diffevo_jax.pytree.keys import drawing_in_a_batch
 
 OBSERVATIONS = ("space", "running", "none")
@@ -211,7 +211,7 @@ class Control:
             self._spec(),
             self._context(problem_state),
             jax.tree.map(each, solutions),
-            jax.random.split(drawing_in_a_batch(key), (math.prod(shape), 2)),
+            self._keys(key, math.prod(shape)),
         )
         if self._learns():
             join = lambda old, new: jnp.concatenate([old[None], new])
@@ -377,6 +377,12 @@ class Control:
         scale = as_floats if self._learns() else normalise
         with naming("observation_space"):
             return scale(observation, env.observation_space(self._env_params()))
+
+    def _keys(self, key: jax.Array, num_lanes: int) -> jax.Array:
+        """(L, 2) typed, for the reset and for the steps of each episode."""
+        key = drawing_in_a_batch(key)
+        drawn = jax.random.split(threefry.written_out(key), (num_lanes, 2))
+        return threefry.of_kind(drawn, key)
 
     def _drawn(self) -> PyTree:
         """Weights, for their shapes."""

@@ -133,9 +133,21 @@ def _play(
     ladder = CPU if jax.default_backend() == "cpu" else ACCELERATOR
     begins = jax.vmap(functools.partial(begin, spec), (axis, 0, 0), out_axes=-1)
     lanes = begins(context, policy_params, keys)
-    lane = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[:-1], x.dtype), lanes)
+    # With the lanes last, one number of all policies is a vector; matrices stay whole.
+    numbers = jax.tree.map(
+        lambda x: jnp.moveaxis(x, 0, -1), _parts(policy_params, few=True)
+    )
+    in_rows = numbers, keys[:, 1]
     constants = _Constants(
-        spec, axis, context, policy_params, keys[:, 1], lane, ladder.block
+        spec=spec,
+        axis=axis,
+        context=context,
+        rows=packing.pack(in_rows),
+        row=_of_one_lane(in_rows),
+        matrices=_parts(policy_params, few=False),
+        lane=_of_one_lane(lanes),
+        block=ladder.block,
+        num_lanes=len(keys),
     )
     packed = _pack(lanes)
     lane_bytes = sum(leaf[0].nbytes for leaf in jax.tree.leaves(policy_params))
@@ -148,7 +160,7 @@ def _play(
     for size, stop in zip(smaller, stops[1:], strict=True):
         packed = _advance(constants, packed, _active_lanes(constants, packed, size), stop)
     ends = jax.vmap(functools.partial(end, spec), in_axes=(axis, -1))
-    return ends(context, _unpack(packed, lane))
+    return ends(context, _unpack(packed, constants.lane))
 
 
 class _Constants(NamedTuple):
@@ -158,19 +170,23 @@ class _Constants(NamedTuple):
         spec: the rules.
         axis: 0 if every lane has a context of its own, None if all have the same.
         context: what episodes have in common; leaves (L, ...) if ``axis`` is 0.
-        policy_params: leaves (L, ...).
-        keys: (L,) of the steps.
+        rows: (S, L) weights of leaves of few numbers, and the keys of the steps.
+        row: shapes of those of a single lane.
+        matrices: the other leaves, (L, ...).
         lane: shapes of a single lane.
         block: steps between looks at who is done.
+        num_lanes: L.
     """
 
     spec: EpisodeSpec
     axis: int | None
     context: Context
-    policy_params: PyTree
-    keys: jax.Array
+    rows: packing.Words
+    row: PyTree
+    matrices: PyTree
     lane: PyTree
     block: int
+    num_lanes: int
 
 
 def _rounds(
@@ -181,7 +197,7 @@ def _rounds(
     In every round the active lanes play in as many chunks as they fill, each until half of
     its lanes are left, so that programs are well filled, whatever the lengths of episodes.
     """
-    size = width * math.ceil(len(constants.keys) / width)
+    size = width * math.ceil(constants.num_lanes / width)
 
     def one(packed: PackedLanes) -> PackedLanes:
         count = jnp.sum(_active(constants, packed))
@@ -211,35 +227,58 @@ def _advance(
         limit: () int.
     """
     take = lambda leaf: leaf.at[index].get(mode="clip")
-    inputs = jax.tree.map(take, (constants.policy_params, constants.keys))
-    context = (
-        constants.context
-        if constants.axis is None
-        else jax.tree.map(take, constants.context)
-    )
-    # With the lanes last, one number of all policies is a vector; matrices stay whole.
-    axes = jax.tree.map(lambda leaf: -1 if leaf[0].size <= UNROLLED_WEIGHTS else 0, inputs)
-    policy_params, keys = jax.tree.map(
-        lambda x, axis: jnp.moveaxis(x, 0, axis), inputs, axes
-    )
+    columns = lambda array: array.at[:, index].get(mode="clip")
+    context, matrices = constants.context, jax.tree.map(take, constants.matrices)
+    if constants.axis is not None:
+        context = jax.tree.map(take, context)
+    rows = jax.tree.map(columns, constants.rows)
+    numbers, keys = packing.unpack(rows, constants.row)
+    axes = _whole(_everywhere(-1, numbers), _everywhere(0, matrices))
     steps = jax.vmap(
-        functools.partial(step, constants.spec), (constants.axis, *axes, -1), out_axes=-1
+        functools.partial(step, constants.spec), (constants.axis, axes, -1, -1), out_axes=-1
     )
+    policy_params = _whole(numbers, matrices)
 
     def one(_: jax.Array, part: PackedLanes) -> PackedLanes:
         lanes = _unpack(part, constants.lane)
         return _pack(steps(context, policy_params, keys, lanes))
 
     def goes_on(part: PackedLanes) -> jax.Array:
-        return jnp.sum(_active(constants, part) & (index < len(constants.keys))) > limit
+        return jnp.sum(_active(constants, part) & (index < constants.num_lanes)) > limit
 
     part = jax.lax.while_loop(
         goes_on,
         lambda part: jax.lax.fori_loop(0, constants.block, one, part),
-        jax.tree.map(lambda array: array.at[:, index].get(mode="clip"), packed),
+        jax.tree.map(columns, packed),
     )
     write = lambda array, columns: array.at[:, index].set(columns, mode="drop")
     return jax.tree.map(write, packed, part)
+
+
+def _parts(policy_params: PyTree, few: bool) -> PyTree:
+    """The leaves (L, ...) of few numbers a lane, or the others; None for the rest."""
+
+    def has_few(leaf: jax.Array) -> bool:
+        real = not jnp.issubdtype(leaf.dtype, jnp.complexfloating)
+        return real and leaf[0].size <= UNROLLED_WEIGHTS
+
+    return jax.tree.map(lambda leaf: leaf if has_few(leaf) == few else None, policy_params)
+
+
+def _whole(numbers: PyTree, matrices: PyTree) -> PyTree:
+    """Both parts of :func:`_parts` together."""
+    either = lambda one, other: other if one is None else one
+    return jax.tree.map(either, numbers, matrices, is_leaf=lambda leaf: leaf is None)
+
+
+def _everywhere(value: int, tree: PyTree) -> PyTree:
+    """A pytree of the same structure with one value."""
+    return jax.tree.map(lambda _: value, tree)
+
+
+def _of_one_lane(lanes: PyTree) -> PyTree:
+    """Shapes of a single lane of leaves (..., L)."""
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[:-1], x.dtype), lanes)
 
 
 def _pack(lanes: Lane) -> PackedLanes:
