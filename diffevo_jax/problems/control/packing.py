@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from diffevo_jax.base import PyTree
 
@@ -18,7 +19,7 @@ from diffevo_jax.base import PyTree
 _TOGETHER = 8
 _BITS = 32
 
-#: Arrays ``(S, L)`` of uint32, for L lanes.
+#: Arrays ``(S, L)`` of words of 32 bits, for L lanes.
 Words = tuple[jax.Array, ...]
 #: What has a shape and a dtype.
 Leaf = jax.Array | jax.ShapeDtypeStruct
@@ -35,8 +36,9 @@ def pack(lanes: PyTree) -> Words:
     flags = [leaf for leaf in leaves if _is_flag(leaf, 1)]
     words = [_words(leaf) for leaf in leaves if not _is_flag(leaf, 1)]
     for few in _groups(flags, _BITS):
-        bits = [flag.astype(jnp.uint32) << i for i, flag in enumerate(few)]
-        words.append(functools.reduce(jnp.bitwise_or, bits))
+        bits = [flag.astype(jnp.uint32) for flag in few]
+        bits = bits[:1] + [bit << i for i, bit in enumerate(bits) if i]
+        words.append(_written(functools.reduce(jnp.bitwise_or, bits)))
     rows = [leaf.reshape(-1, leaf.shape[-1]) for leaf in words]
     return tuple(map(jnp.concatenate, _groups(rows, _TOGETHER)))
 
@@ -61,9 +63,8 @@ def unpack(packed: Words, lane: PyTree) -> PyTree:
             words.append(array[start:stop].reshape(*kind, array.shape[1]))
             start = stop
     values = iter(map(_value, words, others))
-    flags = (
-        (words[len(others) + i // _BITS] >> (i % _BITS)) & 1 != 0 for i in range(num_flags)
-    )
+    bits = [_read(word) for word in words[len(others) :]]
+    flags = (bits[i // _BITS] & np.uint32(1 << i % _BITS) != 0 for i in range(num_flags))
     leaves = [next(flags if _is_flag(shape, 0) else values) for shape in shapes]
     return jax.tree.unflatten(structure, leaves)
 
@@ -92,20 +93,26 @@ def _word_shape(shape: jax.ShapeDtypeStruct) -> tuple[int, ...]:
 
 
 def _words(leaf: jax.Array) -> jax.Array:
-    """A leaf ``(..., L)`` as uint32; what needs several words gets an axis for them."""
+    """A leaf ``(..., L)`` as words; what needs several words gets an axis for them."""
+    if leaf.dtype == _word():
+        return leaf
     if _is_key(leaf):
-        return jnp.moveaxis(jax.random.key_data(leaf), -2, -1)
+        return _written(jnp.moveaxis(jax.random.key_data(leaf), -2, -1))
     if leaf.dtype == bool:
-        return leaf.astype(jnp.uint32)
+        return _written(leaf.astype(jnp.uint32))
     size = leaf.dtype.itemsize
     if size == 8:
-        return jnp.moveaxis(jax.lax.bitcast_convert_type(leaf, jnp.uint32), -2, -1)
+        pair = jax.lax.bitcast_convert_type(leaf, jnp.uint32)
+        return _written(jnp.moveaxis(pair, -2, -1))
     unsigned = jax.lax.bitcast_convert_type(leaf, jnp.dtype(f"uint{8 * size}"))
-    return unsigned.astype(jnp.uint32)
+    return _written(unsigned.astype(jnp.uint32))
 
 
 def _value(words: jax.Array, like: jax.ShapeDtypeStruct) -> jax.Array:
     """The inverse of :func:`_words`."""
+    if like.dtype == _word():
+        return words
+    words = _read(words)
     if _is_key(like):
         data = jnp.moveaxis(words, -2, -1)
         return jax.random.wrap_key_data(data, impl=_key_impl(like))
@@ -116,3 +123,23 @@ def _value(words: jax.Array, like: jax.ShapeDtypeStruct) -> jax.Array:
         return jax.lax.bitcast_convert_type(jnp.moveaxis(words, -2, -1), like.dtype)
     unsigned = words.astype(jnp.dtype(f"uint{8 * size}"))
     return jax.lax.bitcast_convert_type(unsigned, like.dtype)
+
+
+def _word() -> jnp.dtype:
+    """What a word counts as. Nothing is computed with words: they are moved, bit for bit.
+
+    On a CPU floats, as most numbers are, so that less is converted. XLA takes a conversion
+    for arithmetic, and divides a kernel with much arithmetic among the cores, where to wake
+    a thread takes longer than a step.
+    """
+    return jnp.dtype("float32" if jax.default_backend() == "cpu" else "uint32")
+
+
+def _written(bits: jax.Array) -> jax.Array:
+    """uint32 as words."""
+    return jax.lax.bitcast_convert_type(bits, _word())
+
+
+def _read(words: jax.Array) -> jax.Array:
+    """Words as uint32."""
+    return jax.lax.bitcast_convert_type(words, jnp.uint32)
