@@ -131,7 +131,7 @@ class Lane:
         observation: what the policy sees next; () if the state has it.
         env_state: state of the environment.
         carry: what the policy remembers.
-        action: the last one taken, a number at hand, if ``spec.once``; else None.
+        action: the last one taken, as floats at hand, if ``spec.once``; else None.
         episode: what it has come to so far.
         done: () bool; from then on nothing else changes.
         moments: of the observations that the policy has seen; None if nobody wants them.
@@ -156,7 +156,7 @@ def begin(
     carry, action = policy.initial_carry(), None
     if spec.once:
         like, _ = jax.eval_shape(spec.act, resolved, policy_params, observation, carry)
-        action = jnp.zeros(like.shape, like.dtype)
+        action = jnp.zeros(like.shape, float)
     if moments is not None:
         moments = statistics.nothing(spec.floats(env_params, observation))
     lane = Lane(
@@ -230,11 +230,12 @@ def _moved(
     if spec.once:
         # Here, not above: it reads programs by what brings Pallas.
         from diffevo_jax.problems.control.rewriting import (
-            compute_once,
             compute_trigonometry_once,
+            divided,
         )
 
-        action, move = compute_once(action, lane.action), compute_trigonometry_once(move)
+        taken, move = divided(action, lane.action), compute_trigonometry_once(move)
+        action = taken.astype(action.dtype)
     key = jax.random.fold_in(spec.draw(key), lane.episode.length)
     observation, env_state, reward, terminated, _ = move(key, lane.env_state, action)
     reward = jnp.asarray(reward, float)
@@ -251,7 +252,7 @@ def _moved(
         observation=observation if spec.observe is None else (),
         env_state=env_state,
         carry=carry,
-        action=action if spec.once else None,
+        action=taken if spec.once else None,
         episode=episode,
         done=done | (episode.length >= spec.max_steps),
         moments=moments,

@@ -237,8 +237,13 @@ def compute_once(result: jax.Array, other: jax.Array) -> jax.Array:
             in any arithmetic of XLA on a CPU.
         other: any number that is at hand in the program, so that the 1 is no constant.
     """
+    return divided(result, other).astype(result.dtype)
+
+
+def divided(result: jax.Array, other: jax.Array) -> jax.Array:
+    """The result as a float, divided as in :func:`compute_once`."""
     one = 1.0 + 0.0 * jnp.where(jnp.isfinite(other), other, 0).astype(float)
-    return (result.astype(float) / one).astype(result.dtype)
+    return result.astype(float) / one
 
 
 def compute_trigonometry_once(
