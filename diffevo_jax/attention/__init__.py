@@ -9,7 +9,9 @@ need a whole row of the kernel at once. Density estimates are made of the same s
 
 # The estimator.
 from diffevo_jax.attention.blocked import attend as attend  # the one to use
+from diffevo_jax.attention.fused import attend_fused as attend_fused  # on a GPU
 from diffevo_jax.attention.row_wise import attend_by_rows as attend_by_rows  # a row at once
+from diffevo_jax.attention.fused_kernels import Tiling as Tiling  # how attend_fused cuts
 from diffevo_jax.attention.blocked import Attention as Attention  # the contract of the two
 from diffevo_jax.attention.numerics import Guidance as Guidance  # beyond the weighted mean
 from diffevo_jax.attention.blocked import Division as Division  # over devices

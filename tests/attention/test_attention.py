@@ -16,13 +16,16 @@ from jaxprs import largest_array
 from often import often
 
 import diffevo_jax as de
-from diffevo_jax.attention import Guidance, attend
+from diffevo_jax.attention import Guidance, Tiling, attend, attend_fused
 from diffevo_jax.base import Estimate
 
 BLOCK = 16
+fused = functools.partial(attend_fused, interpret=True)
 IMPLEMENTATIONS: dict[str, Callable[..., Estimate]] = {
     "one block": attend,
     "blocks": functools.partial(attend, block_size=BLOCK),
+    "fused, narrow": functools.partial(fused, tiling=Tiling(False, BLOCK, 2, 4)),
+    "fused, wide": functools.partial(fused, tiling=Tiling(True, BLOCK, BLOCK, 4)),
 }
 #: Numbers of queries and keys.
 SIZES = {
@@ -106,7 +109,7 @@ def compiled(attention: Callable[..., Estimate], floor: float | None = None) -> 
     return jax.jit(functools.partial(attention, floor=floor), compiler_options=QUICK)
 
 
-@pytest.fixture(params=IMPLEMENTATIONS)
+@pytest.fixture(params=often(2, IMPLEMENTATIONS))
 def attention(request) -> Callable[..., Estimate]:
     return IMPLEMENTATIONS[request.param]
 

@@ -1,0 +1,381 @@
+"""What :mod:`diffevo_jax.attention.fused` runs on a GPU: a program for a few queries each.
+
+A program keeps its queries and their sums in registers, reads the keys one after the other,
+and writes once. Logits are in units of log 2, since a GPU raises 2 to a power. There are two
+forms, by how many columns queries, keys and values have.
+
+* Narrow: a query is a lane, a key is read by all of them at once, and every product is a
+  multiply-add of its own. Sums of sums: those of all keys one after the other would lose a
+  digit for each hundred times as many.
+* Wide: a tile of queries meets a tile of keys in a matrix product.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+
+#: Base-2 logits of natural ones.
+LOG2_E = 1.0 / math.log(2.0)
+#: Keys of the narrow form whose sums are added up before they join the others.
+_ADDED_UP = 512
+#: Columns of queries and of values for which the narrow form has registers.
+_NARROW = 24
+#: A matrix product in a kernel has at least so many columns.
+_FEWEST = 16
+
+
+class Tiling(NamedTuple):
+    """How the work is cut; it changes times, and results by their rounding.
+
+    Attributes:
+        wide: by products of matrices, or narrow: by multiply-adds of single columns.
+        queries: of a program, a power of 2; at least 16 if wide.
+        keys: that meet them at once, a power of 2; at least 16 if wide.
+        num_warps: of 32 threads that share a program, a power of 2.
+        num_stages: loads that are under way ahead of their use, if wide.
+        precision: of products of matrices: full float32, or
+            ``jax.lax.DotAlgorithmPreset.TF32_TF32_F32_X3``, three products on tensor cores.
+    """
+
+    wide: bool
+    queries: int
+    keys: int
+    num_warps: int
+    num_stages: int = 2
+    precision: jax.lax.Precision | jax.lax.DotAlgorithmPreset = jax.lax.Precision.HIGHEST
+
+
+class Table(NamedTuple):
+    """Queries, keys and values as a kernel reads them.
+
+    Attributes:
+        queries: (N, K).
+        half_square: (N,), of base-2 logits; taken off where there is a floor.
+        own: (N,) int32.
+        keys: (M, K), of base-2 logits but for K = 1.
+        log_kernel: (M,), of base-2 logits, added to the products.
+        log_weight: (M,), of base-2 logits, added after the floor; else part of the above.
+        values: (M, V).
+    """
+
+    queries: jax.Array
+    half_square: jax.Array
+    own: jax.Array
+    keys: jax.Array
+    log_kernel: jax.Array
+    log_weight: jax.Array
+    values: jax.Array
+
+
+class Sums(NamedTuple):
+    """What all keys come to, for N queries.
+
+    Attributes:
+        weighted: (N, V) weighted sums of values, relative to the largest.
+        largest: (N,) largest base-2 logit.
+        squares: (N,) sum of squared weights, relative to the largest.
+        own: (N,) base-2 logit of a query's own key, ``-inf`` if it has none.
+    """
+
+    weighted: jax.Array
+    largest: jax.Array
+    squares: jax.Array
+    own: jax.Array
+
+
+class _Memory(Protocol):
+    """An array that a kernel reads or writes by pieces."""
+
+    dtype: jnp.dtype
+
+    def __getitem__(self, index: object) -> jax.Array: ...
+
+    def __setitem__(self, index: object, value: jax.Array) -> None: ...
+
+
+#: Largest logits, sums of squares and own logits (Q,) each, then sums of values.
+_Carry = tuple[jax.Array, ...]
+
+
+def usual_tiling(num_queries: int, columns: int, value_columns: int) -> Tiling:
+    """A guess by counts of registers and of instructions, not by times on a card.
+
+    Args:
+        num_queries: N.
+        columns: K, of queries and keys.
+        value_columns: V.
+    """
+    if columns + value_columns <= _NARROW:
+        few = 128 if num_queries < 2**15 else 256
+        return Tiling(False, few if num_queries < 2**17 else 512, 8, 4)
+    widest = max(columns, value_columns)
+    if widest <= 32:
+        return Tiling(True, 64, 32, 4)
+    return Tiling(True, 64 if widest <= 64 else 32, 32, 8)
+
+
+def sums(table: Table, floor: float | None, tiling: Tiling, interpret: bool) -> Sums:
+    """The sums over all keys, by one kernel.
+
+    Args:
+        table: of N queries and M keys.
+        floor: added to the kernel; None for none.
+        tiling: how the work is cut.
+        interpret: run the kernel as plain JAX, on any platform.
+    """
+    found = (_wide if tiling.wide else _narrow)(table, floor, tiling, interpret)
+    return Sums(*(leaf[: len(table.queries)] for leaf in found))
+
+
+def _compiler_params(tiling: Tiling) -> object:
+    from jax.experimental.pallas import triton
+
+    return triton.CompilerParams(num_warps=tiling.num_warps, num_stages=tiling.num_stages)
+
+
+def _longer(array: jax.Array, multiple: int, fill: float = 0.0, axis: int = 0) -> jax.Array:
+    """An axis filled up to a multiple."""
+    missing = -array.shape[axis] % multiple
+    if not missing:
+        return array
+    padding = [(0, missing if one == axis else 0) for one in range(array.ndim)]
+    return jnp.pad(array, padding, constant_values=fill)
+
+
+def _floored(
+    logits: jax.Array, half_square: jax.Array, log_weight: jax.Array, floor: float
+) -> jax.Array:
+    """Base-2 logits of a kernel with a floor, and its weights."""
+    exact, lowest = logits - half_square, math.log2(floor)
+    beside = jnp.exp2(-jnp.abs(exact - lowest))
+    return jnp.maximum(exact, lowest) + LOG2_E * jnp.log1p(beside) + log_weight
+
+
+def _differ(query: jax.Array, key: jax.Array) -> jax.Array:
+    """What the kernel of one dimension takes off, in base-2 logits."""
+    return (0.5 * LOG2_E) * (query - key) ** 2
+
+
+def _reference(largest: jax.Array) -> jax.Array:
+    """From where weights count: 0 if all keys so far are of weight zero."""
+    return jnp.where(largest == -jnp.inf, 0.0, largest)
+
+
+def _weights(logits: jax.Array, reference: jax.Array) -> jax.Array:
+    return jnp.exp2(jnp.minimum(logits - reference, 0.0))
+
+
+def _joined(first: _Carry, second: _Carry) -> _Carry:
+    """The sums of two sets of keys."""
+    largest = jnp.maximum(first[0], second[0])
+    reference = _reference(largest)
+    shrink = jnp.exp2(first[0] - reference), jnp.exp2(second[0] - reference)
+    joined = [a * shrink[0] + b * shrink[1] for a, b in zip(first, second, strict=True)]
+    squares = first[1] * shrink[0] ** 2 + second[1] * shrink[1] ** 2
+    return largest, squares, jnp.maximum(first[2], second[2]), *joined[3:]
+
+
+# Narrow
+
+
+def _narrow(table: Table, floor: float | None, tiling: Tiling, interpret: bool) -> Sums:
+    from jax.experimental import pallas as pl
+
+    size, columns = table.keys.shape
+    num_values, block = table.values.shape[1], tiling.queries
+    outer = -(-size // _ADDED_UP)
+    inner = -(-size // (outer * tiling.keys))
+    padded = outer * inner * tiling.keys
+    rows = [table.keys, table.values, table.log_kernel[:, None]]
+    if floor is not None:
+        rows.append(table.log_weight[:, None])
+    keys = jnp.concatenate(rows, axis=1)
+    missing = jnp.zeros((padded - size, keys.shape[1]), keys.dtype).at[:, -1].set(-jnp.inf)
+    queries = _longer(table.queries.T, block, axis=1)
+    own = _longer(table.own, block, fill=-1)
+    half_square = _longer(table.half_square, block)
+    length = len(own)
+
+    one = pl.BlockSpec((block,), lambda i: (i,))
+    many = lambda count: pl.BlockSpec((count, block), lambda i: (0, i))
+    of_all = lambda *shape: jax.ShapeDtypeStruct(shape, queries.dtype)
+    weighted, largest, squares, own_logit = pl.pallas_call(
+        functools.partial(
+            _narrow_kernel, columns, num_values, floor, tiling.keys, outer, inner
+        ),
+        out_shape=(of_all(num_values, length), *(of_all(length),) * 3),
+        grid=(length // block,),
+        in_specs=[many(columns), one, one, pl.BlockSpec(memory_space=pl.ANY)],
+        out_specs=(many(num_values), one, one, one),
+        compiler_params=None if interpret else _compiler_params(tiling),
+        interpret=interpret,
+    )(queries, half_square, own, jnp.concatenate([keys, missing]))
+    return Sums(weighted.T, largest, squares, own_logit)
+
+
+def _narrow_kernel(
+    columns: int,
+    num_values: int,
+    floor: float | None,
+    together: int,
+    outer: int,
+    inner: int,
+    query_memory: _Memory,
+    half_memory: _Memory,
+    own_memory: _Memory,
+    key_memory: _Memory,
+    weighted_memory: _Memory,
+    largest_memory: _Memory,
+    squares_memory: _Memory,
+    own_logit_memory: _Memory,
+) -> None:
+    queries = [query_memory[column, :] for column in range(columns)]
+    own = own_memory[:]
+
+    def logit(key: jax.Array) -> jax.Array:
+        found = key_memory[key, columns + num_values]
+        for column, query in enumerate(queries):
+            along = key_memory[key, column]
+            if columns == 1:
+                found -= _differ(query, along)
+            else:
+                found += query * along
+        if floor is None:
+            return found
+        log_weight = key_memory[key, columns + num_values + 1]
+        return _floored(found, half_memory[:], log_weight, floor)
+
+    def absorb(chunk: jax.Array, carry: _Carry) -> _Carry:
+        """The keys of a chunk; written out, so that its parts are under way at once."""
+        before, squares, own_logit, *weighted = carry
+        keys = [chunk * together + number for number in range(together)]
+        logits = [logit(key) for key in keys]
+        largest = functools.reduce(jnp.maximum, logits, before)
+        reference = _reference(largest)
+        shrink = jnp.exp2(before - reference)
+        squares *= shrink**2
+        weighted = [one * shrink for one in weighted]
+        for key, found in zip(keys, logits, strict=True):
+            weight = _weights(found, reference)
+            squares += weight**2
+            own_logit = jnp.where(own == key, found, own_logit)
+            for number in range(num_values):
+                weighted[number] += weight * key_memory[key, columns + number]
+        return largest, squares, own_logit, *weighted
+
+    nothing = jnp.zeros(own.shape, queries[0].dtype)
+    lowest = jnp.full(own.shape, -jnp.inf, queries[0].dtype)
+    empty = (lowest, nothing, lowest, *(nothing,) * num_values)
+
+    def round_of(number: jax.Array, carry: _Carry) -> _Carry:
+        mine = lambda chunk, some: absorb(number * inner + chunk, some)
+        return _joined(carry, jax.lax.fori_loop(0, inner, mine, empty))
+
+    found = jax.lax.fori_loop(0, outer, round_of, empty)
+    largest_memory[:], squares_memory[:], own_logit_memory[:] = found[:3]
+    for number, one in enumerate(found[3:]):
+        weighted_memory[number, :] = one
+
+
+# Wide
+
+
+def _wide(table: Table, floor: float | None, tiling: Tiling, interpret: bool) -> Sums:
+    from jax.experimental import pallas as pl
+
+    num_values = table.values.shape[1]
+    block, tile = tiling.queries, tiling.keys
+    width = max(_FEWEST, pl.next_power_of_2(table.keys.shape[1]))
+    value_width = max(_FEWEST, pl.next_power_of_2(num_values))
+    queries = _longer(_longer(table.queries, block), width, axis=1)
+    keys = _longer(_longer(table.keys, tile), width, axis=1)
+    values = _longer(_longer(table.values, tile), value_width, axis=1)
+    length = len(queries)
+    # Keys that fill a tile up have no weight: by their kernel, or by their weight.
+    log_kernel = _longer(table.log_kernel, tile, fill=-jnp.inf if floor is None else 0.0)
+    log_weight = _longer(table.log_weight, tile, fill=-jnp.inf)
+
+    one = pl.BlockSpec((block,), lambda i: (i,))
+    many = lambda count: pl.BlockSpec((block, count), lambda i: (i, 0))
+    whole = pl.BlockSpec(memory_space=pl.ANY)
+    of_all = lambda *shape: jax.ShapeDtypeStruct(shape, queries.dtype)
+    weighted, largest, squares, own_logit = pl.pallas_call(
+        functools.partial(
+            _wide_kernel, table.keys.shape[1], value_width, floor, tiling, len(keys) // tile
+        ),
+        out_shape=(of_all(length, value_width), *(of_all(length),) * 3),
+        grid=(length // block,),
+        in_specs=[many(width), one, one, *(whole,) * 4],
+        out_specs=(many(value_width), one, one, one),
+        compiler_params=None if interpret else _compiler_params(tiling),
+        interpret=interpret,
+    )(
+        queries,
+        _longer(table.half_square, block),
+        _longer(table.own, block, fill=-1),
+        keys,
+        log_kernel,
+        log_weight,
+        values,
+    )
+    return Sums(weighted[:, :num_values], largest, squares, own_logit)
+
+
+def _wide_kernel(
+    columns: int,
+    value_width: int,
+    floor: float | None,
+    tiling: Tiling,
+    num_tiles: int,
+    query_memory: _Memory,
+    half_memory: _Memory,
+    own_memory: _Memory,
+    key_memory: _Memory,
+    log_kernel_memory: _Memory,
+    log_weight_memory: _Memory,
+    value_memory: _Memory,
+    weighted_memory: _Memory,
+    largest_memory: _Memory,
+    squares_memory: _Memory,
+    own_logit_memory: _Memory,
+) -> None:
+    from jax.experimental import pallas as pl
+
+    own, dtype = own_memory[:], log_kernel_memory.dtype
+    product = functools.partial(jnp.dot, precision=tiling.precision)
+    numbers = jax.lax.broadcasted_iota(jnp.int32, (tiling.queries, tiling.keys), 1)
+
+    def absorb(number: jax.Array, carry: _Carry) -> _Carry:
+        before, squares, own_logit, weighted = carry
+        here = pl.ds(number * tiling.keys, tiling.keys)
+        logits = log_kernel_memory[here][None]
+        if columns == 1:
+            query, key = query_memory[:, 0], key_memory[here, 0]
+            logits -= _differ(query[:, None], key[None])
+        else:
+            logits += product(query_memory[:, :], key_memory[here, :].T)
+        if floor is not None:
+            half, log_weight = half_memory[:][:, None], log_weight_memory[here][None]
+            logits = _floored(logits, half, log_weight, floor)
+        largest = jnp.maximum(before, jnp.max(logits, axis=1))
+        reference = _reference(largest)
+        weights = _weights(logits, reference[:, None])
+        shrink = jnp.exp2(before - reference)
+        mine = numbers == (own - number * tiling.keys)[:, None]
+        return (
+            largest,
+            squares * shrink**2 + jnp.sum(weights**2, axis=1),
+            jnp.maximum(own_logit, jnp.max(jnp.where(mine, logits, -jnp.inf), axis=1)),
+            weighted * shrink[:, None] + product(weights, value_memory[here, :]),
+        )
+
+    nothing = jnp.zeros(own.shape, dtype)
+    lowest = jnp.full(own.shape, -jnp.inf, dtype)
+    sums = jnp.zeros((tiling.queries, value_width), dtype)
+    found = jax.lax.fori_loop(0, num_tiles, absorb, (lowest, nothing, lowest, sums))
+    largest_memory[:], squares_memory[:], own_logit_memory[:] = found[:3]
+    weighted_memory[:, :] = found[3]
