@@ -9,6 +9,7 @@ stands around it.
 
 import functools
 import warnings
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,8 +39,21 @@ MOST_DIMENSIONS = 112
 #: The least of a tile's two sides, if products are those of matrices.
 _LEAST = 16
 
+#: For which Pallas has a Triton back end.
+_PLATFORMS = ("cuda", "rocm")
+
 #: Means (N, D), effective sample sizes (N,) and own weights (N,).
 _Answers = tuple[jax.Array, jax.Array, jax.Array]
+
+
+class _Given(NamedTuple):
+    """The arrays of :func:`attend_fused`."""
+
+    queries: jax.Array
+    keys: jax.Array
+    values: jax.Array
+    log_weight: jax.Array
+    own: jax.Array
 
 
 @checked
@@ -94,54 +108,55 @@ def attend_fused(
 
     Notes:
         It has not been timed on a card, nor run on one: it is tested by interpreting the
-        kernel on a CPU, and by lowering it for CUDA. ``benchmarks/accelerator_estimator.py``
-        measures time and error, and searches the best tiling.
+        kernel on a CPU, and by lowering it for CUDA. The benchmark
+        ``accelerator_estimator.py`` measures its time and error, and compares tilings.
 
-        The kernel is written in Pallas and lowered by its Triton back end, which JAX 0.11
-        has deprecated without a successor in full float32. A program for a platform without
-        it is ``attend``'s, and a warning says so where that is known.
+        The kernel is written in Pallas and lowered by its Triton back end, of JAX 0.7 and
+        newer. JAX 0.11 has deprecated that, and says so, in favour of Mosaic GPU, whose
+        products of matrices are of TF32 at best. Where there is no such kernel ``attend``
+        answers, and a warning says so, by the default platform of the process: a program
+        that is lowered for another one is ``attend``'s too.
 
         Derivatives are those of ``attend``, in its time and memory.
     """
-    given = (queries, keys, values, log_weight, own)
+    given = _Given(queries, keys, values, log_weight, own)
     check_given(*given, floor)
-    _check_fits(queries, keys, values, log_weight)
+    _check_fits(given)
     if tiling is None:
         tiling = usual_tiling(len(queries), *_columns(keys, values))
     _check_tiling(tiling)
     if guidance is not None:
         strength = jnp.asarray(guidance.strength, queries.dtype)
         guidance = Guidance(strength, guidance.log_weight)
+    has_kernels = interpret or _warn_without_kernel()
     fused = functools.partial(_fused, floor, tiling, interpret)
     blocked = functools.partial(_blocked, floor)
-    answer = fused
-    if not interpret:
-        answer = blocked
-        if _warn_without_kernel():
-            kernels = dict.fromkeys(("cuda", "rocm"), fused)
-            answer = functools.partial(
-                jax.lax.platform_dependent, default=blocked, **kernels
-            )
 
     @jax.custom_jvp
-    def differentiable(*given: jax.Array | Guidance | None) -> _Answers:
-        found: _Answers = answer(*given)
-        return found
+    def answer(given: _Given, guidance: Guidance | None) -> _Answers:
+        if interpret:
+            return fused(given, guidance)
+        if not has_kernels:
+            return blocked(given, guidance)
+        kernels = dict.fromkeys(_PLATFORMS, fused)
+        chosen: _Answers = jax.lax.platform_dependent(
+            given, guidance, default=blocked, **kernels
+        )
+        return chosen
 
-    @differentiable.defjvp
-    def derivative(primals: tuple, tangents: tuple) -> tuple[_Answers, _Answers]:
-        return differentiable(*primals), jax.jvp(blocked, primals, tangents)[1]
+    @answer.defjvp
+    def derivative(
+        primals: tuple[_Given, Guidance | None], tangents: tuple[_Given, Guidance | None]
+    ) -> tuple[_Answers, _Answers]:
+        return answer(*primals), jax.jvp(blocked, primals, tangents)[1]
 
-    return Estimate(*differentiable(*given, guidance))
+    return Estimate(*answer(given, guidance))
 
 
-def _check_fits(
-    queries: jax.Array, keys: jax.Array, values: jax.Array, log_weight: jax.Array
-) -> None:
+def _check_fits(given: _Given) -> None:
     """Raise if numbers are not of the kernel's kind, or there are too many."""
-    named = {"queries": queries, "keys": keys, "values": values, "log_weight": log_weight}
-    for name, array in named.items():
-        if array.dtype != jnp.float32:
+    for name, array in given._asdict().items():
+        if name != "own" and array.dtype != jnp.float32:
             raise TypeError(f"{name}: got {array.dtype}, want float32; or attention.attend")
         if array.ndim == 2 and array.shape[1] > MOST_DIMENSIONS:
             raise ValueError(
@@ -177,8 +192,8 @@ def _warn_without_kernel() -> bool:
     platform = jax.default_backend()
     why = None if platform == "gpu" else f"has no kernel for the platform {platform!r}"
     try:
-        from jax.experimental.pallas import triton  # noqa: F401
-    except ImportError:
+        from jax.experimental.pallas.triton import CompilerParams  # noqa: F401
+    except ImportError:  # it was called otherwise before JAX 0.7, and may go one day
         why = f"finds no Triton back end in the Pallas of JAX {jax.__version__}"
         has_kernels = False
     else:
@@ -188,16 +203,7 @@ def _warn_without_kernel() -> bool:
     return has_kernels
 
 
-def _blocked(
-    floor: float | None,
-    queries: jax.Array,
-    keys: jax.Array,
-    values: jax.Array,
-    log_weight: jax.Array,
-    own: jax.Array,
-    guidance: Guidance | None,
-) -> _Answers:
-    given = queries, keys, values, log_weight, own
+def _blocked(floor: float | None, given: _Given, guidance: Guidance | None) -> _Answers:
     found = attend(*given, floor=floor, guidance=guidance)
     return found.clean, found.effective_sample_size, found.self_weight
 
@@ -206,13 +212,10 @@ def _fused(
     floor: float | None,
     tiling: Tiling,
     interpret: bool,
-    queries: jax.Array,
-    keys: jax.Array,
-    values: jax.Array,
-    log_weight: jax.Array,
-    own: jax.Array,
+    given: _Given,
     guidance: Guidance | None,
 ) -> _Answers:
+    queries, keys, values, log_weight, own = given
     centres = find_centres(keys)
     asked, placed = as_queries(queries, centres), as_keys(keys, centres)
     columns, value_centres = in_cells(values, placed)
@@ -237,7 +240,7 @@ def _fused(
     found = sums_by(log_weight)
     weighted = found.weighted
     if guidance is not None:
-        strength, plain_log_weight = guidance
+        strength, plain_log_weight = jnp.asarray(guidance.strength), guidance.log_weight
         weighted = jax.lax.cond(
             strength == 0,
             lambda: weighted,
@@ -254,7 +257,8 @@ def _fused(
 def _guided(
     weighted: jax.Array, plain: jax.Array, dim: int, strength: jax.Array
 ) -> jax.Array:
-    """Sums (N, D + C) of values by the weights of :func:`numerics.guided`.
+    """Sums (N, D + C) of values by weights of
+    :func:`diffevo_jax.attention.numerics.guided`.
 
     Args:
         weighted: (N, D + C) sums by the weights; the last C add up to the weights' sum.
