@@ -51,8 +51,9 @@ WIDE = [
         (128, 16, 8, 1),
     )
 ]
+THREE_PRODUCTS = jax.lax.DotAlgorithmPreset.TF32_TF32_F32_X3
 THREE = [
-    tiling._replace(precision=jax.lax.DotAlgorithmPreset.TF32_TF32_F32_X3)
+    tiling._replace(precision=THREE_PRODUCTS)
     for tiling in (
         Tiling(True, 64, 32, 4),
         Tiling(True, 64, 64, 4),
@@ -127,7 +128,7 @@ def _kernel_what(size: int, dim: int, tiling: Tiling | None) -> str:
     if tiling is None:
         return name
     form = "wide" if tiling.wide else "narrow"
-    three = "" if tiling.precision == jax.lax.Precision.HIGHEST else ", 3 x TF32"
+    three = ", 3 x TF32" if tiling.precision == THREE_PRODUCTS else ""
     cut = f"{tiling.queries} x {tiling.keys}, {tiling.num_warps} warps"
     return f"{name}, {form}, {cut}, {tiling.num_stages} stages{three}"
 

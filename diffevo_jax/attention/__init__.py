@@ -1,9 +1,9 @@
 """Attention: how the posterior mean is computed, in linear memory.
 
 Queries are noisy points, keys and values evaluated ones, and log-weights a bias. ``attend``
-is the one to use, and the one to replace by a kernel of an accelerator
-(``denoisers.Population(attention=)``); ``attend_by_rows`` is for kernels and shapings that
-need a whole row of the kernel at once. Density estimates are made of the same sums.
+is the one to use, and the one to replace (``denoisers.Population(attention=)``): on a GPU
+``attend_fused`` is one kernel of the device. ``attend_by_rows`` is for kernels and shapings
+that need a whole row of the kernel at once. Density estimates are made of the same sums.
 """
 # isort: skip_file
 

@@ -23,7 +23,9 @@ from diffevo_jax.attention.cells import (
     mean_of_cells,
 )
 from diffevo_jax.attention.fused_kernels import (
+    FULL,
     LOG2_E,
+    THREE,
     Sums,
     Table,
     Tiling,
@@ -174,6 +176,11 @@ def _check_tiling(tiling: Tiling) -> None:
             raise ValueError(
                 f"tiling: got {name}={got}, want a power of 2, at least {wanted}"
             )
+    if tiling.precision not in (FULL, THREE):
+        raise ValueError(
+            f"tiling: got precision={tiling.precision}, want {FULL} or {THREE}: others "
+            "round the numbers to half of their digits"
+        )
 
 
 def _columns(keys: jax.Array, values: jax.Array) -> tuple[int, int]:
@@ -257,8 +264,7 @@ def _fused(
 def _guided(
     weighted: jax.Array, plain: jax.Array, dim: int, strength: jax.Array
 ) -> jax.Array:
-    """Sums (N, D + C) of values by weights of
-    :func:`diffevo_jax.attention.numerics.guided`.
+    """Sums (N, D + C) of values, by :func:`diffevo_jax.attention.numerics.guided`.
 
     Args:
         weighted: (N, D + C) sums by the weights; the last C add up to the weights' sum.

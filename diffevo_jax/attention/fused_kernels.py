@@ -12,6 +12,7 @@ are two forms, by how many columns queries, keys and values have.
 
 import functools
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import jax
@@ -28,6 +29,8 @@ _ADDED_UP = 512
 _NARROW = 24
 #: A matrix product in a kernel has at least so many columns.
 _FEWEST = 16
+#: Products of matrices in full float32, and by three of TF32's numbers on tensor cores.
+FULL, THREE = jax.lax.Precision.HIGHEST, jax.lax.DotAlgorithmPreset.TF32_TF32_F32_X3
 
 
 class Tiling(NamedTuple):
@@ -39,8 +42,9 @@ class Tiling(NamedTuple):
         keys: that meet them at once, a power of 2; at least 16 if wide.
         num_warps: of 32 threads that share a program, a power of 2.
         num_stages: loads that are under way ahead of their use, if wide.
-        precision: of products of matrices: full float32, or
-            ``jax.lax.DotAlgorithmPreset.TF32_TF32_F32_X3``, three products on tensor cores.
+        precision: of products of matrices: ``jax.lax.Precision.HIGHEST``, full float32, or
+            ``jax.lax.DotAlgorithmPreset.TF32_TF32_F32_X3``, by tensor cores: numbers are
+            sums of two of TF32's, and three of the four products are made.
     """
 
     wide: bool
@@ -48,7 +52,7 @@ class Tiling(NamedTuple):
     keys: int
     num_warps: int
     num_stages: int = 2
-    precision: jax.lax.Precision | jax.lax.DotAlgorithmPreset = jax.lax.Precision.HIGHEST
+    precision: jax.lax.Precision | jax.lax.DotAlgorithmPreset = FULL
 
 
 class Table(NamedTuple):
@@ -286,6 +290,29 @@ def _narrow_kernel(
 # Wide
 
 
+def _product(
+    tiling: Tiling, interpret: bool
+) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    if interpret and tiling.precision == THREE:
+        return three_products
+    return functools.partial(jnp.dot, precision=tiling.precision)
+
+
+def three_products(first: jax.Array, second: jax.Array) -> jax.Array:
+    """A product of float32 matrices as tensor cores make it, for platforms without them."""
+    ours, theirs = rounded_to_tf32(first), rounded_to_tf32(second)
+    small = rounded_to_tf32(first - ours), rounded_to_tf32(second - theirs)
+    product = functools.partial(jnp.dot, precision=FULL)
+    return product(small[0], theirs) + product(ours, small[1]) + product(ours, theirs)
+
+
+def rounded_to_tf32(array: jax.Array) -> jax.Array:
+    """Finite float32 numbers, rounded to the ten digits that TF32 has of their 23."""
+    bits = jax.lax.bitcast_convert_type(array, jnp.int32)
+    rounded = (bits + jnp.int32(1 << 12)) & jnp.int32(-1 << 13)
+    return jax.lax.bitcast_convert_type(rounded, jnp.float32)
+
+
 def _wide(table: Table, floor: float | None, tiling: Tiling, interpret: bool) -> Sums:
     from jax.experimental import pallas as pl
 
@@ -307,7 +334,13 @@ def _wide(table: Table, floor: float | None, tiling: Tiling, interpret: bool) ->
     of_all = lambda *shape: jax.ShapeDtypeStruct(shape, queries.dtype)
     weighted, largest, squares, own_logit = pl.pallas_call(
         functools.partial(
-            _wide_kernel, table.keys.shape[1], value_width, floor, tiling, len(keys) // tile
+            _wide_kernel,
+            table.keys.shape[1],
+            value_width,
+            floor,
+            tiling,
+            len(keys) // tile,
+            _product(tiling, interpret),
         ),
         out_shape=(of_all(length, value_width), *(of_all(length),) * 3),
         grid=(length // block,),
@@ -333,6 +366,7 @@ def _wide_kernel(
     floor: float | None,
     tiling: Tiling,
     num_tiles: int,
+    product: Callable[[jax.Array, jax.Array], jax.Array],
     query_memory: _Memory,
     half_memory: _Memory,
     own_memory: _Memory,
@@ -348,7 +382,6 @@ def _wide_kernel(
     from jax.experimental import pallas as pl
 
     own, dtype = own_memory[:], log_kernel_memory.dtype
-    product = functools.partial(jnp.dot, precision=tiling.precision)
     numbers = jax.lax.broadcasted_iota(jnp.int32, (tiling.queries, tiling.keys), 1)
 
     def absorb(number: jax.Array, carry: _Carry) -> _Carry:

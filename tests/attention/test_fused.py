@@ -16,11 +16,17 @@ from cuda import KERNEL, lowered
 
 import diffevo_jax as de
 from diffevo_jax.attention import Guidance, Tiling, attend, attend_fused
-from diffevo_jax.attention.fused_kernels import usual_tiling
+from diffevo_jax.attention.fused_kernels import (
+    THREE,
+    rounded_to_tf32,
+    three_products,
+    usual_tiling,
+)
 from diffevo_jax.base import Estimate
 
 NARROW, WIDE = Tiling(False, 16, 2, 4), Tiling(True, 16, 16, 4)
-TILINGS = {"narrow": NARROW, "wide": WIDE}
+TENSOR_CORES = WIDE._replace(precision=THREE)
+TILINGS = {"narrow": NARROW, "wide": WIDE, "wide, three products": TENSOR_CORES}
 QUICK = {"xla_backend_optimization_level": 0}
 
 
@@ -88,6 +94,22 @@ def test_any_number_of_dimensions_is_answered(dim, value_dim, wide) -> None:
     got = interpreted(tiling)(*arguments)
     # then a logit is wrong by some ulp of its terms, which are of the order of d
     compare(got, dense(*arguments), 4 * np.finfo(np.float32).eps * (4 + dim))
+
+
+@pytest.mark.parametrize("dim", [3, pytest.param(58, marks=pytest.mark.slow)])
+def test_three_products_are_as_right_as_full_ones(dim) -> None:
+    arguments = given(70, dim, dim, scale=dim**-0.5)
+    got = interpreted(TENSOR_CORES)(*arguments)
+    compare(got, dense(*arguments), 4 * np.finfo(np.float32).eps * (4 + dim))
+
+
+def test_three_products_are_of_numbers_with_ten_digits() -> None:
+    third = jnp.full((1, 1), 1 / 3, jnp.float32)
+    short = float(rounded_to_tf32(third)[0, 0])
+    assert short == round(2**12 / 3) / 2**12
+    # one product is wrong by some 2^-12, three by about its square
+    assert abs(short**2 - 1 / 9) > 1e-5
+    assert abs(float(three_products(third, third)[0, 0]) - 1 / 9) < 2**-24
 
 
 @pytest.mark.slow
@@ -226,6 +248,7 @@ def test_more_dimensions_than_there_is_room_for_are_refused(name, dims) -> None:
     [
         (NARROW._replace(queries=48), "queries=48, want a power of 2"),
         (WIDE._replace(keys=8), "keys=8, want a power of 2, at least 16"),
+        (WIDE._replace(precision=jax.lax.Precision.DEFAULT), "precision=DEFAULT, want"),
         (NARROW._replace(num_warps=0), "num_warps=0, want a power of 2, at least 1"),
     ],
 )
@@ -246,7 +269,7 @@ def without_a_gpu() -> None:
 @pytest.mark.usefixtures("without_a_gpu")
 def test_where_there_is_no_kernel_it_says_so_and_the_blocked_form_answers() -> None:
     arguments = given(40, 3, 3)
-    with pytest.warns(UserWarning, match=r"no kernel for the platform .*: attend answers"):
+    with pytest.warns(UserWarning, match="attend_fused .*: attend answers"):
         got = jax.jit(attend_fused)(*arguments)
     assert de.equal(got, jax.jit(attend)(*arguments))
 
@@ -291,8 +314,6 @@ def test_a_gpu_answers_as_the_definition_does(dim, value_dim, wide, precision) -
     arguments = given(3000, dim, value_dim, scale=dim**-0.5)
     tiling = usual_tiling(3000, dim + 8, value_dim + 8)
     if precision == "three":
-        tiling = Tiling(
-            True, 64, 32, 4, precision=jax.lax.DotAlgorithmPreset.TF32_TF32_F32_X3
-        )
+        tiling = Tiling(True, 64, 32, 4, precision=THREE)
     got = jax.jit(functools.partial(attend_fused, tiling=tiling))(*arguments)
     compare(got, dense(*arguments), 4 * np.finfo(np.float32).eps * (4 + dim))
