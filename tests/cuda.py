@@ -12,18 +12,28 @@ import pytest
 KERNEL = "gpu.triton"
 
 
-def lowered(function: Callable[..., Any], *shapes: Any) -> str:
-    """The program of :func:`diffevo_jax.attention.attend_fused` on a GPU, as text."""
+def need_triton() -> None:
+    """Skip a test where JAX cannot lower kernels for a GPU."""
     triton = pytest.importorskip("jax.experimental.pallas.triton")
     if not hasattr(triton, "CompilerParams"):  # JAX calls it so from 0.7 on
         pytest.skip("an old Pallas")
+
+
+def lowered(function: Callable[..., Any], *shapes: Any) -> str:
+    """The program of a function on a GPU, as text."""
+    return program_for_cuda(function, *shapes).as_text()
+
+
+def program_for_cuda(function: Callable[..., Any], *shapes: Any) -> jax.stages.Lowered:
+    """The program of a function on a GPU; what it warns of here is known."""
+    need_triton()
     with warnings.catch_warnings(record=True) as said, abstract_gpu():
         warnings.simplefilter("always")
         traced = jax.jit(function).trace(*shapes)
-        text = traced.lower(lowering_platforms=("cuda",)).as_text()
+        program = traced.lower(lowering_platforms=("cuda",))
     expected = ("attend answers", "Pallas Triton backend is deprecated")
     assert all(any(part in str(one.message) for part in expected) for one in said)
-    return text
+    return program
 
 
 def abstract_gpu() -> contextlib.AbstractContextManager[Any]:

@@ -12,13 +12,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cuda import KERNEL, lowered
+import triton_ir
+from cuda import KERNEL, lowered, need_triton
+from jax.experimental import pallas
+from often import often
 
 import diffevo_jax as de
 from diffevo_jax.attention import Guidance, Tiling, attend, attend_fused
 from diffevo_jax.attention.fused_kernels import (
     THREE,
+    Table,
     rounded_to_tf32,
+    sums,
     three_products,
     usual_tiling,
 )
@@ -305,6 +310,69 @@ def test_for_a_gpu_guidance_is_a_second_kernel() -> None:
 @pytest.mark.usefixtures("without_a_gpu")
 def test_for_a_gpu_many_runs_are_one_kernel() -> None:
     assert lowered(jax.vmap(attend_fused), *shapes(1000, 3, 7)).count(KERNEL) == 1
+
+
+def alone(kernel: Callable[..., Any], *arrays: jax.Array) -> list[np.ndarray]:
+    return triton_ir.run(kernel, *arrays)
+
+
+def beside_another_run(kernel: Callable[..., Any], *arrays: jax.Array) -> list[np.ndarray]:
+    both = [jnp.stack([jnp.zeros_like(array), array]) for array in arrays]
+    return [leaf[1] for leaf in triton_ir.run(jax.vmap(kernel), *both)]
+
+
+@pytest.mark.usefixtures("without_a_gpu")
+@pytest.mark.parametrize(
+    ("columns", "value_columns", "tiling", "floor", "runs"),
+    often(
+        2,
+        [
+            (7, 4, NARROW, None, alone),
+            (20, 17, WIDE, 1e-3, alone),
+            (7, 4, NARROW, 1e-3, alone),
+            (7, 4, NARROW, None, beside_another_run),
+            (20, 17, WIDE, None, beside_another_run),
+            (1, 2, NARROW, None, alone),
+            (1, 2, NARROW, 1e-3, alone),
+            (1, 17, WIDE, None, alone),
+            (1, 17, WIDE, 1e-3, alone),
+            (64, 61, usual_tiling(37, 64, 61), None, alone),
+            (7, 4, usual_tiling(37, 7, 4), None, alone),
+        ],
+    ),
+)
+def test_the_program_that_a_gpu_is_given_sums_up_the_same(
+    monkeypatch, columns, value_columns, tiling, floor, runs
+) -> None:
+    need_triton()
+    # given a table whose sizes no tiling divides, with keys of weight zero
+    rng = np.random.default_rng(columns)
+    draw = lambda *shape: jnp.asarray(rng.normal(size=shape).astype(np.float32))
+    table = Table(
+        queries=draw(37, columns),
+        half_square=draw(37) ** 2,
+        own=jnp.asarray(rng.integers(0, 52, 37), jnp.int32),  # 50, 51: none
+        keys=draw(50, columns),
+        log_kernel=draw(50),
+        log_weight=draw(50),
+        values=draw(50, value_columns),
+    )
+    silent = "log_kernel" if floor is None else "log_weight"
+    table = table._replace(**{silent: draw(50).at[::7].set(-jnp.inf)})
+    want = sums(table, floor, tiling, interpret=True)
+
+    # when its kernel is lowered, and what the GPU's compiler gets is run by NumPy
+    def pallas_call(*arguments: Any, **options: Any) -> Callable[..., Any]:
+        return functools.partial(runs, original(*arguments, **options))
+
+    original = pallas.pallas_call
+    monkeypatch.setattr(pallas, "pallas_call", pallas_call)
+    got = sums(table, floor, tiling, interpret=False)
+
+    # then it is what Pallas's interpreter said, up to the order of sums
+    error = 4 * np.finfo(np.float32).eps * (1 + columns)
+    for ours, wanted in zip(got, want, strict=True):
+        np.testing.assert_allclose(ours, wanted, rtol=4 * error, atol=4 * error)
 
 
 @pytest.mark.gpu
