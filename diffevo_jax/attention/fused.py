@@ -37,7 +37,7 @@ from diffevo_jax.base import Estimate
 from diffevo_jax.pytree.annotations import checked, outside
 
 #: Numbers of a query, and of a value, for which there is room beside those of the cells.
-MOST_DIMENSIONS = 112
+_MOST_DIMENSIONS = 112
 #: The least of a tile's two sides, if products are those of matrices.
 _LEAST = 16
 
@@ -89,14 +89,15 @@ def attend_fused(
             of the same keys; None for not. It is a second pass over the keys, left out
             where the strength is 0; the weighted means then keep their bits.
         tiling: how the work is cut; None for a guess. It changes times and rounding.
+            Products may be left to tensor cores with it, by three of TF32's for each.
         interpret: run the kernel as plain JAX, slowly, on any platform: for tests.
 
     Returns:
         As of ``attend``.
 
     Raises:
-        ValueError: beyond 112 dimensions, where products of matrices are most of the work
-            and ``attend`` loses nothing; or if a tiling does not fit.
+        ValueError: beyond 112 dimensions, where products of matrices are most of the work,
+            and ``attend`` makes them too; or if a tiling does not fit.
         TypeError: for other numbers than float32.
 
     Example:
@@ -109,9 +110,11 @@ def attend_fused(
         [[0.0]]
 
     Notes:
-        It has not been timed on a card, nor run on one: it is tested by interpreting the
-        kernel on a CPU, and by lowering it for CUDA. The benchmark
-        ``accelerator_estimator.py`` measures its time and error, and compares tilings.
+        It has not been timed on a card, nor run on one. It is tested by interpreting the
+        kernel on a CPU, and by lowering it for CUDA and running that program, which a GPU's
+        compiler is given, operation by operation in NumPy. The usual tilings are guesses.
+        The benchmark ``accelerator_estimator.py`` measures time and error, and compares
+        tilings.
 
         The kernel is written in Pallas and lowered by its Triton back end, of JAX 0.7 and
         newer. JAX 0.11 has deprecated that, and says so, in favour of Mosaic GPU, whose
@@ -160,10 +163,10 @@ def _check_fits(given: _Given) -> None:
     for name, array in given._asdict().items():
         if name != "own" and array.dtype != jnp.float32:
             raise TypeError(f"{name}: got {array.dtype}, want float32; or attention.attend")
-        if array.ndim == 2 and array.shape[1] > MOST_DIMENSIONS:
+        if array.ndim == 2 and array.shape[1] > _MOST_DIMENSIONS:
             raise ValueError(
-                f"{name}: got {array.shape[1]} dimensions, want at most {MOST_DIMENSIONS}; "
-                "beyond, attention.attend is as fast"
+                f"{name}: got {array.shape[1]} dimensions, want at most "
+                f"{_MOST_DIMENSIONS}; for more there is attention.attend"
             )
 
 
@@ -176,6 +179,8 @@ def _check_tiling(tiling: Tiling) -> None:
             raise ValueError(
                 f"tiling: got {name}={got}, want a power of 2, at least {wanted}"
             )
+    if tiling.num_stages < 1:
+        raise ValueError(f"tiling: got num_stages={tiling.num_stages}, want at least 1")
     if tiling.precision not in (FULL, THREE):
         raise ValueError(
             f"tiling: got precision={tiling.precision}, want {FULL} or {THREE}: others "

@@ -144,7 +144,7 @@ def _compiler_params(tiling: Tiling) -> "triton.CompilerParams":
 
 
 def _longer(array: jax.Array, multiple: int, fill: float = 0.0, axis: int = 0) -> jax.Array:
-    """An axis filled up to a multiple."""
+    """With an axis filled up to a multiple."""
     missing = -array.shape[axis] % multiple
     if not missing:
         return array
@@ -179,10 +179,11 @@ def _joined(first: _Carry, second: _Carry) -> _Carry:
     """The sums of two sets of keys."""
     largest = jnp.maximum(first[0], second[0])
     reference = _reference(largest)
-    shrink = jnp.exp2(first[0] - reference), jnp.exp2(second[0] - reference)
-    joined = [a * shrink[0] + b * shrink[1] for a, b in zip(first, second, strict=True)]
-    squares = first[1] * shrink[0] ** 2 + second[1] * shrink[1] ** 2
-    return largest, squares, jnp.maximum(first[2], second[2]), *joined[3:]
+    ours, theirs = jnp.exp2(first[0] - reference), jnp.exp2(second[0] - reference)
+    squares = first[1] * ours**2 + second[1] * theirs**2
+    both = zip(first[3:], second[3:], strict=True)
+    weighted = [one * ours + other * theirs for one, other in both]
+    return largest, squares, jnp.maximum(first[2], second[2]), *weighted
 
 
 # Narrow
