@@ -5,9 +5,11 @@ other, and writes once. Logits are in units of log 2, since a GPU raises 2 to a 
 are two forms, by how many columns queries, keys and values have.
 
 * Narrow: a query is a lane, a key is read by all of them at once, and every product is a
-  multiply-add of its own. Sums of sums: those of all keys one after the other would lose a
-  digit for each hundred times as many.
+  multiply-add of its own.
 * Wide: a tile of queries meets a tile of keys in a matrix product.
+
+Keys are added up in rounds, and then the sums of these: a sum of all keys one after the
+other would lose a digit for each hundred times as many.
 """
 
 import functools
@@ -23,7 +25,7 @@ if TYPE_CHECKING:  # a tenth of the time that the library takes to import
 
 #: Base-2 logits of natural ones.
 LOG2_E = 1.0 / math.log(2.0)
-#: Keys of the narrow form whose sums are added up before they join the others.
+#: Keys of a round.
 _ADDED_UP = 512
 #: Columns of queries and of values for which the narrow form has registers.
 _NARROW = 24
@@ -181,9 +183,34 @@ def _joined(first: _Carry, second: _Carry) -> _Carry:
     reference = _reference(largest)
     ours, theirs = jnp.exp2(first[0] - reference), jnp.exp2(second[0] - reference)
     squares = first[1] * ours**2 + second[1] * theirs**2
+    if first[3].ndim == 2:
+        ours, theirs = ours[:, None], theirs[:, None]
     both = zip(first[3:], second[3:], strict=True)
     weighted = [one * ours + other * theirs for one, other in both]
     return largest, squares, jnp.maximum(first[2], second[2]), *weighted
+
+
+def _rounds(num_keys: int, together: int) -> tuple[int, int]:
+    """How many rounds there are, and how often so many keys together are in each."""
+    rounds = -(-num_keys // _ADDED_UP)
+    return rounds, -(-num_keys // (rounds * together))
+
+
+def _in_rounds(
+    rounds: int,
+    length: int,
+    absorb: Callable[[jax.Array, _Carry], _Carry],
+    empty: _Carry,
+) -> _Carry:
+    """The sums of all keys, some of which are absorbed by their number at a time."""
+
+    def round_of(number: jax.Array, carry: _Carry) -> _Carry:
+        mine = lambda index, some: absorb(number * length + index, some)
+        found: _Carry = jax.lax.fori_loop(0, length, mine, empty)
+        return _joined(carry, found)
+
+    found: _Carry = jax.lax.fori_loop(0, rounds, round_of, empty)
+    return found
 
 
 # Narrow
@@ -194,14 +221,14 @@ def _narrow(table: Table, floor: float | None, tiling: Tiling, interpret: bool) 
 
     size, columns = table.keys.shape
     num_values, block = table.values.shape[1], tiling.queries
-    outer = -(-size // _ADDED_UP)
-    inner = -(-size // (outer * tiling.keys))
-    padded = outer * inner * tiling.keys
+    rounds = _rounds(size, tiling.keys)
     rows = [table.keys, table.values, table.log_kernel[:, None]]
     if floor is not None:
         rows.append(table.log_weight[:, None])
     keys = jnp.concatenate(rows, axis=1)
-    missing = jnp.zeros((padded - size, keys.shape[1]), keys.dtype).at[:, -1].set(-jnp.inf)
+    # Keys that fill a round up have no weight: by their kernel, or by their weight.
+    missing = math.prod(rounds) * tiling.keys - size
+    silent = jnp.zeros((missing, keys.shape[1]), keys.dtype).at[:, -1].set(-jnp.inf)
     queries = _longer(table.queries.T, block, axis=1)
     own = _longer(table.own, block, fill=-1)
     half_square = _longer(table.half_square, block)
@@ -211,16 +238,14 @@ def _narrow(table: Table, floor: float | None, tiling: Tiling, interpret: bool) 
     many = lambda count: pl.BlockSpec((count, block), lambda i: (0, i))
     of_all = lambda *shape: jax.ShapeDtypeStruct(shape, queries.dtype)
     weighted, largest, squares, own_logit = pl.pallas_call(
-        functools.partial(
-            _narrow_kernel, columns, num_values, floor, tiling.keys, outer, inner
-        ),
+        functools.partial(_narrow_kernel, columns, num_values, floor, tiling.keys, rounds),
         out_shape=(of_all(num_values, length), *(of_all(length),) * 3),
         grid=(length // block,),
         in_specs=[many(columns), one, one, pl.BlockSpec(memory_space=pl.ANY)],
         out_specs=(many(num_values), one, one, one),
         compiler_params=None if interpret else _compiler_params(tiling),
         interpret=interpret,
-    )(queries, half_square, own, jnp.concatenate([keys, missing]))
+    )(queries, half_square, own, jnp.concatenate([keys, silent]))
     return Sums(weighted.T, largest, squares, own_logit)
 
 
@@ -229,8 +254,7 @@ def _narrow_kernel(
     num_values: int,
     floor: float | None,
     together: int,
-    outer: int,
-    inner: int,
+    rounds: tuple[int, int],
     query_memory: _Memory,
     half_memory: _Memory,
     own_memory: _Memory,
@@ -277,12 +301,7 @@ def _narrow_kernel(
     nothing = jnp.zeros(own.shape, queries[0].dtype)
     lowest = jnp.full(own.shape, -jnp.inf, queries[0].dtype)
     empty = (lowest, nothing, lowest, *(nothing,) * num_values)
-
-    def round_of(number: jax.Array, carry: _Carry) -> _Carry:
-        mine = lambda chunk, some: absorb(number * inner + chunk, some)
-        return _joined(carry, jax.lax.fori_loop(0, inner, mine, empty))
-
-    found = jax.lax.fori_loop(0, outer, round_of, empty)
+    found = _in_rounds(*rounds, absorb, empty)
     largest_memory[:], squares_memory[:], own_logit_memory[:] = found[:3]
     for number, one in enumerate(found[3:]):
         weighted_memory[number, :] = one
@@ -318,20 +337,22 @@ def _wide(table: Table, floor: float | None, tiling: Tiling, interpret: bool) ->
     from jax.experimental import pallas as pl
 
     num_values = table.values.shape[1]
-    block, tile = tiling.queries, tiling.keys
+    block = tiling.queries
     width = max(_FEWEST, pl.next_power_of_2(table.keys.shape[1]))
     value_width = max(_FEWEST, pl.next_power_of_2(num_values))
+    rounds = _rounds(len(table.keys), tiling.keys)
+    whole = math.prod(rounds) * tiling.keys
     queries = _longer(_longer(table.queries, block), width, axis=1)
-    keys = _longer(_longer(table.keys, tile), width, axis=1)
-    values = _longer(_longer(table.values, tile), value_width, axis=1)
+    keys = _longer(_longer(table.keys, whole), width, axis=1)
+    values = _longer(_longer(table.values, whole), value_width, axis=1)
     length = len(queries)
-    # Keys that fill a tile up have no weight: by their kernel, or by their weight.
-    log_kernel = _longer(table.log_kernel, tile, fill=-jnp.inf if floor is None else 0.0)
-    log_weight = _longer(table.log_weight, tile, fill=-jnp.inf)
+    # Keys that fill a round up have no weight: by their kernel, or by their weight.
+    log_kernel = _longer(table.log_kernel, whole, fill=-jnp.inf if floor is None else 0.0)
+    log_weight = _longer(table.log_weight, whole, fill=-jnp.inf)
 
     one = pl.BlockSpec((block,), lambda i: (i,))
     many = lambda count: pl.BlockSpec((block, count), lambda i: (i, 0))
-    whole = pl.BlockSpec(memory_space=pl.ANY)
+    anywhere = pl.BlockSpec(memory_space=pl.ANY)
     of_all = lambda *shape: jax.ShapeDtypeStruct(shape, queries.dtype)
     weighted, largest, squares, own_logit = pl.pallas_call(
         functools.partial(
@@ -340,12 +361,12 @@ def _wide(table: Table, floor: float | None, tiling: Tiling, interpret: bool) ->
             value_width,
             floor,
             tiling,
-            len(keys) // tile,
+            rounds,
             _product(tiling, interpret),
         ),
         out_shape=(of_all(length, value_width), *(of_all(length),) * 3),
         grid=(length // block,),
-        in_specs=[many(width), one, one, *(whole,) * 4],
+        in_specs=[many(width), one, one, *(anywhere,) * 4],
         out_specs=(many(value_width), one, one, one),
         compiler_params=None if interpret else _compiler_params(tiling),
         interpret=interpret,
@@ -366,7 +387,7 @@ def _wide_kernel(
     value_width: int,
     floor: float | None,
     tiling: Tiling,
-    num_tiles: int,
+    rounds: tuple[int, int],
     product: Callable[[jax.Array, jax.Array], jax.Array],
     query_memory: _Memory,
     half_memory: _Memory,
@@ -412,6 +433,6 @@ def _wide_kernel(
     nothing = jnp.zeros(own.shape, dtype)
     lowest = jnp.full(own.shape, -jnp.inf, dtype)
     sums = jnp.zeros((tiling.queries, value_width), dtype)
-    found = jax.lax.fori_loop(0, num_tiles, absorb, (lowest, nothing, lowest, sums))
+    found = _in_rounds(*rounds, absorb, (lowest, nothing, lowest, sums))
     largest_memory[:], squares_memory[:], own_logit_memory[:] = found[:3]
     weighted_memory[:, :] = found[3]
