@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cuda import KERNEL, lowered
+from for_cuda import KERNEL, lowered
 
 import diffevo_jax as de
 from diffevo_jax.attention import Tiling, attend_fused

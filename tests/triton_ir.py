@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cuda import program_for_cuda
+from for_cuda import program_for_cuda
 
 #: What an operation is called, without its dialect, and what it does.
 BINARY = {

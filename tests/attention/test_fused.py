@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import triton_ir
-from cuda import KERNEL, lowered, need_triton
+from for_cuda import KERNEL, lowered, need_triton
 from jax.experimental import pallas
 from often import often
 
@@ -385,12 +385,12 @@ def test_the_program_that_a_gpu_is_given_sums_up_the_same(
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("precision", ["full", "three"])
+@pytest.mark.filterwarnings("ignore:The Pallas Triton backend:DeprecationWarning")
+@pytest.mark.parametrize("precision", ["full", "three products"])
 @pytest.mark.parametrize(("dim", "value_dim", "wide"), SHAPES.values(), ids=list(SHAPES))
 def test_a_gpu_answers_as_the_definition_does(dim, value_dim, wide, precision) -> None:
     arguments = given(3000, dim, value_dim, scale=dim**-0.5)
-    tiling = usual_tiling(3000, dim + 8, value_dim + 8)
-    if precision == "three":
-        tiling = Tiling(True, 64, 32, 4, precision=THREE)
+    three = Tiling(True, 64, 32, 4, precision=THREE)
+    tiling = None if precision == "full" else three
     got = jax.jit(functools.partial(attend_fused, tiling=tiling))(*arguments)
     compare(got, dense(*arguments), 4 * np.finfo(np.float32).eps * (4 + dim))
