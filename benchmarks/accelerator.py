@@ -4,9 +4,10 @@
     python benchmarks/accelerator.py --parts estimator,rollouts   # some of them
     python benchmarks/accelerator.py --quick                      # tiny sizes, on a CPU too
 
-The parts, in order of their worth: the main job, the estimator, rollouts, sweeps, the
-ladder of the rollouts, a training of a U-Net, and evosax beside the first three. Nothing
-needs a network, or the package installed: a source tree on PYTHONPATH will do.
+The parts, in order of their worth: the main job, the estimator, its kernel for a GPU,
+rollouts, sweeps, the ladder of the rollouts, a training of a U-Net, and evosax beside the
+main job, the estimator and rollouts. Nothing needs a network, or the package installed: a
+source tree on PYTHONPATH will do.
 
 The result is a JSON file, replaced after every case, so that a job that is cut off leaves
 what it had. A case that fails is an error in the file, and the next one begins. A part has
@@ -57,6 +58,7 @@ class Part(NamedTuple):
 PARTS = {
     "main_job": Part(accelerator_jobs.main_jobs, 60),
     "estimator": Part(accelerator_estimator.cases, 70),
+    "kernel": Part(accelerator_estimator.kernels, 60),
     "rollouts": Part(accelerator_rollouts.lanes, 80),
     "sweeps": Part(accelerator_jobs.sweeps, 36),
     "ladder": Part(accelerator_rollouts.ladders, 50),

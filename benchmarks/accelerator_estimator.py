@@ -1,7 +1,12 @@
-"""The estimator on an accelerator: time, operations, memory, and its error."""
+"""The estimator on an accelerator: time, operations, memory, and its error.
+
+``cases`` are those of the default, in blocks; ``kernels`` those of ``attend_fused``, with
+the ways in which its work may be cut.
+"""
 
 import functools
 import itertools
+import warnings
 from typing import Any
 
 import counts
@@ -12,6 +17,7 @@ from accelerator_cases import LONG, Case, Cases, Row, compiled, peak_memory, rep
 
 import diffevo_jax as de
 from diffevo_jax import attention
+from diffevo_jax.attention import Tiling
 
 #: Queries whose answers are compared with those in float64.
 CHECKED = 256
@@ -21,6 +27,40 @@ DIMS = (2, 58, 3, 1024)
 #: Sizes of the block beside the usual one; the first also meets the largest population.
 BLOCKS = (8192, 4096, 2048, 512)
 USUAL = attention.BLOCK_SIZE
+#: Ways to cut the work of the kernel, beside its own guess.
+NARROW = [
+    Tiling(False, queries, keys, num_warps)
+    for queries, keys, num_warps in (
+        (256, 8, 4),
+        (512, 8, 4),
+        (512, 16, 4),
+        (1024, 4, 8),
+        (256, 8, 2),
+        (128, 8, 1),
+    )
+]
+WIDE = [
+    Tiling(True, queries, keys, num_warps, num_stages)
+    for queries, keys, num_warps, num_stages in (
+        (64, 32, 8, 1),
+        (64, 32, 8, 2),
+        (32, 32, 4, 2),
+        (64, 16, 4, 1),
+        (64, 64, 8, 1),
+        (64, 32, 4, 2),
+        (128, 16, 8, 1),
+    )
+]
+THREE_PRODUCTS = jax.lax.DotAlgorithmPreset.TF32_TF32_F32_X3
+THREE = [
+    tiling._replace(precision=THREE_PRODUCTS)
+    for tiling in (
+        Tiling(True, 64, 32, 4),
+        Tiling(True, 64, 64, 4),
+        Tiling(True, 128, 32, 8),
+        Tiling(True, 128, 64, 8),
+    )
+]
 
 
 def cases(quick: bool, seed: int) -> Cases:
@@ -54,15 +94,74 @@ def _what(size: int, dim: int, block: int) -> str:
     return f"estimator, N = {size:,}, D = {dim}{blocks}"
 
 
+def kernels(quick: bool, seed: int) -> Cases:
+    """The kernel's: its goals first, then the ways to cut it, then other dimensions."""
+    if quick:
+        found = [_kernel_case(100, dim, seed) for dim in (2, 58)]
+        found.append(_kernel_case(100, 2, seed, Tiling(False, 32, 2, 4)))
+        return found, ("flops_per_second", "error")
+    found = [_kernel_case(10**4, dim, seed) for dim in (3, 58)]
+    found += [_kernel_case(10**5, dim, seed, before=10**4) for dim in (3, 58)]
+    found.append(_kernel_case(10**6, 3, seed, before=10**5))
+    for tiling in WIDE + THREE:
+        found.append(_kernel_case(10**5, 58, seed, tiling, before=10**5))
+    for tiling in NARROW:
+        found.append(_kernel_case(3 * 10**5, 3, seed, tiling, before=10**5))
+    for dim in (2, 9, 10, 32, 112):
+        found.append(_kernel_case(10**5, dim, seed))
+    found.append(_kernel_case(10**6, 58, seed, before=10**5))
+    return found, ("flops_per_second", "error")
+
+
+def _kernel_case(
+    size: int, dim: int, seed: int, tiling: Tiling | None = None, *, before: int = 0
+) -> Case:
+    """One that the kernel's own guess foretells, of as many or of fewer points."""
+    measure = functools.partial(kernel, size, dim, seed, tiling)
+    after = _kernel_what(before, dim, None) if before else None
+    growth = (size / before) ** 2 if before else 1.0
+    return Case(_kernel_what(size, dim, tiling), measure, after, growth)
+
+
+def _kernel_what(size: int, dim: int, tiling: Tiling | None) -> str:
+    name = f"kernel, N = {size:,}, D = {dim}"
+    if tiling is None:
+        return name
+    form = "wide" if tiling.wide else "narrow"
+    three = ", 3 x TF32" if tiling.precision == THREE_PRODUCTS else ""
+    cut = f"{tiling.queries} x {tiling.keys}, {tiling.num_warps} warps"
+    return f"{name}, {form}, {cut}, {tiling.num_stages} stages{three}"
+
+
+def kernel(size: int, dim: int, seed: int, tiling: Tiling | None) -> Row:
+    """One pass of the kernel; on a CPU, where it is interpreted, only its error counts."""
+    platform = jax.default_backend()
+    if platform not in ("cpu", "gpu"):
+        raise RuntimeError(f"kernel: got the platform {platform!r}, want a GPU")
+    fused = functools.partial(
+        attention.attend_fused, tiling=tiling, interpret=platform == "cpu"
+    )
+    with warnings.catch_warnings():  # of JAX, that its back end for the kernel will go
+        warnings.simplefilter("ignore", DeprecationWarning)
+        row = measured(size, dim, seed, fused)
+    cut = tiling and tiling._asdict() | {"precision": str(tiling.precision)}
+    return row | {"interpreted": platform == "cpu", "tiling": cut}
+
+
 def estimate(size: int, dim: int, seed: int, block_size: int = USUAL) -> Row:
-    """One pass of the estimator, and its error.
+    """One pass of the default estimator, and its error."""
+    blocks = functools.partial(attention.attend, block_size=block_size)
+    return measured(size, dim, seed, blocks) | {"block_size": block_size}
+
+
+def measured(size: int, dim: int, seed: int, attend: attention.Attention) -> Row:
+    """One pass of an estimator, and its error.
 
     A precision of ``D^(-1/2)`` lets logits differ by about one in any dimension, so that
     many points count.
     """
     points, queries, log_weight = data(size, dim, seed)
     precision = dim**-0.5
-    attend = functools.partial(attention.attend, block_size=block_size)
 
     def mean(queries: jax.Array, points: jax.Array, log_weight: jax.Array) -> jax.Array:
         return de.denoisers.posterior_mean(
@@ -72,7 +171,7 @@ def estimate(size: int, dim: int, seed: int, block_size: int = USUAL) -> Row:
     program, row = compiled(mean, queries, points, log_weight)
     row |= repeated(lambda: program(queries, points, log_weight), 7)
     count = counts.estimate(size, dim)
-    row |= {"size": size, "dim": dim, "block_size": block_size, "flops": count.flops}
+    row |= {"size": size, "dim": dim, "flops": count.flops}
     row |= {"functions": count.functions, "peak_memory": peak_memory()}
     row["flops_per_second"] = count.flops / row["seconds"]
     few = queries[:CHECKED]

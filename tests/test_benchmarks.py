@@ -1,5 +1,6 @@
 """The benchmarks measure what they say; nothing here depends on how fast a machine is."""
 
+import functools
 import json
 import math
 import os
@@ -14,8 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from for_cuda import KERNEL, lowered
 
 import diffevo_jax as de
+from diffevo_jax.attention import Tiling, attend_fused
 from diffevo_jax.problems.control import environments
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -257,6 +260,34 @@ def test_the_posterior_mean_in_float64_is_that_of_the_estimator():
 
     assert row["checked"] == accelerator_estimator.CHECKED
     assert row["error"] < 1e-5
+
+
+def test_without_a_gpu_the_kernel_is_interpreted_and_its_error_measured():
+    import accelerator_estimator
+
+    if jax.default_backend() != "cpu":
+        pytest.skip("there is an accelerator")
+    row = accelerator_estimator.kernel(100, 3, 0, Tiling(False, 32, 2, 4))
+
+    assert row["interpreted"]
+    assert row["error"] < 1e-5
+    assert row["tiling"]["queries"] == 32
+
+
+@pytest.mark.slow
+def test_every_case_of_the_kernel_can_be_lowered_for_a_gpu():
+    import accelerator_estimator
+
+    if jax.default_backend() != "cpu":
+        pytest.skip("there is an accelerator")
+    cases, _ = accelerator_estimator.kernels(quick=False, seed=0)
+    for case in cases:
+        size, dim, _, tiling = case.measure.args
+        of = lambda *shape, dtype=jnp.float32: jax.ShapeDtypeStruct(shape, dtype)
+        points, scalars = of(size, dim), of(size)
+        given = points, points, points, scalars, of(size, dtype=jnp.int32)
+        fused = functools.partial(attend_fused, tiling=tiling)
+        assert lowered(fused, *given).count(KERNEL) == 1, case.what
 
 
 @pytest.mark.slow

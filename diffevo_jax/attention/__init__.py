@@ -1,15 +1,17 @@
 """Attention: how the posterior mean is computed, in linear memory.
 
 Queries are noisy points, keys and values evaluated ones, and log-weights a bias. ``attend``
-is the one to use, and the one to replace by a kernel of an accelerator
-(``denoisers.Population(attention=)``); ``attend_by_rows`` is for kernels and shapings that
-need a whole row of the kernel at once. Density estimates are made of the same sums.
+is the one to use, and the one to replace (``denoisers.Population(attention=)``): on a GPU
+``attend_fused`` is one kernel of the device. ``attend_by_rows`` is for kernels and shapings
+that need a whole row of the kernel at once. Density estimates are made of the same sums.
 """
 # isort: skip_file
 
 # The estimator.
 from diffevo_jax.attention.blocked import attend as attend  # the one to use
+from diffevo_jax.attention.fused import attend_fused as attend_fused  # on a GPU
 from diffevo_jax.attention.row_wise import attend_by_rows as attend_by_rows  # a row at once
+from diffevo_jax.attention.fused_kernels import Tiling as Tiling  # how attend_fused cuts
 from diffevo_jax.attention.blocked import Attention as Attention  # the contract of the two
 from diffevo_jax.attention.numerics import Guidance as Guidance  # beyond the weighted mean
 from diffevo_jax.attention.blocked import Division as Division  # over devices

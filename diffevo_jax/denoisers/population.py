@@ -109,8 +109,8 @@ class Population:
             noise level of 0.1, and a hundredth at 1. With it more guidance is safe in few
             generations.
         attention: what computes the mean, for example
-            ``functools.partial(de.attention.attend, block_size=2048)`` or a kernel for an
-            accelerator that does the same; static.
+            ``functools.partial(de.attention.attend, block_size=2048)``, or on a GPU
+            :func:`diffevo_jax.attention.attend_fused`; static.
 
     Example:
         >>> import jax, jax.numpy as jnp, diffevo_jax as de

@@ -16,13 +16,16 @@ from jaxprs import largest_array
 from often import often
 
 import diffevo_jax as de
-from diffevo_jax.attention import Guidance, attend
+from diffevo_jax.attention import Guidance, Tiling, attend, attend_fused
 from diffevo_jax.base import Estimate
 
 BLOCK = 16
+fused = functools.partial(attend_fused, interpret=True)
 IMPLEMENTATIONS: dict[str, Callable[..., Estimate]] = {
     "one block": attend,
     "blocks": functools.partial(attend, block_size=BLOCK),
+    "fused, narrow": functools.partial(fused, tiling=Tiling(False, BLOCK, 2, 4)),
+    "fused, wide": functools.partial(fused, tiling=Tiling(True, BLOCK, BLOCK, 4)),
 }
 #: Numbers of queries and keys.
 SIZES = {
@@ -106,7 +109,7 @@ def compiled(attention: Callable[..., Estimate], floor: float | None = None) -> 
     return jax.jit(functools.partial(attention, floor=floor), compiler_options=QUICK)
 
 
-@pytest.fixture(params=IMPLEMENTATIONS)
+@pytest.fixture(params=often(2, IMPLEMENTATIONS))
 def attention(request) -> Callable[..., Estimate]:
     return IMPLEMENTATIONS[request.param]
 
@@ -413,13 +416,14 @@ def clusters_mean(attention: Callable[..., Estimate]) -> Any:
 
 @pytest.mark.parametrize("scale", [1e3, 1e6, 1e8])
 @pytest.mark.parametrize("size", [2, 7, 100])
-def test_one_dimension_is_right_however_narrow_the_kernel_is(size, scale) -> None:
+@pytest.mark.parametrize("name", often(1, ["one block", "fused, narrow", "fused, wide"]))
+def test_one_dimension_is_right_however_narrow_the_kernel_is(name, size, scale) -> None:
     # given one-dimensional features far apart in widths of the kernel
     points = np.float32(scale) * np.random.default_rng(size).normal(size=(size, 1))
     points, own = np.float32(points), np.arange(size, dtype=np.int32)
     log_weight = np.float32(np.random.default_rng(1).normal(size=size))
     for compiler in (None, QUICK):
-        function = jax.jit(attend, compiler_options=compiler)
+        function = jax.jit(IMPLEMENTATIONS[name], compiler_options=compiler)
         got = function(points, points, points, log_weight, own)
         want = dense(Points(points, points, points, log_weight, own), None)
         assert_close(

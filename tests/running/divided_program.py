@@ -1,5 +1,6 @@
 """What test_divided_population.py looks at, computed by a process with eight devices."""
 
+import functools
 import hashlib
 import itertools
 import json
@@ -12,7 +13,7 @@ import numpy as np
 from jax.sharding import PartitionSpec
 
 import diffevo_jax as de
-from diffevo_jax.attention import attend
+from diffevo_jax.attention import Attention, attend, attend_fused
 from diffevo_jax.running.divided_population import DividedAttention, DividedProblem
 
 #: How many divide a population; the first and the last are enough most of the time.
@@ -47,13 +48,13 @@ def over(function: Any, count: int, *arguments: Any) -> Any:
     return jax.jit(divided)(*arguments)
 
 
-def estimator(size: int, dim: int, count: int) -> str:
+def estimator(size: int, dim: int, count: int, attention: Attention = attend) -> str:
     """Bits of the divided attention."""
     keys = jax.random.split(jax.random.key(size + dim), 3)
     points, noisy = (jax.random.normal(key, (size, dim)) for key in keys[:2])
     log_weight = jax.random.normal(keys[2], (size,))
     own = jnp.arange(size, dtype=jnp.int32)
-    divided = DividedAttention(attend, "population", 8)
+    divided = DividedAttention(attention, "population", 8)
     return bits(over(divided, count, noisy, points, points, log_weight, own))
 
 
@@ -77,8 +78,10 @@ def main(which: str) -> None:
     results = {count: run(count, strategy, problem, 50) for count in (1, 8)}
     plain = de.evolve(jax.random.key(0), strategy, problem, population_size=50)
     flow = de.MonoFlow(4)
+    fused = functools.partial(attend_fused, interpret=True)
     told = {
         "estimator": [[estimator(*size, n) for n in devices] for size in sizes],
+        "kernel": [[estimator(*sizes[0], n, fused) for n in devices]],
         "evaluation": [[evaluation(*size, n) for n in devices] for size in sizes[::2]],
         "run": [bits(result) for result in results.values()],
         "flow": [bits(run(count, flow, problem, 50)) for count in (1, 8)],

@@ -41,7 +41,7 @@ def all_told() -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", ["estimator", "evaluation"])
+@pytest.mark.parametrize("part", ["estimator", "kernel", "evaluation"])
 def test_parts_have_the_same_bits_on_one_and_on_eight_devices(told, part) -> None:
     assert [len(set(row)) for row in told[part]] == [1]
 
