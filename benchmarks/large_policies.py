@@ -1,11 +1,11 @@
 """Policies of a million weights: size, time, memory and returns, and which form is better.
 
-    python benchmarks/large_policies.py [--only tasks | forms]
+    python benchmarks/large_policies.py [--only ENVIRONMENT ... | forms]
 
-``tasks``: 1,024 policies of some 1,060,000 weights by the library's defaults, on CartPole
-and on Breakout of MinAtar, each in a process of its own, whose peak memory it is. Every
-seed has a base of its own. Time is the mean of the runs after the first, which compile
-nothing; none has a final evaluation.
+Environments: 1,024 policies of some 1,060,000 weights by the library's defaults, each
+environment in a process of its own, whose peak memory it is, and every seed with a base of
+its own. Time is the mean of the runs after the first, which compile nothing; none has a
+final evaluation.
 
 ``forms``: what may be the genome of a small network, so that the dense one can be measured
 beside the others: 512 policies on Breakout. Where both factors are the genome an individual
@@ -21,7 +21,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import arguments, save, summary, table
+from common import arguments, load, save, stored, summary, table
 from timing import child, megabytes, peak_memory
 
 import diffevo_jax as de
@@ -33,6 +33,8 @@ from diffevo_jax.problems.control.policies import flatten
 TASKS = (
     ("CartPole-v1", (1024, 1024), 10),
     ("Breakout-MinAtar", (1024, 640), 15),
+    ("SpaceInvaders-MinAtar", (1024, 640), 15),
+    ("Asterix-MinAtar", (1024, 640), 15),
 )
 POPULATION = 1024
 #: Of the comparison of forms.
@@ -138,11 +140,11 @@ def forms(base: PyTree) -> dict[str, Policy]:
     }
 
 
-def compare(seeds: int, size: int, count: int) -> list[dict[str, Any]]:
-    """A row a form: genome, return at first and at last."""
+def compare(seeds: int, size: int, count: int, every: int) -> list[dict[str, Any]]:
+    """A row for every so many forms: genome, return at first and at last."""
     bases = [drawn_base("Breakout-MinAtar", SMALL, seed) for seed in range(seeds)]
     rows = []
-    for name in forms(bases[0]):
+    for name in [*forms(bases[0])][::every]:
         ends = []
         for seed, base in enumerate(bases):
             problem = de.problems.Control("Breakout-MinAtar", policy=forms(base)[name])
@@ -212,19 +214,22 @@ def report_forms(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    options = arguments(__doc__ or "", seeds=3, only="tasks or forms")
-    quick, wanted = options.quick, options.only or ["tasks", "forms"]
-    if "tasks" in wanted:
-        rows = []
-        for env_name, hidden, count in TASKS:
+    options = arguments(__doc__ or "", seeds=3, only="environments or forms")
+    quick, wanted = options.quick, options.only or [*(name for name, *_ in TASKS), "forms"]
+    known = load("large_policies") if stored("large_policies") and not quick else []
+    rows = {row["what"]: row for row in known}
+    for env_name, hidden, count in TASKS:
+        if env_name in wanted:
             given = (env_name, hidden, count, POPULATION, options.seeds)
             if quick:
                 given = (env_name, (96, 96), 2, 32, 1)
-            rows.append(child(f"import large_policies as l; l.task(*{given!r})"))
-            print(report(rows[-1:]), flush=True)
-        save("large_policies", options, rows)
+            row = child(f"import large_policies as l; l.task(*{given!r})")
+            print(report([row]), flush=True)
+            rows[env_name] = row
+    if {*wanted} - {"forms"}:
+        save("large_policies", options, [rows[name] for name, *_ in TASKS if name in rows])
     if "forms" in wanted:
-        sizes = (1, 32, 2) if quick else (2 * options.seeds, FEW, GENERATIONS)
+        sizes = (1, 32, 2, 4) if quick else (2 * options.seeds, FEW, GENERATIONS, 1)
         save("large_policies_forms", options, compare(*sizes))
 
 
