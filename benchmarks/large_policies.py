@@ -33,8 +33,7 @@ from diffevo_jax.problems.control.policies import flatten
 TASKS = (
     ("CartPole-v1", (1024, 1024), 10),
     ("Breakout-MinAtar", (1024, 640), 15),
-    ("SpaceInvaders-MinAtar", (1024, 640), 15),
-    ("Asterix-MinAtar", (1024, 640), 15),
+    ("SpaceInvaders-MinAtar", (1024, 420), 15),
 )
 POPULATION = 1024
 #: Of the comparison of forms.
@@ -226,8 +225,8 @@ def main() -> None:
             row = child(f"import large_policies as l; l.task(*{given!r})")
             print(report([row]), flush=True)
             rows[env_name] = row
-    if {*wanted} - {"forms"}:
-        save("large_policies", options, [rows[name] for name, *_ in TASKS if name in rows])
+            ordered = [rows[name] for name, *_ in TASKS if name in rows]
+            save("large_policies", options, ordered)
     if "forms" in wanted:
         sizes = (1, 32, 2, 4) if quick else (2 * options.seeds, FEW, GENERATIONS, 1)
         save("large_policies_forms", options, compare(*sizes))
