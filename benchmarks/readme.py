@@ -27,6 +27,7 @@ import gan
 import guidance_report
 import high_dimension
 import images
+import large_policies
 import learned_evolution
 import learning_curves
 import main_job
@@ -101,6 +102,10 @@ DOCUMENTS: dict[Path, dict[str, Callable[[Any], str]]] = {
         "flows": flows.report,
     },
     ROOT / "docs" / "honest_best.md": {"final_best": final_best.report},
+    ROOT / "docs" / "large_policies.md": {
+        "large_policies": large_policies.report,
+        "large_policies_forms": large_policies.report_forms,
+    },
     ROOT / "docs" / "models.md": {"evolved_digits": evolved_digits.report},
     ROOT / "docs" / "quality_diversity.md": {
         "quality_diversity": quality_diversity.report,

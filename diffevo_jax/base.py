@@ -395,6 +395,24 @@ class Policy(Protocol):
 
 
 @runtime_checkable
+class Sizing(Protocol):
+    """A policy that takes from its environment what it leaves open.
+
+    See :class:`diffevo_jax.problems.MLP`, which takes its width, and
+    :class:`diffevo_jax.problems.LowRankPolicy`, which then draws what is frozen.
+    """
+
+    def sized(self, observation: PyTree, num_outputs: int) -> Policy:
+        """The policy for such observations and so many outputs.
+
+        Args:
+            observation: one, as the policy sees it, or its shapes.
+            num_outputs: numbers of an output; a policy may have a width of its own.
+        """
+        ...
+
+
+@runtime_checkable
 class RowKernel(Protocol):
     """A kernel with a bandwidth for every individual, which needs whole rows of distances.
 

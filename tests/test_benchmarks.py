@@ -339,6 +339,43 @@ def test_the_cheapest_benchmark_runs_from_end_to_end():
     assert {p: p.read_text() for p in (BENCHMARKS / "results").iterdir()} == stored
 
 
+@pytest.mark.slow
+def test_the_benchmark_of_large_policies_runs_from_end_to_end():
+    stored = {path: path.read_text() for path in (BENCHMARKS / "results").iterdir()}
+
+    run = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "large_policies.py"), "--quick"],
+        env=os.environ | {"PYTHONPATH": f"{BENCHMARKS.parent}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert run.returncode == 0, run.stderr
+    assert "| CartPole-v1 | 9,986 | 130 |" in run.stdout
+    assert "| Breakout-MinAtar | 48,099 | 171 |" in run.stdout
+    assert "both factors frozen, rank 4" in run.stdout
+    assert {p: p.read_text() for p in (BENCHMARKS / "results").iterdir()} == stored
+
+
+def test_both_factors_of_a_matrix_as_a_genome_change_it_as_much_as_there_is_of_it():
+    import large_policies
+
+    base = large_policies.drawn_base("Breakout-MinAtar", (), 0)
+    policy = large_policies.BothFactors(base, rank=3)
+    rng, seen = np.random.default_rng(0), jnp.ones(400)
+    zeros = policy.init(jax.random.key(0), seen)
+    (own,) = jax.tree.map(lambda leaf: jnp.float32(rng.normal(size=leaf.shape)), zeros)
+    weight, unit = base[0]["weight"], jnp.sqrt(jnp.mean(base[0]["weight"] ** 2) / 3)
+
+    output, _ = policy.apply([own], seen, ())
+
+    change = unit * own["first"] @ own["second"]
+    np.testing.assert_allclose(output, seen @ (weight + change) + own["bias"], rtol=1e-4)
+    ratio = jnp.sqrt(jnp.mean(change**2) / jnp.mean(weight**2))
+    assert ratio == pytest.approx(1.0, rel=0.5)  # of 1,200 numbers, 9 of them of B
+
+
 def test_the_diversity_of_samples_is_their_mean_distance():
     import evolved_digits
 

@@ -166,6 +166,18 @@ def test_the_code_of_the_page_on_learned_diffusion_runs(monkeypatch, tmp_path) -
 
 
 @pytest.mark.slow
+def test_the_code_of_the_page_on_large_policies_runs() -> None:
+    names = names_of("large_policies.md")
+    assert (names["problem"].space.dim, names["num_weights"]) == (130, 1_056_770)
+    means = names["result"].history.mean_fitness
+    assert means[0] < 50.0
+    assert means[-1] > 150.0  # of at most 200
+    assert names["actions"][0] == names["actions"][1]
+    assert names["tuned"].history.mean_fitness[0] > 2 * means[0]  # what was found is kept
+    assert names["recurrent"].space.dim == 16 + 16 + 4 * 2
+
+
+@pytest.mark.slow
 def test_the_code_of_the_page_on_models_of_others_runs() -> None:
     names = names_of("models.md")
     # a third of the samples at each point of the ring, and all of them near one

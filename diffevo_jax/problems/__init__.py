@@ -36,6 +36,7 @@ from diffevo_jax.problems.variables import Fixed as Fixed  # the same in all sol
 
 # Who acts in Control, and what it measures.
 from diffevo_jax.problems.control import MLP as MLP  # a small network
+from diffevo_jax.problems.control import LowRankPolicy as LowRankPolicy  # a large one
 from diffevo_jax.problems.control import ActionSequence as ActionSequence  # a plan
 from diffevo_jax.problems.control import FunctionPolicy as FunctionPolicy  # two functions
 from diffevo_jax.problems.control import Episode as Episode  # reward, length, how it ended

@@ -10,11 +10,11 @@ from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from diffevo_jax import pytree
 from diffevo_jax.attention import matmul
 from diffevo_jax.base import PyTree
+from diffevo_jax.problems.factors import is_matrix
 from diffevo_jax.problems.space import Space
 from diffevo_jax.pytree import Number, validation
 
@@ -245,8 +245,3 @@ def perturbed(matrix: jax.Array, factors: Sequence[jax.Array], scale: Number) ->
     left, right = factors
     size = scale * jnp.sqrt(jnp.mean(jnp.square(matrix.astype(float))) / left.shape[1])
     return (matrix + size * matmul(left, right.T)).astype(matrix.dtype)
-
-
-def is_matrix(leaf: jax.Array) -> bool:
-    """Whether a leaf, or its shape, is of floats with two axes."""
-    return np.ndim(leaf) == 2 and bool(jnp.issubdtype(jnp.result_type(leaf), np.floating))

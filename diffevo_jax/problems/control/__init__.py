@@ -1,10 +1,10 @@
 """Control: a policy's weights are a solution, and the return of its episodes the fitness.
 
 :class:`Control` is the problem; its first argument is the name of an environment, or its
-``env`` is an object of your own. Take
-:class:`MLP` as its policy, an :class:`ActionSequence` to plan, or a :class:`FunctionPolicy`
-for anything else. The other names are for what comes after an evolution: changed rules, and
-steps by hand.
+``env`` is an object of your own. Take :class:`MLP` as its policy, in a
+:class:`LowRankPolicy` if it is large, an :class:`ActionSequence` to plan, or a
+:class:`FunctionPolicy` for anything else. The other names are for what comes after an
+evolution: changed rules, and steps by hand.
 """
 # isort: skip_file
 
@@ -23,8 +23,14 @@ from diffevo_jax.problems.control.policies import (
 from diffevo_jax.problems.control.policies import (
     FunctionPolicy as FunctionPolicy,  # two functions of your own; may have a memory
 )
+from diffevo_jax.problems.control.low_rank import (
+    LowRankPolicy as LowRankPolicy,  # a million weights, of which few numbers evolve
+)
 
 # A policy that leaves the library.
+from diffevo_jax.problems.control.low_rank import (
+    dense_weights as dense_weights,  # all weights of one individual, as arrays
+)
 from diffevo_jax.problems.control.saved_controllers import (
     SavedController as SavedController,  # from a file, with its weights and what is known
 )

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from diffevo_jax import pytree
 from diffevo_jax.attention import matmul
 from diffevo_jax.base import PyTree
+from diffevo_jax.problems.factors import ChangedMatrix
 from diffevo_jax.pytree import validation
 
 _ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -84,6 +85,12 @@ class MLP:
                 f"{tuple(_ACTIVATIONS)}"
             )
 
+    def sized(self, observation: PyTree, num_outputs: int) -> "MLP":
+        """The same with so many outputs, if it has no width of its own."""
+        if self.num_outputs is not None:
+            return self
+        return pytree.replace(self, num_outputs=num_outputs)
+
     def init(self, key: jax.Array, observation: PyTree) -> list[dict[str, jax.Array]]:
         """Return zero weights, one ``{"bias", "weight"}`` a layer; evolution draws them."""
         if self.num_outputs is None:
@@ -143,6 +150,12 @@ class ActionSequence:
         if self.num_outputs is not None:
             validation.check_count("ActionSequence.num_outputs", self.num_outputs)
 
+    def sized(self, observation: PyTree, num_outputs: int) -> "ActionSequence":
+        """The same with so many outputs, if it has no width of its own."""
+        if self.num_outputs is not None:
+            return self
+        return pytree.replace(self, num_outputs=num_outputs)
+
     def init(self, key: jax.Array, observation: PyTree) -> jax.Array:
         """Return zeros ``(horizon, num_outputs)``; evolution draws them."""
         if self.num_outputs is None:
@@ -170,6 +183,8 @@ def _affine(
     vectors that are put together of single numbers, do not fuse with the rest.
     """
     weight, bias = layer["weight"], layer["bias"]
+    if isinstance(weight, ChangedMatrix):
+        return jnp.asarray(signal) @ weight + bias
     if weight.size > UNROLLED_WEIGHTS:
         signal = jnp.asarray(signal)
         return matmul(signal, weight) + bias

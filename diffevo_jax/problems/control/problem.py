@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
-from diffevo_jax.base import Evaluation, Policy, PyTree
+from diffevo_jax.base import Evaluation, Policy, PyTree, Sizing
 from diffevo_jax.problems.control import statistics
 from diffevo_jax.problems.control.environments import (
     check_params,
@@ -31,7 +31,7 @@ from diffevo_jax.problems.control.episode import (
     play,
     play_recorded,
 )
-from diffevo_jax.problems.control.policies import MLP, ActionSequence
+from diffevo_jax.problems.control.policies import MLP
 from diffevo_jax.problems.control.rollout import play_lanes
 from diffevo_jax.problems.control.spaces import (
     Environment,
@@ -68,7 +68,8 @@ class Control:
             ``"brax:hopper"``, see :mod:`diffevo_jax.problems.control.brax`. None if ``env``
             is given; static.
         policy: a policy: :class:`MLP`, :class:`diffevo_jax.problems.ActionSequence`, which
-            is a plan, or :class:`diffevo_jax.problems.FunctionPolicy` of functions of your
+            is a plan, :class:`diffevo_jax.problems.LowRankPolicy`, of which few numbers
+            evolve, or :class:`diffevo_jax.problems.FunctionPolicy` of functions of your
             own.
         env_params: parameters of the environment, a pytree; None takes its defaults.
         max_steps: longest episode; None takes the environment's default limit; static.
@@ -161,6 +162,15 @@ class Control:
     def with_env_params(self) -> "Control":
         """The same problem with the parameters of its environment written out."""
         return pytree.replace(self, env_params=self._env_params())
+
+    def sized_policy(self) -> Policy:
+        """The policy; what it leaves open is the environment's."""
+        if not pytree.offers(self.policy, Sizing):
+            return self.policy
+        env, _ = environment(self.environment)
+        shape = output_shape(env.action_space(self._env_params()))
+        seen = pytree.shapes(Control._first_seen, self)
+        return self.policy.sized(seen, math.prod(shape))
 
     def check(self) -> None:
         """Raise if there is no such environment, or a count is wrong."""
@@ -324,13 +334,13 @@ class Control:
 
     def _context(self, problem_state: Moments | tuple[()]) -> Context:
         if not self._learns():
-            return Context(self._policy(), self.env_params, None)
+            return Context(self.sized_policy(), self.env_params, None)
         if not isinstance(problem_state, Moments):
             raise TypeError(
                 f"problem_state: got {problem_state!r}, want the Moments of "
                 'Control(observation="running"), for example result.problem_state'
             )
-        return Context(self._policy(), self.env_params, problem_state)
+        return Context(self.sized_policy(), self.env_params, problem_state)
 
     def _acting(self, policy_params: PyTree, problem_state: Moments | tuple[()]) -> Context:
         """The context of one policy, whose weights and moments are of this problem."""
@@ -358,14 +368,9 @@ class Control:
     def _first_steps(self) -> tuple[PyTree, PyTree]:
         return first_steps(self.environment, self._env_params())
 
-    def _policy(self) -> Policy:
-        """The policy; one without a width of its own takes the environment's."""
-        policy = self.policy
-        if isinstance(policy, MLP | ActionSequence) and policy.num_outputs is None:
-            env, _ = environment(self.environment)
-            shape = output_shape(env.action_space(self._env_params()))
-            return pytree.replace(policy, num_outputs=math.prod(shape))
-        return policy
+    def _first_seen(self) -> PyTree:
+        """An observation, for its shapes."""
+        return self._observe(jax.random.key(0))
 
     def _observe(self, key: jax.Array) -> PyTree:
         """An observation as the policy sees it."""
@@ -387,7 +392,7 @@ class Control:
     def _drawn(self) -> PyTree:
         """Weights, for their shapes."""
         key = jax.random.key(0)
-        return self._policy().init(key, self._observe(key))
+        return self.sized_policy().init(key, self._observe(key))
 
     def _unseen(self) -> Moments:
         """The moments of no observation, for their shapes."""
@@ -397,10 +402,10 @@ class Control:
         """What a controller takes, for its shapes."""
         env, _ = environment(self.environment)
         observation, _ = env.reset_env(jax.random.key(0), self._env_params())
-        return observation, self._policy().initial_carry()
+        return observation, self.sized_policy().initial_carry()
 
     def _applied(self) -> tuple[PyTree, PyTree, PyTree]:
         """An output, and the carry after and before, for their shapes."""
-        policy, observation = self._policy(), self._observe(jax.random.key(0))
+        policy, observation = self.sized_policy(), self._first_seen()
         carry = policy.initial_carry()
         return *policy.apply(self._drawn(), observation, carry), carry

@@ -112,10 +112,11 @@ def _lanes(spec: EpisodeSpec, axis: int | None) -> Callable[..., Rollout]:
 
         flattened = [
             jax.tree.map(lambda leaf, has, lack=lack: flat(leaf, has, lack), arg, has)
+            if own or arg is not args[0]  # a large policy is not copied unless it must be
+            else arg
             for arg, has, lack in zip(args, batched, lacks, strict=True)
         ]
-        context = flattened[0] if own else args[0]
-        rollouts = _lanes(spec, 0 if own else None)(context, *flattened[1:])
+        rollouts = _lanes(spec, 0 if own else None)(*flattened)
         split = lambda leaf: leaf.reshape(runs, num_lanes, *leaf.shape[1:])
         return jax.tree.map(split, rollouts), jax.tree.map(lambda _: True, rollouts)
 
