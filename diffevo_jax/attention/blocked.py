@@ -278,7 +278,9 @@ def _beyond(mean: _Mean, plain: _Mean, cells: int, strength: Number) -> jax.Arra
 
     What :func:`diffevo_jax.attention.numerics.guided` does to weights, done to their sums.
     """
-    total, plain_total = (jnp.sum(one.weighted[:, -cells:], axis=1) for one in (mean, plain))
+    total, plain_total = (
+        jnp.sum(one.weighted[:, -cells:], axis=1) for one in (mean, plain)
+    )
     scale = total / jnp.where(plain_total > 0, plain_total, 1.0)
     strength = jnp.asarray(strength, mean.weighted.dtype)
     return mean.weighted + strength * (mean.weighted - scale[:, None] * plain.weighted)

@@ -14,7 +14,6 @@ from diffevo_jax import pytree
 from diffevo_jax.attention import or_uniform
 from diffevo_jax.pytree import validation
 
-
 #: Numbers of a table of draws and points: larger ones are drawn in two steps.
 _MOST_NUMBERS = 2**24
 
@@ -153,7 +152,7 @@ def drawn(key: jax.Array, log_weight: jax.Array, count: int) -> Chosen:
 
 
 def _draws(key: jax.Array, log_weight: jax.Array, count: int) -> jax.Array:
-    """Numbers (count,) int32 of points, drawn by log-weights (L,), which are not all -inf."""
+    """Numbers (count,) int32 of points, drawn by log-weights (L,), not all of them -inf."""
     size = len(log_weight)
     if count * size <= _MOST_NUMBERS:
         return jax.random.categorical(key, log_weight, shape=(count,)).astype(jnp.int32)
