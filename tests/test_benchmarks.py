@@ -109,6 +109,20 @@ def test_the_exponent_of_a_power_law_is_found_beyond_its_constant_part():
     assert factor == pytest.approx(3e-4)
 
 
+def test_the_interval_of_an_exponent_holds_it():
+    import scaling
+
+    rng, sizes = np.random.default_rng(0), np.array(scaling.powers(2, 16_384))
+    inside = []
+    for _ in range(400):
+        values = 3e-4 * sizes**1.7 * np.exp(0.1 * rng.normal(size=len(sizes)))
+        exponent, width = scaling.fit(sizes, values)[0], scaling.interval(sizes, values)
+        inside.append(abs(exponent - 1.7) <= width)
+
+    assert 0.95 - 5 * 0.011 < np.mean(inside) < 1.0  # 5 standard errors of 400
+    assert scaling.interval((1, 2), (1.0, 2.0)) is None
+
+
 def test_the_flops_of_a_policy_are_those_of_its_formula():
     import counts
 
@@ -306,6 +320,22 @@ def test_the_cheapest_benchmark_runs_from_end_to_end():
     assert run.returncode == 0, run.stderr
     assert "| N = 512, D = 2 |" in run.stdout
     assert {p: p.read_text() for p in (BENCHMARKS / "results").iterdir()} == stored
+
+
+@pytest.mark.slow
+def test_growth_is_measured_from_end_to_end():
+    run = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "scaling.py"), "--quick"],
+        env=os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert run.returncode == 0, run.stderr
+    for what in ("guided individuals N", "runs R", "generations G", "devices P"):
+        assert f"| {what} |" in run.stdout
+    assert "±" in run.stdout
 
 
 def test_the_diversity_of_samples_is_their_mean_distance():
