@@ -97,6 +97,20 @@ def test_calls_alternate_and_the_ratio_is_theirs_by_ours():
     assert row["ours_low"] <= row["ours"] <= row["ours_high"]
 
 
+def test_the_time_to_a_target_counts_what_the_runs_that_miss_it_took():
+    import timing
+
+    # given runs that get there after two generations, after three, and never
+    curves = [[1.0, 5.0, 4.0], [0.0, 1.0, 5.0], [1.0, 2.0, 3.0]]
+
+    found = timing.to_target(curves, 5.0, spent=0.5)
+
+    assert found["reached"] == pytest.approx(2 / 3)
+    assert found["generations"] == (2 + 3 + 3) / 2
+    assert found["seconds"] == 2.0
+    assert timing.to_target(curves, 6.0, spent=0.5)["seconds"] is None
+
+
 def test_the_exponent_of_a_power_law_is_found_beyond_its_constant_part():
     import scaling
 
