@@ -1,15 +1,22 @@
-"""How time and memory grow: with individuals, dimensions, runs, and the length of episodes.
+"""How time and memory grow: with N, D, runs, steps, generations, and devices.
 
     python benchmarks/scaling.py
 
 * individuals N: ``tell`` with the plain kernel, D = 58;
-* dimensions D: the same, N = 512;
+* guided individuals N: the same with the default denoiser, which is guided;
+* dimensions D: the plain kernel, N = 512;
 * runs R: CartPole evolution at the published protocol, latent kernel;
-* steps T: rollouts of 1,024 policies that balance the pole to the longest limit.
+* steps T: rollouts of 1,024 policies that balance the pole to the longest limit;
+* generations G: an evolution of 256 individuals of 8 numbers with the default denoiser;
+* devices P: 16 such evolutions of 10 generations spread over some of the devices, of a CPU
+  its cores; an exponent of -1 is a gain of all of them.
 
-Medians of repeated calls on one device, and the extra memory that XLA allots to the
-program. The exponent is the slope of the least-squares line on logarithms, over the upper
-half of the sizes. The figure is ``docs/figures/scaling.png``.
+Medians of repeated calls, on one device but for the last. Memory is what XLA says of the
+compiled program, on each device: ``memory``, the extra memory beside arguments and results,
+and ``needed``, with both, the most that a call takes. The exponent is the slope of the
+least-squares line on logarithms, over the upper half of the sizes, and its interval
+Student's at 95 per cent, which needs three sizes. The figure is
+``docs/figures/scaling.png``.
 """
 
 import argparse
@@ -24,10 +31,12 @@ import main_job
 import numpy as np
 from common import FIGURES, arguments, milliseconds, prepare_devices, save, table
 from matplotlib.figure import Figure
+from scipy import stats
 from timing import extra_memory, median, megabytes
 
 import diffevo_jax as de
 from diffevo_jax.plots import figures
+from diffevo_jax.running import device_mesh, memory
 
 LANES, HORIZON = 1024, 2000
 
@@ -53,16 +62,36 @@ def powers(low: int, high: int, factor: int = 2) -> tuple[int, ...]:
     return tuple(low * factor**k for k in range(count + 1))
 
 
-def tell(size: int, dim: int) -> Program:
+PLAIN = de.denoisers.Population(de.kernels.Gaussian(), guidance=0.0)
+
+
+def tell(size: int, dim: int, denoiser: de.Denoiser = PLAIN) -> Program:
     """One ``tell`` of N individuals of D numbers."""
-    strategy = de.DiffusionEvolution(
-        10, denoiser=de.denoisers.Population(de.kernels.Gaussian(), guidance=0.0)
-    )
+    strategy = de.DiffusionEvolution(10, denoiser)
     key = jax.random.key(0)
     candidates = jax.random.normal(key, (size, dim))
     state = de.init(strategy, key, candidates)
     fitness = -jnp.mean(candidates**2, axis=1)
     return Program(jax.jit(de.tell), (strategy, key, state, candidates, fitness))
+
+
+def generations(count: int) -> Program:
+    """One evolution of so many generations."""
+    return Program(jax.jit(functools.partial(small_run, count)), (jax.random.key(0),))
+
+
+def small_run(num_generations: int, key: jax.Array) -> de.Result:
+    """256 individuals of 8 numbers, on a sphere."""
+    problem = de.problems.Function(lambda x: -jnp.sum(x**2), dim=8)
+    strategy = de.DiffusionEvolution(num_generations)
+    return de.evolve(key, strategy, problem, population_size=256)
+
+
+def on_devices(count: int) -> Program:
+    """The same 16 evolutions, spread over so many devices."""
+    mesh, one = device_mesh.line(jax.devices()[:count]), functools.partial(small_run, 10)
+    function = jax.jit(lambda keys: device_mesh.over_runs(one, mesh, keys))
+    return Program(function, (jax.random.split(jax.random.key(0), 16),))
 
 
 def evolution(runs: int) -> Program:
@@ -110,6 +139,11 @@ def sweeps(options: argparse.Namespace) -> list[Sweep]:
         Sweep(
             "individuals N", powers(64, 256 if quick else largest), lambda n: tell(n, 58)
         ),
+        Sweep(
+            "guided individuals N",
+            powers(64, 256 if quick else largest),
+            lambda n: tell(n, 58, de.denoisers.Population()),
+        ),
         Sweep("dimensions D", powers(2, 8 if quick else 16_384), lambda d: tell(512, d)),
         Sweep("runs R", powers(1, 2 if quick else 64), evolution),
         Sweep(
@@ -117,38 +151,62 @@ def sweeps(options: argparse.Namespace) -> list[Sweep]:
             (62, 125) if quick else (62, 125, 250, 500, 1000, HORIZON),
             lambda steps: episodes(steps, weights),
         ),
+        Sweep("generations G", powers(10, 40 if quick else 1280), generations),
+        Sweep("devices P", powers(1, 2 ** int(math.log2(len(jax.devices())))), on_devices),
     ]
 
 
 def measure(sweep: Sweep, repetitions: int) -> dict[str, Any]:
     """Seconds and bytes of every size, and their exponents."""
-    seconds, memory = [], []
+    seconds, extra, needed = [], [], []
     for size in sweep.sizes:
         function, inputs = sweep.program(size)
         compiled = function.lower(*inputs).compile()
         seconds.append(median(functools.partial(compiled, *inputs), repetitions))
-        memory.append(extra_memory(compiled))
+        extra.append(extra_memory(compiled))
+        needed.append(memory.needed_memory(compiled))
     return {
         "what": sweep.name,
         "sizes": list(sweep.sizes),
         "seconds": seconds,
-        "memory": memory,
+        "memory": extra,
+        "needed": needed,
         "time_exponent": fit(sweep.sizes, seconds)[0],
-        "memory_exponent": fit(sweep.sizes, memory)[0],
+        "time_interval": interval(sweep.sizes, seconds),
+        "memory_exponent": fit(sweep.sizes, extra)[0],
+        "memory_interval": interval(sweep.sizes, extra),
+        "needed_exponent": fit(sweep.sizes, needed)[0],
+        "needed_interval": interval(sweep.sizes, needed),
     }
 
 
 def fit(sizes: Any, values: Any) -> tuple[float, float]:
     """Exponent and factor of ``factor * size**exponent``, over the upper half of sizes."""
-    half = len(sizes) // 2 if len(sizes) > 3 else 0
-    x, y = np.log(sizes[half:]), np.log(np.maximum(values[half:], 1e-12))
+    x, y = upper_half(sizes, values)
+    if len(x) < 2:
+        return math.nan, math.nan
     exponent, intercept = np.polyfit(x, y, 1)
     return float(exponent), float(np.exp(intercept))
 
 
+def interval(sizes: Any, values: Any) -> float | None:
+    """Half width of the exponent's 95 % interval, Student's; None of less than three."""
+    x, y = upper_half(sizes, values)
+    if len(x) < 3:
+        return None
+    error = float(stats.linregress(x, y).stderr)
+    return float(stats.t.ppf(0.975, len(x) - 2)) * error
+
+
+def upper_half(sizes: Any, values: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Logarithms of the larger sizes, or of all if they are few, and of their values."""
+    half = len(sizes) // 2 if len(sizes) > 3 else 0
+    return np.log(sizes[half:]), np.log(np.maximum(values[half:], 1e-12))
+
+
 def draw(rows: list[dict[str, Any]]) -> Figure:
     """A column a size; above the time, below the extra memory."""
-    figure = Figure(figsize=(11.0, 4.6), layout="constrained")
+    figure = Figure(figsize=(2.75 * len(rows), 4.6), layout="constrained")
     axes = figure.subplots(2, len(rows), sharex="col", squeeze=False)
     kinds = (
         ("seconds", "time", 1e3, "milliseconds", figures.BLUE),
@@ -199,14 +257,20 @@ def report(rows: list[dict[str, Any]]) -> str:
             row["what"],
             f"{row['sizes'][0]:,} to {row['sizes'][-1]:,}",
             f"{milliseconds(row['seconds'][0])} to {milliseconds(row['seconds'][-1])}",
-            f"{row['time_exponent']:.2f}",
+            exponent_of(row, "time"),
             f"{megabytes(row['memory'][0])} to {megabytes(row['memory'][-1])}",
-            f"{row['memory_exponent']:.2f}",
+            exponent_of(row, "memory"),
         ]
         for row in rows
     ]
     header = ["what grows", "from, to", "time, ms", "exponent", "extra memory"]
     return table([*header, "exponent"], lines)
+
+
+def exponent_of(row: dict[str, Any], kind: str) -> str:
+    """An exponent, with its interval if there is one."""
+    said, width = f"{row[f'{kind}_exponent']:.2f}", row.get(f"{kind}_interval")
+    return said if width is None else f"{said} ± {width:.2f}"
 
 
 if __name__ == "__main__":

@@ -67,6 +67,32 @@ def median(call: Call, repetitions: int) -> float:
     return float(np.median([seconds(call) for _ in range(repetitions)]))
 
 
+def to_target(curves: Any, target: float, spent: float) -> dict[str, Any]:
+    """Time to a target, beside evaluations, of runs that are started again if they miss it.
+
+    Args:
+        curves: (R, G) of R runs, what each has after each generation; higher is better.
+        target: to be reached.
+        spent: seconds of one generation of one run.
+
+    Returns:
+        ``target``; ``reached``, the share of runs; ``generations``, those of all runs until
+        their target, or all of them, for one success: the expected running time of Auger
+        and Hansen, 2005, doi:10.1109/CEC.2005.1554902; ``seconds``, its time. None for both
+        if nobody reaches it.
+    """
+    there = np.asarray(curves) >= target
+    reached = there.any(axis=1)
+    generations = np.where(reached, there.argmax(axis=1) + 1, there.shape[1]).sum()
+    expected = float(generations / reached.sum()) if reached.any() else None
+    return {
+        "target": target,
+        "reached": float(reached.mean()),
+        "generations": expected,
+        "seconds": None if expected is None else expected * spent,
+    }
+
+
 def extra_memory(compiled: Any) -> int:
     """Bytes that a compiled program needs beside its arguments and results."""
     return int(compiled.memory_analysis().temp_size_in_bytes)

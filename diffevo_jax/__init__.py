@@ -58,6 +58,8 @@ from diffevo_jax.running import evolve as evolve  # pure: jit it, vmap it
 from diffevo_jax.running import run as run  # the host's loop: progress, early stop
 from diffevo_jax.running import iterate as iterate  # the same, with your code in between
 from diffevo_jax.running import Result as Result  # what they return
+from diffevo_jax.running import footprint as footprint  # the memory it takes, beforehand
+from diffevo_jax.running import Footprint as Footprint  # and whether that fits
 from diffevo_jax.running import stops as stops  # what ends a run early: ``run(stop=)``
 from diffevo_jax.running import loggers as loggers  # what happens while it runs, on disk
 from diffevo_jax.running import final_evaluation as final_evaluation  # an honest best

@@ -100,6 +100,20 @@ def test_calls_alternate_and_the_ratio_is_theirs_by_ours():
     assert row["ours_low"] <= row["ours"] <= row["ours_high"]
 
 
+def test_the_time_to_a_target_counts_what_the_runs_that_miss_it_took():
+    import timing
+
+    # given runs that get there after two generations, after three, and never
+    curves = [[1.0, 5.0, 4.0], [0.0, 1.0, 5.0], [1.0, 2.0, 3.0]]
+
+    found = timing.to_target(curves, 5.0, spent=0.5)
+
+    assert found["reached"] == pytest.approx(2 / 3)
+    assert found["generations"] == (2 + 3 + 3) / 2
+    assert found["seconds"] == 2.0
+    assert timing.to_target(curves, 6.0, spent=0.5)["seconds"] is None
+
+
 def test_the_exponent_of_a_power_law_is_found_beyond_its_constant_part():
     import scaling
 
@@ -110,6 +124,20 @@ def test_the_exponent_of_a_power_law_is_found_beyond_its_constant_part():
 
     assert exponent == pytest.approx(1.7)
     assert factor == pytest.approx(3e-4)
+
+
+def test_the_interval_of_an_exponent_holds_it():
+    import scaling
+
+    rng, sizes = np.random.default_rng(0), np.array(scaling.powers(2, 16_384))
+    inside = []
+    for _ in range(400):
+        values = 3e-4 * sizes**1.7 * np.exp(0.1 * rng.normal(size=len(sizes)))
+        exponent, width = scaling.fit(sizes, values)[0], scaling.interval(sizes, values)
+        inside.append(abs(exponent - 1.7) <= width)
+
+    assert 0.95 - 5 * 0.011 < np.mean(inside) < 1.0  # 5 standard errors of 400
+    assert scaling.interval((1, 2), (1.0, 2.0)) is None
 
 
 def test_the_flops_of_a_policy_are_those_of_its_formula():
@@ -374,6 +402,22 @@ def test_both_factors_of_a_matrix_as_a_genome_change_it_as_much_as_there_is_of_i
     np.testing.assert_allclose(output, seen @ (weight + change) + own["bias"], rtol=1e-4)
     ratio = jnp.sqrt(jnp.mean(change**2) / jnp.mean(weight**2))
     assert ratio == pytest.approx(1.0, rel=0.5)  # of 1,200 numbers, 9 of them of B
+
+
+@pytest.mark.slow
+def test_growth_is_measured_from_end_to_end():
+    run = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "scaling.py"), "--quick"],
+        env=os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert run.returncode == 0, run.stderr
+    for what in ("guided individuals N", "runs R", "generations G", "devices P"):
+        assert f"| {what} |" in run.stdout
+    assert "±" in run.stdout
 
 
 def test_the_diversity_of_samples_is_their_mean_distance():

@@ -26,7 +26,7 @@ from diffevo_jax.attention.cells import (
 )
 from diffevo_jax.attention.numerics import Guidance, guided, matmul, relative
 from diffevo_jax.base import Estimate, PyTree
-from diffevo_jax.pytree import validation
+from diffevo_jax.pytree import Number, validation
 from diffevo_jax.pytree.annotations import checked
 
 #: Queries, and keys, in a block. The bits of a result depend on it, and on nothing else.
@@ -87,8 +87,7 @@ def attend(
             of the same keys; None for not. At strength 0 the weighted means keep their
             bits. With more keys than a block the derivative by a strength of 0 is 0, since
             the plain means are not computed there.
-        block_size: queries, and keys, in a block. If there are more keys than that, guided
-            answers are by whole rows, as many at a time as fit into the memory of a block.
+        block_size: queries, and keys, in a block.
 
     Returns:
         The weighted means of the values, or what is beyond them, as ``clean`` (N, D); of
@@ -105,15 +104,14 @@ def attend(
     """
     given = (queries, keys, values, log_weight, own)
     check_given(*given, floor)
-    in_blocks = functools.partial(_attend, *given, floor, None, block_size, block_size)
+    plain = functools.partial(_attend, *given, floor, None, block_size)
     if guidance is None:
-        return in_blocks()
+        return plain()
+    beyond = functools.partial(_attend, *given, floor, guidance, block_size)
     if len(keys) <= block_size:
-        return _attend(*given, floor, guidance, block_size, block_size)
-    # A guided weight needs the sums of its row: all keys are one block, of fewer queries.
-    few = max(1, block_size**2 // len(keys))
-    in_rows = functools.partial(_attend, *given, floor, guidance, few, len(keys))
-    return jax.lax.cond(jnp.asarray(guidance.strength) == 0, in_blocks, in_rows)
+        return beyond()
+    # The sums of the plain means cost a half to as much again, which nobody asks for at 0.
+    return jax.lax.cond(jnp.asarray(guidance.strength) == 0, plain, beyond)
 
 
 def check_given(
@@ -149,55 +147,73 @@ def _attend(
     own: jax.Array,
     floor: float | None,
     guidance: Guidance | None,
-    num_queries: int,
-    num_keys: int,
+    size: int,
 ) -> Estimate:
-    """Attend in blocks of so many queries and keys; with guidance a block has all keys."""
+    """Attend in blocks of so many queries and keys."""
     count, centres = len(queries), find_centres(keys)
     placed = as_keys(keys, centres)
     columns, value_centres = in_cells(values, placed)
+    beside = guidance is not None and len(keys) > size
     blocks = (
-        jax.tree.map(lambda leaf: as_blocks(leaf, num_keys), placed),
-        as_blocks(columns, num_keys),
-        as_blocks(log_weight, num_keys, fill=-jnp.inf),
-        as_blocks(jnp.arange(len(keys), dtype=jnp.int32), num_keys)[:, 0],
+        jax.tree.map(lambda leaf: as_blocks(leaf, size), placed),
+        as_blocks(columns, size),
+        as_blocks(log_weight, size, fill=-jnp.inf),
+        None if guidance is None else as_blocks(guidance.log_weight, size, fill=-jnp.inf),
+        as_blocks(jnp.arange(len(keys), dtype=jnp.int32), size)[:, 0],
     )
 
     def answer(few: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
         points, owned = few
         sums = _fold(
             functools.partial(_absorb, floor, guidance, as_queries(points, centres), owned),
-            _nothing(len(points), columns.shape[1], values.dtype),
+            _nothing(len(points), columns.shape[1], values.dtype, beside=beside),
             blocks,
         )
-        mean, total = mean_of_cells(sums.weighted, value_centres)
-        self_weight = relative(sums.own, jax.lax.stop_gradient(sums.largest)) / total
-        return mean, total**2 / sums.squares, self_weight
+        weighted = sums.mean.weighted
+        if guidance is not None and sums.plain is not None:
+            cells = columns.shape[1] - values.shape[1]
+            weighted = _beyond(sums.mean, sums.plain, cells, guidance.strength)
+        mean, total = mean_of_cells(weighted, value_centres)
+        largest = jax.lax.stop_gradient(sums.mean.largest)
+        return mean, total**2 / sums.squares, relative(sums.own, largest) / total
 
-    few = (as_blocks(queries, num_queries), as_blocks(own, num_queries))
+    few = (as_blocks(queries, size), as_blocks(own, size))
     return joined(map_blocks(answer, few), count, len(keys))
+
+
+class _Mean(NamedTuple):
+    """A weighted sum so far, for B queries.
+
+    Attributes:
+        largest: (B,) largest logit.
+        weighted: (B, D + C) weighted sum of values in cells, relative to the largest.
+    """
+
+    largest: jax.Array
+    weighted: jax.Array
 
 
 class _Sums(NamedTuple):
     """What the keys so far have come to, for B queries.
 
     Attributes:
-        largest: (B,) largest logit.
-        weighted: (B, D + C) weighted sum of values in cells, relative to the largest.
+        mean: of the weights; of those beyond them, signed, if all keys are one block.
         squares: (B,) sum of squared weights, relative to the largest.
         own: (B,) logit of the key that belongs to the query.
+        plain: of the weights to go away from, if guided answers are of several blocks.
     """
 
-    largest: jax.Array
-    weighted: jax.Array
+    mean: _Mean
     squares: jax.Array
     own: jax.Array
+    plain: _Mean | None
 
 
-def _nothing(num_queries: int, num_columns: int, dtype: jnp.dtype) -> _Sums:
+def _nothing(num_queries: int, num_columns: int, dtype: jnp.dtype, beside: bool) -> _Sums:
     zeros = jnp.zeros((num_queries, num_columns), dtype)
     lowest = jnp.full(num_queries, -jnp.inf, dtype)
-    return _Sums(lowest, zeros, zeros[:, 0], lowest)
+    mean = _Mean(lowest, zeros)
+    return _Sums(mean, zeros[:, 0], lowest, mean if beside else None)
 
 
 def _absorb(
@@ -209,12 +225,10 @@ def _absorb(
     keys: Placed,
     columns: jax.Array,
     log_weight: jax.Array,
+    plain_log_weight: jax.Array | None,
     first: jax.Array,
 ) -> _Sums:
-    """Add the K keys from number ``first`` on, with values in cells ``(K, D + C)``.
-
-    With guidance they are all keys.
-    """
+    """Add the K keys from number ``first`` on, with values in cells ``(K, D + C)``."""
 
     def weighed(log_weight: jax.Array) -> jax.Array:
         if floor is None:
@@ -223,24 +237,53 @@ def _absorb(
         return jnp.logaddexp(exact, math.log(floor)) + log_weight[None]
 
     logits = weighed(log_weight)
-    largest = jnp.maximum(sums.largest, jnp.max(logits, axis=1))
-    # Only keys of weight zero so far: their logits are -inf, and so is the largest.
-    reference = jax.lax.stop_gradient(jnp.where(largest == -jnp.inf, 0.0, largest))
-    weights = relative(logits, reference[:, None])
-    shrink = jnp.exp(jax.lax.stop_gradient(sums.largest) - reference)
-    shares = weights
-    if guidance is not None:
-        plain_logits = weighed(guidance.log_weight)
-        shares = guided(weights, plain_logits, guidance.strength)
+    largest, weights, shrink = _relative_to_largest(logits, sums.mean.largest)
+    shares, plain = weights, sums.plain
+    if guidance is not None and plain_log_weight is not None:
+        plain_logits = weighed(plain_log_weight)
+        if plain is None:  # all keys are here: one product is enough
+            shares = guided(weights, plain_logits, guidance.strength)
+        else:
+            plain = _added(plain, plain_logits, columns)
     weighted = matmul(shares, columns)
     row = jnp.clip(own - first, 0, logits.shape[1] - 1)
     here = row == own - first
     return _Sums(
-        largest,
-        sums.weighted * shrink[:, None] + weighted,
+        _Mean(largest, sums.mean.weighted * shrink[:, None] + weighted),
         sums.squares * shrink**2 + jnp.sum(weights**2, axis=1),
         jnp.where(here, logits[jnp.arange(len(own)), row], sums.own),
+        plain,
     )
+
+
+def _relative_to_largest(
+    logits: jax.Array, before: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The largest logits so far, weights by them, and what those before shrink by."""
+    largest = jnp.maximum(before, jnp.max(logits, axis=1))
+    # Only keys of weight zero so far: their logits are -inf, and so is the largest.
+    reference = jax.lax.stop_gradient(jnp.where(largest == -jnp.inf, 0.0, largest))
+    weights = relative(logits, reference[:, None])
+    return largest, weights, jnp.exp(jax.lax.stop_gradient(before) - reference)
+
+
+def _added(mean: _Mean, logits: jax.Array, columns: jax.Array) -> _Mean:
+    """A weighted sum with some keys more."""
+    largest, weights, shrink = _relative_to_largest(logits, mean.largest)
+    return _Mean(largest, mean.weighted * shrink[:, None] + matmul(weights, columns))
+
+
+def _beyond(mean: _Mean, plain: _Mean, cells: int, strength: Number) -> jax.Array:
+    """The weighted sums (B, D + C) of what is beyond a mean, whose total stays.
+
+    What :func:`diffevo_jax.attention.numerics.guided` does to weights, done to their sums.
+    """
+    total, plain_total = (
+        jnp.sum(one.weighted[:, -cells:], axis=1) for one in (mean, plain)
+    )
+    scale = total / jnp.where(plain_total > 0, plain_total, 1.0)
+    strength = jnp.asarray(strength, mean.weighted.dtype)
+    return mean.weighted + strength * (mean.weighted - scale[:, None] * plain.weighted)
 
 
 def as_blocks(array: jax.Array, size: int, fill: float = 0.0) -> jax.Array:

@@ -14,6 +14,7 @@ from diffevo_jax.cli import (
 )
 from diffevo_jax.cli.errors import UsageError
 from diffevo_jax.pytree.records import version_of
+from diffevo_jax.running import memory
 
 USAGE = """\
 usage: diffevo evolve NAME [flags]    evolve, and show how it went
@@ -37,8 +38,6 @@ With --folder DIR the same words go on where a run or a sweep was ended, however
   diffevo evolve himmelblau --strategy monoflow --rate 3 --plot curve.png
   diffevo sweep cartpole --seeds 8 --axis "sampler.eta=linspace(0,1,5)" --out out.nc
 """
-#: What JAX says where a device has no memory left.
-_FULL = "RESOURCE_EXHAUSTED"
 _COMMANDS = {"evolve": evolve_command.evolve, "sweep": sweep_command.sweep}
 
 
@@ -71,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         streams.complain("interrupted before the first result")
         return interrupts.code()
     except (OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
-        if isinstance(error, jax.errors.JaxRuntimeError) and _FULL not in str(error):
+        if not (isinstance(error, OSError) or memory.is_full(error)):
             raise
         streams.complain(f"error: {str(error) or 'the memory is full'}")
         return 1

@@ -23,6 +23,7 @@ from diffevo_jax.running.bars import show_generations
 from diffevo_jax.running.checkpoints import begun
 from diffevo_jax.running.evolution import Result
 from diffevo_jax.running.final import count_of, is_noisy
+from diffevo_jax.running.forecast import footprint
 from diffevo_jax.running.loggers.following import Logger
 from diffevo_jax.running.plan import planned, working
 
@@ -66,6 +67,8 @@ class EvolveOptions:
             that was, and show those that are done again.
         every: generations between checkpoints in the folder; None is as often as takes a
             twentieth of the time.
+        dry_run: check everything, compile, say how much memory it would take, and run
+            nothing; the exit code is 1 if it does not fit.
     """
 
     population_size: int
@@ -86,6 +89,7 @@ class EvolveOptions:
     tensorboard: Path | None = None
     folder: Path | None = None
     every: int | None = None
+    dry_run: bool = False
 
 
 def evolve(args: list[str]) -> int:
@@ -102,10 +106,29 @@ def evolve(args: list[str]) -> int:
         return 0
     except (ImportError, TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
+    if settings.options.dry_run:
+        return _forecast(settings)
     told = follow(name, settings, keys)
     outputs = report.outputs(told, settings.options.json, settings.options.plot)
     code = save_and_show(outputs, lambda: report.show_report(told))
     return interrupts.code() if told.interrupted else code
+
+
+def _forecast(settings: flags.Request[EvolveOptions]) -> int:
+    """Say what the runs would take; the exit code."""
+    options = settings.options
+    try:
+        takes = footprint(
+            settings.strategy,
+            settings.problem,
+            population_size=options.population_size,
+            num_runs=options.seeds,
+            devices=device_mesh.devices_for(options.seeds, options.devices),
+        )
+    except (ImportError, TypeError, ValueError) as error:
+        raise UsageError(str(error)) from error
+    streams.say(f"{options.seeds:,} at a time, on each device: {takes}\n")
+    return int(takes.fits is False)
 
 
 def check_request(settings: flags.Request[EvolveOptions]) -> jax.Array:

@@ -4,19 +4,16 @@ An estimate counts only what must be there: what it refuses cannot run, and what
 pass may still be too much.
 """
 
-import os
-from pathlib import Path
-
 import jax.numpy as jnp
 
 from diffevo_jax.cli.errors import UsageError
+from diffevo_jax.running import memory
 
 #: Scalars that a generation leaves; and copies of them, and of a population: on the device,
 #: in chunks, and as one.
 _SCALARS, _COPIES = 10, 3
 #: Bytes of a value of an axis, and of a setting, before anything runs.
 _VALUE = 400
-_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 def check_memory(what: str, needed: float) -> None:
@@ -35,11 +32,11 @@ def check_memory(what: str, needed: float) -> None:
         Traceback (most recent call last):
         diffevo_jax.cli.errors.UsageError: seeds: got 2,000,000,000,000, which takes at ...
     """
-    known = _memory()
+    known = memory.machine_memory()
     if known is not None and needed > known:
         raise UsageError(
-            f"{what}, which takes at least {_gigabytes(needed)} of memory, "
-            f"want what fits into {_gigabytes(known)}"
+            f"{what}, which takes at least {memory.in_words(needed)} of memory, "
+            f"want what fits into {memory.in_words(known)}"
         )
 
 
@@ -103,21 +100,3 @@ def check_settings(counts: list[int], seeds: int, num_generations: int) -> None:
 def check_values(word: str, count: int) -> None:
     """Raise unless so many values of an axis, that a word asks for, fit into memory."""
     check_memory(f"--axis: got {word!r}, {count:,} values", _VALUE * count)
-
-
-def _memory() -> int | None:
-    """Bytes that this process may have: of the machine, or of its container."""
-    known = []
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        known.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    for path in map(Path, _LIMITS):
-        try:
-            known.append(int(path.read_text()))
-        except (OSError, ValueError):  # there is none, or it says "max"
-            continue
-    return min(known, default=None)
-
-
-def _gigabytes(count: float) -> str:
-    value = count / 1e9
-    return f"{value:,.0f} GB" if value >= 10 else f"{value:.1f} GB"

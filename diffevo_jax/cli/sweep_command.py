@@ -30,7 +30,7 @@ from diffevo_jax.pytree.keys import key_of_seed
 from diffevo_jax.running import device_mesh
 from diffevo_jax.running.final import is_noisy
 from diffevo_jax.sweeps import tables
-from diffevo_jax.sweeps.batches import Batching
+from diffevo_jax.sweeps.batches import Batching, footprint
 from diffevo_jax.sweeps.execution import execute
 from diffevo_jax.sweeps.folder import Folder
 from diffevo_jax.sweeps.plan import Plan, check_confirm, check_shard, make_plan
@@ -59,6 +59,9 @@ class SweepOptions:
         top: print so many of the best settings.
         progress: show a bar, if the output is a terminal.
         cache: folder for compiled programs, so that later jobs start sooner.
+        dry_run: check everything, compile, say how many runs at a time take how much
+            memory, for each structure, and run nothing; the exit code is 1 if they do not
+            fit.
     """
 
     population_size: int
@@ -75,6 +78,7 @@ class SweepOptions:
     top: int = 5
     progress: bool = True
     cache: Path | None = None
+    dry_run: bool = False
 
 
 def sweep(args: list[str]) -> int:
@@ -88,6 +92,8 @@ def sweep(args: list[str]) -> int:
         name, settings = _settings(args[0], args[1:])
         shard = check_options(settings.options)
         plan = plan_of(settings)
+        if settings.options.dry_run:
+            return _forecast(plan)
         store = _folder(settings.options.folder, plan)
     except SystemExit:  # the help is printed
         return 0
@@ -101,6 +107,18 @@ def sweep(args: list[str]) -> int:
         return interrupts.code()
     except FolderError as error:
         raise UsageError(str(error)) from error
+
+
+def _forecast(plan: Plan) -> int:
+    """Say what the batches of each structure would take; the exit code."""
+    code = 0
+    for group in plan.groups:
+        runs = len(group.numbers) * plan.num_seeds
+        size, takes = footprint(plan.key, group, runs, plan.batching)
+        said = f"{size:,} at a time, N = {group.population_size:,}, on each device: {takes}"
+        streams.say(f"{runs:,} runs, {said}\n")
+        code = max(code, int(takes.fits is False))
+    return code
 
 
 def _folder(path: Path | None, plan: Plan) -> Folder | None:

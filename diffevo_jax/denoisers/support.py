@@ -4,6 +4,7 @@ All of them, or so few that a generation costs O(N M) and not O(N^2): the best, 
 drawn by weight.
 """
 
+import math
 from typing import Protocol, runtime_checkable
 
 import jax
@@ -12,6 +13,9 @@ import jax.numpy as jnp
 from diffevo_jax import pytree
 from diffevo_jax.attention import or_uniform
 from diffevo_jax.pytree import validation
+
+#: Numbers of a table of draws and points: larger ones are drawn in two steps.
+_MOST_NUMBERS = 2**24
 
 
 @pytree.dataclass
@@ -129,19 +133,40 @@ def best(log_weight: jax.Array, count: int) -> Chosen:
 def drawn(key: jax.Array, log_weight: jax.Array, count: int) -> Chosen:
     """Draw ``count`` points with replacement, as often as their weights say.
 
+    Memory is of the order of ``L + count sqrt(L)``, where a table of all draws and points
+    would be large.
+
     Args:
         key: a typed key.
         log_weight: (L,) log g, ``-inf`` for weight zero. If all are, all count the same.
         count: M >= 1.
     """
     size = len(log_weight)
-    draws = jax.random.categorical(key, or_uniform(log_weight), shape=(count,))
-    index, places = draws.astype(jnp.int32), jnp.arange(count, dtype=jnp.int32)
+    index = _draws(key, or_uniform(log_weight), count)
+    places = jnp.arange(count, dtype=jnp.int32)
     place = jnp.full(size, count, jnp.int32).at[index].min(places)
     times = jnp.zeros(size, log_weight.dtype).at[index].add(1.0)
     # The first of several draws of a point stands for all of them.
     first = place[index] == places
     return Chosen(index, jnp.where(first, jnp.log(times[index]), -jnp.inf), place)
+
+
+def _draws(key: jax.Array, log_weight: jax.Array, count: int) -> jax.Array:
+    """Numbers (count,) int32 of points, drawn by log-weights (L,), not all of them -inf."""
+    size = len(log_weight)
+    if count * size <= _MOST_NUMBERS:
+        return jax.random.categorical(key, log_weight, shape=(count,)).astype(jnp.int32)
+    # First one of about sqrt(L) rows of points, by its sum, and then one of its points.
+    width = math.isqrt(size - 1) + 1
+    padding = (0, -size % width)
+    # Kept, or the compiler would sum them up itself, slowly, where they are all the same.
+    log_weight = jax.lax.optimization_barrier(log_weight)
+    rows = jnp.pad(log_weight, padding, constant_values=-jnp.inf).reshape(-1, width)
+    key_row, key_point = jax.random.split(key)
+    of_row = jax.nn.logsumexp(rows, axis=1)
+    row = jax.random.categorical(key_row, of_row, shape=(count,))
+    point = jax.random.categorical(key_point, rows[row], axis=1)
+    return (row * width + point).astype(jnp.int32)
 
 
 def reweighted(chosen: Chosen, before: jax.Array, after: jax.Array) -> Chosen:

@@ -14,6 +14,10 @@ from diffevo_jax.running.host_loop import run as run  # a bar, and an early stop
 from diffevo_jax.running.host_loop import iterate as iterate  # the result so far, in a loop
 from diffevo_jax.running.evolution import Result as Result  # what they all return
 
+# Before it.
+from diffevo_jax.running.forecast import footprint as footprint  # the memory that it takes
+from diffevo_jax.running.forecast import Footprint as Footprint  # whether that fits
+
 # What ends it early.
 from diffevo_jax.running import stops as stops  # a target, a budget, no progress, failures
 

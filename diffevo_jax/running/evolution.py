@@ -14,7 +14,7 @@ from diffevo_jax.base import Evaluation, Info, Problem, PyTree, Strategy
 from diffevo_jax.compilation import make_room
 from diffevo_jax.pytree import arrays, validation
 from diffevo_jax.pytree.annotations import Index, checked
-from diffevo_jax.running import arguments, ask_tell
+from diffevo_jax.running import arguments, ask_tell, memory
 from diffevo_jax.running.final import (
     FinalEvaluation,
     candidates_of,
@@ -188,6 +188,8 @@ def evolve(
         ValueError: a number is out of range, a shape or a name is wrong.
         TypeError: the key is not a typed key, a number is not a number, or the problem is
             evaluated on the host, see :class:`diffevo_jax.problems.External`.
+        MemoryError: it does not fit, see :func:`diffevo_jax.footprint`. Under ``jit`` and
+            ``vmap`` of your own it is JAX's own JaxRuntimeError.
 
     Example:
         >>> import jax, diffevo_jax as de
@@ -207,20 +209,24 @@ def evolve(
     known = arguments.known_evaluation(population, fitness)
     make_room()
     strategy, problem = pytree.strong(strategy), pytree.strong(problem)
-    result = _evolve(
-        key,
-        strategy,
-        problem,
-        population,
-        known,
-        population_size=population_size,
-        record=tuple(record),
-    )
-    if not count:
-        return result
-    start = result.history.mean_fitness[0]
-    judged = _judged(key, problem, run_state_of(result), start, count=count)
-    return with_final(result, *judged)
+    shape = size, problem.space.dim, strategy.num_generations
+    more = "runs at a time, under vmap: jax.lax.map(..., batch_size=) takes them in parts"
+    with memory.explained("evolve", [*memory.changes_of(*shape, record), more]):
+        result = _evolve(
+            key,
+            strategy,
+            problem,
+            population,
+            known,
+            population_size=population_size,
+            record=tuple(record),
+        )
+        if count:
+            start = result.history.mean_fitness[0]
+            judged = _judged(key, problem, run_state_of(result), start, count=count)
+            result = with_final(result, *judged)
+        memory.wait_if_large(result)
+    return result
 
 
 @functools.partial(jax.jit, static_argnames=("population_size", "record"))

@@ -19,7 +19,7 @@ from diffevo_jax.pytree import kept, signals
 from diffevo_jax.pytree.annotations import Keys
 from diffevo_jax.pytree.folders import check_path
 from diffevo_jax.pytree.validation import check_count
-from diffevo_jax.running import ask_tell
+from diffevo_jax.running import ask_tell, memory
 from diffevo_jax.running.arguments import (
     as_pytree,
     check_run,
@@ -59,6 +59,7 @@ class Plan(NamedTuple):
         population: to start from, or None.
         population_size: N.
         known: what is known of the first generation.
+        record: what is kept of every generation.
         watch: codes of what ends it, of a result so far; None if nothing can.
         begin: where it begins that goes on from another run.
         folder: where it is kept.
@@ -74,6 +75,7 @@ class Plan(NamedTuple):
     population: jax.Array | None
     population_size: int
     known: Evaluation | None
+    record: tuple[str, ...]
     watch: Callable[[Result], np.ndarray] | None
     begin: Stand | None
     folder: kept.Folder | None
@@ -139,6 +141,7 @@ def planned(
         population,
         size,
         known,
+        tuple(record),
         watch,
         begin=None,
         folder=None,
@@ -300,6 +303,7 @@ def _steps(
 ) -> Generator[Result]:
     """The result so far after each chunk, and once a signal has asked for an end."""
     with contextlib.ExitStack() as stack:
+        stack.enter_context(memory.explained("run", _changes(plan)))
         if keeper is not None:
             stack.callback(keeper.save)
         stand, so_far = _begun(plan) if stand is None else stand, None
@@ -338,7 +342,16 @@ def _begun(plan: Plan) -> Stand:
     """Where a run stands that begins."""
     with alone():
         run_state = plan.compiled.prepare(*plan.arguments, plan.population)
+        signals.wait(run_state, lambda: None)
+        jax.block_until_ready(run_state)  # of what failed JAX would compute for ever
     return Stand(0, run_state, None, np.zeros(plan.key.shape, np.int32), 0)
+
+
+def _changes(plan: Plan) -> list[str]:
+    """What a run takes memory for."""
+    runs = plan.key.size
+    shape = plan.population_size, plan.problem.space.dim, _total(plan)
+    return memory.changes_of(*shape, plan.record, runs)
 
 
 def paced(count: int, seconds: float) -> int:
@@ -396,7 +409,7 @@ def finisher(plan: Plan, final: int) -> Callable[[Result], Result] | None:
     """What adds the final evaluation to a result; None if there is none."""
 
     def finish(result: Result) -> Result:
-        with alone():
+        with alone(), memory.explained("run", ["final", *_changes(plan)]):
             if isinstance(plan.compiled, HostPrograms):
                 host = plan.compiled
                 return judge_on_host(plan.key, host.problem, result, final, host.journal)

@@ -1,7 +1,6 @@
 """The program of a group of settings: a batch of runs at a time."""
 
 import functools
-import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffevo_jax import pytree
-from diffevo_jax.base import Info, PyTree
+from diffevo_jax.base import Info
 from diffevo_jax.compilation import compiler_options, make_room
 from diffevo_jax.pytree import validation
-from diffevo_jax.running import device_mesh
+from diffevo_jax.running import device_mesh, memory
 from diffevo_jax.running.evolution import Result, evolve
+from diffevo_jax.running.forecast import Footprint, footprint_of
 from diffevo_jax.sweeps.settings import Group, assemble
 
 MODES = ("vmap", "map")
@@ -130,15 +130,26 @@ def program(key: jax.Array, group: Group, runs: int, batching: Batching) -> Prog
 
 def _fitting(
     key: jax.Array, group: Group, size: int, batching: Batching
-) -> tuple[Callable[..., Any], int]:
+) -> tuple[jax.stages.Compiled, int]:
     """Compiled for so many runs, or for fewer if the memory asks for it; and how many."""
     compiled, share, free = _compile(key, group, size, batching), _share(batching), None
     if batching.batch_size is None:
-        free = _free_memory()
-    while free is not None and _needed_memory(compiled) > _SHARE * free and size > share:
+        free = memory.free_memory()
+    while (
+        free is not None and memory.needed_memory(compiled) > _SHARE * free and size > share
+    ):
         size = max(share, size // 2 // share * share)
         compiled = _compile(key, group, size, batching)
     return compiled, size
+
+
+def footprint(
+    key: jax.Array, group: Group, runs: int, batching: Batching
+) -> tuple[int, Footprint]:
+    """Runs of a group at a time, and the memory that they take; arguments of `program`."""
+    with jax.disable_jit(False):
+        compiled, size = _fitting(key, group, first_size(runs, batching), batching)
+    return size, footprint_of(compiled, batching.devices)
 
 
 def first_size(runs: int, batching: Batching) -> int:
@@ -255,24 +266,3 @@ def _kept(result: Result, keep: tuple[str, ...]) -> KeptRuns:
     }
     kept = {name: known[name] for name in keep}
     return KeptRuns(history=result.history, best=result.best_fitness, kept=kept)
-
-
-def _needed_memory(compiled: jax.stages.Compiled) -> int:
-    """Bytes of one call, on one device; 0 where the backend does not say."""
-    analysis = compiled.memory_analysis()
-    names = ("temp_size_in_bytes", "output_size_in_bytes", "argument_size_in_bytes")
-    return sum(int(getattr(analysis, name, 0) or 0) for name in names)
-
-
-def _free_memory() -> int | None:
-    """Bytes that the default device has left; None where nobody says."""
-    device = jax.local_devices()[0]
-    if device.platform == "cpu":
-        names = os.sysconf_names if hasattr(os, "sysconf") else {}
-        if "SC_AVPHYS_PAGES" not in names:
-            return None
-        return int(os.sysconf("SC_AVPHYS_PAGES")) * int(os.sysconf("SC_PAGE_SIZE"))
-    stats: PyTree = device.memory_stats() or {}
-    if "bytes_limit" not in stats:
-        return None
-    return int(stats["bytes_limit"]) - int(stats.get("bytes_in_use", 0))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from diffevo_jax.running import memory
 from diffevo_jax.running.bars import show_runs
 from diffevo_jax.sweeps import tables
 from diffevo_jax.sweeps.batches import Program, program
@@ -42,7 +43,8 @@ def execute(
         An ``xarray.Dataset``.
     """
     rows = _rows(plan)
-    _run_shard(plan, rows, store, shard, progress)
+    with memory.explained("sweep", _changes(plan)):
+        _run_shard(plan, rows, store, shard, progress)
     if store is not None:
         for number, batch in enumerate(plan.batches()):
             if store.has(number):
@@ -50,8 +52,22 @@ def execute(
                 _put(plan, rows, batch.group, numbers, store.read(number))
     dataset = rows.dataset([setting.values for setting in plan.settings])
     if confirm and rows.known.all() and len(tables.ranking(dataset)):
-        dataset.attrs |= _confirm(plan, dataset, confirm)
+        with memory.explained("sweep", ["confirm", *_changes(plan)]):
+            dataset.attrs |= _confirm(plan, dataset, confirm)
     return dataset
+
+
+def _changes(plan: Plan) -> list[str]:
+    """What a sweep takes memory for."""
+    groups = plan.groups
+    largest = max(groups, key=lambda group: group.population_size)
+    problem = plan.settings[largest.numbers[0]].problem
+    size, kept = largest.population_size, plan.batching.keep
+    said = memory.changes_of(size, problem.space.dim, largest.num_generations)
+    given = plan.batching.batch_size
+    runs = "as many as fit" if given is None else f"{given:,}"
+    said.insert(0, f"batch_size (got {runs}), the runs at a time")
+    return [*said, f"keep (got {kept})"] if kept else said
 
 
 def _rows(plan: Plan) -> tables.Rows:

@@ -228,6 +228,22 @@ def test_what_runs_out_of_memory_says_so(monkeypatch, capsys) -> None:
         assert "memory" in capsys.readouterr().err
 
 
+def test_what_would_run_says_what_it_takes_and_runs_nothing(
+    monkeypatch, capsys, tmp_path
+) -> None:
+    folder, huge = tmp_path / "kept", de.Footprint(needed=10**9, results=10**7, free=2)
+    words = ["beale", "--dry-run", f"--folder={folder}", "--num-generations=2"]
+    assert cli.main(["evolve", *words]) == 0
+    assert cli.main(["sweep", *words, "--seeds=3"]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert "it fits" in first
+    assert second.startswith("3 runs, ")
+    monkeypatch.setattr(evolve_command, "footprint", lambda *_, **__: huge)
+    assert cli.main(["evolve", *words]) == 1
+    assert "takes 1.0 GB" in capsys.readouterr().out
+    assert not folder.exists()
+
+
 # Bars
 
 

@@ -489,6 +489,26 @@ def test_individuals_are_drawn_as_often_as_their_weights_say():
     np.testing.assert_allclose(times.sum(), count, rtol=1e-5)  # of float32 logarithms
 
 
+def test_many_of_many_are_drawn_in_two_steps_as_often_as_their_weights_say():
+    # given a table of all draws and points that is too large, and rows that are not full
+    size, count = 1030, 20_000
+    assert size * count > choices._MOST_NUMBERS
+    g = np.random.default_rng(0).gamma(0.5, size=size).astype(np.float32)
+    g[100:300] = 0.0  # whole rows of nobody among them
+    g /= g.sum()
+    with np.errstate(divide="ignore"):
+        log_g = np.log(g)
+
+    support = jax.jit(choices.drawn, static_argnums=2)(jax.random.key(0), log_g, count)
+
+    times, often = times_of(support, size), count * g >= 5
+    excess = (times[often] - count * g[often]) ** 2 / (count * g[often])
+    cells = often.sum()  # chi-squared, nearly: 4 deviations of it
+    assert abs(excess.sum() - cells) <= 4 * np.sqrt(2 * cells)
+    assert (times[g == 0] == 0).all()
+    np.testing.assert_allclose(times.sum(), count, rtol=1e-5)
+
+
 @pytest.fixture(scope="module")
 def sampled_errors():
     """Errors of the means of 200 supports of each size, (200, N, 2)."""

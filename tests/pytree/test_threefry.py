@@ -8,6 +8,8 @@ import pytest
 import diffevo_jax as de
 from diffevo_jax.pytree import threefry
 
+#: Older releases of JAX have it in another place.
+ENABLE_X64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64
 KEY = jax.random.key(2026)
 
 
@@ -29,7 +31,7 @@ def test_bits_are_those_of_jax(shape, bits) -> None:
 
 
 def test_long_words_are_those_of_jax() -> None:
-    with jax.enable_x64(True):
+    with ENABLE_X64(True):
         same(lambda key: jax.random.bits(key, (9,), "uint64"), jax.random.key(3))
 
 

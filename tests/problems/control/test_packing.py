@@ -73,7 +73,9 @@ def test_every_number_of_a_small_kind_comes_back(kind) -> None:
     assert_same_bits(there_and_back(lanes), lanes)
 
 
-def test_numbers_that_are_none_come_back() -> None:
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])  # which differ in what a word is
+@pytest.mark.parametrize("kind", ["float32", "int32"])
+def test_numbers_that_are_none_come_back(kind, backend, monkeypatch) -> None:
     # given quiet and signalling NaN with payloads, both infinities and zeros, and the
     # smallest and largest denormal
     words = np.uint32(
@@ -82,8 +84,9 @@ def test_numbers_that_are_none_come_back() -> None:
             *(0x00000000, 0x80000000, 0x00000001, 0x807FFFFF),
         ]
     )
-    lanes = as_kind(words, "float32")
-    assert_same_bits(RETURN(lanes), lanes)
+    lanes = as_kind(words, kind)
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    assert_same_bits(jax.jit(lambda lanes: there_and_back(lanes))(lanes), lanes)
     assert_same_bits(there_and_back(lanes), lanes)
 
 
@@ -144,10 +147,12 @@ def lanes_like(dtype: Any, shape: tuple[int, ...] = ()) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct((*shape, LANES), dtype)
 
 
-def test_all_words_are_unsigned_with_the_lanes_last() -> None:
+@pytest.mark.parametrize(("backend", "word"), [("cpu", np.float32), ("gpu", np.uint32)])
+def test_all_words_are_of_32_bits_with_the_lanes_last(backend, word, monkeypatch) -> None:
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
     lanes = [lanes_like(np.float32, (2, 3)), lanes_like(np.int8), lanes_like(bool)]
-    packed = jax.eval_shape(packing.pack, lanes)
-    assert [(array.shape, array.dtype) for array in packed] == [((8, LANES), np.uint32)]
+    packed = jax.eval_shape(lambda lanes: packing.pack(lanes), lanes)
+    assert [(array.shape, array.dtype) for array in packed] == [((8, LANES), word)]
 
 
 @pytest.mark.parametrize("count", [1, 8, 9, 16, 20])

@@ -1,0 +1,75 @@
+"""What a run takes is said before it, and what did not fit says what to change."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import diffevo_jax as de
+from diffevo_jax.running import memory
+
+#: More than any machine can address: a population has 4e14 bytes.
+SIZE, DIM = 10**9, 10**5
+
+
+def sphere(dim: int) -> de.problems.Function:
+    return de.problems.Function(lambda x: -jnp.sum(x**2), dim=dim)
+
+
+HUGE = sphere(DIM)
+STRATEGY = de.DiffusionEvolution(2)
+
+
+def test_what_does_not_fit_is_known_before_it_is_tried() -> None:
+    takes = de.footprint(STRATEGY, HUGE, population_size=SIZE)
+    assert takes.needed > 3 * 4 * SIZE * DIM  # a few populations at least
+    assert takes.fits is False
+    assert "it does not fit" in str(takes)
+
+
+def test_what_is_kept_and_how_many_runs_there_are_counts() -> None:
+    one = de.footprint(STRATEGY, sphere(100), population_size=64)
+    many = de.footprint(
+        STRATEGY, sphere(100), population_size=64, num_runs=6, record=("population",)
+    )
+    assert one.fits
+    kept = 2 * 4 * 64 * 100
+    assert many.results == pytest.approx(6 * (one.results + kept), rel=0.01)
+    assert many.needed > 4 * one.needed
+
+
+def test_runs_that_devices_do_not_divide_are_refused() -> None:
+    devices = jax.local_devices()[:1] * 2
+    with pytest.raises(ValueError, match="devices: got 2 for 3 runs, want a divisor"):
+        de.footprint(STRATEGY, HUGE, population_size=8, num_runs=3, devices=devices)
+
+
+ENTRIES = {
+    "evolve": lambda key: de.evolve(key, STRATEGY, HUGE, population_size=SIZE),
+    "run": lambda key: de.run(key, STRATEGY, HUGE, population_size=SIZE),
+    "sweep": lambda key: de.sweep(key, STRATEGY, HUGE, population_size=SIZE, batch_size=1),
+}
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_a_full_memory_says_what_to_change(key, name) -> None:
+    with pytest.raises(MemoryError, match=f"^{name}: the memory is full") as caught:
+        ENTRIES[name](key)
+    assert "population_size (got 1,000,000,000 of 100,000 numbers" in str(caught.value)
+    assert ("batch_size (got 1)" in str(caught.value)) == (name == "sweep")
+    assert "RESOURCE_EXHAUSTED" in str(caught.value.__cause__)
+
+
+def test_what_takes_most_is_named_first() -> None:
+    said = memory.changes_of(500, 1000, 20, ("population",), runs=8)
+    assert [one.split(" (")[0] for one in said[:3]] == [
+        "runs at a time",
+        "record",
+        "population_size",
+    ]
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    error = jax.errors.JaxRuntimeError("INTERNAL: something else")
+    with pytest.raises(jax.errors.JaxRuntimeError) as caught, memory.explained("run", []):
+        raise error
+    assert caught.value is error
