@@ -6,7 +6,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,24 @@ def alternate(
     if {ours, "evosax"} <= calls.keys():
         row["ratio"] = row["evosax"] / row[ours]
     return row
+
+
+def of_processes(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What several processes measured of the same calls: medians over the processes.
+
+    A program may run at one of two speeds in a process, or for seconds on end, where the
+    host of a virtual machine moves its cores apart: a step of many kernels then waits for
+    threads to wake. One process says which of the two it met.
+
+    Returns:
+        The medians of all numbers; ``processes``, how many there were; for ``"ours"`` and
+        ``"evosax"`` the slowest median, ``..._slowest``.
+    """
+    names = [name for name in rows[0] if isinstance(rows[0][name], int | float)]
+    row = {name: float(np.median([one[name] for one in rows])) for name in names}
+    for name in {"ours", "evosax"} & row.keys():
+        row[f"{name}_slowest"] = max(one[name] for one in rows)
+    return {**rows[0], **row, "processes": len(rows)}
 
 
 def rename(row: dict[str, float], name: str) -> dict[str, float]:

@@ -351,6 +351,21 @@ def test_every_part_of_an_accelerator_runs_on_a_cpu_from_a_source_tree(tmp_path)
     assert {p: p.read_text() for p in (BENCHMARKS / "results").iterdir()} == stored
 
 
+def test_of_several_processes_the_median_counts_and_the_slowest_is_told():
+    import timing
+
+    rows = [
+        {"what": "a", "ours": seconds, "evosax": 6.0, "ratio": 6.0 / seconds}
+        for seconds in (3.0, 1.0, 2.0)
+    ]
+
+    row = timing.of_processes(rows)
+
+    assert row["what"] == "a"
+    assert (row["ours"], row["ratio"], row["ours_slowest"]) == (2.0, 3.0, 3.0)
+    assert row["processes"] == 3
+
+
 def test_the_cheapest_benchmark_runs_from_end_to_end():
     stored = {path: path.read_text() for path in (BENCHMARKS / "results").iterdir()}
 
