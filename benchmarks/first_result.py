@@ -2,7 +2,7 @@
 
     python benchmarks/first_result.py
 
-CartPole at the published protocol, one run and 32 under ``vmap``. Apart from each other: importing JAX,
+CartPole at the published protocol, one run and 32 under ``vmap``. Apart: importing JAX,
 gymnax and the library; setting up (evosax builds its problem and network eagerly, ours
 while it is traced); tracing, lowering and compiling the program; its first run. What is
 compared is the ratio of all from tracing to the first run, evosax's with JAX's own options
