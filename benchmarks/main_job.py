@@ -6,14 +6,17 @@ CartPole-v1 at the published protocol: 58 weights, population 256, 10 generation
 episode each, latent kernel. Both sides are one compiled program that returns the history
 of the run, or of 32 independent ones. evosax runs its own DiffusionEvolution and its
 GymnaxProblem in one ``lax.scan`` under a plain ``jit(vmap)``, on one device. Ours runs on
-one device, and with ``de.spread`` over all devices of the host. Repetitions alternate;
-first calls, compiling included, are timed apart; what is compared is the ratio of medians.
+one device, and with ``de.spread`` over all devices of the host; apart from both with
+``fast_trigonometry``, whose episodes are not gymnax's to the last digit. Repetitions
+alternate; first calls, compiling included, are timed apart; what is compared is the ratio
+of medians.
 
 The last column compares with the published PyTorch code, which takes about 100 seconds a
 run on a two-core machine, one run after the other. That number is a reference: the code
 is not run here, since its licence allows academic use only.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -27,36 +30,45 @@ import diffevo_jax as de
 PUBLISHED = 100.0
 
 
-def our_run(key: jax.Array) -> de.Info:
+def our_run(key: jax.Array, fast: bool = False) -> de.Info:
     """One evolution by diffevo_jax: its history."""
     strategy, problem, size = de.published.control("CartPole-v1")
+    if fast:
+        problem = de.replace(problem, fast_trigonometry=True)
     return de.evolve(key, strategy, problem, population_size=size, final=0).history
 
 
 def measure(runs: int, seed: int, repetitions: int) -> list[dict[str, Any]]:
     """So many whole evolutions in one program, on one device and on all."""
     devices, their_run = jax.local_device_count(), peer.evolution()
+    our_fast_run = functools.partial(our_run, fast=True)
     keys = jax.random.split(jax.random.key(seed), runs)
     if runs == 1:
-        ours, theirs, argument = jax.jit(our_run), jax.jit(their_run), keys[0]
+        each, argument = jax.jit, keys[0]
     else:
-        ours, theirs = (jax.jit(jax.vmap(f)) for f in (our_run, their_run))
-        argument = keys
+        each, argument = (lambda run: jax.jit(jax.vmap(run))), keys
+    ours, fast, theirs = map(each, (our_run, our_fast_run, their_run))
     calls: dict[str, Call] = {
         "ours": lambda: ours(argument),
+        "fast": lambda: fast(argument),
         "evosax": lambda: theirs(argument),
     }
     spread = devices > 1 and runs % devices == 0
     if spread:
-        everywhere = de.spread(our_run)
+        everywhere, fast_everywhere = de.spread(our_run), de.spread(our_fast_run)
         calls["spread"] = lambda: everywhere(keys)
+        calls["fast_spread"] = lambda: fast_everywhere(keys)
     measured = alternate(calls, repetitions)
     what = f"evolution, {runs:,} run{'s' * (runs > 1)}"
-    rows = [describe(what, runs, 1, rename(measured, "ours"))]
+    over = f"{what}, ours over {devices} devices"
+    names = {"ours": (what, 1), "fast": (f"{what}, fast trigonometry", 1)}
     if spread:
-        over = f"{what}, ours over {devices} devices"
-        rows.append(describe(over, runs, devices, rename(measured, "spread")))
-    return rows
+        names["spread"] = (over, devices)
+        names["fast_spread"] = (f"{over}, fast trigonometry", devices)
+    return [
+        describe(what, runs, used, rename(measured, name))
+        for name, (what, used) in names.items()
+    ]
 
 
 def describe(what: str, runs: int, devices: int, row: dict[str, float]) -> dict[str, Any]:

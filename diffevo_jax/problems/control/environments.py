@@ -181,7 +181,7 @@ def default_limit(env: str | Environment) -> int:
 
 
 def episode_spec(
-    env: str | Environment, scaling: str, max_steps: int, rewrite: bool
+    env: str | Environment, scaling: str, max_steps: int, rewrite: bool, fast: bool = False
 ) -> EpisodeSpec:
     """The rules of an episode; one object for one set of rules, so that it traces once.
 
@@ -191,11 +191,12 @@ def episode_spec(
         max_steps: longest episode.
         rewrite: whether traced programs may be rewritten; see
             :class:`diffevo_jax.problems.Control`.
+        fast: whether sines and cosines are polynomials, on a CPU.
     """
     once = rewrite and jax.default_backend() == "cpu"
     context = trace_context()  # it holds a traced program
     which = env if isinstance(env, str) else Snapshot(env, "env")
-    return _episode_spec(which, scaling, max_steps, rewrite, once, context)
+    return _episode_spec(which, scaling, max_steps, rewrite, once, fast, context)
 
 
 @functools.lru_cache(1024)
@@ -205,6 +206,7 @@ def _episode_spec(
     max_steps: int,
     rewrite: bool,
     once: bool,
+    fast: bool,
     context: tuple[Any, ...],
 ) -> EpisodeSpec:
     env, defaults = _named(which) if isinstance(which, str) else _own(which)
@@ -224,13 +226,18 @@ def _episode_spec(
         return to_action(output, env.action_space(env_params)), carry
 
     # Here, not above: it reads programs by what brings Pallas, a tenth of the import.
-    from diffevo_jax.problems.control.rewriting import observation_from_state
+    from diffevo_jax.problems.control.rewriting import (
+        compute_trigonometry_once,
+        observation_from_state,
+    )
 
     observe = observation_from_state(env, defaults) if rewrite else None
+    if observe is not None and once and fast:
+        observe = compute_trigonometry_once(observe, fast)
     # One of a user's own may keep its key, or join it with others, of JAX's kind.
     own = not isinstance(which, str) or which.startswith(brax.PREFIX)
     draw = (lambda key: key) if own else threefry.written_out
-    return EpisodeSpec(env, defaults, act, max_steps, floats, observe, once, draw)
+    return EpisodeSpec(env, defaults, act, max_steps, floats, observe, once, fast, draw)
 
 
 def check_params(

@@ -104,6 +104,7 @@ class EpisodeSpec:
         observe: ``observe(env_state, env_params) -> observation`` if the state has all of
             it, so that it need not be kept; else None.
         once: whether actions, sines and cosines are computed once, as pays on a CPU.
+        fast: whether sines and cosines are polynomials then.
         draw: ``draw(key)``, the key that the environment gets: one that draws the same.
     """
 
@@ -114,6 +115,7 @@ class EpisodeSpec:
     floats: Callable[[PyTree, PyTree], PyTree] = lambda env_params, observation: observation
     observe: Callable[[PyTree, PyTree], PyTree] | None = None
     once: bool = False
+    fast: bool = False
     draw: Callable[[jax.Array], jax.Array] = lambda key: key
 
     def resolve(self, context: Context) -> Context:
@@ -234,7 +236,8 @@ def _moved(
             divided,
         )
 
-        taken, move = divided(action, lane.action), compute_trigonometry_once(move)
+        taken = divided(action, lane.action)
+        move = compute_trigonometry_once(move, spec.fast)
         action = taken.astype(action.dtype)
     key = jax.random.fold_in(spec.draw(key), lane.episode.length)
     observation, env_state, reward, terminated, _ = move(key, lane.env_state, action)

@@ -35,6 +35,7 @@ import numpy as np
 from jax.extend import core
 
 from diffevo_jax.base import PyTree
+from diffevo_jax.problems.control import trigonometry
 from diffevo_jax.problems.control.spaces import Environment
 
 ResultT = TypeVar("ResultT")
@@ -43,6 +44,7 @@ Atom = core.Var | core.Literal
 
 #: Primitives that a CPU computes by a library call for every number.
 _COSTLY = ("cos", "sin", "tan")
+_POLYNOMIALS = {"cos": trigonometry.cosine, "sin": trigonometry.sine}
 #: Primitives that leave values as they are.
 _IDENTITIES = ("copy", "stop_gradient")
 #: Parameters that are rules of differentiation: they do not say what is computed.
@@ -247,9 +249,14 @@ def divided(result: jax.Array, other: jax.Array) -> jax.Array:
 
 
 def compute_trigonometry_once(
-    function: Callable[..., ResultT],
+    function: Callable[..., ResultT], fast: bool = False
 ) -> Callable[..., ResultT]:
     """The same function, whose sines and cosines are computed once.
+
+    Args:
+        function: of arrays.
+        fast: whether those of float32 are polynomials, right to 2 units in the last place
+            (:mod:`diffevo_jax.problems.control.trigonometry`).
 
     Example:
         >>> import jax.numpy as jnp
@@ -265,10 +272,16 @@ def compute_trigonometry_once(
         leaves = [*closed.consts, *jax.tree.leaves(arguments)]
         values = dict(zip(variables, leaves, strict=True))
         for equation in program.eqns:
-            results = _evaluated(program, equation, values)
-            if equation.primitive.name in _COSTLY:
+            name = equation.primitive.name
+            if name not in _COSTLY:
+                results = _evaluated(program, equation, values)
+            else:
                 argument = _value(equation.invars[0], values)
-                results = [compute_once(results[0], argument)]
+                if fast and name in _POLYNOMIALS and argument.dtype == jnp.float32:
+                    result = _POLYNOMIALS[name](argument)
+                else:
+                    result = _evaluated(program, equation, values)[0]
+                results = [compute_once(result, argument)]
             values.update(zip(equation.outvars, results, strict=True))
         outputs = [_value(atom, values) for atom in program.outvars]
         made: ResultT = jax.tree.unflatten(jax.tree.structure(shape), outputs)
