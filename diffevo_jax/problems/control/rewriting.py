@@ -277,7 +277,8 @@ def compute_trigonometry_once(
                 results = _evaluated(program, equation, values)
             else:
                 argument = _value(equation.invars[0], values)
-                if fast and name in _POLYNOMIALS and argument.dtype == jnp.float32:
+                kind: Any = equation.invars[0].aval
+                if fast and name in _POLYNOMIALS and kind.dtype == jnp.float32:
                     result = _POLYNOMIALS[name](argument)
                 else:
                     result = _evaluated(program, equation, values)[0]
