@@ -25,6 +25,8 @@ P = TypeVar("P")
 
 #: Arrays of more numbers than that are printed as their dtype and shape.
 _PRINTED = 4
+#: Packages whose classes and functions do what is known of them.
+_KNOWN = {"builtins", "diffevo_jax", "jax", "jaxlib", "numpy", "optax"}
 #: What a number field accepts: a Python or NumPy number, or a JAX array (traced or not).
 Number = float | jax.Array
 
@@ -257,6 +259,29 @@ def is_component(value: Any) -> bool:
     A subclass of one is not, unless it is decorated itself: JAX would not know it.
     """
     return "__is_component__" in vars(type(value))
+
+
+def is_known(value: object) -> bool:
+    """Whether all parts of a component, whatever holds them, are of this library.
+
+    Arrays, numbers and what JAX, NumPy and Optax define count as such.
+    """
+    if is_component(value):
+        fields = dataclasses.fields(value)  # type: ignore[arg-type]
+        inside = [getattr(value, field.name) for field in fields]
+    elif isinstance(value, dict):
+        inside = list(value.values())
+    elif isinstance(value, tuple | list):
+        inside = list(value)
+    elif isinstance(value, functools.partial):
+        return is_known((value.func, value.args, value.keywords))
+    else:
+        inside = []
+    named = value if hasattr(value, "__qualname__") else type(value)
+    return not isinstance(value, Snapshot) and (
+        (getattr(named, "__module__", None) or "builtins").split(".")[0] in _KNOWN
+        and all(map(is_known, inside))
+    )
 
 
 def offers(part: Any, protocol: type[P]) -> TypeGuard[P]:

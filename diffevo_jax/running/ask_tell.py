@@ -195,6 +195,7 @@ def keys_of_run(key: jax.Array, num_generations: int) -> tuple[jax.Array, jax.Ar
     return keys[:-1], keys[-1]
 
 
+@functools.partial(jax.jit, inline=True)  # or each operation of a hash is a call
 def _threes_of(key: jax.Array, numbers: jax.Array) -> jax.Array:
     """Three keys for each number (K,), with the number folded in: (K, 3)."""
     fold_in = functools.partial(jax.random.fold_in, threefry.written_out(key))

@@ -14,7 +14,8 @@ from diffevo_jax.compilation import first_line
 
 #: What JAX says where a device has no memory left.
 _FULL = "RESOURCE_EXHAUSTED"
-_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+_CONTAINER = "/sys/fs/cgroup"
+_LIMITS = (f"{_CONTAINER}/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _MACHINE = Path("/proc/meminfo")
 #: A result of this share of the memory is waited for, so that what goes wrong is explained.
 _LARGE = 1 / 64
@@ -40,7 +41,7 @@ def free_memory(device: jax.Device | None = None) -> int | None:
     """
     device = jax.local_devices()[0] if device is None else device
     if device.platform == "cpu":
-        return _least(_available(), machine_memory())
+        return _least(_available(), machine_memory(), _left_in_container())
     stats: PyTree = device.memory_stats() or {}
     if "bytes_limit" not in stats:
         return None
@@ -71,6 +72,22 @@ def _available() -> int | None:
     except (OSError, ValueError, IndexError):
         pass
     return _pages("SC_AVPHYS_PAGES")
+
+
+def _left_in_container() -> int | None:
+    """Bytes of its limit that a container has left, with caches that it would drop."""
+    folder = Path(_CONTAINER)
+    limit, used = _number(folder / "memory.max"), _number(folder / "memory.current")
+    if limit is None or used is None:
+        return None
+    caches = 0
+    try:
+        for line in (folder / "memory.stat").read_text().splitlines():
+            if line.startswith("inactive_file "):
+                caches = int(line.split()[1])
+    except (OSError, ValueError, IndexError):
+        pass
+    return max(0, limit - used + caches)
 
 
 def _pages(name: str) -> int | None:

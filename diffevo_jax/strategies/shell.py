@@ -16,7 +16,7 @@ import numpy as np
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Estimate, Evaluated, Info, PyTree, StrategyState
-from diffevo_jax.pytree import threefry, validation
+from diffevo_jax.pytree import components, threefry, validation
 from diffevo_jax.shaping import feasibility
 
 StateT = TypeVar("StateT", bound="ShellState")
@@ -89,16 +89,24 @@ def before_all(population: jax.Array) -> dict[str, jax.Array]:
     }
 
 
+def _drawing(strategy: object, key: jax.Array) -> jax.Array:
+    """The key that the parts draw from: JAX's own if one of them is a user's.
+
+    That one may keep it, or ask for what JAX has for its own kind alone.
+    """
+    return threefry.written_out(key) if components.is_known(strategy) else key
+
+
 def init(strategy: Moves[StateT], key: jax.Array, population: jax.Array) -> StateT:
     """Start from a population ``(N, D)``, unit scale; see :func:`diffevo_jax.init`."""
     strategy, _ = validation.clipped(strategy)
-    return strategy.start(threefry.written_out(key), population)
+    return strategy.start(_drawing(strategy, key), population)
 
 
 def ask(strategy: Moves[StateT], key: jax.Array, state: StateT) -> tuple[jax.Array, StateT]:
     """Return candidates ``(N, D)``; see :func:`diffevo_jax.ask`."""
     strategy, _ = validation.clipped(strategy)
-    candidates, asked = strategy.query(threefry.written_out(key), state)
+    candidates, asked = strategy.query(_drawing(strategy, key), state)
     return candidates, pytree.select(state.done, state, asked)
 
 
@@ -125,7 +133,7 @@ def tell(
         present=present,
     )
     here = pytree.replace(state, population=candidates)
-    moved, estimate = strategy.move(threefry.written_out(key), here, evaluated)
+    moved, estimate = strategy.move(_drawing(strategy, key), here, evaluated)
     # Kept, or a CPU would compute the move twice, and compile it twice.
     population = jax.lax.optimization_barrier(moved.population)
     moved = pytree.replace(moved, population=population)

@@ -1,12 +1,15 @@
 """Threefry without its loop: the bits are JAX's."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import diffevo_jax as de
-from diffevo_jax.pytree import threefry
+from diffevo_jax import pytree
+from diffevo_jax.pytree import components, threefry
 
 #: Older releases of JAX have it in another place.
 ENABLE_X64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64
@@ -90,3 +93,37 @@ def test_environments_of_gymnax_keep_no_key() -> None:
         types = [leaf.dtype for leaf in jax.tree.leaves(seen)]
         kept += [name for kind in types if jnp.issubdtype(kind, jax.dtypes.prng_key)]
     assert not kept
+
+
+@pytree.dataclass
+class OwnSampler(de.samplers.DDIM):
+    """It keeps its key in its memory, and draws what JAX has for its own kind alone."""
+
+    def init(self, y):
+        return jax.random.key(7)
+
+    def query(self, key, y, memory, sigmas, k):
+        return *super().query(key, y, (), sigmas, k)[:2], memory
+
+    def update(self, key, y, memory, clean, sigmas, k):
+        y, sigma, _ = super().update(key, y, (), clean, sigmas, k)
+        return y + 0.01 * jax.random.poisson(memory, 2.0, y.shape), sigma, key
+
+
+def test_a_sampler_of_ones_own_gets_keys_of_jax() -> None:
+    strategy = de.DiffusionEvolution(3, sampler=OwnSampler())
+    problem = de.problems.Landscape("beale")
+    result = de.evolve(KEY, strategy, problem, population_size=8)
+    assert result.state.memory.dtype == KEY.dtype
+    assert jnp.isfinite(result.best_fitness)
+
+
+def test_parts_of_ones_own_are_found_wherever_they_are() -> None:
+    shaping = de.shaping.Boltzmann()
+    inside = de.DiffusionEvolution(3, de.denoisers.Population(shaping=shaping))
+    own = functools.partial(lambda *given: de.attention.attend(*given))
+    held = de.DiffusionEvolution(3, de.denoisers.Population(attention=own))
+    assert components.is_known(inside)
+    assert not components.is_known(held)
+    assert not components.is_known([{"a": OwnSampler()}])
+    assert components.is_known((1.0, None, "name", jnp.ones(2), jax.nn.relu))

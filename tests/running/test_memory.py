@@ -73,3 +73,13 @@ def test_other_errors_stay_what_they_are() -> None:
     with pytest.raises(jax.errors.JaxRuntimeError) as caught, memory.explained("run", []):
         raise error
     assert caught.value is error
+
+
+def test_what_a_container_has_used_is_not_free(tmp_path, monkeypatch) -> None:
+    (tmp_path / "memory.max").write_text("9000000\n")
+    (tmp_path / "memory.current").write_text("8000000\n")
+    (tmp_path / "memory.stat").write_text("anon 6000000\ninactive_file 500000\n")
+    monkeypatch.setattr(memory, "_CONTAINER", str(tmp_path))
+    assert memory.free_memory(jax.devices("cpu")[0]) == 1_500_000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.free_memory(jax.devices("cpu")[0]) > 1e8

@@ -98,7 +98,7 @@ class LowRankPolicy:
     base: PyTree = None
 
     def check(self) -> None:
-        """Raise ValueError if there is no such rank or factor, or a matrix is 0."""
+        """Raise ValueError if there is no such rank or factor, or a base is not usable."""
         validation.check_count("LowRankPolicy.rank", self.rank)
         if self.frozen not in FROZEN:
             raise ValueError(
@@ -106,6 +106,11 @@ class LowRankPolicy:
             )
         for path, leaf in jax.tree.leaves_with_path(self.base):
             known = pytree.concrete(leaf)
+            if known is not None and not np.isfinite(known).all():
+                raise ValueError(
+                    f"LowRankPolicy.base: got numbers that are not finite at "
+                    f"{jax.tree_util.keystr(path)}, want finite ones"
+                )
             if known is not None and is_matrix(known) and not np.any(known):
                 raise ValueError(
                     f"LowRankPolicy.base: got a matrix of zeros at "
@@ -213,7 +218,7 @@ class DrawnPolicy:
         weights = jax.tree.map(changed, self.factors, policy_params, is_leaf=_is_factors)
         try:
             return self.policy.apply(weights, observation, carry)
-        except TypeError as error:
+        except (TypeError, AttributeError) as error:
             if ChangedMatrix.__name__ not in str(error):  # one of the policy's own
                 raise
             raise TypeError(
@@ -275,7 +280,7 @@ def he_normal(key: jax.Array, shapes: PyTree) -> PyTree:
     def one(key: jax.Array, like: jax.ShapeDtypeStruct) -> jax.Array:
         if not is_matrix(like):
             return jnp.zeros(like.shape, like.dtype)
-        deviation = math.sqrt(2.0 / like.shape[0])  # eq. 10
+        deviation = math.sqrt(2.0 / max(like.shape[0], 1))  # eq. 10
         return deviation * jax.random.normal(key, like.shape, like.dtype)
 
     keys = jax.random.split(key, len(leaves))
@@ -291,8 +296,11 @@ def drawn_factors(key: jax.Array, base: jax.Array, rank: int, frozen: str) -> Fa
     if inner * outer >= base.size or base.ndim not in (1, 2):
         return Factors(base, None, None, size)
     keys = jax.random.split(key)
-    left = orthonormal(keys[0], rows, inner) if inner < rows else None
-    right = orthonormal(keys[1], columns, outer) if outer < columns else None
+    # In the base's own precision, or outputs would be of another than the policy's.
+    kind = base.dtype if jnp.issubdtype(base.dtype, jnp.floating) else float
+    drawn = lambda key, size, count: orthonormal(key, size, count).astype(kind)
+    left = drawn(keys[0], rows, inner) if inner < rows else None
+    right = drawn(keys[1], columns, outer) if outer < columns else None
     unit = size * math.sqrt(base.size / (inner * outer))
     return Factors(base, left, right, unit)
 

@@ -305,3 +305,32 @@ def test_an_individual_leaves_as_one_file(tmp_path):
     saved = de.problems.control.load_controller(tmp_path / "policy.zip")
     for seen in np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32):
         assert saved(seen)[0] == problem.controller(solution)(seen)[0]
+
+
+def test_an_attribute_that_arrays_have_is_explained_too():
+    init = lambda key, seen: jnp.zeros((INPUTS, 24))
+    apply = lambda weights, seen, carry: (seen @ weights.astype(float), carry)
+    policy = LowRankPolicy(FunctionPolicy(init, apply), rank=RANK).sized(SEEN, 24)
+    with pytest.raises(TypeError, match="uses a matrix as an array, want products"):
+        policy.apply(policy.init(jax.random.key(0), SEEN), SEEN, ())
+
+
+def test_a_base_that_is_not_finite_is_refused():
+    base = WIDE.init(jax.random.key(0), SEEN)
+    base[0]["weight"] = jnp.full((INPUTS, HIDDEN[0]), jnp.nan)
+    with pytest.raises(ValueError, match="got numbers that are not finite"):
+        validation.validate(LowRankPolicy(WIDE, base=base))
+
+
+def test_outputs_are_of_the_precision_of_the_weights():
+    init = lambda key, seen: jnp.zeros((INPUTS, 24), jnp.bfloat16)
+    apply = lambda weights, seen, carry: (seen @ weights, carry)
+    policy = LowRankPolicy(FunctionPolicy(init, apply), rank=RANK).sized(SEEN, 24)
+    output, _ = policy.apply(jnp.ones((2, 2), jnp.bfloat16), jnp.bfloat16(SEEN), ())
+    assert output.dtype == jnp.bfloat16
+
+
+def test_weights_of_no_rows_are_drawn():
+    init = lambda key, seen: {"weight": jnp.zeros((INPUTS, 24)), "none": jnp.zeros((0, 3))}
+    policy = LowRankPolicy(FunctionPolicy(init, lambda *given: given), rank=RANK)
+    assert policy.sized(SEEN, 24).factors["none"].base.shape == (0, 3)
