@@ -134,10 +134,7 @@ def tell(
     )
     here = pytree.replace(state, population=candidates)
     moved, estimate = strategy.move(_drawing(strategy, key), here, evaluated)
-    # Kept, or a CPU would compute the move twice, and compile it twice.
-    population = jax.lax.optimization_barrier(moved.population)
-    moved = pytree.replace(moved, population=population)
-    finite = jnp.all(jnp.isfinite(population))
+    finite = jnp.all(jnp.isfinite(moved.population))
     sound = jnp.asarray(estimate.sound)
     told = pytree.select(sound & finite, moved, strategy.stay(here, moved))
     last = state.generation + 1 >= strategy.num_generations
