@@ -7,13 +7,13 @@ norm. So means and distances of cores are those of the matrices, exactly, and a 
 of matrices is one matrix W_0 and N cores.
 """
 
+import dataclasses
 from typing import NoReturn
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from diffevo_jax import pytree
 from diffevo_jax.attention import matmul
 from diffevo_jax.base import PyTree
 
@@ -21,9 +21,11 @@ from diffevo_jax.base import PyTree
 ONLY = "products x @ W, W @ x and W.T alone"
 
 
-@pytree.dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
 class ChangedMatrix:
     """A matrix ``W_0 + L C R^T`` that knows its products with vectors, and no more.
+
+    It is no pytree: to change its parts one by one would make another matrix of it.
 
         x W = x W_0 + ((x L) C) R^T
 
@@ -82,6 +84,10 @@ class ChangedMatrix:
         change = self.core if self.left is None else matmul(self.left, self.core)
         change = change if self.right is None else matmul(change, self.right.T)
         return self.base + change
+
+    def __eq__(self, _: object) -> NoReturn:
+        """Raise TypeError: its entries cannot be compared."""
+        raise TypeError(f"ChangedMatrix: got a comparison of {self.shape}, want {ONLY}")
 
     def __getitem__(self, _: object) -> NoReturn:
         """Raise TypeError: it has no entries at hand."""

@@ -58,7 +58,14 @@ def test_a_change_is_as_long_as_its_core():
 
 @pytest.mark.parametrize(
     "use",
-    [np.asarray, jnp.asarray, jnp.sum, lambda matrix: jnp.dot(jnp.ones(ROWS), matrix)],
+    [
+        np.asarray,
+        jnp.asarray,
+        jnp.sum,
+        lambda matrix: jnp.dot(jnp.ones(ROWS), matrix),
+        lambda matrix: matrix == 0,
+        lambda matrix: jax.tree.map(lambda leaf: 2 * leaf, matrix),  # not of its parts
+    ],
 )
 def test_it_is_no_array(use):
     with pytest.raises(TypeError, match="ChangedMatrix"):

@@ -98,13 +98,18 @@ class LowRankPolicy:
     base: PyTree = None
 
     def check(self) -> None:
-        """Raise ValueError if there is no such rank or factor, or a base is not usable."""
+        """Raise ValueError or TypeError if a rank, a factor or a base is not usable."""
         validation.check_count("LowRankPolicy.rank", self.rank)
         if self.frozen not in FROZEN:
             raise ValueError(
                 f"LowRankPolicy.frozen: got {self.frozen!r}, want one of {FROZEN}"
             )
         for path, leaf in jax.tree.leaves_with_path(self.base):
+            if jnp.issubdtype(jnp.result_type(leaf), jnp.complexfloating):
+                raise TypeError(
+                    f"LowRankPolicy.base: got complex numbers at "
+                    f"{jax.tree_util.keystr(path)}, want real ones"
+                )
             known = pytree.concrete(leaf)
             if known is not None and not np.isfinite(known).all():
                 raise ValueError(
@@ -292,8 +297,9 @@ def drawn_factors(key: jax.Array, base: jax.Array, rank: int, frozen: str) -> Fa
     rows, columns = (1, *base.shape)[-2:] if base.ndim in (1, 2) else (1, 1)
     inner = rows if frozen == "output" else min(rank, rows)
     outer = columns if frozen == "input" else min(rank, columns)
-    size = jnp.ones((), base.dtype) if base.ndim < 2 else root_mean_square(base)
-    if inner * outer >= base.size or base.ndim not in (1, 2):
+    size = root_mean_square(base) if is_matrix(base) else jnp.ones((), base.dtype)
+    has_factors = is_matrix(base) or base.ndim == 1
+    if inner * outer >= base.size or not has_factors:
         return Factors(base, None, None, size)
     keys = jax.random.split(key)
     # In the base's own precision, or outputs would be of another than the policy's.

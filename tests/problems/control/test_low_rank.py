@@ -322,6 +322,21 @@ def test_a_base_that_is_not_finite_is_refused():
         validation.validate(LowRankPolicy(WIDE, base=base))
 
 
+def test_a_complex_base_is_refused():
+    base = WIDE.init(jax.random.key(0), SEEN)
+    base[0]["bias"] = base[0]["bias"].astype(complex)
+    with pytest.raises(TypeError, match="got complex numbers"):
+        validation.validate(LowRankPolicy(WIDE, base=base))
+
+
+def test_matrices_of_integers_are_whole():
+    init = lambda key, seen: jnp.zeros((INPUTS, 24), jnp.int32)
+    policy = FunctionPolicy(init, lambda weights, seen, carry: (seen @ weights, carry))
+    drawn = LowRankPolicy(policy, rank=1).sized(SEEN, 24)
+    cores = jnp.ones((INPUTS, 24), jnp.int32)
+    np.testing.assert_array_equal(drawn.dense(cores), cores)
+
+
 def test_outputs_are_of_the_precision_of_the_weights():
     init = lambda key, seen: jnp.zeros((INPUTS, 24), jnp.bfloat16)
     apply = lambda weights, seen, carry: (seen @ weights, carry)
