@@ -68,6 +68,28 @@ def test_what_takes_most_is_named_first() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes.",
+        # What a CPU says of many runs.
+        "INTERNAL: Error dispatching computation: Out of memory allocating 8 bytes.",
+    ],
+)
+def test_all_that_jax_says_of_a_full_memory_is_understood(said) -> None:
+    error = jax.errors.JaxRuntimeError(said)
+    with pytest.raises(MemoryError) as caught, memory.explained("evolve", ["runs"]):
+        raise error
+    assert str(caught.value).startswith("evolve: the memory is full")
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(99_400_000, "99 MB"), (99_700_000, "0.1 GB"), (1500, "0.0015 MB")]
+)
+def test_bytes_are_said_without_powers_of_ten(count, words) -> None:
+    assert memory.in_words(count) == words
+
+
 def test_other_errors_stay_what_they_are() -> None:
     error = jax.errors.JaxRuntimeError("INTERNAL: something else")
     with pytest.raises(jax.errors.JaxRuntimeError) as caught, memory.explained("run", []):
