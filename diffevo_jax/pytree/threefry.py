@@ -9,11 +9,14 @@ On accelerators JAX's own is one kernel already.
 import functools
 import math
 from collections.abc import Hashable
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.random import define_prng_impl
+
+T = TypeVar("T")
 
 #: JAX's default, which keeps all promises.
 THREEFRY = "threefry2x32"
@@ -53,6 +56,20 @@ def of_kind(key: jax.Array, like: jax.Array) -> jax.Array:
     if jax.random.key_impl(key) == kind:
         return key
     return jax.random.wrap_key_data(jax.random.key_data(key), impl=kind)
+
+
+def given_back(tree: T, drawn: jax.Array, like: jax.Array) -> T:
+    """What a function has made, with its keys of :func:`written_out` as keys of JAX.
+
+    A part may keep a key, begin with one of its own, or have it read on an accelerator.
+
+    Args:
+        tree: any pytree; leaves that are not keys of this kind stay what they are.
+        drawn: the key that the function got.
+        like: the key that this was made of.
+    """
+    is_ours = lambda leaf: jnp.result_type(leaf) == drawn.dtype
+    return jax.tree.map(lambda leaf: of_kind(leaf, like) if is_ours(leaf) else leaf, tree)
 
 
 @jax.jit  # traced, and lowered, once for each shape

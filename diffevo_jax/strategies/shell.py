@@ -92,13 +92,16 @@ def before_all(population: jax.Array) -> dict[str, jax.Array]:
 def init(strategy: Moves[StateT], key: jax.Array, population: jax.Array) -> StateT:
     """Start from a population ``(N, D)``, unit scale; see :func:`diffevo_jax.init`."""
     strategy, _ = validation.clipped(strategy)
-    return strategy.start(threefry.written_out(key), population)
+    drawn = threefry.written_out(key)
+    return threefry.given_back(strategy.start(drawn, population), drawn, key)
 
 
 def ask(strategy: Moves[StateT], key: jax.Array, state: StateT) -> tuple[jax.Array, StateT]:
     """Return candidates ``(N, D)``; see :func:`diffevo_jax.ask`."""
     strategy, _ = validation.clipped(strategy)
-    candidates, asked = strategy.query(threefry.written_out(key), state)
+    drawn = threefry.written_out(key)
+    candidates, asked = strategy.query(drawn, state)
+    asked = threefry.given_back(asked, drawn, key)
     return candidates, pytree.select(state.done, state, asked)
 
 
@@ -125,7 +128,9 @@ def tell(
         present=present,
     )
     here = pytree.replace(state, population=candidates)
-    moved, estimate = strategy.move(threefry.written_out(key), here, evaluated)
+    drawn = threefry.written_out(key)
+    moved, estimate = strategy.move(drawn, here, evaluated)
+    moved = threefry.given_back(moved, drawn, key)
     # Kept, or a CPU would compute the move twice, and compile it twice.
     population = jax.lax.optimization_barrier(moved.population)
     moved = pytree.replace(moved, population=population)
