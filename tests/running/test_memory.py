@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 import diffevo_jax as de
-from diffevo_jax.running import memory
+from diffevo_jax.running import forecast, memory
 
 #: More than any machine can address: a population has 4e14 bytes.
 SIZE, DIM = 10**9, 10**5
@@ -41,6 +41,13 @@ def test_runs_that_devices_do_not_divide_are_refused() -> None:
     devices = jax.local_devices()[:1] * 2
     with pytest.raises(ValueError, match="devices: got 2 for 3 runs, want a divisor"):
         de.footprint(STRATEGY, HUGE, population_size=8, num_runs=3, devices=devices)
+
+
+def test_devices_of_a_cpu_share_its_memory(monkeypatch) -> None:
+    monkeypatch.setattr(forecast, "free_memory", lambda device: 3_000)
+    program = jax.jit(lambda x: x).lower(jnp.zeros(1)).compile()
+    devices = jax.local_devices()[:1] * 3
+    assert forecast.footprint_of(program, devices).free == 1_000
 
 
 ENTRIES = {
