@@ -24,9 +24,9 @@ from diffevo_jax.attention.cells import (
     log_kernel,
     mean_of_cells,
 )
-from diffevo_jax.attention.numerics import Guidance, guided, matmul, relative
+from diffevo_jax.attention.numerics import Guidance, guided, guided_sums, matmul, relative
 from diffevo_jax.base import Estimate, PyTree
-from diffevo_jax.pytree import Number, validation
+from diffevo_jax.pytree import validation
 from diffevo_jax.pytree.annotations import checked
 
 #: Queries, and keys, in a block. The bits of a result depend on it, and on nothing else.
@@ -172,7 +172,8 @@ def _attend(
         weighted = sums.mean.weighted
         if guidance is not None and sums.plain is not None:
             cells = columns.shape[1] - values.shape[1]
-            weighted = _beyond(sums.mean, sums.plain, cells, guidance.strength)
+            plain, strength = sums.plain.weighted, guidance.strength
+            weighted = guided_sums(weighted, plain, cells, strength)
         mean, total = mean_of_cells(weighted, value_centres)
         largest = jax.lax.stop_gradient(sums.mean.largest)
         return mean, total**2 / sums.squares, relative(sums.own, largest) / total
@@ -271,19 +272,6 @@ def _added(mean: _Mean, logits: jax.Array, columns: jax.Array) -> _Mean:
     """A weighted sum with some keys more."""
     largest, weights, shrink = _relative_to_largest(logits, mean.largest)
     return _Mean(largest, mean.weighted * shrink[:, None] + matmul(weights, columns))
-
-
-def _beyond(mean: _Mean, plain: _Mean, cells: int, strength: Number) -> jax.Array:
-    """The weighted sums (B, D + C) of what is beyond a mean, whose total stays.
-
-    What :func:`diffevo_jax.attention.numerics.guided` does to weights, done to their sums.
-    """
-    total, plain_total = (
-        jnp.sum(one.weighted[:, -cells:], axis=1) for one in (mean, plain)
-    )
-    scale = total / jnp.where(plain_total > 0, plain_total, 1.0)
-    strength = jnp.asarray(strength, mean.weighted.dtype)
-    return mean.weighted + strength * (mean.weighted - scale[:, None] * plain.weighted)
 
 
 def as_blocks(array: jax.Array, size: int, fill: float = 0.0) -> jax.Array:

@@ -32,7 +32,7 @@ from diffevo_jax.attention.fused_kernels import (
     sums,
     usual_tiling,
 )
-from diffevo_jax.attention.numerics import Guidance
+from diffevo_jax.attention.numerics import Guidance, guided_sums
 from diffevo_jax.base import Estimate
 from diffevo_jax.pytree.annotations import checked, outside
 
@@ -252,32 +252,16 @@ def _fused(
     found = sums_by(log_weight)
     weighted = found.weighted
     if guidance is not None:
+        cells = columns.shape[1] - values.shape[1]
         strength, plain_log_weight = jnp.asarray(guidance.strength), guidance.log_weight
         weighted = jax.lax.cond(
             strength == 0,
             lambda: weighted,
-            lambda: _guided(
-                weighted, sums_by(plain_log_weight).weighted, values.shape[1], strength
+            lambda: guided_sums(
+                weighted, sums_by(plain_log_weight).weighted, cells, strength
             ),
         )
     mean, total = mean_of_cells(weighted, value_centres)
     own_weight = jnp.exp2(jnp.minimum(found.own - found.largest, 0.0)) / total
     size = jnp.clip(total**2 / found.squares, 1.0, len(keys))
     return mean, size, jnp.minimum(own_weight, 1.0)
-
-
-def _guided(
-    weighted: jax.Array, plain: jax.Array, dim: int, strength: jax.Array
-) -> jax.Array:
-    """Sums (N, D + C) of values, by :func:`diffevo_jax.attention.numerics.guided`.
-
-    Args:
-        weighted: (N, D + C) sums by the weights; the last C add up to the weights' sum.
-        plain: (N, D + C) those by the plain ones, each row in a unit of its own.
-        dim: D.
-        strength: see :class:`Guidance`.
-    """
-    total = lambda sums: jnp.sum(sums[:, dim:], axis=1, keepdims=True)
-    plain_total = total(plain)
-    scale = total(weighted) / jnp.where(plain_total > 0, plain_total, 1.0)
-    return weighted + strength * (weighted - scale * plain)

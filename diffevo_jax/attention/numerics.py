@@ -46,6 +46,25 @@ def guided(weights: jax.Array, plain_logits: jax.Array, strength: Number) -> jax
     return weights + strength * (weights - scale[:, None] * plain)
 
 
+def guided_sums(
+    weighted: jax.Array, plain: jax.Array, cells: int, strength: Number
+) -> jax.Array:
+    """The weighted sums (N, D + C) of what is beyond a mean, whose total stays.
+
+    What :func:`guided` does to weights, done to their sums.
+
+    Args:
+        weighted: (N, D + C) of the mean; the last C add up to the sum of its weights.
+        plain: (N, D + C) of the mean to go away from, each row in a unit of its own.
+        cells: C.
+        strength: see :class:`Guidance`.
+    """
+    total, plain_total = (jnp.sum(sums[:, -cells:], axis=1) for sums in (weighted, plain))
+    scale = total / jnp.where(plain_total > 0, plain_total, 1.0)
+    strength = jnp.asarray(strength, weighted.dtype)
+    return weighted + strength * (weighted - scale[:, None] * plain)
+
+
 def relative(logits: jax.Array, largest: jax.Array) -> jax.Array:
     """``exp(logits - largest)``, at most 1: a compiler may round the largest twice.
 

@@ -12,13 +12,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-#: JAX's default, which keeps all promises.
-_THREEFRY = "threefry2x32"
+from diffevo_jax.pytree.threefry import THREEFRY
 
 
 def key_of_seed(seed: int) -> jax.Array:
     """A typed key that is the same whatever JAX's default implementation is."""
-    return jax.random.key(seed, impl=_THREEFRY)
+    return jax.random.key(seed, impl=THREEFRY)
 
 
 def drawing_alone(name: str, key: jax.Array) -> jax.Array:
@@ -33,12 +32,12 @@ def drawing_alone(name: str, key: jax.Array) -> jax.Array:
             over, all would draw from one.
     """
     kind = jax.random.key_impl(key)
-    if kind == _THREEFRY:
+    if kind == THREEFRY:
         return key
     if not _folds_in_order(kind):
         raise ValueError(
             f"{name}: got a key of {kind}, in which the order of what is folded in does "
-            f"not matter, so that independent runs share noise; want one of {_THREEFRY}"
+            f"not matter, so that independent runs share noise; want one of {THREEFRY}"
         )
     if _draws_in_a_batch(kind):
         return key
@@ -51,7 +50,7 @@ def drawing_alone(name: str, key: jax.Array) -> jax.Array:
     def refuse(size: int, batched: list[bool], data: jax.Array) -> Any:
         raise ValueError(
             f"{name}: got {size} keys of {kind} under vmap, where one of them draws for "
-            f"all; want keys of {_THREEFRY}, or jax.lax.map (mode='map' of a sweep)"
+            f"all; want keys of {THREEFRY}, or jax.lax.map (mode='map' of a sweep)"
         )
 
     return jax.random.wrap_key_data(alone(jax.random.key_data(key)), impl=kind)
@@ -60,10 +59,10 @@ def drawing_alone(name: str, key: jax.Array) -> jax.Array:
 def drawing_in_a_batch(key: jax.Array) -> jax.Array:
     """A key that draws the same in any batch: itself, or one of threefry of its data."""
     kind = jax.random.key_impl(key)
-    if kind == _THREEFRY or _draws_in_a_batch(kind):
+    if kind == THREEFRY or _draws_in_a_batch(kind):
         return key
     data = jnp.ravel(jax.random.key_data(key))
-    made = jax.random.wrap_key_data(jnp.resize(data, (2,)), impl=_THREEFRY)
+    made = jax.random.wrap_key_data(jnp.resize(data, (2,)), impl=THREEFRY)
     for word in data[2:]:
         made = jax.random.fold_in(made, word)
     return made

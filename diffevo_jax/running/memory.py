@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from diffevo_jax.base import PyTree
 from diffevo_jax.compilation import first_line
 
-#: What JAX says where a device has no memory left.
-_FULL = "RESOURCE_EXHAUSTED"
+#: What JAX says where a device has no memory left; the second alone where a CPU has none.
+_FULL = ("RESOURCE_EXHAUSTED", "Out of memory")
 _CONTAINER = "/sys/fs/cgroup"
 _LIMITS = (f"{_CONTAINER}/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _MACHINE = Path("/proc/meminfo")
@@ -114,7 +114,7 @@ def in_words(count: float) -> str:
         >>> memory.in_words(4.2e7), memory.in_words(3.25e9), memory.in_words(2e13)
         ('42 MB', '3.2 GB', '20,000 GB')
     """
-    if count < 1e8:
+    if count < 9.95e7:  # what rounds to two digits
         return f"{count / 1e6:.2g} MB"
     value = count / 1e9
     return f"{value:,.0f} GB" if value >= 10 else f"{value:.1f} GB"
@@ -148,7 +148,8 @@ def explained(name: str, changes: Sequence[str]) -> Iterator[None]:
 def is_full(error: Exception) -> bool:
     """Whether it says that there is no memory left."""
     return isinstance(error, MemoryError) or (
-        isinstance(error, jax.errors.JaxRuntimeError) and _FULL in str(error)
+        isinstance(error, jax.errors.JaxRuntimeError)
+        and any(words in str(error) for words in _FULL)
     )
 
 

@@ -239,8 +239,10 @@ def test_what_would_run_says_what_it_takes_and_runs_nothing(
     assert "it fits" in first
     assert second.startswith("3 runs, ")
     monkeypatch.setattr(evolve_command, "footprint", lambda *_, **__: huge)
-    assert cli.main(["evolve", *words]) == 1
-    assert "takes 1.0 GB" in capsys.readouterr().out
+    monkeypatch.setattr(sweep_command, "footprint", lambda *_, **__: (1, huge))
+    for command in ("evolve", "sweep"):
+        assert cli.main([command, *words]) == 1
+        assert "takes 1.0 GB" in capsys.readouterr().out
     assert not folder.exists()
 
 

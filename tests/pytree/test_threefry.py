@@ -80,6 +80,34 @@ def test_a_whole_evolution_has_no_loop_of_a_hash() -> None:
     assert text.count("stablehlo.while") == 1  # over the generations
 
 
+@pytree.dataclass
+class Keeping:
+    """Remembers the key that it last learnt by, and begins with one of its own."""
+
+    inner: de.denoisers.Population
+
+    def init(self, key, population):
+        return jax.random.key(7), self.inner.init(key, population)
+
+    def learn(self, key, state, evaluated):
+        return key, self.inner.learn(key, state[1], evaluated)
+
+    def denoise(self, state, y, sigma):
+        return self.inner.denoise(state[1], y, sigma)
+
+
+def test_a_key_that_a_part_keeps_is_of_jaxs_kind() -> None:
+    strategy = de.DiffusionEvolution(2, denoiser=Keeping(de.denoisers.Population()))
+    problem = de.problems.Landscape("beale")
+    result = de.evolve(KEY, strategy, problem, population_size=8)
+    kept = [
+        leaf
+        for leaf in jax.tree.leaves(result.state)
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    ]
+    assert [key.dtype for key in kept] == [KEY.dtype]
+
+
 def test_environments_of_gymnax_keep_no_key() -> None:
     """Theirs are written out, which only who keeps a key can see."""
     gymnax = pytest.importorskip("gymnax")

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 import diffevo_jax as de
-from diffevo_jax.running import memory
+from diffevo_jax.running import forecast, memory
 
 #: More than any machine can address: a population has 4e14 bytes.
 SIZE, DIM = 10**9, 10**5
@@ -43,6 +43,13 @@ def test_runs_that_devices_do_not_divide_are_refused() -> None:
         de.footprint(STRATEGY, HUGE, population_size=8, num_runs=3, devices=devices)
 
 
+def test_devices_of_a_cpu_share_its_memory(monkeypatch) -> None:
+    monkeypatch.setattr(forecast, "free_memory", lambda device: 3_000)
+    program = jax.jit(lambda x: x).lower(jnp.zeros(1)).compile()
+    devices = jax.local_devices()[:1] * 3
+    assert forecast.footprint_of(program, devices).free == 1_000
+
+
 ENTRIES = {
     "evolve": lambda key: de.evolve(key, STRATEGY, HUGE, population_size=SIZE),
     "run": lambda key: de.run(key, STRATEGY, HUGE, population_size=SIZE),
@@ -66,6 +73,28 @@ def test_what_takes_most_is_named_first() -> None:
         "record",
         "population_size",
     ]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes.",
+        # What a CPU says of many runs.
+        "INTERNAL: Error dispatching computation: Out of memory allocating 8 bytes.",
+    ],
+)
+def test_all_that_jax_says_of_a_full_memory_is_understood(said) -> None:
+    error = jax.errors.JaxRuntimeError(said)
+    with pytest.raises(MemoryError) as caught, memory.explained("evolve", ["runs"]):
+        raise error
+    assert str(caught.value).startswith("evolve: the memory is full")
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(99_400_000, "99 MB"), (99_700_000, "0.1 GB"), (1500, "0.0015 MB")]
+)
+def test_bytes_are_said_without_powers_of_ten(count, words) -> None:
+    assert memory.in_words(count) == words
 
 
 def test_other_errors_stay_what_they_are() -> None:

@@ -50,7 +50,8 @@ class LowRankPolicy:
 
     A vector, such as a bias, is a matrix of one row, with 1 in the place of its root mean
     square. What has no fewer numbers in factors, and leaves of other shapes, are
-    whole: ``W_0 + u C``.
+    whole: ``W_0 + u C``. Of a leaf of more axes, such as the kernels of a convolution, n is
+    the product of all axes but the last.
 
     Args:
         policy: whose weights they are: :class:`MLP`, or one of your own that uses its
@@ -63,7 +64,7 @@ class LowRankPolicy:
         seed: of what is drawn: base and frozen factors, static. Another one is another
             policy.
         base: weights of ``policy`` to start from, for example trained ones; None draws
-            them, matrices as N(0, 2 / n), vectors as 0.
+            them, matrices and leaves of more axes as N(0, 2 / n), vectors as 0.
 
     Example:
         >>> import jax, diffevo_jax as de
@@ -116,9 +117,9 @@ class LowRankPolicy:
                     f"LowRankPolicy.base: got numbers that are not finite at "
                     f"{jax.tree_util.keystr(path)}, want finite ones"
                 )
-            if known is not None and is_matrix(known) and not np.any(known):
+            if known is not None and known.ndim > 1 and not np.any(known):
                 raise ValueError(
-                    f"LowRankPolicy.base: got a matrix of zeros at "
+                    f"LowRankPolicy.base: got a leaf {known.shape} of zeros at "
                     f"{jax.tree_util.keystr(path)}, want numbers, since changes are in "
                     "their root mean square"
                 )
@@ -146,8 +147,10 @@ class LowRankPolicy:
         """The same with all that is frozen drawn; see :class:`diffevo_jax.base.Sizing`.
 
         Raises:
-            ValueError: the base has other shapes than the policy's weights.
+            ValueError: the base has other shapes than the policy's weights; or as
+                :meth:`check`.
         """
+        validation.validate(self)
         policy = self.policy
         if pytree.offers(policy, Sizing):
             policy = policy.sized(observation, num_outputs)
@@ -279,13 +282,16 @@ def dense_weights(problem: Control, policy_params: PyTree) -> PyTree:
 
 
 def he_normal(key: jax.Array, shapes: PyTree) -> PyTree:
-    """Weights: matrices (n, m) as N(0, 2 / n), the rest 0; He et al., 2015, eq. 10."""
+    """Weights: (..., m) as N(0, 2 / n), vectors and numbers 0; He et al., 2015, eq. 10.
+
+    n is how many numbers an output is the sum of: the product of all axes but the last.
+    """
     leaves, structure = jax.tree.flatten(shapes)
 
     def one(key: jax.Array, like: jax.ShapeDtypeStruct) -> jax.Array:
-        if not is_matrix(like):
+        if len(like.shape) < 2 or not jnp.issubdtype(like.dtype, np.floating):
             return jnp.zeros(like.shape, like.dtype)
-        deviation = math.sqrt(2.0 / max(like.shape[0], 1))  # eq. 10
+        deviation = math.sqrt(2.0 / max(math.prod(like.shape[:-1]), 1))  # eq. 10
         return deviation * jax.random.normal(key, like.shape, like.dtype)
 
     keys = jax.random.split(key, len(leaves))
@@ -297,7 +303,8 @@ def drawn_factors(key: jax.Array, base: jax.Array, rank: int, frozen: str) -> Fa
     rows, columns = (1, *base.shape)[-2:] if base.ndim in (1, 2) else (1, 1)
     inner = rows if frozen == "output" else min(rank, rows)
     outer = columns if frozen == "input" else min(rank, columns)
-    size = root_mean_square(base) if is_matrix(base) else jnp.ones((), base.dtype)
+    has_size = base.ndim > 1 and jnp.issubdtype(base.dtype, jnp.floating)
+    size = root_mean_square(base) if has_size else jnp.ones((), base.dtype)
     has_factors = is_matrix(base) or base.ndim == 1
     if inner * outer >= base.size or not has_factors:
         return Factors(base, None, None, size)

@@ -277,8 +277,8 @@ def compute_trigonometry_once(
                 results = _evaluated(program, equation, values)
             else:
                 argument = _value(equation.invars[0], values)
-                kind: Any = equation.invars[0].aval
-                if fast and name in _POLYNOMIALS and kind.dtype == jnp.float32:
+                same = jnp.result_type(argument) == jnp.float32
+                if fast and name in _POLYNOMIALS and same:
                     result = _POLYNOMIALS[name](argument)
                 else:
                     result = _evaluated(program, equation, values)[0]

@@ -151,6 +151,21 @@ def test_what_is_drawn_is_the_seeds_and_has_the_variance_of_he():
     assert not weights[0]["bias"].any()
 
 
+def test_leaves_of_more_axes_are_drawn_and_change_too():
+    kernels = FunctionPolicy(
+        init=lambda key, seen: jnp.zeros((3, 3, 40, 50)),
+        apply=lambda weights, seen, carry: (weights.sum((0, 1, 2)), carry),
+    )
+
+    policy = LowRankPolicy(kernels, rank=2).sized(SEEN, 50)
+
+    zeros = policy.init(jax.random.key(0), SEEN)
+    base, changed = policy.dense(zeros), policy.dense(jnp.ones_like(zeros))
+    assert zeros.shape == base.shape
+    assert np.var(base) == pytest.approx(2 / 360, rel=0.05)  # 18,000 numbers: 1 % off
+    np.testing.assert_allclose(changed - base, np.sqrt(np.mean(base**2)), rtol=1e-4)
+
+
 def test_the_products_with_the_base_are_one_matrix_product_for_all():
     policy = drawn()
     apply = jax.vmap(lambda core, seen: policy.apply(core, seen, ())[0])
@@ -234,12 +249,15 @@ def test_an_error_of_the_policys_own_stays_its_own():
     [
         ({"rank": 0}, r"LowRankPolicy\.rank: got 0"),
         ({"frozen": "none"}, r"LowRankPolicy\.frozen: got 'none', want one of"),
-        ({"base": {"a": jnp.zeros((3, 2))}}, r"base: got a matrix of zeros at \['a'\]"),
+        ({"base": {"a": jnp.zeros((3, 2))}}, r"base: got .* of zeros at \['a'\]"),
+        ({"base": {"a": jnp.zeros((3, 2, 2))}}, r"base: got .* of zeros at \['a'\]"),
     ],
 )
 def test_what_cannot_be_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         validation.validate(LowRankPolicy(WIDE, **changes))
+    with pytest.raises(ValueError, match=message):  # also where only its size counts
+        LowRankPolicy(WIDE, **changes).sized(SEEN, OUTPUTS)
 
 
 def test_a_base_of_other_shapes_is_refused():
