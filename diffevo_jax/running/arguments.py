@@ -11,6 +11,8 @@ from diffevo_jax.problems.external.results import in_words
 from diffevo_jax.pytree import validation
 from diffevo_jax.pytree.arrays import as_given, check_fitness, check_key, check_population
 
+#: Individuals are numbered by integers of 32 bits.
+_MOST = 2**31 - 1
 #: What ``record=`` can keep of every generation, besides fields of the strategy's state.
 RECORDABLE = ("population", "fitness", "measures", "violation")
 
@@ -114,6 +116,9 @@ def check_run(
         raise ValueError(f"population_size, population: got {got}, want one of them")
     if population_size is not None:
         validation.check_count("population_size", population_size)
+        if population_size > _MOST:
+            got = f"{population_size:,}"
+            raise ValueError(f"population_size: got {got}, want at most {_MOST:,}")
         size = population_size
     else:
         size, dim = check_population("population", population).shape

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from diffevo_jax.base import Evaluation, Info, Problem, PyTree, Strategy
 from diffevo_jax.compilation import compiler_options, make_room
-from diffevo_jax.running import ask_tell, device_mesh
+from diffevo_jax.running import ask_tell, device_mesh, memory
 from diffevo_jax.running.evolution import (
     Result,
     RunState,
@@ -61,7 +61,8 @@ class Programs(NamedTuple):
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             compiling = pool.submit(chunk.compile)  # into the cache that advance looks in
             run_state: RunState = self.begin(*arguments)
-            compiling.result()
+            mesh = self.begin.keywords["mesh"]
+            memory.warn_if_short(compiling.result(), 1 if mesh is None else mesh.size)
         return run_state
 
     def shapes(

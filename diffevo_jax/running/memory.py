@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -145,6 +146,29 @@ def explained(name: str, changes: Sequence[str]) -> Iterator[None]:
         ) from error
 
 
+def warn_if_short(compiled: jax.stages.Compiled, num_devices: int = 1) -> None:
+    """Warn where a program takes more than is free beside its arguments, before it runs.
+
+    A device refuses then, which is explained; a CPU's process is ended by the system, which
+    nobody can explain any more.
+
+    Args:
+        compiled: for each of the devices, with arguments that are there.
+        num_devices: that run it at once, and on a CPU share one memory.
+    """
+    analysis, free = compiled.memory_analysis(), free_memory()
+    arguments = int(getattr(analysis, "argument_size_in_bytes", 0) or 0)
+    shared = num_devices if jax.default_backend() == "cpu" else 1
+    more = (needed_memory(compiled) - arguments) * shared
+    if free is not None and more > free:
+        warnings.warn(
+            f"this run takes {in_words(more)} more, and {in_words(free)} are free: it may "
+            "be ended by the system. de.footprint and --dry-run say what a smaller one takes",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
 def is_full(error: Exception) -> bool:
     """Whether it says that there is no memory left."""
     return isinstance(error, MemoryError) or (
@@ -178,10 +202,7 @@ def changes_of(
         runs: how many at a time.
     """
     one = 4 * size * dim
-    said = [
-        f"population_size (got {size:,} of {dim:,} numbers, {in_words(one)} each time that "
-        "it is there)"
-    ]
+    said = [f"population_size (got {size:,} of {dim:,} numbers, {in_words(one)} a copy)"]
     if record:
         kept = f"record (got {tuple(record)} of {num_generations:,} generations)"
         said.insert(0 if num_generations > 1 else 1, kept)

@@ -57,6 +57,7 @@ ENTRIES = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:this run takes")  # before it fails
 @pytest.mark.parametrize("name", ENTRIES)
 def test_a_full_memory_says_what_to_change(key, name) -> None:
     with pytest.raises(MemoryError, match=f"^{name}: the memory is full") as caught:
@@ -112,3 +113,18 @@ def test_what_a_container_has_used_is_not_free(tmp_path, monkeypatch) -> None:
     assert memory.free_memory(jax.devices("cpu")[0]) == 1_500_000
     (tmp_path / "memory.max").write_text("max\n")
     assert memory.free_memory(jax.devices("cpu")[0]) > 1e8
+
+
+def test_a_run_that_takes_more_than_is_free_is_warned_of(monkeypatch, key) -> None:
+    strategy, problem = de.DiffusionEvolution(2), de.problems.Landscape("beale")
+    monkeypatch.setattr(memory, "free_memory", lambda device=None: 100)
+    with pytest.warns(RuntimeWarning, match=r"more, and .* are free: it may"):
+        de.run(key, strategy, problem, population_size=8)
+
+
+def test_more_individuals_than_can_be_numbered_are_refused(key) -> None:
+    strategy, problem = de.DiffusionEvolution(2), de.problems.Landscape("beale")
+    with pytest.raises(
+        ValueError, match="population_size: got 10,000,000,000, want at most"
+    ):
+        de.footprint(strategy, problem, population_size=10**10)
