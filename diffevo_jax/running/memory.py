@@ -163,7 +163,7 @@ def warn_if_short(compiled: jax.stages.Compiled, num_devices: int = 1) -> None:
     if free is not None and more > free:
         warnings.warn(
             f"this run takes {in_words(more)} more, and {in_words(free)} are free: it may "
-            "be ended by the system. de.footprint and --dry-run say what a smaller one takes",
+            "be ended by the system. de.footprint and --dry-run say what less would take",
             RuntimeWarning,
             stacklevel=2,
         )
