@@ -26,6 +26,7 @@ def test_what_does_not_fit_is_known_before_it_is_tried() -> None:
     assert "it does not fit" in str(takes)
 
 
+@pytest.mark.slow
 def test_what_is_kept_and_how_many_runs_there_are_counts() -> None:
     one = de.footprint(STRATEGY, sphere(100), population_size=64)
     many = de.footprint(

@@ -26,6 +26,7 @@ from diffevo_jax.problems.factors import (
     root_mean_square,
 )
 from diffevo_jax.pytree import arrays, validation
+from diffevo_jax.pytree.annotations import checked
 
 #: Which of its factors are frozen.
 FROZEN = ("both", "input", "output")
@@ -242,6 +243,7 @@ class DrawnPolicy:
         return jax.tree.map(dense, weights, is_leaf=is_leaf)
 
 
+@checked
 def dense_weights(problem: Control, policy_params: PyTree) -> PyTree:
     """The weights that a solution means, of a problem with a :class:`LowRankPolicy`.
 

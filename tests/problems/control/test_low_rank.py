@@ -84,6 +84,7 @@ def test_the_mean_of_individuals_is_that_of_their_weights():
     jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-6), mean, want)
 
 
+@pytest.mark.slow
 def test_slopes_are_those_of_the_dense_weights():
     policy = drawn()
     one = jax.tree.map(lambda leaf: leaf[0], cores(policy))
