@@ -117,7 +117,14 @@ def extra_memory(compiled: Any) -> int:
 
 
 def peak_memory() -> int:
-    """Bytes of this process, at their highest so far."""
+    """Bytes of this process, at their highest so far.
+
+    On Linux not those of ``getrusage``, with which a process inherits its parent's.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        (line,) = (s for s in status.read_text().splitlines() if s.startswith("VmHWM:"))
+        return 1024 * int(line.split()[1])
     unit = 1 if sys.platform == "darwin" else 1024
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 

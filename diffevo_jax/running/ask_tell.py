@@ -185,14 +185,24 @@ def setup_keys(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     return first, second, third
 
 
-def keys_of_run(key: jax.Array, num_generations: int) -> tuple[jax.Array, jax.Array]:
-    """All keys of a run in two hashes, (T, 3) of its generations and (3,) of the set-up.
+def words_of_run(key: jax.Array, num_generations: int) -> tuple[jax.Array, jax.Array]:
+    """The words of all keys of a run, which :func:`as_keys` makes keys of.
 
-    A loop that derives them generation by generation has four.
+    They are derived in two hashes, where a loop that derives them generation by generation
+    has four. They are no keys yet, since JAX's check of keys that are used twice does not
+    see that parts of one array of keys are different ones.
+
+    Returns:
+        (T, 3, W) uint32 of the generations, and (3, W) of the set-up.
     """
     numbers = jnp.append(jnp.arange(num_generations, dtype=jnp.uint32), _SETUP)
-    keys = _threes_of(key, numbers)
-    return keys[:-1], keys[-1]
+    words = jax.random.key_data(_threes_of(key, numbers))
+    return words[:-1], words[-1]
+
+
+def as_keys(words: jax.Array, like: jax.Array) -> jax.Array:
+    """Keys of their words, of the kind of another key."""
+    return jax.random.wrap_key_data(words, impl=jax.random.key_impl(like))
 
 
 @functools.partial(jax.jit, inline=True)  # or each operation of a hash is a call

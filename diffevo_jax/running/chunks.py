@@ -104,9 +104,10 @@ class Programs(NamedTuple):
             problem: Problem,
             population: jax.Array | None,
         ) -> tuple[RunState, tuple[Info, dict[str, PyTree]]]:
-            keys, set_up = ask_tell.keys_of_run(key, 1)
+            set_up = ask_tell.setup_keys(key)
             run_state = begin_run(set_up, strategy, problem, size, population)
-            return generation(keys[0], strategy, problem, run_state, record)
+            keys = ask_tell.generation_keys(key, jnp.uint32(0))
+            return generation(keys, strategy, problem, run_state, record)
 
         one = key[0] if key.ndim else key
         return jax.jit(first).trace(one, strategy, problem, population)

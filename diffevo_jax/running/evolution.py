@@ -240,19 +240,22 @@ def _evolve(
     population_size: int | None,
     record: tuple[str, ...],
 ) -> Result:
-    def body(run_state: RunState, keys: jax.Array) -> tuple[RunState, Any]:
+    def body(run_state: RunState, words: jax.Array) -> tuple[RunState, Any]:
+        keys = ask_tell.as_keys(words, key)
         return generation(keys, strategy, problem, run_state, record)
 
-    keys, set_up = ask_tell.keys_of_run(key, strategy.num_generations)
+    words, set_up = ask_tell.words_of_run(key, strategy.num_generations)
+    set_up = ask_tell.as_keys(set_up, key)
     run_state = begin_run(set_up, strategy, problem, population_size, population)
     if known is not None:
-        begun = (keys[0], strategy, problem, run_state, known, record)
+        keys = ask_tell.as_keys(words[0], key)
+        begun = (keys, strategy, problem, run_state, known, record)
         run_state, first = first_told(*begun)
-        run_state, rest = jax.lax.scan(body, run_state, keys[1:])
+        run_state, rest = jax.lax.scan(body, run_state, words[1:])
         join = lambda one, rows: jnp.concatenate([one[None], rows])
         history, recorded = jax.tree.map(join, first, rest)
     else:
-        run_state, (history, recorded) = jax.lax.scan(body, run_state, keys)
+        run_state, (history, recorded) = jax.lax.scan(body, run_state, words)
     best = best_solution(problem, run_state.state.best_solution)
     return result_of(run_state, best, history, recorded)
 
