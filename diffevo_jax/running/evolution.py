@@ -210,8 +210,7 @@ def evolve(
     make_room()
     strategy, problem = pytree.strong(strategy), pytree.strong(problem)
     shape = size, problem.space.dim, strategy.num_generations
-    more = "runs at a time, under vmap: jax.lax.map(..., batch_size=) takes them in parts"
-    with memory.explained("evolve", [*memory.changes_of(*shape, record), more]):
+    with memory.explained("evolve", memory.changes_of(*shape, record)):
         result = _evolve(
             key,
             strategy,
