@@ -127,7 +127,7 @@ def _forecast(settings: flags.Request[EvolveOptions]) -> int:
         )
     except (ImportError, TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
-    streams.say(f"{options.seeds:,} at a time, on each device: {takes}\n")
+    streams.say(f"{options.seeds:,} runs at a time; each device {takes}\n")
     return int(takes.fits is False)
 
 

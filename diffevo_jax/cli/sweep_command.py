@@ -115,7 +115,7 @@ def _forecast(plan: Plan) -> int:
     for group in plan.groups:
         runs = len(group.numbers) * plan.num_seeds
         size, takes = footprint(plan.key, group, runs, plan.batching)
-        said = f"{size:,} at a time, N = {group.population_size:,}, on each device: {takes}"
+        said = f"{size:,} at a time, N = {group.population_size:,}; each device {takes}"
         streams.say(f"{runs:,} runs, {said}\n")
         code = max(code, int(takes.fits is False))
     return code
