@@ -179,7 +179,7 @@ def main() -> None:
 
 
 def report(rows: list[dict[str, Any]]) -> str:
-    """The rows as the README's table."""
+    """The rows as the page's table."""
     lines = [
         [
             row["what"],

@@ -129,7 +129,7 @@ def main() -> None:
 
 
 def report(rows: list[dict[str, Any]]) -> str:
-    """The rows as the README's table."""
+    """The rows as the page's table."""
     return table(HEADER, [line(row) for row in rows])
 
 

@@ -1,4 +1,4 @@
-"""Write the tables of the README and of the pages in docs from the stored results.
+"""Write the tables of the pages in docs from the stored results.
 
     python benchmarks/readme.py
 
@@ -72,7 +72,7 @@ SPACE: dict[str, Callable[[Any], str]] = {
 GPU = {f"{name}_gpu": report for name, report in SPEED.items() if stored(f"{name}_gpu")}
 #: Which document has which tables.
 DOCUMENTS: dict[Path, dict[str, Callable[[Any], str]]] = {
-    ROOT / "README.md": PUBLISHED | {"main_job": SPEED.pop("main_job")},
+    ROOT / "docs" / "published.md": PUBLISHED,
     ROOT / "docs" / "performance.md": SPEED | GPU,
     ROOT / "docs" / "design_space.md": SPACE,
     ROOT / "docs" / "constraints.md": {"constraints": constraints.report},

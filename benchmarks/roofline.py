@@ -125,7 +125,7 @@ def processes(gpu: bool) -> dict[str, int]:
 
 
 def report(rows: list[dict[str, Any]]) -> str:
-    """The limits, then the work, as the README's tables."""
+    """The limits, then the work, as the page's tables."""
     giga = lambda value: f"{value / 1e9:,.0f}"
     limit_lines = [
         [row["what"].removeprefix("limits, ")]

@@ -251,7 +251,7 @@ def main() -> None:
 
 
 def report(rows: list[dict[str, Any]]) -> str:
-    """The ends of every sweep, and the exponents, as the README's table."""
+    """The ends of every sweep, and the exponents, as the page's table."""
     lines = [
         [
             row["what"],

@@ -20,13 +20,15 @@ ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 
 
-def test_the_code_of_the_readme_runs(capsys, monkeypatch, tmp_path) -> None:
+def test_the_code_of_the_readme_runs() -> None:
+    names = names_of("../README.md")
+    assert float(names["result"].best_fitness) > -1e-3
+    assert len(names["keys"]) == 1000
+
+
+def test_the_code_of_the_tour_runs(capsys, monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    names: dict = {}
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)
-    assert blocks
+    names = names_of("tour.md")
     assert bool(names["state"].done)
     assert float(names["result"].best_fitness) > -1e-3
     design = names["design"]  # at most three layers, of which four would be best
