@@ -22,7 +22,9 @@ from diffevo_jax.attention.cells import (
     find_centres,
     in_cells,
     log_kernel,
+    log_kernel_by_product,
     mean_of_cells,
+    nothing,
 )
 from diffevo_jax.attention.numerics import Guidance, guided, guided_sums, matmul, relative
 from diffevo_jax.base import Estimate, PyTree
@@ -153,7 +155,8 @@ def _attend(
     count, centres = len(queries), find_centres(keys)
     placed = as_keys(keys, centres)
     columns, value_centres = in_cells(values, placed)
-    beside = guidance is not None and len(keys) > size
+    several = len(keys) > size
+    beside = guidance is not None and several
     blocks = (
         jax.tree.map(lambda leaf: as_blocks(leaf, size), placed),
         as_blocks(columns, size),
@@ -162,18 +165,23 @@ def _attend(
         as_blocks(jnp.arange(len(keys), dtype=jnp.int32), size)[:, 0],
     )
 
+    # A guided answer has its logits from one product twice, with two weights.
+    by_product = several and guidance is None and floor is None and keys.shape[1] > 1
+    by_product = by_product and keys.dtype.itemsize >= 4  # half has no very low numbers
+
     def answer(few: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
         points, owned = few
         sums = _fold(
-            functools.partial(_absorb, floor, guidance, as_queries(points, centres), owned),
+            functools.partial(
+                _absorb, floor, guidance, by_product, as_queries(points, centres), owned
+            ),
             _nothing(len(points), columns.shape[1], values.dtype, beside=beside),
             blocks,
         )
         weighted = sums.mean.weighted
         if guidance is not None and sums.plain is not None:
-            cells = columns.shape[1] - values.shape[1]
             plain, strength = sums.plain.weighted, guidance.strength
-            weighted = guided_sums(weighted, plain, cells, strength)
+            weighted = guided_sums(weighted, plain, len(value_centres), strength)
         mean, total = mean_of_cells(weighted, value_centres)
         largest = jax.lax.stop_gradient(sums.mean.largest)
         return mean, total**2 / sums.squares, relative(sums.own, largest) / total
@@ -220,6 +228,7 @@ def _nothing(num_queries: int, num_columns: int, dtype: jnp.dtype, beside: bool)
 def _absorb(
     floor: float | None,
     guidance: Guidance | None,
+    by_product: bool,
     queries: Placed,
     own: jax.Array,
     sums: _Sums,
@@ -232,13 +241,16 @@ def _absorb(
     """Add the K keys from number ``first`` on, with values in cells ``(K, D + C)``."""
 
     def weighed(log_weight: jax.Array) -> jax.Array:
+        if by_product:
+            return log_kernel_by_product(queries, keys, log_weight)
         if floor is None:
             return log_kernel(queries, keys, log_weight)
         exact = log_kernel(queries, keys) - queries.half_square[:, None]
         return jnp.logaddexp(exact, math.log(floor)) + log_weight[None]
 
     logits = weighed(log_weight)
-    largest, weights, shrink = _relative_to_largest(logits, sums.mean.largest)
+    lowest = nothing(logits.dtype) if by_product else -jnp.inf
+    largest, weights, shrink = _relative_to_largest(logits, sums.mean.largest, lowest)
     shares, plain = weights, sums.plain
     if guidance is not None and plain_log_weight is not None:
         plain_logits = weighed(plain_log_weight)
@@ -258,10 +270,15 @@ def _absorb(
 
 
 def _relative_to_largest(
-    logits: jax.Array, before: jax.Array
+    logits: jax.Array, before: jax.Array, lowest: float = -jnp.inf
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The largest logits so far, weights by them, and what those before shrink by."""
+    """The largest logits so far, weights by them, and what those before shrink by.
+
+    A logit below the lowest is as good as ``-inf``.
+    """
     largest = jnp.maximum(before, jnp.max(logits, axis=1))
+    if lowest > -jnp.inf:
+        largest = jnp.where(largest < lowest, -jnp.inf, largest)
     # Only keys of weight zero so far: their logits are -inf, and so is the largest.
     reference = jax.lax.stop_gradient(jnp.where(largest == -jnp.inf, 0.0, largest))
     weights = relative(logits, reference[:, None])

@@ -30,6 +30,8 @@ _GOLDEN = 0.6180339887498949
 _FAR = 1 / 64
 #: Numbers of a value from which on its cell counts: with few the sums are right as it is.
 _LONG = 16
+#: Columns of long values come in so many: of 61 a product takes longer than of 64 by half.
+_COLUMNS = 16
 
 
 class Centres(NamedTuple):
@@ -130,30 +132,55 @@ def log_kernel(
     return jax.lax.optimization_barrier(-half - bias[None])
 
 
+def log_kernel_by_product(
+    queries: Placed, keys: Placed, log_weight: jax.Array
+) -> jax.Array:
+    """:func:`log_kernel` of more than one dimension, written once: for large blocks.
+
+    What is subtracted there from a product is its last column here. A weight of zero is a
+    very low number, since infinity times a derivative of 0 is none: what is below
+    :func:`nothing` of the type is of weight zero.
+    """
+    low = 2 * nothing(log_weight.dtype)
+    last = jnp.where(log_weight == -jnp.inf, low, log_weight) - keys.half_square
+    ones = jnp.ones_like(queries.half_square)
+    beside = lambda columns, column: jnp.concatenate([columns, column[:, None]], axis=1)
+    return matmul(beside(queries.columns, ones), beside(keys.columns, last).T)
+
+
+def nothing(dtype: jnp.dtype) -> float:
+    """Below which a logit of :func:`log_kernel_by_product` is of weight zero."""
+    return float(jnp.finfo(dtype).min) / 16
+
+
 def in_cells(values: jax.Array, keys: Placed) -> tuple[jax.Array, jax.Array]:
     """Values (M, D) from the centre of their key's cell, and the cells beside them.
 
     Returns:
-        Columns (M, D + C) to be summed up, and the centres (C, D); C = 1 of short values.
+        Columns (M, D + E + C) to be summed up, E of them empty, and the centres (C, D);
+        C = 1 of short values.
     """
     known, cell = jax.lax.stop_gradient(values), keys.cell
     if values.shape[1] < _LONG:
         centre = jnp.mean(known, axis=0, keepdims=True)
         return jnp.pad(values - centre, ((0, 0), (0, 1)), constant_values=1.0), centre
     centres = known[jnp.argmax(cell, axis=0)]
-    return jnp.concatenate([values - matmul(cell, centres), cell], axis=1), centres
+    (size, dim), cells = values.shape, cell.shape[1]
+    empty = jnp.zeros((size, -(dim + cells) % _COLUMNS), values.dtype)
+    columns = [values - matmul(cell, centres), empty, cell]
+    return jnp.concatenate(columns, axis=1), centres
 
 
 def mean_of_cells(sums: jax.Array, centres: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """From weighted sums (B, D + C) of :func:`in_cells` means (B, D) and totals (B,).
+    """From weighted sums (B, D + E + C) of :func:`in_cells` means (B, D), totals (B,).
 
     Counted from the centre of the cell of most weight, which is rounded once, at the end.
     """
-    dim = centres.shape[1]
-    shares = sums[:, dim:]
+    cells, dim = centres.shape
+    shares = sums[:, -cells:]
     total = jnp.sum(shares, axis=1)
     total = jnp.where(total > 0, total, 1.0)
-    if len(centres) == 1:
+    if cells == 1:
         return centres + sums[:, :dim] / total[:, None], total
     most = jax.lax.stop_gradient(jnp.argmax(shares, axis=1))
     here = most[:, None] == jnp.arange(shares.shape[1])[None]

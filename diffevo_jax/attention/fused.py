@@ -252,7 +252,7 @@ def _fused(
     found = sums_by(log_weight)
     weighted = found.weighted
     if guidance is not None:
-        cells = columns.shape[1] - values.shape[1]
+        cells = len(value_centres)
         strength, plain_log_weight = jnp.asarray(guidance.strength), guidance.log_weight
         weighted = jax.lax.cond(
             strength == 0,
