@@ -9,6 +9,7 @@ from diffevo_jax.cli import (
     evolve_command,
     experiments,
     interrupts,
+    report_command,
     streams,
     sweep_command,
 )
@@ -21,6 +22,7 @@ usage: diffevo evolve NAME [flags]    evolve, and show how it went
        diffevo sweep NAME [flags]     many settings and seeds; one labelled table
        diffevo sweep FILE.toml [flags]
        diffevo evolve NAME --help     the flags of NAME; diffevo sweep NAME --help
+       diffevo report RESULT... [-o report.html]   one page of what these left
        diffevo list                   the names
        diffevo --help | --version
 
@@ -37,8 +39,13 @@ With --folder DIR the same words go on where a run or a sweep was ended, however
   diffevo evolve cartpole --seeds 8 --kernel tempered --kernel.dimension 3 --json out.json
   diffevo evolve himmelblau --strategy monoflow --rate 3 --plot curve.png
   diffevo sweep cartpole --seeds 8 --axis "sampler.eta=linspace(0,1,5)" --out out.nc
+  diffevo report out.json out.nc -o report.html
 """
-_COMMANDS = {"evolve": evolve_command.evolve, "sweep": sweep_command.sweep}
+_COMMANDS = {
+    "evolve": evolve_command.evolve,
+    "sweep": sweep_command.sweep,
+    "report": report_command.report,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,6 +95,6 @@ def _command(argv: list[str]) -> int:
         return _COMMANDS[argv[0]](argv[1:])
     else:
         got = " ".join(argv)
-        want = "want 'evolve NAME', 'sweep NAME', 'list' or '--help'"
+        want = "want 'evolve NAME', 'sweep NAME', 'report RESULT', 'list' or '--help'"
         raise UsageError(f"got {got!r}, {want}")
     return 0

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import math
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,6 +49,8 @@ class EvolveOptions:
         chunk_size: generations between looks of the host; None looks ten times or so.
         progress: show a bar, if the output is a terminal.
         json: file for the configuration and the whole history.
+        out: file for all of it, with all populations, such as result.npz, which
+            'diffevo report' shows and de.load reads.
         plot: file for a picture of the learning curves, such as curve.png.
         devices: local devices, such as cores, to spread the seeds over; None takes as
             many as divide them.
@@ -77,6 +80,7 @@ class EvolveOptions:
     chunk_size: int | None = None
     progress: bool = True
     json: Path | None = None
+    out: Path | None = None
     plot: Path | None = None
     devices: int | None = None
     final: int | None = None
@@ -109,7 +113,9 @@ def evolve(args: list[str]) -> int:
     if settings.options.dry_run:
         return _forecast(settings)
     told = follow(name, settings, keys)
-    outputs = report.outputs(told, settings.options.json, settings.options.plot)
+    told = told._replace(command=shlex.join(["diffevo", "evolve", *args]))
+    options = settings.options
+    outputs = report.outputs(told, options.json, options.out, options.plot)
     code = save_and_show(outputs, lambda: report.show_report(told))
     return interrupts.code() if told.interrupted else code
 
@@ -154,6 +160,9 @@ def check_request(settings: flags.Request[EvolveOptions]) -> jax.Array:
     generations = settings.strategy.num_generations
     limits.check_runs("seeds", options.seeds, size, dim, generations)
     device_mesh.devices_for(options.seeds, options.devices)
+    if options.out is not None:
+        kept = generations * size * (dim + 1)
+        limits.check_memory(f"--out: got {kept:,} numbers a run", 8 * kept * options.seeds)
     count = _count(settings)
     limits.check_memory(f"final: got {count:,}", 8 * count * dim * options.seeds)
     if options.cache is not None:
@@ -194,11 +203,11 @@ def _stops(options: EvolveOptions) -> tuple[stops.One, ...]:
 
 
 def _check_files(options: EvolveOptions) -> None:
-    names = ("json", "plot", "log", "cache", "folder", "tensorboard")
+    names = ("json", "out", "plot", "log", "cache", "folder", "tensorboard")
     own = () if options.folder is None else ("run.json", "log.jsonl", "lock", "evaluations")
     in_folder = {f"the folder's {name}": Path(options.folder or "", name) for name in own}
     check_apart(**{name: vars(options)[name] for name in names}, **in_folder)
-    for name in ("json", "plot", "log"):
+    for name in ("json", "out", "plot", "log"):
         if (path := vars(options)[name]) is not None:
             check_writable(f"--{name}", path)
     if options.plot is None:
@@ -275,6 +284,7 @@ def _following(
         strategy,
         problem,
         population_size=options.population_size,
+        record=() if options.out is None else report.RECORDED,
         chunk_size=_length(settings),
         devices=devices,
         stop=_stops(options),

@@ -34,6 +34,12 @@ from diffevo_jax.running.final import FinalEvaluation as FinalEvaluation  # what
 from diffevo_jax.running.distinct import solutions as solutions  # different ones, a table
 from diffevo_jax.running.distinct import Solutions as Solutions  # that table: CSV, pandas
 
+# In a file.
+from diffevo_jax.running.result_files import save as save  # one npz file, to look at later
+from diffevo_jax.running.result_files import load as load  # the result again
+from diffevo_jax.running.result_files import Saved as Saved  # and what is said of it
+from diffevo_jax.running.result_files import Plane as Plane  # its landscape, of two numbers
+
 # A loop of your own.
 from diffevo_jax.running.ask_tell import init as init  # from a population
 from diffevo_jax.running.ask_tell import ask as ask  # what to evaluate
