@@ -20,8 +20,8 @@ from diffevo_jax.running.result_files import Plane
 FRAMES, INDIVIDUALS = 60, 200
 #: Points that principal components are of, bars of a histogram, shades of a landscape.
 _POINTS, BARS, _SHADES = 600, 32, 13
-#: How dark the best of a landscape is.
-_DARKEST = 0.42
+#: How dark the best of a landscape is, and the mean of it; powers that make it so.
+_DARKEST, _MEAN_SHADE, _POWERS = 0.45, 0.33, (0.5, 30.0)
 
 
 class Film(NamedTuple):
@@ -86,12 +86,19 @@ def film_of(
         rows = np.arange(len(kept))
         best = scaled[rows, values.argmax(axis=1)]
         counts, low, high = _histogram(values)
+    left_out = [
+        f"{len(some):,} of {all_:,} {word}"
+        for some, all_, word in (
+            (shown, size, "individuals"),
+            (kept, total, "generations"),
+        )
+        if len(some) < all_
+    ]
     said = [where]
-    if len(shown) < size or len(kept) < total:
+    if left_out:
         said.append(
-            f"To keep the page small it has {len(shown):,} of {size:,} individuals, evenly "
-            f"chosen by their number, and {len(kept):,} of {total:,} generations; the "
-            "histogram counts all individuals."
+            f"To keep the page small the film has {' and '.join(left_out)}, evenly chosen "
+            "by their number; the histogram counts all individuals."
         )
     ground = None
     if plane is not None and plane.height is not None:
@@ -217,7 +224,7 @@ def frames(film: Film) -> dict[str, Any]:
         "points": [_flat(frame) for frame in film.points],
         "best": None if film.best is None else _flat(film.best),
         "counts": None if film.counts is None else film.counts.tolist(),
-        "most": 1 if film.counts is None else int(film.counts.max()),
+        "most": None if film.counts is None else _most(film).tolist(),
     }
 
 
@@ -232,7 +239,11 @@ def _spots(
     dim = paths.shape[-1]
     if plane is not None:
         first, second = names if len(names) == 2 else ("x[0]", "x[1]")
-        on = " on the landscape: the darker, the fitter" if plane.height is not None else ""
+        on = (
+            " on the landscape: the stronger the shade, the fitter"
+            if plane.height is not None
+            else ""
+        )
         where = f"The population{on}. The orange point is the fittest of its generation."
         return np.asarray(plane.points, float)[kept], (first, second), where
     if dim == 2:
@@ -297,7 +308,7 @@ def _histogram(values: np.ndarray) -> tuple[np.ndarray, float, float]:
 
 def _bars(film: Film, frame: int) -> Markup:
     assert film.counts is not None
-    width, most = 1000 / BARS, max(1, int(film.counts.max()))
+    width, most = 1000 / BARS, int(_most(film)[frame])
     bars = [
         element(
             "rect",
@@ -312,13 +323,18 @@ def _bars(film: Film, frame: int) -> Markup:
     low, high = film.fitness_range
     return element(
         "div",
-        element("p", f"individuals, up to {most:,}", class_="above"),
+        element("p", f"individuals, up to {most}", class_="above"),
         element(
             "div", svg, class_="bars", role="img", aria_label="Individuals by fitness."
         ),
         _below(low, "fitness", high),
         class_="histogram",
     )
+
+
+def _most(film: Film) -> np.ndarray:
+    """How many individuals the highest bar of each frame has."""
+    return np.maximum(1, np.asarray(film.counts).max(axis=1))
 
 
 def _below(low: float, label: str, high: float) -> Markup:
@@ -344,17 +360,18 @@ def _caption(film: Film, frame: int) -> str:
 
 
 def _shades(height: np.ndarray) -> np.ndarray:
-    """Shades (H, W) of heights: half by value and half by rank, so that both show."""
+    """Shades (H, W) of heights, so spread that a third of the picture is dark.
+
+    A power does it: of a few sharp peaks it shows their slopes, and of a plain with a deep
+    valley what is best on the plain.
+    """
     known = np.isfinite(height)
-    if not known.any():
-        return np.zeros(height.shape, np.uint8)
-    values = height[known]
-    low, high = values.min(), values.max()
-    by_value = (values - low) / (high - low) if high > low else np.zeros_like(values)
-    _, places = np.unique(values, return_inverse=True)
-    by_rank = places / max(1, places.max())
     shade = np.zeros(height.shape)
-    shade[known] = 0.5 * (by_value + by_rank)
+    if known.any():
+        low, high = height[known].min(), height[known].max()
+        shade[known] = (height[known] - low) / (high - low if high > low else 1.0)
+        mean = np.clip(shade[known].mean(), 1e-9, 1 - 1e-9)
+        shade **= np.clip(np.log(_MEAN_SHADE) / np.log(mean), *_POWERS)
     return np.minimum(shade * _SHADES, _SHADES - 1).astype(np.uint8)
 
 

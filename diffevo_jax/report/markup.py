@@ -54,6 +54,11 @@ def joined(children: Sequence[Child]) -> Markup:
     return Markup("".join(parts))
 
 
+def caption(text: str) -> Markup:
+    """The caption of a table, which stays in view where a wide table scrolls."""
+    return element("caption", element("span", text))
+
+
 def data(name: str, value: object) -> Markup:
     """JSON for the page's script, in an element that no text in it can end.
 

@@ -82,6 +82,7 @@
     const slider = figure.querySelector("input");
     const output = figure.querySelector("output");
     const button = figure.querySelector(".play");
+    const most = figure.querySelector(".above");
     const last = film.captions.length - 1;
     let timer = 0;
 
@@ -94,10 +95,11 @@
       dots.forEach((dot, n) => put(dot, points[2 * n], points[2 * n + 1]));
       if (best) put(best, film.best[2 * frame], film.best[2 * frame + 1]);
       bars.forEach((bar, n) => {
-        const height = (1000 * film.counts[frame][n]) / film.most;
+        const height = (1000 * film.counts[frame][n]) / film.most[frame];
         bar.setAttribute("y", 1000 - height);
         bar.setAttribute("height", height);
       });
+      if (most) most.textContent = `individuals, up to ${film.most[frame]}`;
       slider.value = frame;
       output.textContent = film.captions[frame];
       slider.setAttribute("aria-valuetext", film.captions[frame]);

@@ -14,7 +14,7 @@ from diffevo_jax.pytree.records import version_of
 from diffevo_jax.report import sources, sweep_tables
 from diffevo_jax.report.charts import Curve, chart, legend, mean_curve
 from diffevo_jax.report.films import frames, picture
-from diffevo_jax.report.markup import Markup, data, element, joined, numeral
+from diffevo_jax.report.markup import Markup, caption, data, element, joined, numeral
 from diffevo_jax.report.sources import Run
 from diffevo_jax.report.sweep_tables import Sweep
 from diffevo_jax.running.evolution import Result
@@ -226,7 +226,7 @@ def _overview(runs: Sequence[Run]) -> _Section:
     )
     table = element(
         "table",
-        element("caption", interval + note),
+        caption(interval + note),
         element("thead", element("tr", head)),
         element("tbody", rows),
         class_="sortable",
@@ -258,7 +258,10 @@ def _curves(runs: Sequence[Run], made: _Made) -> _Section:
     ]
     charts.append(
         made.chart(
-            "mean fitness", means, x_label=x_label, about="Of the population, at a time."
+            "mean fitness",
+            means,
+            x_label=x_label,
+            about="Of the population of each generation.",
         )
     )
     records = []
@@ -269,7 +272,12 @@ def _curves(runs: Sequence[Run], made: _Made) -> _Section:
             records.append(mean_curve(run.label, slot, _x(run, by_evaluations), so_far))
     if records:
         charts.append(
-            made.chart("best so far", records, x_label=x_label, about="Of all evaluations.")
+            made.chart(
+                "best so far",
+                records,
+                x_label=x_label,
+                about="Of all evaluations up to a generation.",
+            )
         )
     notes = []
     if any(run.num_runs > 1 for run in runs):
@@ -357,13 +365,13 @@ def _solution(run: Run) -> Markup:
             class_="wide",
             role="region",
             tabindex=0,
-            aria_label="Best solution",
+            aria_label=f"Best solution of {run.label}",
         ),
     )
 
 
 def _exactly(value: object) -> str:
-    if isinstance(value, float):
+    if isinstance(value, float | np.floating):
         return f"{value:.6g}".replace("-", "−")
     return numeral(value)
 
@@ -385,7 +393,12 @@ def _sweep(number: int, sweep: Sweep, made: _Made) -> _Section:
     parts, values = sweep_tables.dependence(sweep)
     made.charts += values
     known = [
-        mean_curve(f"setting {setting}", slot, np.arange(1, runs.shape[1] + 1), runs)
+        mean_curve(
+            sweep_tables.words_of(sweep, setting),
+            slot,
+            np.arange(1, runs.shape[1] + 1),
+            runs,
+        )
         for slot, (setting, runs) in enumerate(sweep.curves.items())
     ]
     if any(np.isfinite(curve.mean).any() for curve in known):
@@ -434,7 +447,7 @@ def _folded(
     said = "What differs is in bold." if len(labels) > 1 else ""
     table = element(
         "table",
-        element("caption", said) if said else "",
+        caption(said) if said else "",
         element("thead", head_row),
         element("tbody", rows),
         class_="config",
@@ -464,7 +477,9 @@ def flat(tree: object, name: str = "") -> dict[str, str]:
         for place, part in enumerate(tree):
             found |= flat(part, f"{name}[{place}]")
         return found
-    return {name: ", ".join(map(str, tree)) if isinstance(tree, list) else str(tree)}
+    if isinstance(tree, list):
+        return {name: ", ".join(map(str, tree)) or "none"}
+    return {name: "none" if tree is None else str(tree)}
 
 
 def _mean(values: np.ndarray) -> float | None:

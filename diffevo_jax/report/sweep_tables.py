@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffevo_jax.report.charts import Curve, chart, mean_curve
-from diffevo_jax.report.markup import Markup, element, numeral
+from diffevo_jax.report.markup import Markup, caption, element, numeral
 
 if TYPE_CHECKING:
     import pandas
@@ -190,13 +190,18 @@ def table(sweep: Sweep) -> Markup:
         said += f" {broken:,} settings have failed or missing runs, and no mean."
     whole = element(
         "table",
-        element("caption", said + " A click on a column sorts by it."),
+        caption(said + " A click on a column sorts by it."),
         element("thead", head),
         element("tbody", body),
         class_="sortable",
     )
     return element(
-        "div", whole, class_="wide", role="region", tabindex=0, aria_label="Settings"
+        "div",
+        whole,
+        class_="wide",
+        role="region",
+        tabindex=0,
+        aria_label=f"Settings of {sweep.label}",
     )
 
 
@@ -227,6 +232,13 @@ def dependence(sweep: Sweep) -> tuple[list[Markup], list[dict[str, Any]]]:
     return [_heat_map(rows, across, down, values, len(varied) - 2)], []
 
 
+def words_of(sweep: Sweep, setting: int) -> str:
+    """A setting in words: its number, and the values of its axes."""
+    row = sweep.runs[sweep.runs["setting"] == setting].iloc[0]
+    said = [f"{name.rpartition('.')[2]} {_level(row[name])}" for name in sweep.axes]
+    return ", ".join(said) or f"setting {setting}"
+
+
 def _line(sweep: Sweep, axis: str) -> tuple[list[Markup], list[dict[str, Any]]]:
     runs = sweep.runs.sort_values([axis, "seed"])
     groups = list(runs.groupby(axis, sort=True))
@@ -255,7 +267,12 @@ def _heat_map(
     shade = (cells - low) / (high - low if high > low else 1.0)
     head = element(
         "tr",
-        element("td", f"{down} ↓ {across} →", class_="corner"),
+        element(
+            "td",
+            element("span", f"{across} →"),
+            element("span", f"{down} ↓"),
+            class_="corner",
+        ),
         [element("th", _level(value), scope="col") for value in values[across]],
     )
     body = []
@@ -267,12 +284,12 @@ def _heat_map(
             for cell, dark in zip(cells[place], shade[place], strict=True)
         ]
         body.append(element("tr", element("th", _level(value), scope="row"), line))
-    said = "Final mean fitness: the darker, the better."
+    said = "Final mean fitness: the stronger the shade, the higher."
     if others:
         said += f" Each is the mean over the other {'axis' if others == 1 else 'axes'}."
     whole = element(
         "table",
-        element("caption", said),
+        caption(said),
         element("thead", head),
         element("tbody", body),
         class_="heat",

@@ -287,7 +287,7 @@ def _plane(result: Result, problem: Problem) -> Plane | None:
     decoded = jax.tree.leaves(_decoded(problem, paths))
     lead = np.shape(paths)[:-1]
     points = np.concatenate([leaf.reshape(*lead, -1) for leaf in decoded], axis=-1)
-    lower, upper = _extent(problem, points.reshape(-1, 2))
+    lower, upper = _extent(problem, points)
     height = None
     if not is_noisy(problem) and not evaluates_on_host(problem):
         height = _height(problem, lower, upper, jax.tree.structure(example), leaves)
@@ -295,13 +295,22 @@ def _plane(result: Result, problem: Problem) -> Plane | None:
 
 
 def _extent(problem: Problem, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The box of a problem, or where nearly all of its points have been, and a margin."""
-    space = problem.space
+    """The box of a problem; else where most of the points (..., T, N, 2) have been.
+
+    That is where nine of ten were along each number, and nearly all of the last generation,
+    and a margin.
+    """
+    space, flat = problem.space, points.reshape(-1, 2)
     if isinstance(space, Space) and space.bounded:
         box = np.asarray(space.lowest, float), np.asarray(space.highest, float)
-        if (points >= box[0]).all() and (points <= box[1]).all():  # as of a log scale not
+        if (flat >= box[0]).all() and (flat <= box[1]).all():  # as of a log scale not
             return box
-    low, high = np.quantile(points, (0.005, 0.995), axis=0)
+    last = points[..., -1, :, :].reshape(-1, 2)
+    ends = [
+        np.quantile(flat, (0.05, 0.95), axis=0),
+        np.quantile(last, (0.01, 0.99), axis=0),
+    ]
+    low, high = np.min(ends, axis=(0, 1)), np.max(ends, axis=(0, 1))
     margin = 0.08 * np.where(high > low, high - low, 1.0)
     return low - margin, high + margin
 

@@ -1,49 +1,57 @@
 """Results that the tests of pages share."""
 
-import jax
+import numpy as np
 import pytest
+import xarray
+from made_results import made
 
 import diffevo_jax as de
 
-RECORD = ("population", "fitness")
+COMMAND = "diffevo evolve himmelblau --seeds 3 --out 'a <b>.npz'"
 
 
 @pytest.fixture(scope="session")
 def two_numbers(tmp_path_factory) -> str:
     """The file of three runs on a landscape."""
-    problem = de.problems.Landscape("himmelblau")
-    strategy = de.DiffusionEvolution(6)
-    run = lambda key: de.evolve(key, strategy, problem, population_size=16, record=RECORD)
-    results = jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(0), 3))
     path = tmp_path_factory.mktemp("two") / "landscape.npz"
-    command = "diffevo evolve himmelblau --seeds 3 --out 'a <b>.npz'"
+    problem = de.problems.Landscape("himmelblau")
     notes = {"name": "himmelblau", "population_size": 16, "seeds": 3}
-    de.save(path, results, strategy=strategy, problem=problem, notes=notes, command=command)
+    about = {"strategy": de.DiffusionEvolution(6), "problem": problem, "notes": notes}
+    de.save(path, made(3, 16, 2, scale=4.0), **about, command=COMMAND)
     return str(path)
 
 
 @pytest.fixture(scope="session")
 def many_numbers(tmp_path_factory) -> str:
-    """The file of one run on a sphere in twelve dimensions."""
+    """The file of one run in twelve dimensions."""
+    path = tmp_path_factory.mktemp("many") / "sphere.npz"
     problem = de.problems.Function(lambda x: -(x**2).sum(), dim=12)
     strategy = de.DiffusionEvolution(6)
-    key = jax.random.key(1)
-    result = de.evolve(key, strategy, problem, population_size=16, record=RECORD)
-    path = tmp_path_factory.mktemp("many") / "sphere.npz"
-    de.save(path, result, strategy=strategy, problem=problem)
+    de.save(path, made(None, 16, 12), strategy=strategy, problem=problem)
     return str(path)
 
 
 @pytest.fixture(scope="session")
 def swept(tmp_path_factory) -> str:
-    """The table of a sweep over two axes."""
-    dataset = de.sweep(
-        jax.random.key(0),
-        de.DiffusionEvolution(3),
-        de.problems.Landscape("himmelblau"),
-        axes={"sampler.eta": [0.0, 0.5, 1.0], "shaping.temperature": [0.1, 1.0]},
-        population_size=8,
-        num_seeds=2,
+    """The table of a sweep over two axes: six settings, two seeds."""
+    means = np.random.default_rng(0).normal(size=(6, 2, 3))
+    dims, alike = ("setting", "seed"), np.zeros((6, 2), bool)
+    dataset = xarray.Dataset(
+        {
+            "final_mean": (dims, means[..., -1]),
+            "final_best": (dims, means.max(axis=-1)),
+            "failed": (dims, alike),
+            "missing": (dims, alike),
+            "evaluations": (dims[:1], np.full(6, 24)),
+            "mean_fitness": ((*dims, "generation"), means),
+        },
+        {
+            "setting": np.arange(6),
+            "seed": np.arange(2),
+            "generation": np.arange(3),
+            "sampler.eta": ("setting", np.repeat([0.0, 0.5, 1.0], 2)),
+            "shaping.temperature": ("setting", np.tile([0.1, 1.0], 3)),
+        },
     )
     path = tmp_path_factory.mktemp("sweep") / "sweep.nc"
     de.sweeps.save(dataset, path)

@@ -8,14 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from made_results import made
 
 import diffevo_jax as de
 from diffevo_jax import pytree
 from diffevo_jax.pytree import archives
 
 PROBLEM = de.problems.Landscape("himmelblau")
-STRATEGY = de.DiffusionEvolution(4)
-RECORD = ("population", "fitness")
+STRATEGY = de.DiffusionEvolution(6)
 
 
 @pytree.dataclass
@@ -33,9 +33,8 @@ class NoisySphere:
 
 @pytest.fixture(scope="module")
 def results() -> de.Result:
-    """Of three runs, in one program."""
-    run = lambda key: de.evolve(key, STRATEGY, PROBLEM, population_size=8, record=RECORD)
-    return jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(0), 3))
+    """Of three runs."""
+    return made(3, 8, 2, scale=4.0)
 
 
 @pytest.fixture
@@ -94,11 +93,11 @@ def test_a_problem_of_two_numbers_has_a_landscape(results, saved) -> None:
     np.testing.assert_allclose(plane.height[0, -1], fitness[0], rtol=1e-5)
 
 
-def test_a_box_is_shown_whole(tmp_path, key) -> None:
+def test_a_box_is_shown_whole(tmp_path) -> None:
     space = {"a": de.problems.Range(-1.0, 2.0), "b": de.problems.Range(0.0, 5.0)}
     fitness = lambda x: -(x["a"] ** 2) - x["b"]
     problem = de.problems.Function(fitness, space=de.problems.Space(space))
-    result = de.evolve(key, STRATEGY, problem, population_size=8, record=RECORD)
+    result = de.replace(made(None, 8, 2), best_solution={"a": 1.0, "b": 2.0})
     de.save(tmp_path / "r.npz", result, problem=problem)
     plane = de.load(tmp_path / "r.npz").plane
     np.testing.assert_allclose([plane.lower, plane.upper], [[-1, 0], [2, 5]], rtol=1e-6)
@@ -116,21 +115,22 @@ def test_one_run_alone_comes_back(result, tmp_path) -> None:
     assert found == {f"x[{n}]": [float(result.best_solution[n])] for n in (0, 1)}
 
 
-def test_choices_are_words(tmp_path, key) -> None:
+def test_choices_are_words(tmp_path) -> None:
     kinds = de.problems.Categorical(("adam", "sgd"))
     space = {"kind": kinds, "rate": de.problems.Range(0.0, 1.0)}
     fitness = lambda x: x["rate"] + 9.0 * x["kind"]
     problem = de.problems.Function(fitness, space=de.problems.Space(space))
-    result = de.evolve(key, STRATEGY, problem, population_size=8)
+    best = {"kind": np.int32(1), "rate": np.float32(0.25)}
+    result = de.replace(made(None, 8, 3), best_solution=best)
     de.save(tmp_path / "r.npz", result, problem=problem)
     named = de.load(tmp_path / "r.npz").named
     assert named["kind"].tolist() == ["sgd"]
-    assert 0.0 <= named["rate"][0] <= 1.0
+    assert named["rate"].tolist() == [0.25]
 
 
-def test_noise_has_a_final_evaluation_and_no_landscape(tmp_path, key) -> None:
+def test_noise_has_a_final_evaluation_and_no_landscape(tmp_path) -> None:
     problem = NoisySphere(de.problems.Space(jnp.zeros(2)))
-    result = de.evolve(key, STRATEGY, problem, population_size=8, record=RECORD, final=16)
+    result = made(None, 8, 2, final=True)
     de.save(tmp_path / "r.npz", result, problem=problem)
     saved = de.load(tmp_path / "r.npz")
     chex.assert_trees_all_equal(vars(saved.result.final), vars(result.final))
@@ -198,3 +198,15 @@ def test_nothing_in_it_is_a_pickle(saved, tmp_path) -> None:
         heads = {name: archive.read(name)[:128] for name in archive.namelist()}
     assert len(heads) > 20
     assert not [name for name, head in heads.items() if b"|O" in head]
+
+
+@pytest.mark.slow
+def test_a_run_that_was_computed_comes_back(tmp_path, key) -> None:
+    record = ("population", "fitness", "clean_estimate")
+    run = lambda key: de.evolve(key, STRATEGY, PROBLEM, population_size=8, record=record)
+    results = jax.jit(jax.vmap(run))(jax.random.split(key, 2))
+    de.save(tmp_path / "r.npz", results, strategy=STRATEGY, problem=PROBLEM)
+    found = de.load(tmp_path / "r.npz").result
+    chex.assert_trees_all_equal(vars(found.history), vars(results.history))
+    chex.assert_trees_all_equal(found.recorded, results.recorded)
+    assert found.reason == results.reason
