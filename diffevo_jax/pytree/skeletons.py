@@ -16,11 +16,14 @@ import numpy as np
 
 from diffevo_jax.pytree import archives
 
+#: None for None; else ``{"array": name, "shape": ..., "dtype": ...}``, or one of "dict",
+#: "list" and "tuple" with the skeletons of the parts.
+Skeleton = dict[str, Any] | None
 #: What names of arrays in a file do not have.
 _ODD = re.compile(r"[^\w.-]")
 
 
-def taken_apart(tree: object, name: str) -> tuple[Any, dict[str, np.ndarray]]:
+def taken_apart(tree: object, name: str) -> tuple[Skeleton, dict[str, np.ndarray]]:
     """The skeleton of a pytree, and its arrays by name.
 
     Args:
@@ -42,7 +45,7 @@ def taken_apart(tree: object, name: str) -> tuple[Any, dict[str, np.ndarray]]:
     return _skeleton(tree, name, arrays), arrays
 
 
-def put_together(skeleton: Any, archive: zipfile.ZipFile) -> Any:
+def put_together(skeleton: Skeleton, archive: zipfile.ZipFile) -> Any:
     """The pytree of a skeleton, with NumPy arrays out of a file.
 
     Args:
@@ -65,7 +68,7 @@ def put_together(skeleton: Any, archive: zipfile.ZipFile) -> Any:
     return tuple(inner) if kind == "tuple" else inner
 
 
-def _skeleton(tree: object, name: str, arrays: dict[str, np.ndarray]) -> Any:
+def _skeleton(tree: object, name: str, arrays: dict[str, np.ndarray]) -> Skeleton:
     if tree is None:
         return None
     fields = _fields(tree)

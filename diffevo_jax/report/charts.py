@@ -77,10 +77,8 @@ def thinned(curve: Curve) -> Curve:
     if len(curve.x) <= MOST_POINTS:
         return curve
     kept = np.unique(np.linspace(0, len(curve.x) - 1, MOST_POINTS).round().astype(int))
-    pick = lambda values: None if values is None else values[kept]
-    return curve._replace(
-        **{name: pick(getattr(curve, name)) for name in curve._fields[2:]}
-    )
+    low, high = (None if end is None else end[kept] for end in (curve.low, curve.high))
+    return Curve(curve.label, curve.slot, curve.x[kept], curve.mean[kept], low, high)
 
 
 def chart(

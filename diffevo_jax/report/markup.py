@@ -45,7 +45,7 @@ def element(tag: str, *children: Child, **attributes: object) -> Markup:
 
 def joined(children: Sequence[Child]) -> Markup:
     """Children one after the other, escaped where they are text."""
-    parts = []
+    parts: list[str] = []
     for child in children:
         if isinstance(child, Markup):
             parts.append(child)
@@ -75,7 +75,7 @@ def data(name: str, value: object) -> Markup:
 
 
 def numeral(value: object) -> str:
-    """A number as people read it, with four digits; a dash for what is not finite.
+    """A number as people read it, with four digits or more; a dash for what is not finite.
 
     Example:
         >>> from diffevo_jax.report import markup
@@ -89,7 +89,10 @@ def numeral(value: object) -> str:
     if isinstance(value, int | np.integer):
         text = f"{int(value):,}"
     elif isinstance(value, float | np.floating):
-        text = f"{float(value):.4g}" if np.isfinite(value) else "–"
+        number = float(value)
+        text = f"{number:.4g}" if np.isfinite(number) else "–"
+        if 1e4 <= abs(number) < 1e7:  # of which %g makes 1e+04
+            text = f"{number:,.0f}"
     else:
         return str(value)
     return text.replace("-", "−")

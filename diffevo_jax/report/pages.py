@@ -14,7 +14,7 @@ from diffevo_jax.pytree.records import version_of
 from diffevo_jax.report import sources, sweep_tables
 from diffevo_jax.report.charts import Curve, chart, legend, mean_curve
 from diffevo_jax.report.films import frames, picture
-from diffevo_jax.report.markup import Markup, caption, data, element, joined, numeral
+from diffevo_jax.report.markup import Child, Markup, caption, data, element, joined, numeral
 from diffevo_jax.report.sources import Run
 from diffevo_jax.report.sweep_tables import Sweep
 from diffevo_jax.running.evolution import Result
@@ -147,9 +147,17 @@ class _Made:
         self.charts: list[dict[str, Any]] = []
         self.films: list[dict[str, Any]] = []
 
-    def chart(self, title: str, curves: Sequence[Curve], **options: Any) -> Markup:
-        """A chart whose values are kept."""
-        drawn, values = chart(title, curves, **options)
+    def chart(
+        self,
+        title: str,
+        curves: Sequence[Curve],
+        *,
+        x_label: str = "generation",
+        log_y: bool = False,
+        about: str = "",
+    ) -> Markup:
+        """A chart whose values are kept; see :func:`diffevo_jax.report.charts.chart`."""
+        drawn, values = chart(title, curves, x_label=x_label, log_y=log_y, about=about)
         self.charts.append(values)
         return drawn
 
@@ -169,7 +177,7 @@ def _read(one: Result | str | Path, label: str) -> Run | Sweep:
     return sources.read_run(path, label)
 
 
-def _section(anchor: str, title: str, *children: Any) -> _Section:
+def _section(anchor: str, title: str, *children: Child) -> _Section:
     html = element("section", element("h2", title), children, id=anchor)
     return _Section(anchor, title, html)
 

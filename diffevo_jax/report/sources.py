@@ -3,12 +3,13 @@
 import dataclasses
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from diffevo_jax.base import PyTree
 from diffevo_jax.pytree import archives
 from diffevo_jax.pytree.folders import read_manifest
 from diffevo_jax.pytree.kept import MOST_BYTES
@@ -168,6 +169,7 @@ def _of_json(path: Path, label: str) -> Run:
         noisy = final is not None or problem.get("class") == "Control"
         ends = None if final is None else [_rows(final[end]) for end in ("low", "high")]
         best = summary["best_fitness"]["runs"]
+        numbers = dict(_numbers(found.get("recommended", {}).get("solution"), ""))
         return Run(
             label,
             history,
@@ -180,13 +182,25 @@ def _of_json(path: Path, label: str) -> Run:
             found.get("command", ""),
             _rows(best),
             None if ends is None else np.stack(ends, axis=1),
-            {},
-            None,
+            dict(list(numbers.items())[:MOST_NUMBERS]),
+            len(numbers) or None,
             None,
             "A JSON file has no populations; 'diffevo evolve ... --out result.npz' has.",
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{wrong}: {type(error).__name__} {error}") from error
+
+
+def _numbers(tree: PyTree, name: str) -> Iterator[tuple[str, Any]]:
+    """The numbers and words of a solution in JSON, by their paths."""
+    if isinstance(tree, dict):
+        for key, part in tree.items():
+            yield from _numbers(part, f"{name}.{key}" if name else key)
+    elif isinstance(tree, list):
+        for place, part in enumerate(tree):
+            yield from _numbers(part, f"{name or 'x'}[{place}]".replace("][", ","))
+    elif tree is not None:
+        yield name or "x", tree
 
 
 def _of_folder(path: Path, label: str) -> Run:
@@ -299,7 +313,7 @@ def _history(rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return found
 
 
-def _rows(values: Any) -> np.ndarray:
+def _rows(values: PyTree) -> np.ndarray:
     """Numbers out of JSON, where null is what is not finite."""
     return np.asarray(values, dtype=object).astype(float)
 

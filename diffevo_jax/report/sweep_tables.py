@@ -1,6 +1,7 @@
 """What a page can show of a sweep: its settings, ranked; how fitness depends on an axis."""
 
 import dataclasses
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from diffevo_jax.base import PyTree
 from diffevo_jax.report.charts import Curve, chart, mean_curve
 from diffevo_jax.report.markup import Markup, caption, element, numeral
 
@@ -112,9 +114,10 @@ def _content(path: Path) -> tuple["pandas.DataFrame", Any, dict[str, Any]]:
         return runs, of_rows, {}
     import xarray
 
-    engine = "zarr" if path.suffix == ".zarr" else "h5netcdf"
-    options = {"consolidated": False} if engine == "zarr" else {}
-    with xarray.open_dataset(path, engine=engine, **options) as file:
+    opened = functools.partial(xarray.open_dataset, engine="h5netcdf")
+    if path.suffix == ".zarr":
+        opened = functools.partial(xarray.open_dataset, engine="zarr", consolidated=False)
+    with opened(path) as file:
         dataset = file.load()
     whole = [
         name for name in dataset.data_vars if set(dataset[name].dims) <= {"setting", "seed"}
@@ -205,7 +208,7 @@ def table(sweep: Sweep) -> Markup:
     )
 
 
-def _cell(value: Any, is_numeric: bool) -> Markup:
+def _cell(value: PyTree, is_numeric: bool) -> Markup:
     if is_numeric and value is not None:
         known = float(value) if np.isfinite(value) else None
         return element("td", numeral(value), class_="number", data_value=known)
@@ -303,7 +306,7 @@ def _shade(dark: float) -> str:
     return f"{float(dark):.3f}"
 
 
-def _level(value: Any) -> str:
+def _level(value: PyTree) -> str:
     return numeral(value) if isinstance(value, int | float | np.number) else str(value)
 
 
