@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
-import xarray
 from browser import PHONE, low_contrast, opened, overflow, prefer, resize
 from made_results import made
 
@@ -27,21 +27,15 @@ def page(tmp_path_factory) -> Path:
     about = {"strategy": de.DiffusionEvolution(6), "problem": problem, "command": command}
     de.save(folder / "plane.npz", made(3, 32, 2, scale=4.0), **about)
     de.save(folder / "many.npz", made(None, 24, 20))
-    means = np.arange(12.0).reshape(6, 2)
-    dims, alike = ("setting", "seed"), np.zeros((6, 2), bool)
-    dataset = xarray.Dataset(
-        {
-            "final_mean": (dims, means),
-            "final_best": (dims, means + 1),
-            "failed": (dims, alike),
-            "missing": (dims, alike),
-        },
-        {
-            "sampler.eta": ("setting", np.repeat([0.0, 0.5, 1.0], 2)),
-            "kernel": ("setting", ["gaussian", "tempered"] * 3),
-        },
-    )
-    de.sweeps.save(dataset, folder / "sweep.csv")
+    columns = {
+        "setting": np.repeat(np.arange(6), 2),
+        "seed": np.tile([0, 1], 6),
+        "sampler.eta": np.repeat([0.0, 0.5, 1.0], 4),
+        "kernel": np.tile(np.repeat(["gaussian", "tempered"], 2), 3),
+        "final_mean": np.arange(12.0),
+        "final_best": np.arange(12.0) + 1,
+    }
+    pandas.DataFrame(columns).to_csv(folder / "sweep.csv", index=False)
     files = [folder / name for name in ("plane.npz", "many.npz", "sweep.csv")]
     html = de.report.page(files, labels=["plane", NASTY, "sweep"])
     (folder / "report.html").write_text(html, encoding="utf-8")
@@ -94,14 +88,14 @@ def test_play_plays_and_pause_stops(browser, page) -> None:
         button, output = tab.locator(".play").first, tab.locator(".film output").first
         button.press("Enter")
         assert button.inner_text() == "Pause"
-        tab.wait_for_function("document.querySelector('.film input').value >= 2")
+        tab.locator("output:text-matches('generation [3-5]')").first.wait_for()
         button.press("Enter")
         assert button.inner_text() == "Play"
         seen = output.inner_text()
         tab.wait_for_timeout(500)  # two frames and more
         assert output.inner_text() == seen
         button.press("Enter")
-        tab.wait_for_function("document.querySelector('.play').textContent === 'Play'")
+        tab.locator(".film").first.locator(".play:text-is('Play')").wait_for()
         assert output.inner_text().startswith("generation 6 of 6")
 
 
@@ -148,7 +142,7 @@ def test_the_command_is_copied(browser, page) -> None:
     with opened(browser, page) as (tab, _):
         tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
         tab.locator(".copy").first.click()
-        tab.wait_for_function("document.querySelector('.copy').textContent === 'Copied'")
+        tab.locator(".copy:text-is('Copied')").first.wait_for()
         copied = tab.evaluate("navigator.clipboard.readText()")
     assert copied == "diffevo evolve himmelblau --seeds 3"
 
