@@ -11,4 +11,4 @@ from diffevo_jax.plots.episodes import episode_film as episode_film
 from diffevo_jax.plots.films import film as film
 from diffevo_jax.plots.landscapes import landscape as landscape
 from diffevo_jax.plots.landscapes import population as population
-from diffevo_jax.plots.neighbourhoods import trajectories as trajectories
+from diffevo_jax.plots.paths import trajectories as trajectories

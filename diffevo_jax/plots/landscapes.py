@@ -102,4 +102,13 @@ def recorded(problem: Problem, result: Result, name: str) -> np.ndarray:
     """What a run recorded under a name, (generations, N, 2)."""
     if name not in result.recorded:
         raise ValueError(f"result: got no {name!r}, want record=({name!r}, ...) in evolve")
-    return np.stack([decoded(problem, points) for points in result.recorded[name]])
+    points = result.recorded[name]
+    if np.ndim(points) != 3:
+        raise ValueError(f"result: got {name} of shape {np.shape(points)}, want one run")
+    return np.stack([decoded(problem, generation) for generation in points])
+
+
+def check_individuals(individuals: Sequence[int], count: int) -> None:
+    """Raise ValueError if one is not in a population of so many."""
+    if wrong := [i for i in individuals if not 0 <= i < count]:
+        raise ValueError(f"individuals: got {wrong[0]}, want 0 to {count - 1}")
