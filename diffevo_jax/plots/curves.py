@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from diffevo_jax.base import Info
 from diffevo_jax.plots.canvas import BLUE, ORANGE, blank, look, open_frame
-from diffevo_jax.pytree.annotations import checked, got
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.running.evolution import Result
 from diffevo_jax.sweeps.tables import interval
 
@@ -55,7 +55,9 @@ def mean_band(values: npt.ArrayLike) -> Band:
     band = np.full((3, values.shape[1]), np.nan)
     for place in np.flatnonzero(known):
         column = values[:, place]
-        band[:, place] = interval(column) if len(column) > 1 else (column[0], np.nan, np.nan)
+        band[:, place] = (
+            interval(column) if len(column) > 1 else (column[0], np.nan, np.nan)
+        )
     return Band(*band)
 
 
@@ -165,7 +167,9 @@ def _named(
         curves = dict(results)
     else:
         several = [results] if isinstance(results, Curve) else list(results)
-        names = [f"{n + 1}" for n in range(len(several))] if labels is None else list(labels)
+        names = (
+            [f"{n + 1}" for n in range(len(several))] if labels is None else list(labels)
+        )
         if len(names) != len(several):
             raise ValueError(f"labels: got {len(names)}, want {len(several)}, one a curve")
         if len(set(names)) < len(names):
@@ -181,7 +185,12 @@ def _per_curve(
 ) -> dict[str, npt.ArrayLike | None]:
     """What is said of each curve, by its name; None where nothing is."""
     names = list(names)
-    if given is None or names == [""] or np.ndim(given) == 0 and not isinstance(given, Mapping):
+    if (
+        given is None
+        or names == [""]
+        or (np.ndim(given) == 0
+        and not isinstance(given, Mapping))
+    ):
         return dict.fromkeys(names, given)
     if isinstance(given, Mapping):
         if unknown := set(given) - set(names):
@@ -250,7 +259,9 @@ def _draw_spread(
         low, first, median, third, high = np.quantile(values, np.linspace(0, 1, 5), axis=0)
     if runs > 1:
         ax.fill_between(places, low, high, color=BLUE, alpha=0.12, lw=0, label="all runs")
-        ax.fill_between(places, first, third, color=BLUE, alpha=0.3, lw=0, label="quartiles")
+        ax.fill_between(
+            places, first, third, color=BLUE, alpha=0.3, lw=0, label="quartiles"
+        )
     label = words + f", median of {runs} runs" * (runs > 1)
     ax.plot(places, median, color=BLUE, lw=2, label=label)
     if best is not None:

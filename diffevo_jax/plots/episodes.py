@@ -112,9 +112,7 @@ def episode_film(
     for title, one in titled.items():
         if np.shape(one.valid)[:-1] != ():
             called = f"trajectory[{title!r}]" if title else "trajectory"
-            raise ValueError(
-                f"{called}: got shape {np.shape(one.valid)}, want one episode"
-            )
+            raise ValueError(f"{called}: got shape {np.shape(one.valid)}, want one episode")
     played = [_on_host(one) for one in titled.values()]
     longest = max(int(one.length) for one in played)
     if wrong := [step for step in steps if not 0 <= step < longest]:

@@ -168,7 +168,9 @@ def _means(
         raise ValueError(f"value: got {value!r}, want one of {', '.join(known)}")
     if not set(dataset[value].dims) <= {"setting", "seed"}:
         wrong = ", ".join(map(str, dataset[value].dims))
-        raise ValueError(f"value: got {value!r} over {wrong}, want one over setting and seed")
+        raise ValueError(
+            f"value: got {value!r} over {wrong}, want one over setting and seed"
+        )
 
     def any_run(name: str) -> np.ndarray:
         flags = dataset[name] if name in dataset else dataset[value] != dataset[value]

@@ -1,8 +1,6 @@
 """What is wrong with a run, in sentences, by the numbers of its history."""
 
-from collections.abc import Iterator
 
-import numpy as np
 
 from diffevo_jax.base import Info
 from diffevo_jax.pytree.annotations import checked

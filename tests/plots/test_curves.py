@@ -166,7 +166,9 @@ def test_a_curve_says_what_is_wrong(results, options, message):
 
 
 def test_a_field_that_a_history_has_not_is_named(history):
-    with pytest.raises(ValueError, match="value: got 'mean', want one of best_so_far, best"):
+    with pytest.raises(
+        ValueError, match="value: got 'mean', want one of best_so_far, best"
+    ):
         plots.learning_curve(history, value="mean")
 
 

@@ -63,7 +63,9 @@ def test_the_best_cell_is_framed_and_named():
 
 
 def test_a_number_that_is_no_fitness_has_no_best():
-    assert not patches(plots.heat_map(table(), "eta", "temperature", "evaluations"), "highest")
+    assert not patches(
+        plots.heat_map(table(), "eta", "temperature", "evaluations"), "highest"
+    )
 
 
 def test_geometric_values_make_a_logarithmic_axis():
@@ -120,7 +122,10 @@ def test_an_axis_that_goes_with_another_needs_no_selection():
         (("etta", "temperature"), "x: got 'etta', want one of sampler.eta, shaping.temp"),
         (("etta", "temperature"), "did you mean 'eta'?"),
         (("eta", "sampler.eta"), "y: got 'sampler.eta', which is x, want another axis"),
-        (("eta", "temperature", "best"), "value: got 'best', want one of final_mean, failed"),
+        (
+            ("eta", "temperature", "best"),
+            "value: got 'best', want one of final_mean, failed",
+        ),
         (("eta", "temperature", "mean_fitness"), "over setting, seed, generation, want"),
     ],
 )
