@@ -185,19 +185,15 @@ def _per_curve(
 ) -> dict[str, npt.ArrayLike | None]:
     """What is said of each curve, by its name; None where nothing is."""
     names = list(names)
-    if (
-        given is None
-        or names == [""]
-        or (np.ndim(given) == 0
-        and not isinstance(given, Mapping))
-    ):
-        return dict.fromkeys(names, given)
     if isinstance(given, Mapping):
         if unknown := set(given) - set(names):
             known = ", ".join(map(repr, names))
             raise ValueError(f"{x}: got the name {min(unknown)!r}, want some of {known}")
         return {name: given.get(name) for name in names}
-    several = list(cast("Sequence[npt.ArrayLike]", given))
+    each = cast("npt.ArrayLike | None", given)
+    if each is None or names == [""] or np.isscalar(each):
+        return dict.fromkeys(names, each)
+    several = list(cast("Sequence[npt.ArrayLike]", each))
     if len(several) != len(names):
         raise ValueError(f"{x}: got {len(several)}, want {len(names)}, one a curve")
     return dict(zip(names, several, strict=True))

@@ -61,7 +61,7 @@ def acrobot(ax: Axes, trajectory: Trajectory, step: int) -> None:
     first = float(states.joint_angle1[step])
     second = first + float(states.joint_angle2[step])
     elbow = np.array([np.sin(first), -np.cos(first)])
-    tip = elbow + [np.sin(second), -np.cos(second)]
+    tip = elbow + np.array([np.sin(second), -np.cos(second)])
     ax.axhline(1.0, color="0.6", lw=1, ls="--", zorder=0)
     ax.plot([0, elbow[0]], [0, elbow[1]], "o-", color=INK, lw=4, ms=6)
     ax.plot([elbow[0], tip[0]], [elbow[1], tip[1]], "o-", color=ORANGE, lw=4, ms=6)

@@ -111,8 +111,9 @@ def neighbourhood_film(
     zero, one = decoded(problem, [[0.0, 0.0], [1.0, 1.0]])
     units = np.asarray(result.recorded["population"])
     sigmas = np.asarray(result.history.sigma, float)
-    everyone = drawn.scatter(*paths[0].T, 8, c="0.35", alpha=0.7, lw=0, zorder=2)
-    figures_of = []
+    x, y = paths[0].T
+    everyone = drawn.scatter(x, y, 8, c="0.35", alpha=0.7, lw=0, zorder=2)
+    followed = []
     for n, i in enumerate(individuals):
         color, dashes = colors[n % len(colors)], DASHES[n % len(DASHES)]
         disc = Ellipse((0, 0), 0, 0, fc=(color, 0.1), ec=color, ls=dashes, lw=1.6, zorder=3)
@@ -127,13 +128,14 @@ def neighbourhood_film(
             arrowprops={"arrowstyle": "->", "color": INK, "shrinkA": 0, "shrinkB": 0},
             zorder=7,
         )
-        figures_of.append((i, drawn.add_patch(disc), rings, way, point, arrow))
+        drawn.add_patch(disc)
+        followed.append((i, disc, rings, way, point, arrow))
     drawn.set(xlim=ax_limits[0], ylim=ax_limits[1])
 
     def draw(generation: int) -> Iterable[Artist]:
         g, told = generation - 1, []
         everyone.set_offsets(paths[g])
-        for i, disc, rings, way, point, arrow in figures_of:
+        for i, disc, rings, way, point, arrow in followed:
             near = heard(units[g], i, float(sigmas[g]), kappa)
             told.append(f"{i} hears {near.sum()}")
             x = paths[g, i]

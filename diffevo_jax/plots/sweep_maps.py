@@ -172,11 +172,15 @@ def _means(
             f"value: got {value!r} over {wrong}, want one over setting and seed"
         )
 
-    def any_run(name: str) -> np.ndarray:
-        flags = dataset[name] if name in dataset else dataset[value] != dataset[value]
-        return np.asarray(flags, bool).reshape(dataset.sizes["setting"], -1).any(axis=1)
+    count = dataset.sizes["setting"]
 
-    values = np.asarray(dataset[value], float).reshape(dataset.sizes["setting"], -1)
+    def any_run(name: str) -> np.ndarray:
+        if name not in dataset:
+            return np.zeros(count, bool)
+        flags = np.asarray(dataset[name], bool).reshape(count, -1)
+        return np.asarray(flags.any(axis=1))
+
+    values = np.asarray(dataset[value], float).reshape(count, -1)
     failed, missing = any_run("failed"), any_run("missing")
     with np.errstate(invalid="ignore"):
         means = np.where(failed | missing, np.nan, values.mean(axis=1))
@@ -201,8 +205,8 @@ def _hatch(ax: Axes, columns: Sequence[Cells], where: dict[str, np.ndarray]) -> 
     for name, mask in where.items():
         for row, column in np.argwhere(mask):
             left, bottom, width, height = _corner(columns, row, column)
-            style = {"fc": "0.95", "ec": "0.45", "hatch": styles[name], "lw": 0}
-            patch = Rectangle((left, bottom), width, height, label=name, **style)
+            patch = Rectangle((left, bottom), width, height, label=name)
+            patch.set(fc="0.95", ec="0.45", hatch=styles[name], lw=0)
             ax.add_patch(patch)
         shown += [patch] if mask.any() else []
     if shown:
@@ -222,8 +226,9 @@ def _frame(ax: Axes, columns: Sequence[Cells], row: int, column: int) -> None:
 
     left, bottom, width, height = _corner(columns, row, column)
     for color, line, name in (("white", 4.0, "_halo"), (INK, 1.8, "highest")):
-        style = {"fill": False, "ec": color, "lw": line, "clip_on": False, "zorder": 4}
-        ax.add_patch(Rectangle((left, bottom), width, height, label=name, **style))
+        patch = Rectangle((left, bottom), width, height, label=name)
+        patch.set(fill=False, ec=color, lw=line, clip_on=False, zorder=4)
+        ax.add_patch(patch)
 
 
 def _write(
@@ -252,10 +257,11 @@ def _scale(ax: Axes, which: str, axis: Cells) -> None:
         step = -(-len(axis.values) // TICKS) if named else 1
         labels = [_text(value) for value in axis.values[::step]]
         long = which == "x" and max(map(len, labels)) * len(labels) > 48
-        turned = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if long else {}
         ticks = ax.xaxis if which == "x" else ax.yaxis
-        ticks.set_ticks(axis.places[::step], labels=labels, **turned)
+        ticks.set_ticks(axis.places[::step], labels=labels)
         ticks.set_ticks([], minor=True)
+        for label in ticks.get_ticklabels() if long else ():
+            label.set(rotation=45, ha="right", rotation_mode="anchor")
     ax.set(**{f"{which}lim": (axis.edges[0], axis.edges[-1])})
 
 

@@ -36,7 +36,7 @@ def filmed(
     fps: int,
     dpi: int,
 ) -> FuncAnimation:
-    """The film of what ``draw`` draws for each of ``frames``, written if there is a path."""
+    """The film of what is drawn for each of ``frames``, written if there is a path."""
     from matplotlib.animation import FFMpegWriter, FuncAnimation, PillowWriter
 
     check_path(path)

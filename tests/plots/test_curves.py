@@ -1,5 +1,6 @@
 """Learning curves: of one algorithm as it was, and of several to compare them."""
 
+import itertools
 import re
 
 import jax
@@ -123,7 +124,7 @@ def test_lines_differ_by_colour_dashes_and_markers():
     drawn = plots.learning_curve(many, x="generation").axes[0].lines
     looks = [(line.get_color(), line.get_linestyle(), line.get_marker()) for line in drawn]
     assert len(set(looks)) == 20
-    for one, other in zip(looks[:4], looks[1:5], strict=True):
+    for one, other in itertools.pairwise(looks[:5]):
         assert all(mine != its for mine, its in zip(one, other, strict=True))
 
 
