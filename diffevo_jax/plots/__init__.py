@@ -3,8 +3,8 @@
 Take ``learning_curve`` first, of one run or to compare several. Pictures of landscapes need
 two dimensions, and what a run recorded: ``record=("population", "fitness",
 "clean_estimate")``. Each draws on axes of yours, or on a new figure, and returns the
-figure; a film returns the animation, and is written if it gets a path. No pyplot, no settings, no
-window. A page with all of them is ``docs/plots.md``.
+figure; a film returns the animation, and is written if it gets a path. No pyplot, no
+settings, no window. A page with all of them is ``docs/plots.md``.
 """
 # isort: skip_file
 

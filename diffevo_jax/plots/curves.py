@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +19,28 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+
+@runtime_checkable
+class Numbers(Protocol):
+    """An array of NumPy or JAX, a column of pandas, or a variable of xarray."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """How many along each axis."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of which kind."""
+        ...
+
+    def __array__(self) -> np.ndarray:
+        """The numbers."""
+        ...
+
+
 #: What one algorithm came to: a result, its history, or numbers (runs, generations).
-Curve = Result | Info | np.ndarray
+Curve = Result | Info | Numbers
 #: Numbers for each of several curves: by name, or in their order.
 PerCurve = Mapping[str, npt.ArrayLike] | Sequence[npt.ArrayLike] | npt.ArrayLike
 #: What can be along the axis, and what is written there.
@@ -241,7 +261,7 @@ def _places(
 
 def _words(curves: Mapping[str, Curve], value: str) -> str:
     """What is drawn, in words."""
-    if all(isinstance(curve, np.ndarray) for curve in curves.values()):
+    if all(isinstance(curve, Numbers) for curve in curves.values()):
         return "fitness"
     return "best fitness so far" if value == "best_so_far" else value.replace("_", " ")
 

@@ -6,7 +6,9 @@ import re
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas
 import pytest
+import xarray
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from scipy.stats import t
@@ -102,6 +104,12 @@ def test_seconds_are_of_all_generations_or_of_each(seconds):
     figure = plots.learning_curve(OURS, x="seconds", seconds=seconds)
     drawn = figure.axes[0].lines[0].get_xdata()
     np.testing.assert_allclose(drawn, [0.5, 1.0, 1.5, 2.0, 2.5, 3.0])
+
+
+@pytest.mark.parametrize("kind", [np.asarray, jnp.asarray, pandas.Series, xarray.DataArray])
+def test_arrays_of_other_libraries_are_drawn(kind):
+    drawn = lines(plots.learning_curve([kind(OURS[0])], x="generation"))
+    np.testing.assert_allclose(drawn["1"][:, 1], OURS[0], rtol=1e-6)
 
 
 def test_the_best_so_far_never_falls(history):

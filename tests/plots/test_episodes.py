@@ -99,7 +99,7 @@ def test_classic_control_is_filmed_as_what_it_is(name, tmp_path):
 
 def test_an_acrobot_that_hangs_and_one_that_stands():
     zeros = np.zeros(2)
-    states = acrobot.EnvState(np.array([0.0, np.pi]), zeros, zeros, zeros, zeros)
+    states = acrobot.EnvState(zeros, np.array([0.0, np.pi]), zeros, zeros, zeros)
     for step, height in ((0, -2.0), (1, 2.0)):
         ax = Figure().add_subplot()
         drawings.acrobot(ax, played(states, zeros[:, None]), step)

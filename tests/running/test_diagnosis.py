@@ -57,7 +57,7 @@ def test_all_is_well():
         ),
         (
             {"num_weightless": at(4, 8, value=5)},
-            "10 individuals have no weight in the last quarter: they are outside the domain",
+            "10 individuals have no weight in the last quarter: they are outside",
         ),
         (
             {"num_diverged": at(3)},
