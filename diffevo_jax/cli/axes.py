@@ -178,8 +178,9 @@ def _owner(whole: Whole, field: str, where: str) -> tuple[PyTree, str]:
         path, _, name = full_path(whole, field).rpartition(".")
     except ValueError as error:
         above, _, key = field.rpartition(".")
-        with_value = _resolved(whole, above)
-        if with_value and not dataclasses.is_dataclass(paths.get(whole, with_value)):
+        more = start_of(whole.strategy, whole.problem)
+        number = _resolved(more, above)
+        if number and not dataclasses.is_dataclass(paths.get(more, number)):
             hint = hint_at(key, _RANGES)
             want = f"want a list of values, or {' or '.join(_RANGES)} = [...]"
             raise UsageError(f"{where} {above}: got {key!r}, {want}{hint}") from None
@@ -202,7 +203,7 @@ def _with_closest(whole: Whole, field: str, message: str) -> str:
         words = path.split(".")
         for count in range(1, len(words) + 1):
             known[".".join(words[-count:])] = label(more, path)
-    hint = hint_at(field, known)
+    hint = hint_at(field, known, known)
     return f"{message.partition('; closest')[0]}{hint}" if "closest" in hint else message
 
 
@@ -230,7 +231,7 @@ def _part(owner: PyTree, name: str, said: PyTree, where: str) -> PyTree:
     word, numbers = _class_and_numbers(said, where)
     cls = parts.class_named(known, word)
     if cls is None:
-        hint = hint_at(word, list(known)) or f", want one of {', '.join(sorted(known))}"
+        hint = hint_at(word, known) or f", want one of {', '.join(sorted(known))}"
         raise UsageError(f"{where}: got {word!r}{hint}")
     part = vars(owner)[name]
     if cls is not type(part):

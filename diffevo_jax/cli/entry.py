@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from diffevo_jax.cli import axes, experiments, files, pages, request, streams, values
 from diffevo_jax.cli.axes import Axis
-from diffevo_jax.cli.errors import UsageError
+from diffevo_jax.cli.errors import UsageError, closest
 from diffevo_jax.cli.request import Given, Request
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ def asked(
     content = files.load(path) if path else {"axes": {}}
     given = name or content.get("name")
     if given is None and path:
-        raise UsageError(f"{path}: got no name, want name = '...'; see 'diffevo list'")
+        got = next(map(repr, closest("name", content)), "no name")
+        raise UsageError(f"{path}: got {got}, want name = '...'; see 'diffevo list'")
     if given is None:
         want = "want a NAME or a FILE.toml before the flags; see 'diffevo list'"
         raise UsageError(f"{command}: {want}")

@@ -1,6 +1,7 @@
 """What is wrong with a command line, in one line, and which word was meant."""
 
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 #: What development versions called otherwise: the last word of a key or a flag, and what to
 #: write now.
@@ -17,14 +18,17 @@ class UsageError(ValueError):
     """The command line asks for what cannot be."""
 
 
-def hint_at(given: str, known: Collection[str]) -> str:
+def hint_at(
+    given: str, known: Collection[str], meaning: Mapping[str, str] = MappingProxyType({})
+) -> str:
     """A hint at the known words that are most like the given one; empty if none is.
 
     A word of before a renaming is said in the words of now.
 
     Args:
         given: a word that is not known.
-        known: words; of a mapping its values are named.
+        known: words.
+        meaning: how those are named that are not named by themselves.
 
     Example:
         >>> from diffevo_jax.cli import errors
@@ -33,14 +37,11 @@ def hint_at(given: str, known: Collection[str]) -> str:
         >>> errors.hint_at("--floor", [])
         '; it is now kernel.floor and shaping.floor'
     """
+    named = dict.fromkeys(meaning.get(one, one) for one in closest(given, known))
+    if named:
+        return f"; closest: {', '.join(named)}"
     before = given.lstrip("-").replace("-", "_").rpartition(".")[2]
-    if before in _BEFORE and given not in known:
-        return f"; it is now {_BEFORE[before]}"
-    near = closest(given, known)
-    named = (
-        dict.fromkeys(known[one] for one in near) if isinstance(known, Mapping) else near
-    )
-    return f"; closest: {', '.join(named)}" if named else ""
+    return f"; it is now {_BEFORE[before]}" if before in _BEFORE else ""
 
 
 def closest(given: str, known: Collection[str]) -> list[str]:

@@ -32,7 +32,7 @@ def experiment_of(given: str) -> tuple[str, published.Experiment]:
     if name in _environments():
         return name, published.control(name)
     known = {names.letters(name): name for name in known_names()}
-    hint = hint_at(names.letters(given), known)
+    hint = hint_at(names.letters(given), known, known)
     raise UsageError(f"unknown name {given!r}{hint}; see 'diffevo list'")
 
 

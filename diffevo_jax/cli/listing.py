@@ -95,15 +95,18 @@ def _strategies() -> dict[str, dict[str, str]]:
 
 def _parts() -> dict[str, dict[str, str]]:
     """Classes of all parts that a strategy has, or a part of it, by their flags."""
-    found, whole = _strategies(), flags.start(published.landscape("beale"))
+    told: dict[tuple[str, ...], dict[str, str]] = {}
+    used: dict[tuple[str, ...], list[str]] = {}
+    whole = flags.start(published.landscape("beale"))
     for cls in flags.classes(whole, "strategy").values():
         chosen = flags.with_class(whole, "strategy", cls)
         for name, flag in flags.of_whole(chosen).items():
-            if flag.kind is None and name != "strategy":
-                known = _described(flags.classes(chosen, flag.path))
-                if known:
-                    found.setdefault(f"for {flags.written(name)}", {}).update(known)
-    return found
+            known = flags.classes(chosen, flag.path) if flag.kind is None else {}
+            if known and name != "strategy":
+                told[tuple(known)] = _described(known)
+                spelled = used.setdefault(tuple(known), [])
+                spelled += [flags.written(name)] * (flags.written(name) not in spelled)
+    return _strategies() | {f"for {', '.join(used[key])}": told[key] for key in told}
 
 
 def _described(known: Mapping[str, type]) -> dict[str, str]:

@@ -62,9 +62,13 @@ def short(
     ]
     rest = {name: flag for name, flag in own.items() if name not in common}
     for title, known in ({"more": rest} | groups).items():
-        lines += ["", f"{title}:", *_listed(known)]
+        inner = [name for name in known if name.startswith("env_params.")]
+        lines += ["", f"{title}:", *_listed({k: known[k] for k in known if k not in inner})]
+        if inner:
+            also = f"and {len(inner)} parameters of the environment, such as"
+            lines.append(f"  {also} {_shown(inner[-1], known[inner[-1]])}")
     examples = [f"  {prog} {more}" for more in _EXAMPLES[command]]
-    more = f"'{prog} --help-all' explains each; 'diffevo list parts' has all classes."
+    more = "--help-all explains each flag; 'diffevo list parts' has all classes."
     return "\n".join([*lines, "", "examples:", *examples, "", *_filled(more)]) + "\n"
 
 

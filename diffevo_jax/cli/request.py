@@ -141,6 +141,8 @@ def _with(
         if flag.kind is None:
             continue
         with _named(one.where, help_ * (not one.typed)):
+            if flag.path in _REPEATED and not one.value:
+                raise ValueError("got no value, want FIELD=VALUES")
             value = _value(flag.kind, one, negated)
             more = found.get(flag.path, ()) if flag.path in _REPEATED else ()
             found[flag.path] = more + value if more else value
@@ -173,7 +175,9 @@ def _find(known: Mapping[str, Flag], one: Given, help_: str) -> tuple[Flag, bool
         raise UsageError(_unknown_key(known, one))
     if flag is None:
         spelled = flags.spellings(known) | {f"--{name}": f"--{name}" for name in HELP}
-        raise UsageError(f"unknown flag {one.where}{hint_at(one.where, spelled) or help_}")
+        raise UsageError(
+            f"unknown flag {one.where}{hint_at(one.where, spelled, spelled) or help_}"
+        )
     return flag, False
 
 
@@ -192,9 +196,11 @@ def _unknown_key(known: Mapping[str, Flag], one: Given) -> str:
         if "no-" not in spelling
     }
     spelled |= {
-        f"{name}.class": f"{name}.class" for name in of_table if of_table[name].kind is None
+        f"{spelling}.class": f"{full}.class"
+        for spelling, full in spelled.items()
+        if known[full].kind is None
     }
-    return f"{path} [{table}] got {key!r}{hint_at(key, spelled | {'class': 'class'})}"
+    return f"{path} [{table}] got {key!r}{hint_at(key, [*spelled, 'class'], spelled)}"
 
 
 @contextlib.contextmanager
@@ -259,7 +265,7 @@ def _class(whole: Whole, path: str, one: Given) -> type:
         raise UsageError(f"{one.where}: got {got if words else 'no value'}, {wanted}")
     cls = parts.class_named(known, words[0])
     if cls is None:
-        hint = hint_at(words[0], list(known))
+        hint = hint_at(words[0], known)
         raise UsageError(f"{one.where}: got {words[0]!r}, {wanted}{hint}")
     return cls
 

@@ -4,7 +4,6 @@ import math
 import textwrap
 from collections.abc import Iterator, Sequence
 
-import jax
 import jax.numpy as jnp
 
 from diffevo_jax.cli import evolve_command, flags, pages, parts, streams
@@ -68,7 +67,7 @@ def _lines(found: Asked[EvolveOptions]) -> Iterator[tuple[str, str]]:
     yield "programs", _programs(length, total, runs, final, evaluates_on_host(problem))
     more = f", and {final:,} at its end" if final else ""
     whole_count = runs * (size * total + final)
-    yield "evaluations", f"{size * total:,} a run{more}; {whole_count:,} in all"
+    yield "evaluations", f"{size * total:,} a run{more}; {whole_count:,} in all runs"
     yield "memory", _memory(found)
 
 
@@ -151,4 +150,4 @@ def _memory(found: Asked[EvolveOptions]) -> str:
         num_runs=options.seeds,
         devices=devices,
     )
-    return f"each of {len(devices or jax.local_devices()[:1])} devices {takes}"
+    return f"each of {len(devices)} devices {takes}" if devices else str(takes)

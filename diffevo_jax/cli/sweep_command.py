@@ -270,6 +270,7 @@ def _run(
     if len(tables.ranking(dataset)):
         best = plan.settings[tables.best_setting(dataset)]
         words = rerun.words(name, experiments.experiment_of(name)[1], best)
+        words += [f"--seeds={options.seeds}"] * (options.seeds > 1)
         notes["best again"] = f"diffevo evolve {shlex.join(words)}"
 
     def save(path: Path) -> None:
