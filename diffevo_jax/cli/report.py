@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from diffevo_jax.base import Problem, PyTree
 from diffevo_jax.cli import streams
+from diffevo_jax.cli.films import recommended
 from diffevo_jax.cli.outputs import Output
 from diffevo_jax.problems import Control
 from diffevo_jax.pytree.files import written_whole
@@ -202,7 +203,7 @@ def _write_json(report: Report, path: Path) -> None:
         "device": f"{jax.default_backend()}: {jax.devices()[0].device_kind}",
         "summary": summarise(report),
         "history": vars(report.result.history),
-    }
+    } | _solutions(report)
     with written_whole(path) as unfinished:
         unfinished.write_text(json.dumps(plain(record), allow_nan=False) + "\n")
 
@@ -218,6 +219,15 @@ def _save(report: Report, path: Path) -> None:
         notes=config,
         command=report.command,
     )
+
+
+def _solutions(report: Report) -> dict[str, Any]:
+    """The best solution of each run, decoded, and which of them to take."""
+    result, space = report.result, report.config["problem"].space
+    solutions = space.as_python(result.best_solution)
+    best = recommended(result)
+    taken = {"run": best, "fitness": result.best_fitness[best], "solution": solutions[best]}
+    return {"solutions": solutions, "recommended": taken}
 
 
 def _plot(report: Report, path: Path) -> None:

@@ -414,8 +414,6 @@ def _sweep(number: int, sweep: Sweep, made: _Made) -> _Section:
         drawn = made.chart("mean fitness", known, about=about)
         parts = [*parts, legend([curve.label for curve in known]), drawn]
     parts = [*parts, sweep_tables.table(sweep)]
-    if sweep.command:
-        parts.append(_command(sweep.command))
     spaced = [element("div", part, class_="part") for part in parts]
     return _section(f"sweep-{number}", f"Sweep: {sweep.label}", spaced)
 

@@ -41,7 +41,6 @@ class Sweep:
         curves: of the best settings, (R, T) mean fitness each; empty if it is not there.
         config: what was swept, without axes.
         versions: of the packages.
-        command: that made it, or empty.
     """
 
     label: str
@@ -50,7 +49,6 @@ class Sweep:
     curves: dict[int, np.ndarray]
     config: dict[str, Any]
     versions: dict[str, Any]
-    command: str
 
 
 def read_sweep(path: Path, label: str) -> Sweep:
@@ -91,7 +89,6 @@ def read_sweep(path: Path, label: str) -> Sweep:
         curves,
         parsed("config"),
         parsed("versions"),
-        str(attributes.get("command", "")),
     )
 
 
