@@ -122,9 +122,8 @@ _HELP = ("-h", "--help", "--help-all")
 
 
 def _command(argv: list[str]) -> int:
-    alone = argv[:-1] == [] or (
-        len(argv) == 2 and argv[0] in _COMMANDS and argv[0] != "report"
-    )
+    named = len(argv) == 2 and argv[0] in _COMMANDS and argv[0] != "report"
+    alone = argv[:-1] == [] or named
     if alone and argv[-1:] and argv[-1] in _HELP:
         streams.say(USAGE)
     elif argv == ["--version"]:
@@ -134,6 +133,6 @@ def _command(argv: list[str]) -> int:
     else:
         got = f"got {argv[0]!r}" if argv else "got no command"
         hint = hint_at(argv[0], [*_COMMANDS, "--help", "--version"]) if argv else ""
-        want = "want 'evolve NAME', 'sweep NAME', 'show NAME', 'report FILE', 'list' or '--help'"
+        want = "want 'evolve NAME', 'sweep NAME', 'show NAME', 'list' or '--help'"
         raise UsageError(f"{got}, {want}{hint}")
     return 0

@@ -328,7 +328,19 @@ def _diagnostics(runs: Sequence[Run], made: _Made) -> _Section:
         "Diagnostics",
         legend([run.label for run in runs]) if len(runs) > 1 else "",
         element("div", charts, class_="charts small"),
+        _wrong(runs),
     )
+
+
+def _wrong(runs: Sequence[Run]) -> Markup | str:
+    """What is wrong with each result, in sentences."""
+    said = {run.label: run.wrong for run in runs if run.wrong}
+    items = [
+        element("li", element("b", f"{label}: ") if len(runs) > 1 else "", sentence)
+        for label, sentences in said.items()
+        for sentence in sentences
+    ]
+    return element("ul", items, class_="wrong") if items else ""
 
 
 def _run(number: int, run: Run, made: _Made) -> _Section:

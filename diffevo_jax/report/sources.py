@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from diffevo_jax.base import PyTree
+from diffevo_jax.base import Info, PyTree
 from diffevo_jax.pytree import archives
 from diffevo_jax.pytree.folders import read_manifest
 from diffevo_jax.pytree.kept import MOST_BYTES
 from diffevo_jax.report.films import Film, film_of
+from diffevo_jax.running.diagnosis import diagnose
 from diffevo_jax.running.evolution import REASONS, Result
 from diffevo_jax.running.result_files import Plane, Saved, load
 
@@ -44,6 +45,7 @@ class Run:
         best: the numbers of the best solution of the best run, by name; at most
             ``MOST_NUMBERS`` of ``num_numbers``.
         num_numbers: D, or None.
+        wrong: what is wrong, in sentences; empty if that is not known.
         film: of the first run, or None.
         film_missing: why there is none.
     """
@@ -61,6 +63,7 @@ class Run:
     interval: np.ndarray | None
     best: dict[str, Any]
     num_numbers: int | None
+    wrong: tuple[str, ...]
     film: Film | None
     film_missing: str
 
@@ -124,6 +127,7 @@ def of_saved(saved: Saved, label: str) -> Run:
         interval,
         dict(list(named.items())[:MOST_NUMBERS]),
         int(np.shape(result.population)[-1]),
+        diagnose(result),
         film,
         why,
     )
@@ -184,6 +188,7 @@ def _of_json(path: Path, label: str) -> Run:
             None if ends is None else np.stack(ends, axis=1),
             dict(list(numbers.items())[:MOST_NUMBERS]),
             len(numbers) or None,
+            _wrong(found["history"]),
             None,
             "A JSON file has no populations; 'diffevo evolve ... --out result.npz' has.",
         )
@@ -249,6 +254,7 @@ def _of_folder(path: Path, label: str) -> Run:
         None,
         {},
         None,
+        _wrong(history),
         film,
         why,
     )
@@ -285,6 +291,15 @@ def _recorded(path: Path) -> dict[str, np.ndarray]:
         deep = found.get("population", np.zeros(0)).ndim == 4
         return {name: rows[0] for name, rows in found.items()} if deep else found
     return {}
+
+
+def _wrong(history: Mapping[str, PyTree]) -> tuple[str, ...]:
+    """What is wrong by a history that is whole."""
+    names = [field.name for field in dataclasses.fields(Info)]
+    if not all(name in history for name in names):
+        return ()
+    rows: dict[str, PyTree] = {name: _rows(history[name]) for name in names}
+    return diagnose(Info(**rows))
 
 
 def _json(path: Path) -> dict[str, Any]:
