@@ -130,7 +130,7 @@ def principal_components(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.n
         >>> from diffevo_jax.report import films
         >>> rows = np.array([[0.0, 1.0, 0.0], [0.0, -1.0, 0.0]])
         >>> _, directions, shares = films.principal_components(rows)
-        >>> directions[:, 0].round(6), shares.round(6)
+        >>> directions[:, 0].round(6) + 0.0, shares.round(6)
         (array([0., 1., 0.]), array([1., 0.]))
     """
     rows = np.asarray(rows[_evenly(len(rows), _POINTS)], float)
