@@ -3,6 +3,7 @@
 import functools
 import pydoc
 import re
+import shutil
 import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -212,9 +213,15 @@ def by_any_name(
     return contnode  # it exists, and is not for others
 
 
+def with_pictures(app: Sphinx, error: Exception | None) -> None:
+    """Pictures where HTML within Markdown looks for them, which Sphinx does not read."""
+    shutil.copytree(HERE / "figures", Path(app.outdir) / "figures", dirs_exist_ok=True)
+
+
 def setup(app: Sphinx) -> None:
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))
     app.connect("autodoc-process-docstring", equations, priority=400)
     app.connect("autodoc-process-docstring", unparsed, priority=600)
     app.connect("autodoc-process-signature", signature)
     app.connect("missing-reference", by_any_name)
+    app.connect("build-finished", with_pictures)
