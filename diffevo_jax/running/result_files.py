@@ -64,6 +64,18 @@ class Plane:
         upper: (2,) of what is shown.
         height: (96, 96) fitness from ``lower`` to ``upper``, rows along the second number;
             None where it would be noisy, or evaluated on the host.
+
+    Example:
+        >>> import jax, tempfile, diffevo_jax as de
+        >>> problem, strategy = de.problems.Landscape("beale"), de.DiffusionEvolution(3)
+        >>> result = de.evolve(
+        ...     jax.random.key(0), strategy, problem, population_size=8,
+        ...     record=("population",))
+        >>> path = tempfile.mkdtemp() + "/result.npz"
+        >>> de.save(path, result, problem=problem)
+        >>> plane = de.load(path).plane
+        >>> plane.points.shape, plane.height.shape
+        ((3, 8, 2), (96, 96))
     """
 
     points: PyTree
@@ -86,6 +98,16 @@ class Saved:
         noisy: whether fitness depends on luck; None if that was not said.
         command: that made it; empty if none did.
         versions: of the packages that made it.
+
+    Example:
+        >>> import jax, tempfile, diffevo_jax as de
+        >>> problem, strategy = de.problems.Landscape("beale"), de.DiffusionEvolution(3)
+        >>> result = de.evolve(jax.random.key(0), strategy, problem, population_size=8)
+        >>> path = tempfile.mkdtemp() + "/result.npz"
+        >>> de.save(path, result, strategy=strategy, command="python first.py")
+        >>> saved = de.load(path)
+        >>> saved.command, saved.config["strategy"]["num_generations"], saved.noisy
+        ('python first.py', 3, None)
     """
 
     result: Result
@@ -200,6 +222,16 @@ def load(path: str | Path) -> Saved:
     Raises:
         OSError: it cannot be read.
         ValueError: it is no such file, or a damaged one, or of a newer version.
+
+    Example:
+        >>> import jax, tempfile, diffevo_jax as de
+        >>> problem, strategy = de.problems.Landscape("beale"), de.DiffusionEvolution(3)
+        >>> result = de.evolve(jax.random.key(0), strategy, problem, population_size=8)
+        >>> path = tempfile.mkdtemp() + "/result.npz"
+        >>> de.save(path, result, problem=problem, notes={"why": "a first look"})
+        >>> saved = de.load(path)
+        >>> saved.result.history.mean_fitness.shape, saved.config["why"], list(saved.named)
+        ((3,), 'a first look', ['x[0]', 'x[1]'])
     """
     sealed = saved.read(path, KIND)
     text, archive = sealed

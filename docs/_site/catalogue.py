@@ -46,6 +46,7 @@ ROOMS = (
     "running",
     "sweeps",
     "plots",
+    "report",
     "testing",
     "interop",
     "cli",
