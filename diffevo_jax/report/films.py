@@ -18,8 +18,10 @@ from diffevo_jax.running.result_files import Plane
 
 #: At most so many frames and individuals of a film.
 FRAMES, INDIVIDUALS = 60, 200
-#: Points that principal components are of, bars of a histogram, shades of a landscape.
-_POINTS, BARS, _SHADES = 600, 32, 13
+#: Points that principal components are of at most, and their numbers.
+_POINTS, _NUMBERS = 600, 50_000_000
+#: Bars of a histogram, shades of a landscape.
+BARS, _SHADES = 32, 13
 #: How dark the best of a landscape is, and the mean of it; powers that make it so.
 _DARKEST, _MEAN_SHADE, _POWERS = 0.45, 0.33, (0.5, 30.0)
 
@@ -120,7 +122,8 @@ def film_of(
 def principal_components(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The centre (D,), the first two directions (D, 2) and their shares of the variance.
 
-    Of many rows 600 are taken, evenly; of each direction the largest number is positive.
+    Of many rows some are taken, evenly: 600, or what has fifty million numbers in all. Of
+    each direction the largest number is positive.
 
     Args:
         rows: (M, D) with D >= 2.
@@ -133,7 +136,8 @@ def principal_components(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.n
         >>> directions[:, 0].round(6) + 0.0, shares.round(6)
         (array([0., 1., 0.]), array([1., 0.]))
     """
-    rows = np.asarray(rows[_evenly(len(rows), _POINTS)], float)
+    most = int(np.clip(_NUMBERS // rows.shape[1], 8, _POINTS))
+    rows = np.asarray(rows[_evenly(len(rows), most)], float)
     centre = rows.mean(axis=0)
     rows = rows - centre
     values, vectors = np.linalg.eigh(rows @ rows.T)  # as many as rows, and not as numbers
@@ -263,7 +267,8 @@ def _spots(
         f"The population of {dim:,} numbers each, in the two principal components of all "
         "generations."
     )
-    return (paths - centre) @ directions, (first, second), where
+    spots = paths @ directions.astype(paths.dtype)  # as they are: they may be large
+    return spots - centre @ directions, (first, second), where
 
 
 def _ranges(

@@ -204,7 +204,7 @@ def _overview(runs: Sequence[Run]) -> _Section:
         final = _spread(run.history["mean_fitness"][:, -1])
         best = run.best_fitness
         if best is None and "best_fitness" in run.history:
-            best = np.nanmax(run.history["best_fitness"], axis=1)
+            best = _so_far(run.history["best_fitness"])[:, -1]
         cells: list[tuple[str, float | int | None]] = [
             (final, _mean(run.history["mean_fitness"][:, -1])),
             _best(run, best),
@@ -275,8 +275,7 @@ def _curves(runs: Sequence[Run], made: _Made) -> _Section:
     records = []
     for slot, run in enumerate(runs):
         if "best_fitness" in run.history and not run.noisy:
-            best = run.history["best_fitness"]
-            so_far = np.maximum.accumulate(np.where(np.isnan(best), -np.inf, best), axis=1)
+            so_far = _so_far(run.history["best_fitness"])
             records.append(mean_curve(run.label, slot, _x(run, by_evaluations), so_far))
     if records:
         charts.append(
@@ -306,6 +305,11 @@ def _curves(runs: Sequence[Run], made: _Made) -> _Section:
         legend([run.label for run in runs]) if len(runs) > 1 else "",
         element("div", charts, class_="charts"),
     )
+
+
+def _so_far(best: np.ndarray) -> np.ndarray:
+    """The best up to each generation, (R, T)."""
+    return np.maximum.accumulate(np.where(np.isnan(best), -np.inf, best), axis=1)
 
 
 def _x(run: Run, by_evaluations: bool) -> np.ndarray:

@@ -175,6 +175,28 @@ def test_results_of_other_sizes_are_compared_by_evaluations(two_numbers) -> None
     assert "want record=" in html
 
 
+def test_a_run_of_which_everything_failed_makes_a_page(tmp_path) -> None:
+    result = made(2, 8, 2)
+    failed = jax.tree.map(lambda rows: np.full_like(rows, -np.inf), result.fitness)
+    history = de.replace(
+        result.history,
+        best_fitness=np.full((2, 6), -np.inf),
+        mean_fitness=np.full((2, 6), -np.inf),
+    )
+    recorded = result.recorded | {"fitness": np.full((2, 6, 8), np.nan)}
+    result = de.replace(
+        result,
+        fitness=failed,
+        history=history,
+        recorded=recorded,
+        best_fitness=np.full(2, -np.inf),
+    )
+    page = Page(de.report.page([result], labels=["failed"]))
+    assert not page.wrong
+    assert "nan" not in page.texts["td"].lower()
+    assert "every evaluation failed" in page.texts["li"]
+
+
 def test_labels_are_as_short_as_they_can_be() -> None:
     assert pages.labels_of(["x/a.npz", "y/b.npz"]) == ["a", "b"]
     assert pages.labels_of(["x/a.npz", "x/a.npz"]) == ["x/a (1)", "x/a (2)"]
