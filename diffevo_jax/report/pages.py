@@ -18,6 +18,10 @@ from diffevo_jax.report.markup import Child, Markup, caption, data, element, joi
 from diffevo_jax.report.sources import Run
 from diffevo_jax.report.sweep_tables import Sweep
 from diffevo_jax.running.evolution import Result
+from diffevo_jax.running.result_files import Saved
+
+#: What a page can show.
+Source = Result | Saved | str | Path
 
 #: What says how a strategy works, by the name in the history: a title, a logarithmic axis,
 #: and what to look for.
@@ -43,7 +47,7 @@ _DIAGNOSTICS = {
 
 @checked
 def page(
-    results: Sequence[Result | str | Path],
+    results: Sequence[Source],
     *,
     labels: Sequence[str] = (),
     title: str = "",
@@ -55,9 +59,10 @@ def page(
     configuration and the commands. It loads nothing, and works without a network.
 
     Args:
-        results: each a result; or the path of a ``.npz`` of :func:`diffevo_jax.save`, a
-            ``.json`` of ``diffevo evolve --json``, a folder of ``diffevo evolve --folder``,
-            or a sweep's ``.nc``, ``.zarr``, ``.parquet`` or ``.csv``.
+        results: each a result, or what :func:`diffevo_jax.load` has read; or the path of a
+            ``.npz`` of :func:`diffevo_jax.save`, a ``.json`` of ``diffevo evolve --json``,
+            a folder of ``diffevo evolve --folder``, or a sweep's ``.nc``, ``.zarr``,
+            ``.parquet`` or ``.csv``.
         labels: what they are called; none given takes the names of the files.
         title: of the page; empty takes the labels.
 
@@ -111,7 +116,7 @@ def page(
     )
 
 
-def labels_of(results: Sequence[Result | str | Path]) -> list[str]:
+def labels_of(results: Sequence[Source]) -> list[str]:
     """Names of results: those of their files, with folders where these are alike.
 
     Example:
@@ -120,7 +125,7 @@ def labels_of(results: Sequence[Result | str | Path]) -> list[str]:
         ['a/run', 'b/run', 'c']
     """
     paths = [
-        Path(f"result {number}") if isinstance(one, Result) else Path(one)
+        Path(f"result {number}" if isinstance(one, Result | Saved) else one)
         for number, one in enumerate(results, 1)
     ]
     parts = [(*path.parts[:-1], path.stem or path.name) for path in paths]
@@ -162,9 +167,11 @@ class _Made:
         return drawn
 
 
-def _read(one: Result | str | Path, label: str) -> Run | Sweep:
+def _read(one: Source, label: str) -> Run | Sweep:
     if isinstance(one, Result):
         return sources.of_result(one, label)
+    if isinstance(one, Saved):
+        return sources.of_saved(one, label)
     path = Path(one).expanduser()
     if not path.exists():
         raise ValueError(f"path: got {path}, which is not there")

@@ -8,11 +8,13 @@ from html.parser import HTMLParser
 import jax
 import numpy as np
 import pytest
+import xarray
 from made_results import made
 
 import diffevo_jax as de
 from diffevo_jax.report import markup, pages
 
+COMMAND = "diffevo evolve himmelblau --seeds 3 --out 'a <b>.npz'"
 NASTY = "</script><script>alert(1)</script><b>&"
 #: Attributes that make a browser ask for something.
 LOADING = ("src", "href", "action", "data", "poster", "srcset", "formaction")
@@ -59,6 +61,54 @@ class Page(HTMLParser):
     def handle_data(self, data):
         place = self.open[-1] if self.open else ""
         self.texts[place] = self.texts.get(place, "") + data
+
+
+@pytest.fixture(scope="module")
+def two_numbers(tmp_path_factory) -> str:
+    """The file of three runs on a landscape."""
+    path = tmp_path_factory.mktemp("two") / "landscape.npz"
+    problem = de.problems.Landscape("himmelblau")
+    notes = {"name": "himmelblau", "population_size": 16, "seeds": 3}
+    about = {"strategy": de.DiffusionEvolution(6), "problem": problem, "notes": notes}
+    de.save(path, made(3, 16, 2, scale=4.0), **about, command=COMMAND)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def many_numbers(tmp_path_factory) -> str:
+    """The file of one run in twelve dimensions."""
+    path = tmp_path_factory.mktemp("many") / "sphere.npz"
+    problem = de.problems.Function(lambda x: -(x**2).sum(), dim=12)
+    strategy = de.DiffusionEvolution(6)
+    de.save(path, made(None, 16, 12), strategy=strategy, problem=problem)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory) -> str:
+    """The table of a sweep over two axes: six settings, two seeds."""
+    means = np.random.default_rng(0).normal(size=(6, 2, 3))
+    dims, alike = ("setting", "seed"), np.zeros((6, 2), bool)
+    dataset = xarray.Dataset(
+        {
+            "final_mean": (dims, means[..., -1]),
+            "final_best": (dims, means.max(axis=-1)),
+            "failed": (dims, alike),
+            "missing": (dims, alike),
+            "evaluations": (dims[:1], np.full(6, 24)),
+            "mean_fitness": ((*dims, "generation"), means),
+        },
+        {
+            "setting": np.arange(6),
+            "seed": np.arange(2),
+            "generation": np.arange(3),
+            "sampler.eta": ("setting", np.repeat([0.0, 0.5, 1.0], 2)),
+            "shaping.temperature": ("setting", np.tile([0.1, 1.0], 3)),
+        },
+    )
+    path = tmp_path_factory.mktemp("sweep") / "sweep.nc"
+    de.sweeps.save(dataset, path)
+    return str(path)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +161,7 @@ def test_it_says_the_numbers_of_the_results(both, two_numbers, many_numbers) -> 
 def test_it_says_what_was_run_and_the_command(both) -> None:
     assert "himmelblau" in both.texts["td"]
     assert jax.__version__ in both.texts["td"]
-    assert both.texts["code"] == "diffevo evolve himmelblau --seeds 3 --out 'a <b>.npz'"
+    assert both.texts["code"] == COMMAND
 
 
 def test_what_differs_is_marked(both) -> None:
@@ -134,9 +184,12 @@ def test_a_dollar_in_a_name_is_a_dollar(two_numbers) -> None:
 
 
 def test_a_result_of_this_process_is_shown_too(two_numbers) -> None:
-    result = de.load(two_numbers).result
-    html = de.report.page([result, two_numbers], labels=["here", "there"])
+    saved = de.load(two_numbers)
+    html = de.report.page([saved.result, two_numbers], labels=["here", "there"])
     assert ">here</th>" in html
+    assert de.report.page([saved], labels=["a"]) == de.report.page(
+        [two_numbers], labels=["a"]
+    )
     assert "says nothing" not in html
 
 
@@ -145,8 +198,6 @@ def test_a_sweep_has_a_table_and_a_heat_map(swept) -> None:
     assert not page.wrong
     assert 'class="heat"' in page.html
     assert page.html.count('style="--t:') == 6
-    import xarray
-
     with xarray.open_dataset(swept) as dataset:
         means = np.asarray(dataset.final_mean, float).mean(axis=1)
     assert all(markup.numeral(float(mean)) in page.texts["td"] for mean in means)
@@ -156,8 +207,6 @@ def test_a_sweep_has_a_table_and_a_heat_map(swept) -> None:
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet"])
 def test_other_tables_say_the_same(swept, ending, tmp_path) -> None:
-    import xarray
-
     with xarray.open_dataset(swept) as dataset:
         de.sweeps.save(dataset.load(), tmp_path / f"sweep{ending}")
     tables = (
