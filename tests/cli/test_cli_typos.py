@@ -37,7 +37,7 @@ def slips(word: str, choose: random.Random):
 
 def slip(word: str, known, choose: random.Random) -> str:
     """One that is no other word by chance."""
-    return next(one for one in slips(word, choose) if one not in known)
+    return next(one for one in slips(word, choose) if one not in {word, *known})
 
 
 def closest(capsys) -> list[str]:
