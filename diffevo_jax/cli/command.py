@@ -19,7 +19,7 @@ usage: diffevo evolve NAME [flags]     evolve, and show how it went
        diffevo show NAME [flags]       what would run, in words and numbers
        diffevo list [names|parts]      names of problems, strategies and parts
        diffevo completion SHELL        a script for bash, zsh or fish
-       diffevo evolve NAME --help      the flags of NAME; --help-all explains each
+       diffevo evolve NAME --help      its flags; --help-all explains each
        diffevo --version
 
 NAME is a gymnax environment, such as cartpole; a landscape, such as himmelblau;

@@ -1,4 +1,4 @@
-"""Settings in a file, printed and read back; and the words that run the best setting again."""
+"""Settings in a file, printed and read back; and words that run the best setting again."""
 
 import shlex
 
@@ -46,7 +46,8 @@ def printed(tmp_path, monkeypatch, capsys):
 
 def same(one, two) -> None:
     assert one.name == two.name
-    assert plain(one.request.options) == plain(two.request.options)
+    left, right = (plain(each.request.options) | {"config": None} for each in (one, two))
+    assert left == right
     assert plain(one.request.strategy) == plain(two.request.strategy)
     assert plain(one.request.problem) == plain(two.request.problem)
     assert de.equal(one.request.strategy, two.request.strategy)
@@ -126,17 +127,17 @@ def test_the_words_that_are_told_ask_for_the_best_setting(
     import xarray
 
     words, plans = shlex.split(SWEEP), []
-    for best in (0, 7, 13):
+    for best in (0, 13):
 
         def execute(plan, store, best=best, **_):
             plans.append(plan)
             scores = [[0.0, 0.0]] * len(plan.settings)
             scores[best] = [1.0, 1.0]
-            fields = {
-                name: (("setting", "seed"), scores) for name in ("final_mean", "final_best")
-            }
+            fields = dict.fromkeys(
+                ("final_mean", "final_best"), (("setting", "seed"), scores)
+            )
             blank = [[False, False]] * len(scores)
-            fields |= {name: (("setting", "seed"), blank) for name in ("failed", "missing")}
+            fields |= dict.fromkeys(("failed", "missing"), (("setting", "seed"), blank))
             count = ("setting", [16] * len(scores))
             return xarray.Dataset(fields | {"evaluations": count})
 

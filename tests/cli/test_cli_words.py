@@ -1,10 +1,11 @@
-"""What the command says of itself: help, list, show, completion; colours; films; solutions."""
+"""What the command says: help, list, show, completion; colours; films; solutions."""
 
 import json
 import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -225,3 +226,26 @@ def test_the_feasible_is_taken_before_the_fittest() -> None:
 
     assert films.recommended(Told()) == 2  # type: ignore[arg-type]
     assert pages.width() <= 100
+
+
+# The page
+
+
+@pytest.mark.slow
+def test_the_page_on_the_command_runs(capsys, monkeypatch, tmp_path) -> None:
+    """Every line of its shell blocks, in their order; and its file, as a sweep."""
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).parents[2] / "docs" / "command.md").read_text()
+    (toml,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "sweep.toml").write_text(toml)
+    for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL):
+        for line in block.splitlines():
+            words, _, file = line.removeprefix("diffevo ").partition(" > ")
+            out = said(capsys, *shlex.split(words))
+            if file:
+                (tmp_path / file).write_text(out)
+    assert "48 (settings: 12, seeds: 4)" in said(capsys, "sweep", "sweep.toml")
+    (line,) = re.findall(r"^\$ diffevo (.*)$", text, re.MULTILINE)
+    assert cli.main(shlex.split(line)) == 2
+    assert capsys.readouterr().err in text
