@@ -15,7 +15,7 @@ from diffevo_jax.running import memory
 
 USAGE = """\
 usage: diffevo evolve NAME [flags]     evolve, and show how it went
-       diffevo sweep NAME [flags]      many settings and seeds; one labelled table
+       diffevo sweep NAME [flags]      many settings and seeds in one table
        diffevo show NAME [flags]       what would run, in words and numbers
        diffevo list [names|parts]      names of problems, strategies and parts
        diffevo completion SHELL        a script for bash, zsh or fish

@@ -19,7 +19,7 @@ ENVIRONMENTS = (
     "pendulum",
     "acrobot",
     "mountaincar",
-    "catch",
+    "catch-bsuite",
     "asterix-minatar",
 )
 FLAGS = (

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,10 +13,26 @@ import pytest
 
 import diffevo_jax as de
 from diffevo_jax import cli
-from diffevo_jax.cli import completion, evolve_command, films, listing, pages
+from diffevo_jax.cli import (
+    completion,
+    evolve_command,
+    films,
+    listing,
+    pages,
+    show_command,
+    streams,
+    sweep_command,
+)
+from diffevo_jax.cli.entry import asked
+from diffevo_jax.cli.evolve_command import EvolveOptions
+from diffevo_jax.cli.sweep_command import SweepOptions
 from diffevo_jax.problems import landscapes
 
 QUICK = ("--population-size=8", "--num-generations=2")
+#: As of tests/cli/test_cli_evolve.py, whose program it is.
+LANDSCAPE = ("himmelblau", "--population-size=8", "--num-generations=24", "--chunk-size=8")
+OPTIONS = {"evolve": EvolveOptions, "show": EvolveOptions, "sweep": SweepOptions}
+FOOTPRINT = de.Footprint(needed=10**6, results=10**5, free=10**9)
 
 
 def said(capsys, *words: str) -> str:
@@ -47,19 +64,30 @@ def test_the_help_of_a_name_fits_a_screen(capsys, narrow, command, name) -> None
     assert any(line.startswith(f"  diffevo {command} {name} --") for line in lines)
 
 
-@pytest.mark.parametrize("command", ["evolve", "show", "sweep"])
-def test_the_examples_of_the_help_are_understood(
-    capsys, monkeypatch, tmp_path, command
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def examples(capsys, command: str) -> list[list[str]]:
+    """Those of the first help, and of a name."""
     lines = cli.USAGE.splitlines() + said(capsys, command, "beale", "--help").splitlines()
-    examples = [line.split()[1:] for line in lines if line.startswith("  diffevo ")]
-    assert len(examples) >= 5
-    for words in examples:
-        words = [word.strip('"') for word in words]
-        assert cli.main([*words, *["--print-config"] * (words[0] != "show")][:40]) == 0 or (
-            words[0] == "show"
+    return [shlex.split(line)[1:] for line in lines if line.startswith("  diffevo ")]
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_the_examples_of_the_help_are_understood(capsys, command) -> None:
+    found = examples(capsys, command)
+    assert len(found) >= 5
+    for word, *more in found:
+        assert asked(word, OPTIONS[word], more).name in (
+            "CartPole-v1",
+            "himmelblau",
+            "beale",
         )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", OPTIONS)
+def test_the_examples_of_the_help_run(capsys, monkeypatch, tmp_path, command) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in examples(capsys, command):
+        assert said(capsys, *words, *QUICK)
 
 
 # List
@@ -92,6 +120,7 @@ def test_show_says_shapes_programs_and_evaluations_and_runs_nothing(
     capsys, monkeypatch, narrow
 ) -> None:
     monkeypatch.setattr(evolve_command, "follow", lambda *_: pytest.fail("it ran"))
+    monkeypatch.setattr(show_command, "footprint", lambda *_, **__: FOOTPRINT)
     words = ("cartpole", *QUICK, "--seeds=3", "--kernel=tempered", "--final=16")
     out = said(capsys, "show", *words)
     assert max(map(len, out.splitlines())) <= 80
@@ -118,7 +147,8 @@ def test_show_refuses_what_evolve_refuses(capsys) -> None:
     assert "eta: got 2.0" in capsys.readouterr().err
 
 
-def test_a_dry_run_of_a_sweep_names_its_structures(capsys) -> None:
+def test_a_dry_run_of_a_sweep_names_its_structures(capsys, monkeypatch) -> None:
+    monkeypatch.setattr(sweep_command, "footprint", lambda *_: (4, FOOTPRINT))
     words = ("sweep", "beale", *QUICK, "--dry-run", "--seeds=2", "--axis=sampler.eta=0,1")
     lines = said(capsys, *words, "--axis=population-size=8,9").splitlines()
     assert len(lines) == 2
@@ -162,17 +192,22 @@ def test_bash_completes(capsys, line, found) -> None:
 # Colours
 
 
-@pytest.mark.parametrize("flags", [("evolve", "beale", *QUICK), ("list",)])
-def test_no_color_is_respected_on_a_terminal(monkeypatch, capsys, flags) -> None:
-    monkeypatch.setenv("NO_COLOR", "1")
+@pytest.mark.parametrize("wanted", [True, False])
+def test_no_color_is_respected_on_a_terminal(monkeypatch, wanted) -> None:
+    from rich.text import Text
+
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    out = said(capsys, *flags, *["--no-progress"] * (flags[0] == "evolve"))
-    assert not re.search(r"\x1b\[[\d;]*(3[0-7]|9[0-7]|38|48)m", out)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if not wanted:
+        monkeypatch.setenv("NO_COLOR", "1")
+    assert ("\x1b[31m" in streams.rendered(Text("red", style="red"))) == wanted
 
 
 # Films and solutions
 
 
+@pytest.mark.slow
 def test_films_of_a_population_and_of_an_episode(monkeypatch, capsys, tmp_path) -> None:
     pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
@@ -207,7 +242,7 @@ def test_the_json_file_has_the_solution_of_each_run_and_which_to_take(
     capsys, monkeypatch, tmp_path
 ) -> None:
     path = tmp_path / "out.json"
-    said(capsys, "evolve", "himmelblau", *QUICK, "--seeds=3", f"--json={path}")
+    said(capsys, "evolve", *LANDSCAPE, "--seeds=3", f"--json={path}")
     record = json.loads(path.read_text())
     best = record["summary"]["best_fitness"]["runs"]
     taken = record["recommended"]
