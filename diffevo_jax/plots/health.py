@@ -24,7 +24,7 @@ PANELS = (
     ("num_failed", "failed evaluations", "linear"),
 )
 #: Letters a line below the axes.
-WIDTH = 125
+WIDTH = 140
 
 
 @checked
@@ -78,4 +78,4 @@ def diagnostics(
     figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=10)
     if title:
         figure.suptitle(title)
-    return cast("Figure", figure.get_figure(root=True))
+    return cast("Figure", figure.figure)
