@@ -83,7 +83,7 @@ def episode_film(
             last step while others go on.
         draw: ``draw(ax, trajectory, step)`` draws a frame on axes that are empty; the
             arrays of the trajectory are NumPy's, ``step`` counts from 0. None draws what
-            :func:`diffevo_jax.plots.drawings.drawing_of` finds.
+            :mod:`diffevo_jax.plots.drawings` has for it.
         path: of a GIF, or of an MP4 where there is ffmpeg, which is written in whole or not
             at all; None writes nothing, as ``film.save("film.gif", writer="pillow")``
             can do later.
