@@ -1,4 +1,4 @@
-"""What all pictures share: a figure without pyplot, colours, and lines that differ in grey."""
+"""What pictures share: a figure without pyplot, colours, lines that differ in grey."""
 
 from __future__ import annotations
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from diffevo_jax.base import Info
 from diffevo_jax.plots.canvas import BLUE, ORANGE, blank, look, open_frame
-from diffevo_jax.pytree.annotations import checked, got
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.running.evolution import Result
 from diffevo_jax.sweeps.tables import interval
 
@@ -19,12 +19,34 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+
+@runtime_checkable
+class Numbers(Protocol):
+    """An array of NumPy or JAX, a column of pandas, or a variable of xarray."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """How many along each axis."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of which kind."""
+        ...
+
+    def __array__(self) -> np.ndarray:
+        """The numbers."""
+        ...
+
+
 #: What one algorithm came to: a result, its history, or numbers (runs, generations).
-Curve = Result | Info | np.ndarray
+Curve = Result | Info | Numbers
 #: Numbers for each of several curves: by name, or in their order.
 PerCurve = Mapping[str, npt.ArrayLike] | Sequence[npt.ArrayLike] | npt.ArrayLike
-#: What can be along the axis, and what is written there.
-AXES = {"evaluations": "evaluations", "generation": "generation", "seconds": "seconds"}
+#: Most curves whose names stand within the axes; of more, they stand beside them.
+INSIDE = 4
+#: What can be along the axis.
+AXES = ("evaluations", "generation", "seconds")
 
 
 class Band(NamedTuple):
@@ -55,7 +77,9 @@ def mean_band(values: npt.ArrayLike) -> Band:
     band = np.full((3, values.shape[1]), np.nan)
     for place in np.flatnonzero(known):
         column = values[:, place]
-        band[:, place] = interval(column) if len(column) > 1 else (column[0], np.nan, np.nan)
+        band[:, place] = (
+            interval(column) if len(column) > 1 else (column[0], np.nan, np.nan)
+        )
     return Band(*band)
 
 
@@ -165,7 +189,9 @@ def _named(
         curves = dict(results)
     else:
         several = [results] if isinstance(results, Curve) else list(results)
-        names = [f"{n + 1}" for n in range(len(several))] if labels is None else list(labels)
+        names = (
+            [f"{n + 1}" for n in range(len(several))] if labels is None else list(labels)
+        )
         if len(names) != len(several):
             raise ValueError(f"labels: got {len(names)}, want {len(several)}, one a curve")
         if len(set(names)) < len(names):
@@ -181,14 +207,15 @@ def _per_curve(
 ) -> dict[str, npt.ArrayLike | None]:
     """What is said of each curve, by its name; None where nothing is."""
     names = list(names)
-    if given is None or names == [""] or np.ndim(given) == 0 and not isinstance(given, Mapping):
-        return dict.fromkeys(names, given)
     if isinstance(given, Mapping):
         if unknown := set(given) - set(names):
             known = ", ".join(map(repr, names))
             raise ValueError(f"{x}: got the name {min(unknown)!r}, want some of {known}")
         return {name: given.get(name) for name in names}
-    several = list(cast("Sequence[npt.ArrayLike]", given))
+    each = cast("npt.ArrayLike | None", given)
+    if each is None or names == [""] or np.isscalar(each):
+        return dict.fromkeys(names, each)
+    several = list(cast("Sequence[npt.ArrayLike]", each))
     if len(several) != len(names):
         raise ValueError(f"{x}: got {len(several)}, want {len(names)}, one a curve")
     return dict(zip(names, several, strict=True))
@@ -236,7 +263,7 @@ def _places(
 
 def _words(curves: Mapping[str, Curve], value: str) -> str:
     """What is drawn, in words."""
-    if all(isinstance(curve, np.ndarray) for curve in curves.values()):
+    if all(isinstance(curve, Numbers) for curve in curves.values()):
         return "fitness"
     return "best fitness so far" if value == "best_so_far" else value.replace("_", " ")
 
@@ -250,7 +277,9 @@ def _draw_spread(
         low, first, median, third, high = np.quantile(values, np.linspace(0, 1, 5), axis=0)
     if runs > 1:
         ax.fill_between(places, low, high, color=BLUE, alpha=0.12, lw=0, label="all runs")
-        ax.fill_between(places, first, third, color=BLUE, alpha=0.3, lw=0, label="quartiles")
+        ax.fill_between(
+            places, first, third, color=BLUE, alpha=0.3, lw=0, label="quartiles"
+        )
     label = words + f", median of {runs} runs" * (runs > 1)
     ax.plot(places, median, color=BLUE, lw=2, label=label)
     if best is not None:
@@ -284,4 +313,13 @@ def _draw_means(
         )
     each = f" of {min(counts)} runs" if len(counts) == 1 else " over runs"
     heading = f"mean{each}, 95 % interval" if max(counts) > 1 else None
-    ax.legend(frameon=False, fontsize="small", title=heading, title_fontsize="small")
+    legend = ax.legend(
+        title=heading,
+        edgecolor="none",
+        framealpha=0.8,
+        fontsize="small",
+        title_fontsize="small",
+    )
+    if len(numbers) > INSIDE:
+        legend.set_loc("center left")
+        legend.set_bbox_to_anchor((1.0, 0.5))
