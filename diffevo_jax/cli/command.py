@@ -16,12 +16,12 @@ from diffevo_jax.running import memory
 
 USAGE = """\
 usage: diffevo evolve NAME [flags]     evolve, and show how it went
-       diffevo sweep NAME [flags]      many settings and seeds; one labelled table
+       diffevo sweep NAME [flags]      many settings and seeds in one table
        diffevo show NAME [flags]       what would run, in words and numbers
        diffevo report RESULT...        one page of what these left, for a browser
        diffevo list [names|parts]      names of problems, strategies and parts
        diffevo completion SHELL        a script for bash, zsh or fish
-       diffevo evolve NAME --help      the flags of NAME; --help-all explains each
+       diffevo evolve NAME --help      its flags; --help-all explains each
        diffevo --version
 
 NAME is a gymnax environment, such as cartpole; a landscape, such as himmelblau;

@@ -33,4 +33,3 @@ from diffevo_jax.plots.episodes import (
     episode_film as episode_film,  # in any environment; the best beside a poor one
 )
 from diffevo_jax.plots.episodes import episode as episode  # CartPole, frame by frame
-from diffevo_jax.plots import drawings as drawings  # of environments, for films of yours

@@ -43,8 +43,10 @@ class Numbers(Protocol):
 Curve = Result | Info | Numbers
 #: Numbers for each of several curves: by name, or in their order.
 PerCurve = Mapping[str, npt.ArrayLike] | Sequence[npt.ArrayLike] | npt.ArrayLike
-#: What can be along the axis, and what is written there.
-AXES = {"evaluations": "evaluations", "generation": "generation", "seconds": "seconds"}
+#: Most curves whose names stand within the axes; of more, they stand beside them.
+INSIDE = 4
+#: What can be along the axis.
+AXES = ("evaluations", "generation", "seconds")
 
 
 class Band(NamedTuple):
@@ -311,4 +313,13 @@ def _draw_means(
         )
     each = f" of {min(counts)} runs" if len(counts) == 1 else " over runs"
     heading = f"mean{each}, 95 % interval" if max(counts) > 1 else None
-    ax.legend(frameon=False, fontsize="small", title=heading, title_fontsize="small")
+    legend = ax.legend(
+        title=heading,
+        edgecolor="none",
+        framealpha=0.8,
+        fontsize="small",
+        title_fontsize="small",
+    )
+    if len(numbers) > INSIDE:
+        legend.set_loc("center left")
+        legend.set_bbox_to_anchor((1.0, 0.5))

@@ -112,6 +112,10 @@ CLASSIC: dict[str, Draw] = {
 }
 
 
+#: Height of a drawing that is wider than high, of a width of 4.
+HEIGHTS: dict[Draw, float] = {cartpole: 2.0, mountain_car: 3.4}
+
+
 def grid(ax: Axes, trajectory: Trajectory, step: int) -> None:
     """Observations ``(H, W)`` or ``(H, W, C)``: an image, or a colour for each channel."""
     (images,) = jax.tree.leaves(trajectory.observations)

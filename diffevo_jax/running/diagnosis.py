@@ -110,7 +110,7 @@ def weightless(counts: np.ndarray) -> Iterator[str]:
 def lost(counts: np.ndarray, what: str) -> Iterator[str]:
     """A sentence if anything was counted, (runs, generations)."""
     if counts.any():
-        yield f"{counts.sum():.0f} {what}, first in generation {_first(counts.any(axis=0))}"
+        yield f"{counts.sum():.0f} {what}, first in generation {_first(counts)}"
 
 
 def deaf(self_weight: np.ndarray) -> Iterator[str]:
@@ -170,9 +170,9 @@ def stagnant(mean: np.ndarray) -> Iterator[str]:
             yield f"mean fitness has not risen: from {first:.4g} to {last:.4g}"
 
 
-def _first(where: np.ndarray) -> int:
-    """The first generation, from 1."""
-    return int(np.argmax(where)) + 1
+def _first(counts: np.ndarray) -> int:
+    """The first generation, from 1, in which something was counted in any run."""
+    return int(np.argmax(counts.sum(axis=0) > 0)) + 1
 
 
 def _generations(count: int) -> str:
