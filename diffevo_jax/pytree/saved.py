@@ -116,7 +116,7 @@ def read(path: str | Path, kind: str) -> archives.Sealed:
     if isinstance(schema, int) and schema > SCHEMA:
         by = sealed.text.get("versions", {}).get("diffevo-jax", "a newer version")
         raise ValueError(
-            f"path: {path} has schema {schema}, want at most {SCHEMA}: diffevo-jax {by} "
+            f"path: {path} has schema {schema}, want {SCHEMA}: diffevo-jax {by} "
             "wrote it; update diffevo-jax to read it"
         )
     for name, want in (("schema", SCHEMA), ("kind", kind)):
