@@ -29,7 +29,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test slow ends bench bench-check bench-quick format clean FORCE
+.PHONY: help demo test slow docs pages ends bench bench-check bench-quick format clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +53,14 @@ test: .venv/.dev ## format check, lint, types, tests
 slow: .venv/.dev ## the examples in docstrings, and the tests that take minutes
 	$(PYTEST) diffevo_jax
 	$(PYTEST) tests -m slow
+
+docs: .venv/.docs ## the site, in build/docs; links and anchors checked
+	$(BIN)/python docs/_site/assemble.py build/site
+	$(BIN)/sphinx-build --quiet -W --keep-going -n -E -j $(WORKERS) -c docs build/site build/docs
+	$(BIN)/python docs/_site/check.py build/docs
+
+pages: docs .venv/.pages build/pages/node_modules/axe-core ## the site in Chromium: errors, widths, contrast
+	$(PYTEST) tests/pages -m browser
 
 ends: ## test the wheel with the oldest versions allowed, and with the newest
 	rm -rf build/ends
@@ -132,6 +140,18 @@ endef
 .venv/.demo: pyproject.toml constraints.txt $(NEW) | $(BIN)/python
 	$(call install,viz)
 	@touch $@
+
+# The checker of contrast. It is a program of its own, which no other target needs.
+build/pages/node_modules/axe-core:
+	npm install --silent --no-audit --no-fund --prefix build/pages axe-core@4
+
+.venv/.docs: pyproject.toml constraints.txt $(NEW) | $(BIN)/python
+	$(call install,docs)
+	@touch $@
+
+.venv/.pages: pyproject.toml constraints.txt $(NEW) | $(BIN)/python
+	$(call install,pages)
+	@touch .venv/.docs $@
 
 # The extra dev includes viz, so the demo is installed as well.
 .venv/.dev: pyproject.toml constraints.txt $(NEW) | $(BIN)/python

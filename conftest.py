@@ -6,6 +6,9 @@ import os
 from importlib.metadata import version
 from pathlib import Path
 
+#: Examples are looked for in every module; of several modules of one name Python has one.
+collect_ignore_glob = ["tests/*/conftest.py"]
+
 #: Tests spend their time compiling small programs: each in one piece, and loops straight to
 #: LLVM, not through MLIR first. XLA ends the process at a flag that it has dropped.
 QUICKLY = "--xla_cpu_parallel_codegen_split_count=1"

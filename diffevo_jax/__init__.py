@@ -65,7 +65,14 @@ from diffevo_jax.running import loggers as loggers  # what happens while it runs
 from diffevo_jax.running import final_evaluation as final_evaluation  # an honest best
 from diffevo_jax.running import solutions as solutions  # the different good ones, a table
 from diffevo_jax.running import Solutions as Solutions  # that table
+from diffevo_jax.running import diagnose as diagnose  # what is wrong with it, in sentences
 from diffevo_jax.running import published as published  # settings of published experiments
+
+# Results in files.
+from diffevo_jax.running import save as save  # one npz file, with all that was recorded
+from diffevo_jax.running import load as load  # the result again
+from diffevo_jax.running import Saved as Saved  # and what is said of it
+from diffevo_jax import report as report  # a page of several, for a browser
 
 # One run by hand.
 from diffevo_jax.running import init as init  # from a population

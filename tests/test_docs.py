@@ -208,6 +208,21 @@ def test_the_code_of_the_page_on_logs_runs(monkeypatch, tmp_path) -> None:
 
 
 @pytest.mark.slow
+def test_the_code_of_the_page_on_reports_runs(monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = names_of("report.md")
+    assert names["saved"].result.reason == ("finished",) * 4
+    assert names["saved"].plane is not None
+    assert "<title>Four runs</title>" in names["html"]
+    text = (ROOT / "docs" / "report.md").read_text()
+    commands = re.findall(r"^diffevo (.*)$", text, re.MULTILINE)
+    for line in commands:
+        small = ["--population-size=8"] * line.startswith("evolve")
+        assert cli.main([*shlex.split(line), *small]) == 0
+    assert "identity, standardized" in (tmp_path / "report.html").read_text("utf-8")
+
+
+@pytest.mark.slow
 def test_the_code_of_the_page_on_flows_runs() -> None:
     names = names_of("flows.md")
     assert float(names["climbed"].best_fitness) > 0.99

@@ -32,6 +32,7 @@ ROOMS = (
     "running",
     "sweeps",
     "plots",
+    "report",
     "testing",
     "interop",
     "cli",

@@ -2,8 +2,9 @@
 
 Its flags are written down nowhere: they are the fields of the strategy and the problem that
 :mod:`diffevo_jax.published` has for a name. First the classes of their parts are chosen
-(``--strategy monoflow``, ``--kernel tempered``); then tyro has a flag for each number of
-just these (``--kernel.dimension 2``), with the help of their docstrings.
+(``--strategy monoflow``, ``--kernel tempered``); then there is a flag for each number of
+just these (``--kernel.dimension 2``), with the help of their docstrings. A file of settings
+has the same names, and both go straight into the fields.
 """
 # isort: skip_file
 

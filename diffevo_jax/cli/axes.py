@@ -1,29 +1,31 @@
-"""Axes of a sweep as words: ``shaping.temperature=0.1,1``, ``kernel=tempered,gaussian``.
+"""Axes of a sweep: as words, ``shaping.temperature=0.1,1``, and as TOML has them.
 
-An axis is ``FIELD=VALUES``: the field as in :func:`diffevo_jax.sweep`, its values as for a
-flag, separated by commas. ``linspace(0,1,5)``, ``logspace(-1,1,5)``, ``geomspace(1,9,3)``
-(as NumPy's) and ``range(5,30,5)`` (as Python's) stand for their values. A part is the name
-of its class, and may say its numbers: ``tempered(dimension=2)``. The numbers of a tuple are
-separated by spaces. Fields that go together are separated by commas, and their values by
-colons: ``a,b=1:2,3:4``.
+As words an axis is ``FIELD=VALUES``: the field as in :func:`diffevo_jax.sweep`, its values
+as for a flag, separated by commas. ``linspace(0,1,5)``, ``logspace(-1,1,5)``,
+``geomspace(1,9,3)`` (as NumPy's) and ``range(5,30,5)`` (as Python's) stand for values. A
+part is the name of its class, and may say its numbers: ``tempered(dimension=2)``. The
+numbers of a tuple are separated by spaces. Fields that go together are separated by commas,
+and their values by colons: ``a,b=1:2,3:4``.
+
+In a file an axis is a list of values; of fields that go together, of lists. What is a
+string there is words. ``{linspace = [0, 1, 5]}`` is a range, and ``{class = "tempered",
+dimension = 2}`` a part.
 """
 
 import dataclasses
 import re
-import types
-import typing
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
-import tyro
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Problem, PyTree, Strategy
-from diffevo_jax.cli import limits, parts
+from diffevo_jax.cli import limits, parts, values
 from diffevo_jax.cli.errors import UsageError, hint_at
+from diffevo_jax.cli.flags import start_of
 from diffevo_jax.pytree import paths
-from diffevo_jax.sweeps.fields import Whole, full_path, with_environment
+from diffevo_jax.sweeps.fields import Whole, full_path, label, with_environment
 from diffevo_jax.sweeps.settings import Axes
 
 _SPACES: dict[str, Callable[..., Any]] = {
@@ -31,22 +33,38 @@ _SPACES: dict[str, Callable[..., Any]] = {
     "logspace": np.logspace,
     "geomspace": np.geomspace,
 }
-_RANGE = re.compile(r"(linspace|logspace|geomspace|range)\((.*)\)")
+_RANGES = (*_SPACES, "range")
+_RANGE = re.compile(rf"({'|'.join(_RANGES)})\((.*)\)")
 _PART = re.compile(r"([\w-]+)(?:\((.*)\))?")
-_TRUTH = {"true": True, "false": False}
-_KINDS = {bool: "true or false", int: "an int", float: "a number", str: "a word"}
+
+
+class Axis(NamedTuple):
+    """Fields and their values, as they were given.
+
+    Attributes:
+        fields: with underscores; several go together.
+        values: words, or what TOML has.
+        where: how an error calls it.
+    """
+
+    fields: tuple[str, ...]
+    values: PyTree
+    where: str = "--axis"
 
 
 def parse(
-    strategy: Strategy, problem: Problem, population_size: int, texts: Iterable[str]
+    strategy: Strategy,
+    problem: Problem,
+    population_size: int,
+    given: Iterable[str | Axis],
 ) -> Axes:
-    """The axes that words ask for.
+    """The axes that are asked for.
 
     Args:
         strategy: without axes.
         problem: without axes.
         population_size: without axes.
-        texts: ``FIELDS=VALUES`` each.
+        given: ``FIELDS=VALUES`` each, or as of a file.
 
     Raises:
         UsageError: there is no such field, a value is none of it, or fields are given
@@ -61,47 +79,55 @@ def parse(
         >>> axes.parse(*what, ["sampler.eta,population_size=0.5:8,1:16"])
         {('sampler.eta', 'population_size'): [(0.5, 8), (1.0, 16)]}
     """
-    words = [_halves(text) for text in texts]
-    names = [name for fields, _ in words for name in fields]
+    asked = [of_text(one) if isinstance(one, str) else one for one in given]
+    names = [name for axis in asked for name in axis.fields]
     try:
         whole = with_environment(Whole(strategy, problem, population_size), names)
     except ValueError as error:
-        raise UsageError(f"--axis: {error}") from None
+        raise UsageError(f"{asked[0].where}: {error}") from None
     found: dict[str | tuple[str, ...], list[Any]] = {}
-    for fields, values in words:
-        owners, places = zip(*(_owner(whole, field) for field in fields), strict=True)
-        rows = [
-            tuple(map(_filled, owners, places, row, fields))
-            for row in _rows(fields, values)
-        ]
-        alone = len(fields) == 1
-        name = fields[0] if alone else fields
+    for axis in asked:
+        owners, places = zip(
+            *(_owner(whole, field, axis.where) for field in axis.fields), strict=True
+        )
+        named = [f"{axis.where} {field}" for field in axis.fields]
+        rows = [tuple(map(_filled, owners, places, row, named)) for row in _rows(axis)]
+        alone = len(axis.fields) == 1
+        name = axis.fields[0] if alone else axis.fields
         if name in found:
-            raise UsageError(f"--axis: {','.join(fields)!r} is given twice")
+            raise UsageError(f"{axis.where}: {','.join(axis.fields)!r} is given twice")
         found[name] = [row[0] for row in rows] if alone else rows
     return found
 
 
-def fields_of(text: str) -> tuple[str, ...]:
-    """The fields of ``FIELDS=VALUES``, with underscores."""
-    return _halves(text)[0]
-
-
-def _halves(text: str) -> tuple[tuple[str, ...], str]:
-    fields, mark, values = text.partition("=")
+def of_text(text: str) -> Axis:
+    """The axis that ``FIELDS=VALUES`` says."""
+    names, mark, said = text.partition("=")
     if not mark:
         raise UsageError(f"--axis: got {text!r}, want FIELD=VALUE,VALUE")
-    return tuple(name.strip().replace("-", "_") for name in fields.split(",")), values
+    return Axis(tuple(name.strip().replace("-", "_") for name in names.split(",")), said)
 
 
-def _rows(fields: tuple[str, ...], values: str) -> Iterator[tuple[str, ...]]:
-    """Words of every row, one for each field; ranges are written out."""
-    for item in _split(values, ","):
-        columns = _split(item, ":") if len(fields) > 1 else [item]
-        lists = [_values_of_range(word) for word in columns]
-        if len(lists) != len(fields) or len(set(map(len, lists))) != 1:
-            want = f"want {':'.join(fields)}, equally many of each"
-            raise UsageError(f"--axis {','.join(fields)}: got {item!r}, {want}")
+def is_value(table: Mapping[str, PyTree]) -> bool:
+    """Whether a table of a file is a range or a part, and not one of fields."""
+    return not table.keys().isdisjoint((*_RANGES, "class"))
+
+
+def _rows(axis: Axis) -> Iterator[tuple[PyTree, ...]]:
+    """What every row has, one for each field; ranges are written out."""
+    if isinstance(axis.values, str):
+        items: list[PyTree] = _split(axis.values, ",")
+    else:
+        items = axis.values if isinstance(axis.values, list) else [axis.values]
+    together = len(axis.fields) > 1
+    for item in items:
+        columns = item if together and isinstance(item, list) else [item]
+        if together and isinstance(item, str):
+            columns = _split(item, ":")
+        lists = [_values_of_range(each, axis.where) for each in columns]
+        if len(lists) != len(axis.fields) or len(set(map(len, lists))) != 1:
+            want = f"want {':'.join(axis.fields)}, equally many of each"
+            raise UsageError(f"{axis.where} {','.join(axis.fields)}: got {item!r}, {want}")
         yield from zip(*lists, strict=True)
 
 
@@ -117,88 +143,129 @@ def _split(text: str, mark: str) -> list[str]:
     return [part.strip() for part in found]
 
 
-def _values_of_range(word: str) -> list[str]:
-    """The values of a range as words; other words as they are."""
-    is_range = _RANGE.fullmatch(word)
+def _values_of_range(said: PyTree, where: str) -> list[PyTree]:
+    """The values of a range as words; of another value itself."""
+    if isinstance(said, dict) and "class" not in said:
+        ((name, ends), *others) = said.items()
+        if others or not isinstance(ends, list):
+            want = f"want one range, such as {{{name} = [0, 1, 5]}}"
+            raise UsageError(f"{where}: got {pytree.short(said)}, {want}")
+        said = f"{name}({','.join(map(str, ends))})"
+    is_range = _RANGE.fullmatch(said) if isinstance(said, str) else None
     if is_range is None:
-        return [word]
+        return [said]
     name, inside = is_range.groups()
     try:
         if name == "range":
             whole = range(*map(int, inside.split(",")))  # its len is at most 2^63
-            limits.check_values(word, -((whole.start - whole.stop) // whole.step))
+            limits.check_values(said, -((whole.start - whole.stop) // whole.step))
             return [str(value) for value in whole]
         first, last, count = inside.split(",")
-        limits.check_values(word, int(count))
+        limits.check_values(said, int(count))
         with np.errstate(all="raise"):
-            values = _SPACES[name](float(first), float(last), int(count))
+            spaced = _SPACES[name](float(first), float(last), int(count))
     except UsageError:  # it is too long
         raise
     except (ArithmeticError, TypeError, ValueError):
         want = "begin,end,step" if name == "range" else "first,last,count"
-        raise UsageError(f"--axis: got {word!r}, want {name}({want})") from None
-    return [repr(value) for value in values.tolist()]
+        raise UsageError(f"{where}: got {said!r}, want {name}({want})") from None
+    return [repr(value) for value in spaced.tolist()]
 
 
-def _owner(whole: Whole, field: str) -> tuple[PyTree, str]:
+def _owner(whole: Whole, field: str, where: str) -> tuple[PyTree, str]:
     """What has a field, and under which name."""
     try:
         path, _, name = full_path(whole, field).rpartition(".")
     except ValueError as error:
-        raise UsageError(f"--axis: {error}") from None
+        above, _, key = field.rpartition(".")
+        more = start_of(whole.strategy, whole.problem)
+        number = _resolved(more, above)
+        if number and not dataclasses.is_dataclass(paths.get(more, number)):
+            hint = hint_at(key, _RANGES)
+            want = f"want a list of values, or {' or '.join(_RANGES)} = [...]"
+            raise UsageError(f"{where} {above}: got {key!r}, {want}{hint}") from None
+        raise UsageError(f"{where}: {_with_closest(whole, field, str(error))}") from None
     return (paths.get(whole, path) if path else whole), name
 
 
-def _filled(owner: PyTree, name: str, word: str, field: str) -> PyTree:
-    """What a word makes of a field of an owner; ``field`` is its name for a user."""
+def _resolved(whole: Whole, field: str) -> str | None:
+    try:
+        return full_path(whole, field) if field else None
+    except ValueError:
+        return None
+
+
+def _with_closest(whole: Whole, field: str, message: str) -> str:
+    """An error of a field with all names that are at one slip from it, if there are any."""
+    known: dict[str, str] = {}
+    more = start_of(whole.strategy, whole.problem)
+    for path in paths.names(more):
+        words = path.split(".")
+        for count in range(1, len(words) + 1):
+            known[".".join(words[-count:])] = label(more, path)
+    hint = hint_at(field, known, known)
+    return f"{message.partition('; closest')[0]}{hint}" if "closest" in hint else message
+
+
+def _filled(owner: PyTree, name: str, said: PyTree, where: str) -> PyTree:
+    """What a word, or a value of TOML, makes of a field of an owner."""
     if pytree.is_component(vars(owner)[name]) and parts.family(owner, name):
-        return _part(owner, name, word, field)
+        return _part(owner, name, said, where)
     hint = parts.hint_of(owner, name)
     if hint is None:
-        raise UsageError(f"--axis {field}: no word can say it; sweep it from Python")
-    kinds = typing.get_args(hint) or (hint,)
-    if types.NoneType in kinds and word == "None":
-        return None
-    kind = next(kind for kind in _KINDS if kind in kinds)
+        raise UsageError(f"{where}: no word can say it; sweep it from Python")
+    kind = values.kind_of(hint)
     try:
-        if Ellipsis in kinds:
-            return tuple(_plain(kind, each) for each in word.split())
-        return _plain(kind, word)
-    except (KeyError, ValueError):
-        want = _KINDS[kind] + ", or some separated by spaces" * (Ellipsis in kinds)
-        want += " or None" * (types.NoneType in kinds)
-        raise UsageError(f"--axis {field}: got {word!r}, want {want}") from None
+        if not isinstance(said, str):
+            return values.of_toml(kind, said)
+        if kind.base is int and not kind.many and said.endswith(".0"):  # of a range
+            said = said.removesuffix(".0")
+        return values.of_words(kind, said.split() if kind.many else [said])
+    except ValueError as error:
+        raise UsageError(f"{where}: {error}") from None
 
 
-def _plain(kind: type, word: str) -> PyTree:
-    if kind is bool:
-        return _TRUTH[word.lower()]
-    if kind is int and word.endswith(".0"):  # of a range
-        return int(word.removesuffix(".0"))
-    return kind(word)
-
-
-def _part(owner: PyTree, name: str, word: str, field: str) -> PyTree:
-    """A part of the class that a word names, with the numbers that it says."""
-    known, said = parts.family(owner, name), _PART.fullmatch(word)
-    cls = said and parts.class_named(owner, name, said[1])
-    if said is None or cls is None:
+def _part(owner: PyTree, name: str, said: PyTree, where: str) -> PyTree:
+    """A part of the class that is named, with the numbers that are said."""
+    known = parts.family(owner, name)
+    word, numbers = _class_and_numbers(said, where)
+    cls = parts.class_named(known, word)
+    if cls is None:
         hint = hint_at(word, known) or f", want one of {', '.join(sorted(known))}"
-        raise UsageError(f"--axis {field}: got {word!r}{hint}")
+        raise UsageError(f"{where}: got {word!r}{hint}")
     part = vars(owner)[name]
     if cls is not type(part):
         part = parts.with_defaults(cls, owner, name)
     names = [each.name for each in dataclasses.fields(cls)]
-    for each in _split(said[2], ",") if said[2] else ():
-        key, mark, value = (half.strip() for half in each.partition("="))
-        key = key.replace("-", "_")
-        if not mark or key not in names:
+    for key, value in numbers.items():
+        if key not in names:
+            got = f"{key}={value}"
             hint = hint_at(key, names) or f", want {', '.join(names)}"
-            raise UsageError(f"--axis {field}: {said[1]}: got {each!r}{hint}")
-        filled = _filled(part, key, value, f"{field}: {said[1]}: {key}")
+            raise UsageError(f"{where}: {word}: got {got!r}{hint}")
+        filled = _filled(part, key, value, f"{where}: {word}: {key}")
         part = pytree.replace(part, **{key: filled})
-    absent = [f"{key}=..." for key in names if vars(part)[key] is tyro.MISSING]
+    absent = [f"{key}=..." for key in names if vars(part)[key] is parts.MISSING]
     if absent:
-        want = f"{said[1]}({', '.join(absent)})"
-        raise UsageError(f"--axis {field}: got {word!r}, want {want}")
+        want = f"{word}({', '.join(absent)})"
+        raise UsageError(f"{where}: got {said!r}, want {want}")
     return part
+
+
+def _class_and_numbers(said: PyTree, where: str) -> tuple[str, dict[str, PyTree]]:
+    """``tempered(dimension=2)`` or ``{class = "tempered", dimension = 2}`` in its parts."""
+    found = _PART.fullmatch(said) if isinstance(said, str) else None
+    if isinstance(said, dict) and isinstance(said.get("class"), str):
+        numbers = {key.replace("-", "_"): said[key] for key in said if key != "class"}
+        return said["class"], numbers
+    if found is None:
+        if isinstance(said, str):
+            return said, {}
+        want = "want the name of a class, or {class = ..., and its numbers}"
+        raise UsageError(f"{where}: got {pytree.short(said)}, {want}")
+    numbers = {}
+    for each in _split(found[2], ",") if found[2] else ():
+        key, mark, value = (half.strip() for half in each.partition("="))
+        if not mark:
+            raise UsageError(f"{where}: {found[1]}: got {each!r}, want NUMBER=VALUE")
+        numbers[key.replace("-", "_")] = value
+    return found[1], numbers

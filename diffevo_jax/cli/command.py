@@ -1,44 +1,50 @@
 """The words after ``diffevo``: which command it is, and how it ends."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 
-from diffevo_jax.cli import (
-    evolve_command,
-    experiments,
-    interrupts,
-    streams,
-    sweep_command,
-)
-from diffevo_jax.cli.errors import UsageError
+from diffevo_jax.cli import interrupts, streams
+from diffevo_jax.cli.errors import UsageError, hint_at
+from diffevo_jax.cli.evolve_command import EvolveOptions, evolve
+from diffevo_jax.cli.report_command import report
+from diffevo_jax.cli.show_command import show
+from diffevo_jax.cli.sweep_command import SweepOptions, sweep
 from diffevo_jax.pytree.records import version_of
 from diffevo_jax.running import memory
 
 USAGE = """\
-usage: diffevo evolve NAME [flags]    evolve, and show how it went
-       diffevo sweep NAME [flags]     many settings and seeds; one labelled table
-       diffevo sweep FILE.toml [flags]
-       diffevo evolve NAME --help     the flags of NAME; diffevo sweep NAME --help
-       diffevo list                   the names
-       diffevo --help | --version
+usage: diffevo evolve NAME [flags]     evolve, and show how it went
+       diffevo sweep NAME [flags]      many settings and seeds in one table
+       diffevo show NAME [flags]       what would run, in words and numbers
+       diffevo report RESULT...        one page of what these left, for a browser
+       diffevo list [names|parts]      names of problems, strategies and parts
+       diffevo completion SHELL        a script for bash, zsh or fish
+       diffevo evolve NAME --help      its flags; --help-all explains each
+       diffevo --version
 
-NAME is a gymnax environment, such as cartpole, or a landscape, such as himmelblau; or
-module:attribute, a problem of your own.
-Capitals, dashes and the version may be left out. Without flags it runs as published.
-Or NAME is module:Class, an environment of your own, from a module in the current folder.
-A flag is a field's path, or any ending of it that is unambiguous. Files are saved before
-anything is shown. The command ends with 0; with 1 if results could not be written, or there
-was no memory for them; with 2 if the words, a file of settings or a folder are wrong; with
-130 after Ctrl-C; with 143 after SIGTERM or SIGHUP; with 141 if nobody reads what it says.
-With --folder DIR the same words go on where a run or a sweep was ended, however it was.
+NAME is a gymnax environment, such as cartpole; a landscape, such as himmelblau;
+or module:attribute, a problem or an environment of your own, from a module in
+the current folder. Capitals, dashes and the version may be left out. Without
+flags it runs as published. FILE.toml in the place of NAME has the name and the
+flags in it: --print-config prints one.
 
-  diffevo evolve cartpole --seeds 8 --kernel tempered --kernel.dimension 3 --json out.json
-  diffevo evolve himmelblau --strategy monoflow --rate 3 --plot curve.png
-  diffevo sweep cartpole --seeds 8 --axis "sampler.eta=linspace(0,1,5)" --out out.nc
+A flag is a field's path, or any ending of it that is unambiguous. Files are
+saved before anything is shown. With --folder DIR the same words go on where a
+run or a sweep was ended, however it was.
+
+exit codes: 0; 1 if results could not be written, or there was no memory for
+them; 2 if the words, a file or a folder are wrong; 130 after Ctrl-C; 143 after
+SIGTERM or SIGHUP; 141 if nobody reads what is said.
+
+examples:
+  diffevo evolve cartpole --seeds 8 --plot curve.png --film best.gif
+  diffevo evolve himmelblau --strategy monoflow --rate 3 --json out.json
+  diffevo sweep cartpole --seeds 4 --axis "sampler.eta=linspace(0,1,5)"
+  diffevo report out.npz out.json -o report.html
+  diffevo show cartpole --kernel tempered --kernel.dimension 3
 """
-_COMMANDS = {"evolve": evolve_command.evolve, "sweep": sweep_command.sweep}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,18 +82,57 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
+def _list(args: Sequence[str]) -> int:
+    from diffevo_jax.cli import listing
+
+    streams.say(listing.text(_one("list", args, "names or parts, or nothing")))
+    return 0
+
+
+def _completion(args: Sequence[str]) -> int:
+    from diffevo_jax.cli import completion, experiments
+
+    named = ("evolve", "sweep", "show")
+    words = dict.fromkeys(_COMMANDS, ()) | dict.fromkeys(named, experiments.known_names())
+    words |= {"list": ("names", "parts"), "completion": completion.SHELLS}
+    shell = _one("completion", args, "bash, zsh or fish")
+    streams.say(completion.script(shell, words, [EvolveOptions(1), SweepOptions(1)]))
+    return 0
+
+
+def _one(command: str, args: Sequence[str], want: str) -> str:
+    """The one word after a command, or none."""
+    for arg in args:
+        if arg.startswith("-"):
+            raise UsageError(f"unknown flag {arg}{hint_at(arg, _HELP) or f', want {want}'}")
+    if len(args) > 1:
+        raise UsageError(f"{command}: got {' '.join(args)!r}, want {want}")
+    return args[0] if args else ""
+
+
+_COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "evolve": evolve,
+    "sweep": sweep,
+    "show": show,
+    "report": report,
+    "list": _list,
+    "completion": _completion,
+}
+_HELP = ("-h", "--help", "--help-all")
+
+
 def _command(argv: list[str]) -> int:
-    is_help = argv[-1:] in (["-h"], ["--help"])
-    if is_help and argv[:-1] in ([], ["evolve"], ["sweep"], ["list"]):
+    named = len(argv) == 2 and argv[0] in _COMMANDS and argv[0] != "report"
+    alone = argv[:-1] == [] or named
+    if alone and argv[-1:] and argv[-1] in _HELP:
         streams.say(USAGE)
     elif argv == ["--version"]:
         streams.say(f"diffevo {version_of('diffevo-jax')}\n")
-    elif argv == ["list"]:
-        streams.say("\n".join(experiments.known_names()) + "\n")
     elif argv and argv[0] in _COMMANDS:
         return _COMMANDS[argv[0]](argv[1:])
     else:
-        got = " ".join(argv)
-        want = "want 'evolve NAME', 'sweep NAME', 'list' or '--help'"
-        raise UsageError(f"got {got!r}, {want}")
+        got = f"got {argv[0]!r}" if argv else "got no command"
+        hint = hint_at(argv[0], [*_COMMANDS, "--help", "--version"]) if argv else ""
+        want = "want 'evolve NAME', 'sweep NAME', 'show NAME', 'list' or '--help'"
+        raise UsageError(f"{got}, {want}{hint}")
     return 0

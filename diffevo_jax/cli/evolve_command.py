@@ -3,16 +3,20 @@
 import contextlib
 import dataclasses
 import math
+import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import jax
 import numpy as np
 
-from diffevo_jax.cli import experiments, flags, interrupts, limits, report, streams
+from diffevo_jax.base import Problem
+from diffevo_jax.cli import files, films, interrupts, limits, report, streams
+from diffevo_jax.cli.entry import asked
 from diffevo_jax.cli.errors import UsageError
 from diffevo_jax.cli.outputs import save_and_show
+from diffevo_jax.cli.request import Request
 from diffevo_jax.compilation import use_cache
 from diffevo_jax.pytree import validation
 from diffevo_jax.pytree.files import check_apart, check_writable
@@ -47,8 +51,13 @@ class EvolveOptions:
         seed: number that the keys of the runs are split from.
         chunk_size: generations between looks of the host; None looks ten times or so.
         progress: show a bar, if the output is a terminal.
-        json: file for the configuration and the whole history.
+        json: file for the configuration, the whole history, and the best solution of each
+            run.
+        out: file for all of it, with all populations, such as result.npz, which
+            'diffevo report' shows and de.load reads.
         plot: file for a picture of the learning curves, such as curve.png.
+        film: file for a film, .gif or .mp4: of an episode of the best policy, or of the
+            population of the best run on its landscape.
         devices: local devices, such as cores, to spread the seeds over; None takes as
             many as divide them.
         final: evaluations after the last generation, even: half of them choose the best,
@@ -69,6 +78,9 @@ class EvolveOptions:
             twentieth of the time.
         dry_run: check everything, compile, say how much memory it would take, and run
             nothing; the exit code is 1 if it does not fit.
+        config: file with a name and flags, as TOML; flags of the command line count where
+            both say something.
+        print_config: print all settings as such a file, and run nothing.
     """
 
     population_size: int
@@ -77,7 +89,9 @@ class EvolveOptions:
     chunk_size: int | None = None
     progress: bool = True
     json: Path | None = None
+    out: Path | None = None
     plot: Path | None = None
+    film: Path | None = None
     devices: int | None = None
     final: int | None = None
     cache: Path | None = None
@@ -90,31 +104,36 @@ class EvolveOptions:
     folder: Path | None = None
     every: int | None = None
     dry_run: bool = False
+    config: Path | None = None
+    print_config: bool = False
 
 
-def evolve(args: list[str]) -> int:
+def evolve(args: Sequence[str]) -> int:
     """Run the command; the exit code."""
-    if not args or args[0].startswith("-"):
-        raise UsageError("evolve: want a NAME before the flags; see 'diffevo list'")
     device_mesh.use_all_cores()
     try:
-        name, experiment = experiments.experiment_of(args[0])
-        options = EvolveOptions(experiment.population_size)
-        settings = flags.parse(options, experiment, args[1:], f"diffevo evolve {args[0]}")
+        name, settings, _ = asked("evolve", EvolveOptions, args)
         keys = check_request(settings)
     except SystemExit:  # the help is printed
         return 0
     except (ImportError, TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
-    if settings.options.dry_run:
+    options = settings.options
+    if options.print_config:
+        streams.say(files.written(name, settings))
+        return 0
+    if options.dry_run:
         return _forecast(settings)
     told = follow(name, settings, keys)
-    outputs = report.outputs(told, settings.options.json, settings.options.plot)
+    told = told._replace(command=shlex.join(["diffevo", "evolve", *args]))
+    outputs = report.outputs(told, options.json, options.out, options.plot)
+    if options.film is not None:
+        outputs.append(films.output(options.film, settings.problem, told.result, keys))
     code = save_and_show(outputs, lambda: report.show_report(told))
     return interrupts.code() if told.interrupted else code
 
 
-def _forecast(settings: flags.Request[EvolveOptions]) -> int:
+def _forecast(settings: Request[EvolveOptions]) -> int:
     """Say what the runs would take; the exit code."""
     options = settings.options
     try:
@@ -131,7 +150,7 @@ def _forecast(settings: flags.Request[EvolveOptions]) -> int:
     return int(takes.fits is False)
 
 
-def check_request(settings: flags.Request[EvolveOptions]) -> jax.Array:
+def check_request(settings: Request[EvolveOptions]) -> jax.Array:
     """Find what is wrong before anything is compiled; return the keys of the runs.
 
     Raises:
@@ -141,6 +160,8 @@ def check_request(settings: flags.Request[EvolveOptions]) -> jax.Array:
     """
     options = settings.options
     _check_files(options)
+    if options.film is not None:
+        films.check(options.film, settings.problem)
     validation.check_count("seeds", options.seeds)
     if options.every is not None and options.folder is None:
         raise ValueError("every: got no --folder, want one to keep the runs in")
@@ -154,6 +175,9 @@ def check_request(settings: flags.Request[EvolveOptions]) -> jax.Array:
     generations = settings.strategy.num_generations
     limits.check_runs("seeds", options.seeds, size, dim, generations)
     device_mesh.devices_for(options.seeds, options.devices)
+    if options.out is not None:
+        kept = generations * size * (dim + 1)
+        limits.check_memory(f"--out: got {kept:,} numbers a run", 8 * kept * options.seeds)
     count = _count(settings)
     limits.check_memory(f"final: got {count:,}", 8 * count * dim * options.seeds)
     if options.cache is not None:
@@ -165,9 +189,9 @@ def check_request(settings: flags.Request[EvolveOptions]) -> jax.Array:
     return keys
 
 
-def _check_stops(settings: flags.Request[EvolveOptions]) -> None:
+def _check_stops(settings: Request[EvolveOptions]) -> None:
     options, (strategy, problem) = settings.options, settings[1:]
-    length = _length(settings)
+    length = length_of(settings)
     try:
         stops.watcher(_stops(options), strategy, problem, options.population_size, length)
     except ValueError as error:
@@ -176,7 +200,7 @@ def _check_stops(settings: flags.Request[EvolveOptions]) -> None:
         raise ValueError(f"--{flag}: {text}{what}") from error
 
 
-def _length(settings: flags.Request[EvolveOptions]) -> int:
+def length_of(settings: Request[EvolveOptions]) -> int:
     """Generations between looks of the host."""
     chosen, generations = settings.options.chunk_size, settings.strategy.num_generations
     return min(chosen or math.ceil(generations / 10), generations)
@@ -194,11 +218,11 @@ def _stops(options: EvolveOptions) -> tuple[stops.One, ...]:
 
 
 def _check_files(options: EvolveOptions) -> None:
-    names = ("json", "plot", "log", "cache", "folder", "tensorboard")
+    names = ("json", "out", "plot", "film", "log", "cache", "folder", "tensorboard")
     own = () if options.folder is None else ("run.json", "log.jsonl", "lock", "evaluations")
     in_folder = {f"the folder's {name}": Path(options.folder or "", name) for name in own}
     check_apart(**{name: vars(options)[name] for name in names}, **in_folder)
-    for name in ("json", "plot", "log"):
+    for name in ("json", "out", "plot", "log"):
         if (path := vars(options)[name]) is not None:
             check_writable(f"--{name}", path)
     if options.plot is None:
@@ -212,9 +236,7 @@ def _check_files(options: EvolveOptions) -> None:
         raise ValueError(f"--plot: got {options.plot}, want one of {', '.join(kinds)}")
 
 
-def follow(
-    name: str, settings: flags.Request[EvolveOptions], keys: jax.Array
-) -> report.Report:
+def follow(name: str, settings: Request[EvolveOptions], keys: jax.Array) -> report.Report:
     """Evolve until the end, or until a signal, which keeps the chunks that are there.
 
     Raises:
@@ -255,7 +277,7 @@ def follow(
     return report.Report(config, last, seconds, not is_whole, resumed, options.folder)
 
 
-def _count(settings: flags.Request[EvolveOptions]) -> int:
+def _count(settings: Request[EvolveOptions]) -> int:
     """Evaluations of the end of a run."""
     options, (strategy, problem) = settings.options, settings[1:]
     size, generations = options.population_size, strategy.num_generations
@@ -264,7 +286,7 @@ def _count(settings: flags.Request[EvolveOptions]) -> int:
 
 @contextlib.contextmanager
 def _following(
-    settings: flags.Request[EvolveOptions], keys: jax.Array
+    settings: Request[EvolveOptions], keys: jax.Array
 ) -> Iterator[Iterator[Result]]:
     """The results so far, with a bar."""
     options, (strategy, problem) = settings.options, settings[1:]
@@ -275,7 +297,8 @@ def _following(
         strategy,
         problem,
         population_size=options.population_size,
-        chunk_size=_length(settings),
+        record=_record(options, problem),
+        chunk_size=length_of(settings),
         devices=devices,
         stop=_stops(options),
         folder=options.folder,
@@ -286,6 +309,13 @@ def _following(
             yield show_generations(results, strategy.num_generations, is_noisy(problem))
         else:
             yield results
+
+
+def _record(options: EvolveOptions, problem: Problem) -> tuple[str, ...]:
+    """What is kept of every generation."""
+    if options.out is not None:
+        return report.RECORDED
+    return films.record(options.film, problem)
 
 
 def _loggers(options: EvolveOptions) -> list[Logger]:

@@ -1,9 +1,9 @@
 """What can be evolved: names of landscapes and environments, and what was published."""
 
-import difflib
+import inspect
 
 from diffevo_jax.cli import own_problems
-from diffevo_jax.cli.errors import UsageError
+from diffevo_jax.cli.errors import UsageError, hint_at
 from diffevo_jax.problems import landscapes, names
 from diffevo_jax.problems.control import brax
 from diffevo_jax.problems.control.environments import full_name
@@ -32,9 +32,16 @@ def experiment_of(given: str) -> tuple[str, published.Experiment]:
     if name in _environments():
         return name, published.control(name)
     known = {names.letters(name): name for name in known_names()}
-    close = [known[near] for near in difflib.get_close_matches(names.letters(given), known)]
-    hint = f"closest: {', '.join(close)}; " if close else ""
-    raise UsageError(f"unknown name {given!r}; {hint}see 'diffevo list'")
+    hint = hint_at(names.letters(given), known, known)
+    raise UsageError(f"unknown name {given!r}{hint}; see 'diffevo list'")
+
+
+def about(name: str) -> str:
+    """What the docstring of an environment says in its first line."""
+    import gymnax
+
+    env, _ = gymnax.make(name)
+    return (inspect.getdoc(type(env)) or "").partition("\n")[0]
 
 
 def _environments() -> tuple[str, ...]:

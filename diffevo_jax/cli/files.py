@@ -1,23 +1,21 @@
-"""A sweep in a TOML file: the same words as the flags, in tables.
+"""What to run in a TOML file: the names of the flags, in tables; read, and written.
 
-The file becomes flags, and those of the command line come after them. ``name`` and the
-options stand above the tables ``[strategy]``, ``[problem]`` and ``[axes]``.
+``name`` and the options stand above the tables ``[strategy]``, ``[problem]``, ``[axes]``.
 """
 
-import contextlib
 import dataclasses
+import json
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diffevo_jax import pytree
-from diffevo_jax.cli import axes, flags, parts
+from diffevo_jax.base import PyTree
+from diffevo_jax.cli import flags, parts
+from diffevo_jax.cli.axes import Axis, is_value
 from diffevo_jax.cli.errors import UsageError, hint_at
-from diffevo_jax.pytree import paths
-from diffevo_jax.running.published import Experiment
-from diffevo_jax.sweeps.fields import Whole
+from diffevo_jax.cli.request import Given, Request
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -29,16 +27,16 @@ _MOST_DEPTH = 32
 #: Dots of a key at most: it takes the parser memory, and time, as their square.
 _MOST_DOTS, _PARTS = 100, re.compile(rb"[=,{\[\n]")
 _TOO_DEEP = f"got values more than {_MOST_DEPTH} deep, want no more"
-#: What is a flag on the command line, and not a number.
-_FLAG = re.compile(r"-[^\d.]")
 _TABLES = ("strategy", "problem", "axes")
+#: Options that say where a file is, or are said in a table of their own.
+NOT_IN_FILES = ("axis", "config", "print_config")
 
 
 def load(path: str) -> dict[str, Any]:
-    """The content of a file, with a name, and a table for each of the tables.
+    """The content of a file, with a table for each of the tables.
 
     Raises:
-        UsageError: it cannot be read, is no TOML, too large or too deep, or has no name.
+        UsageError: it cannot be read, is no TOML, or too large or too deep.
     """
     try:
         with Path(path).expanduser().open("rb") as file:
@@ -55,8 +53,8 @@ def load(path: str) -> dict[str, Any]:
         raise UsageError(f"{path}: {error.strerror}") from error
     except (RuntimeError, ValueError) as error:  # the first: nobody has such a home
         raise UsageError(f"{path}: {error}") from error
-    if not isinstance(content.get("name"), str):
-        raise UsageError(f"{path}: got no name, want name = '...'; see 'diffevo list'")
+    if not isinstance(content.get("name", ""), str):
+        raise UsageError(f"{path}: name: got {content['name']!r}, want a word")
     for table in _TABLES:
         if not isinstance(content.setdefault(table, {}), dict):
             raise UsageError(f"{path}: got a value for {table}, want a table [{table}]")
@@ -73,126 +71,104 @@ def _check_depth(content: dict[str, Any]) -> None:
         raise ValueError(_TOO_DEEP)
 
 
-def arguments(
-    path: str,
-    content: dict[str, Any],
-    options: "DataclassInstance",
-    experiment: Experiment,
-    args: list[str],
-) -> list[str]:
-    """The flags of a file and of the command line, which counts where both say something.
-
-    A part whose class the command line names is taken from there with its numbers, and so
-    are axes of the same fields.
+def keys(path: str, content: dict[str, Any], options: "DataclassInstance") -> list[Given]:
+    """What a file gives to options, strategy and problem.
 
     Args:
         path: of the file, for errors.
         content: of :func:`load`.
         options: a dataclass of other flags.
-        experiment: of the name.
-        args: flags of the command line.
 
     Raises:
-        UsageError: a key is none of its table.
+        UsageError: a key is none of the file's first ones.
     """
-    known = [each.name for each in dataclasses.fields(options) if each.name != "axis"]
-    plain = {key: content[key] for key in content if key not in ("name", *_TABLES)}
-    for key in _flat(plain):
-        if key not in known:
+    own = [field.name for field in dataclasses.fields(options)]
+    known = [name for name in own if name not in NOT_IN_FILES]
+    found = []
+    for key, value in content.items():
+        name = key.replace("-", "_")
+        if name in known:
+            found.append(Given(name, value, f"{path}: {name}", typed=True))
+        elif key not in ("name", *_TABLES):
             hint = hint_at(key, ["name", *_TABLES, *known])
-            raise UsageError(f"{path}: got {key!r}{hint}")
-    found = [word for key, value in _flat(plain).items() for word in _flag(key, value)]
-    found += _parts(path, content, experiment, flags.values(args))
-    given = [axes.fields_of(text) for text in _axis_flags(args)]
-    for key, value in _flat(content["axes"]).items():
-        text = f"{key}={_axis(value, ':' if ',' in key else ' ')}"
-        if axes.fields_of(text) not in given:
-            found.append(f"--axis={text}")
-    return [*found, *args]
-
-
-def _parts(
-    path: str, content: dict[str, Any], experiment: Experiment, words: dict[str, str]
-) -> Iterator[str]:
-    """The flags of the strategy's and the problem's tables, without what words replace."""
-    start = flags.start(experiment)
-    said = {
-        (table, key): value
-        for table in ("strategy", "problem")
-        for key, value in _flat(content[table]).items()
-    }
-    name_of = lambda table, key: table if key == "class" else f"{table}.{key}"
-    ours = {name_of(*where): str(value) for where, value in said.items()}
-    known = flags.flags_of(flags.choose(start, ours))
-    replaced = _replaced(start, words)
-    for (table, key), value in said.items():
-        try:
-            flag = flags.find_flag(known, name_of(table, key))
-        except ValueError as error:
-            raise UsageError(f"{path}: [{table}] {error}") from None
-        if flag is None:
-            names = [name for name, full in known.items() if full.startswith(f"{table}.")]
-            raise UsageError(f"{path}: [{table}] got {key!r}{hint_at(key, names)}")
-        if not replaced(known[flag]):
-            yield from _flag(flag, value)
-
-
-def _replaced(start: Whole, words: dict[str, str]) -> Callable[[str], bool]:
-    """Whether a path is of a part whose class the command line names."""
-    whole = flags.choose(start, words)
-    known, named, kept = flags.flags_of(whole), [], []
-    for word in words:
-        with contextlib.suppress(ValueError):  # which is said when they are parsed
-            part = known.get(flags.find_flag(known, word) or "", "")
-            if part and pytree.is_component(paths.get(whole, part)):
-                named.append(part)
-                needed = parts.required(type(paths.get(whole, part)))
-                kept += [f"{part}.{name}" for name in needed]
-    return lambda path: (
-        path not in kept and any(f"{path}.".startswith(f"{part}.") for part in named)
-    )
-
-
-def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as dotted names; the ``class`` of a part is its own name."""
-    found: dict[str, Any] = {}
-    for key, value in table.items():
-        name = prefix.removesuffix(".") if prefix and key == "class" else prefix + key
-        if isinstance(value, dict):
-            found |= _flat(value, f"{name}.")
-        else:
-            found[name.replace("-", "_")] = value
+            want = "want name, an option, [strategy], [problem] or [axes]"
+            raise UsageError(f"{path}: got {key!r}{hint or f', {want}'}")
+    if content["axes"] and "axis" not in own:
+        raise UsageError(f"{path}: got [axes], which are for diffevo sweep")
+    for table in ("strategy", "problem"):
+        for key, value in _flat(content[table]):
+            name = table if key == "class" else f"{table}.{key}"
+            found.append(Given(name, value, f"{path}: {name}", typed=True))
     return found
 
 
-def _flag(key: str, value: object) -> Iterator[str]:
-    path, dot, name = key.replace("_", "-").rpartition(".")
+def axes(path: str, content: dict[str, Any]) -> list[Axis]:
+    """The axes of a file."""
+    return [
+        Axis(tuple(name.strip() for name in key.split(",")), value, f"{path}: [axes]")
+        for key, value in _flat(content["axes"], is_value)
+    ]
+
+
+def _flat(
+    table: dict[str, Any],
+    is_whole: Callable[[dict[str, PyTree]], bool] = lambda _: False,
+    prefix: str = "",
+) -> Iterator[tuple[str, PyTree]]:
+    """Nested tables as dotted names; the ``class`` of a part is its own name."""
+    for key, value in table.items():
+        name = prefix.removesuffix(".") if prefix and key == "class" else prefix + key
+        if isinstance(value, dict) and not is_whole(value):
+            yield from _flat(value, is_whole, f"{name}.")
+        else:
+            yield name.replace("-", "_"), value
+
+
+def written(name: str, request: Request, axes: Iterable[Axis] = ()) -> str:
+    """A file from which the same is run.
+
+    Args:
+        name: as on the command line.
+        request: whose numbers are written, all of them; options where they are not the
+            default.
+        axes: of a sweep.
+    """
+    lines = [f"name = {_value(name)}"]
+    for field in dataclasses.fields(request.options):
+        value = vars(request.options)[field.name]
+        if field.name not in NOT_IN_FILES and value != field.default:
+            lines.append(f"{field.name} = {_value(value)}")
+    whole = flags.start_of(request.strategy, request.problem)
+    tables: dict[str, list[str]] = {"strategy": [], "problem": []}
+    for flag in flags.of_whole(whole).values():
+        table, _, key = flag.path.partition(".")
+        if flag.kind is None:
+            if (chosen := parts.kebab(flag.value)) in flags.classes(whole, flag.path):
+                tables[table].append(f"{key + '.' * bool(key)}class = {_value(chosen)}")
+        elif (value := flags.plain(flag.value)) is not ...:
+            tables[table].append(f"{key} = {_value(value)}")
+    tables["axes"] = [
+        f"{_value(','.join(axis.fields))} = {_value(axis.values)}" for axis in axes
+    ]
+    for table, inside in tables.items():
+        lines += ["", f"[{table}]", *inside] if inside else []
+    return "\n".join(lines) + "\n"
+
+
+def _value(value: PyTree) -> str:
+    """A value of TOML; None is a word there.
+
+    Example:
+        >>> from diffevo_jax.cli import files
+        >>> files._value([True, 1e-9, None, {"linspace": [0, 1, 5]}])
+        '[true, 1e-09, "None", {linspace = [0, 1, 5]}]'
+    """
     if isinstance(value, bool):
-        yield f"--{path}{dot}{'' if value else 'no-'}{name}"
-    elif isinstance(value, list):
-        yield f"--{path}{dot}{name}"
-        for word in map(str, value):
-            if _FLAG.match(word):  # it would be one of its own
-                raise UsageError(f"{key}: got {word!r}, want no flag")
-            yield word
-    else:
-        yield f"--{path}{dot}{name}={value}"
-
-
-def _axis_flags(args: Sequence[str]) -> Iterator[str]:
-    for number, word in enumerate(args):
-        if word == "--axis":
-            yield from args[number + 1 : number + 2]
-        elif word.startswith("--axis="):
-            yield word.removeprefix("--axis=")
-
-
-def _axis(value: object, mark: str) -> str:
-    """The values of an axis as words; ``mark`` joins what belongs to one of them."""
-    rows = value if isinstance(value, list) else [value]
-    return ",".join(
-        mark.join(_axis(each, " ") if isinstance(each, list) else str(each) for each in row)
-        if isinstance(row, list)
-        else str(row)
-        for row in rows
-    )
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key} = {_value(each)}' for key, each in value.items())}}}"
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

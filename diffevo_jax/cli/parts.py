@@ -5,11 +5,9 @@ import inspect
 import re
 import sys
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any, NamedTuple
-
-import tyro
 
 from diffevo_jax import denoisers, diffusion
 from diffevo_jax.base import Denoiser, Problem, PyTree
@@ -19,6 +17,10 @@ _DECIDED = ("env_name", "env", "name", "num_outputs")
 _PLAIN = {int, float, bool, str, type(None), Ellipsis}
 #: Where the parts of a contract are that are not all in one room.
 _ROOMS: dict[object, tuple[ModuleType, ...]] = {Denoiser: (denoisers, diffusion)}
+
+
+#: Stands for a value that has no default, until one is given.
+MISSING = type("Missing", (), {"__repr__": lambda _: "MISSING"})()
 
 
 class Field(NamedTuple):
@@ -83,9 +85,9 @@ def family(owner: PyTree, name: str) -> dict[str, type]:
     }
 
 
-def class_named(owner: PyTree, name: str, word: str) -> type | None:
-    """The class that a word names; capitals and dashes do not matter."""
-    known = {_letters(key): cls for key, cls in family(owner, name).items()}
+def class_named(family: Mapping[str, type], word: str) -> type | None:
+    """The class of a family that a word names; capitals and dashes do not matter."""
+    known = {_letters(key): cls for key, cls in family.items()}
     return known.get(_letters(word))
 
 
@@ -99,14 +101,14 @@ def required(cls: type) -> list[str]:
 def with_defaults(cls: type, owner: PyTree, name: str) -> PyTree:
     """A part of a class for a field of an owner, with defaults of its own.
 
-    What has no default is that of the part that is there, or ``tyro.MISSING``; and a part
+    What has no default is that of the part that is there, or ``MISSING``; and a part
     around a part of its kind is put around the one that is there.
     """
     before, contract = vars(owner)[name], _field(owner, name).type
     types = {field.name: field.type for field in dataclasses.fields(cls)}
     known = {key: before for key in types if types[key] is contract}
     known = vars(before) | known
-    return cls(**{key: known.get(key, tyro.MISSING) for key in required(cls)})
+    return cls(**{key: known.get(key, MISSING) for key in required(cls)})
 
 
 def _field(owner: PyTree, name: str) -> dataclasses.Field:

@@ -14,13 +14,17 @@ import numpy.typing as npt
 
 from diffevo_jax.base import Problem, PyTree
 from diffevo_jax.cli import streams
+from diffevo_jax.cli.films import recommended
 from diffevo_jax.cli.outputs import Output
 from diffevo_jax.problems import Control
 from diffevo_jax.pytree.files import written_whole
 from diffevo_jax.pytree.records import plain, version_of
+from diffevo_jax.running import result_files
 from diffevo_jax.running.evolution import Result
 from diffevo_jax.running.final import FinalEvaluation, is_noisy
 
+#: What a film needs of every generation.
+RECORDED = ("population", "fitness")
 #: Whether a success is ended by the environment; else the step limit ends it.
 _ENDS = ("Acrobot-v1", "MountainCar-v0", "MountainCarContinuous-v0")
 _SUCCESS_ENDS = {"CartPole-v1": False} | dict.fromkeys(_ENDS, True)
@@ -37,6 +41,7 @@ class Report(NamedTuple):
         interrupted: whether a signal ended it early.
         resumed: generations that were in its folder before.
         folder: where it is kept, if anywhere.
+        command: that made it.
     """
 
     config: dict[str, Any]
@@ -45,6 +50,7 @@ class Report(NamedTuple):
     interrupted: bool
     resumed: int = 0
     folder: Path | None = None
+    command: str = ""
 
 
 def summarise(report: Report) -> dict[str, Any]:
@@ -171,9 +177,15 @@ def _certainty(final: dict[str, Any]) -> str:
     return f"95 % in [{final['low'][0]:.4g}, {final['high'][0]:.4g}] {by}"
 
 
-def outputs(report: Report, json: Path | None, plot: Path | None) -> list[Output]:
+def outputs(
+    report: Report, json: Path | None, out: Path | None, plot: Path | None
+) -> list[Output]:
     """The files that are asked for."""
-    wanted = (("--json", json, _write_json), ("--plot", plot, _plot))
+    wanted = (
+        ("--json", json, _write_json),
+        ("--out", out, _save),
+        ("--plot", plot, _plot),
+    )
     return [
         Output(flag, path, functools.partial(write, report))
         for flag, path, write in wanted
@@ -185,14 +197,37 @@ def _write_json(report: Report, path: Path) -> None:
     packages = ("diffevo-jax", "jax", "jaxlib", "gymnax", "numpy")
     record = {
         "config": report.config,
+        "command": report.command,
         "versions": {"python": sys.version.split()[0]}
         | {name: version_of(name) for name in packages},
         "device": f"{jax.default_backend()}: {jax.devices()[0].device_kind}",
         "summary": summarise(report),
         "history": vars(report.result.history),
-    }
+    } | _solutions(report)
     with written_whole(path) as unfinished:
         unfinished.write_text(json.dumps(plain(record), allow_nan=False) + "\n")
+
+
+def _save(report: Report, path: Path) -> None:
+    """The result, with what was run; `diffevo report` shows it."""
+    config = dict(report.config)
+    result_files.save(
+        path,
+        report.result,
+        strategy=config.pop("strategy"),
+        problem=config.pop("problem"),
+        notes=config,
+        command=report.command,
+    )
+
+
+def _solutions(report: Report) -> dict[str, Any]:
+    """The best solution of each run, decoded, and which of them to take."""
+    result, space = report.result, report.config["problem"].space
+    solutions = space.as_python(result.best_solution)
+    best = recommended(result)
+    taken = {"run": best, "fitness": result.best_fitness[best], "solution": solutions[best]}
+    return {"solutions": solutions, "recommended": taken}
 
 
 def _plot(report: Report, path: Path) -> None:

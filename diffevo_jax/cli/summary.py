@@ -17,11 +17,11 @@ from diffevo_jax.sweeps.plan import Plan
 if TYPE_CHECKING:
     import xarray
 
-    from diffevo_jax.cli import flags
+    from diffevo_jax.cli.request import Request
     from diffevo_jax.cli.sweep_command import SweepOptions
 
 
-def about(name: str, settings: "flags.Request[SweepOptions]") -> dict[str, str]:
+def about(name: str, settings: "Request[SweepOptions]") -> dict[str, str]:
     """Attributes of the table: what was swept, without axes, and with which versions."""
     config = {"strategy": settings.strategy, "problem": settings.problem}
     names = ("population_size", "seeds", "seed", "mode")

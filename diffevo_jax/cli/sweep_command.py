@@ -2,26 +2,29 @@
 
 import dataclasses
 import re
+import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import jax
-import tyro
 
 from diffevo_jax.cli import (
     axes,
     experiments,
     files,
-    flags,
     interrupts,
     limits,
+    rerun,
     streams,
     summary,
 )
+from diffevo_jax.cli.axes import Axis
+from diffevo_jax.cli.entry import asked
 from diffevo_jax.cli.errors import UsageError
 from diffevo_jax.cli.outputs import Output, save_and_show
+from diffevo_jax.cli.request import Request
 from diffevo_jax.compilation import use_cache
 from diffevo_jax.pytree import validation
 from diffevo_jax.pytree.files import check_apart, check_writable
@@ -34,7 +37,7 @@ from diffevo_jax.sweeps.batches import Batching, footprint
 from diffevo_jax.sweeps.execution import execute
 from diffevo_jax.sweeps.folder import Folder
 from diffevo_jax.sweeps.plan import Plan, check_confirm, check_shard, make_plan
-from diffevo_jax.sweeps.settings import Axes
+from diffevo_jax.sweeps.settings import Axes, Group
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,10 +65,13 @@ class SweepOptions:
         dry_run: check everything, compile, say how many runs at a time take how much
             memory, for each structure, and run nothing; the exit code is 1 if they do not
             fit.
+        config: file with a name, flags and axes, as TOML; flags of the command line count
+            where both say something.
+        print_config: print all settings as such a file, and run nothing.
     """
 
     population_size: int
-    axis: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    axis: tuple[str, ...] = ()
     seeds: int = 1
     seed: int = 0
     folder: Path | None = None
@@ -79,19 +85,21 @@ class SweepOptions:
     progress: bool = True
     cache: Path | None = None
     dry_run: bool = False
+    config: Path | None = None
+    print_config: bool = False
 
 
-def sweep(args: list[str]) -> int:
+def sweep(args: Sequence[str]) -> int:
     """Run the command; the exit code."""
-    if not args or args[0].startswith("-"):
-        raise UsageError(
-            "sweep: want a NAME or a FILE.toml before the flags; see 'diffevo list'"
-        )
     device_mesh.use_all_cores()
     try:
-        name, settings = _settings(args[0], args[1:])
+        found = asked("sweep", SweepOptions, args)
+        settings = found.request
         shard = check_options(settings.options)
-        plan = plan_of(settings)
+        plan = plan_of(settings, found.axes)
+        if settings.options.print_config:
+            streams.say(files.written(found.name, settings, found.axes))
+            return 0
         if settings.options.dry_run:
             return _forecast(plan)
         store = _folder(settings.options.folder, plan)
@@ -101,7 +109,7 @@ def sweep(args: list[str]) -> int:
         raise UsageError(str(error)) from error
     interrupts.at_the_end(lambda: summary.interrupted(plan, store))
     try:
-        return _run(name, settings, plan, store, shard)
+        return _run(found.name, settings, plan, store, shard)
     except KeyboardInterrupt:
         streams.complain(summary.interrupted(plan, store))
         return interrupts.code()
@@ -113,12 +121,28 @@ def _forecast(plan: Plan) -> int:
     """Say what the batches of each structure would take; the exit code."""
     code = 0
     for group in plan.groups:
-        runs = len(group.numbers) * plan.num_seeds
+        first = plan.settings[group.numbers[0]]
+        runs, same = len(group.numbers) * plan.num_seeds, _same(plan, group)
         size, takes = footprint(plan.key, group, runs, plan.batching)
-        said = f"{size:,} at a time, N = {group.population_size:,}; each device {takes}"
-        streams.say(f"{runs:,} runs, {said}\n")
+        shape = f"({group.population_size:,}, {first.problem.space.dim:,})"
+        said = (
+            f"{size:,} at a time, population {shape}, {group.num_generations:,} generations"
+        )
+        streams.say(f"{runs:,} runs{same}, {said}; each device {takes}\n")
         code = max(code, int(takes.fits is False))
     return code
+
+
+def _same(plan: Plan, group: Group) -> str:
+    """What makes a structure of its own of a group: values that others have not."""
+    values = [plan.settings[number].values for number in group.numbers]
+    shown = {name: {str(one[name]) for one in values} for name in values[0]}
+    alone = [
+        f"{name}={each}"
+        for name, (each, *others) in shown.items()
+        if not others and any(str(s.values[name]) != each for s in plan.settings)
+    ]
+    return f" of {', '.join(alone)}" if alone else ""
 
 
 def _folder(path: Path | None, plan: Plan) -> Folder | None:
@@ -129,17 +153,6 @@ def _folder(path: Path | None, plan: Plan) -> Folder | None:
     except (OSError, ValueError) as error:  # the second: a zero in the name
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"folder: got {path}, {reason}") from error
-
-
-def _settings(target: str, args: list[str]) -> tuple[str, flags.Request[SweepOptions]]:
-    """The name, and the options, strategy and problem that are asked for."""
-    is_file = target.endswith(".toml")
-    content = files.load(target) if is_file else {"name": target}
-    name, experiment = experiments.experiment_of(content["name"])
-    options = SweepOptions(experiment.population_size)
-    if is_file:
-        args = files.arguments(target, content, options, experiment, args)
-    return name, flags.parse(options, experiment, args, f"diffevo sweep {target}")
 
 
 def check_options(options: SweepOptions) -> tuple[int, int]:
@@ -176,8 +189,12 @@ def _shard(text: str) -> tuple[int, int]:
     return shard
 
 
-def plan_of(settings: flags.Request[SweepOptions]) -> Plan:
+def plan_of(settings: Request[SweepOptions], given: Sequence[Axis]) -> Plan:
     """The sweep that is asked for, checked.
+
+    Args:
+        settings: what is not swept.
+        given: the axes.
 
     Raises:
         ValueError: an axis names no field, or a number is out of range.
@@ -189,7 +206,7 @@ def plan_of(settings: flags.Request[SweepOptions]) -> Plan:
     local = jax.local_devices()
     if options.devices is not None and not 1 <= options.devices <= len(local):
         raise ValueError(f"devices: got {options.devices}, want 1 to {len(local)}")
-    swept = axes.parse(*what, options.population_size, options.axis)
+    swept = axes.parse(*what, options.population_size, given)
     longest = max(_values("num_generations", settings.strategy.num_generations, swept))
     limits.check_settings(list(map(len, swept.values())), options.seeds, longest)
     limits.check_population(max(_values("population_size", options.population_size, swept)))
@@ -229,7 +246,7 @@ def _values(name: str, otherwise: int, swept: Axes) -> Iterator[Any]:
 
 def _run(
     name: str,
-    settings: flags.Request[SweepOptions],
+    settings: Request[SweepOptions],
     plan: Plan,
     store: Folder | None,
     shard: tuple[int, int],
@@ -250,6 +267,11 @@ def _run(
     if stored:
         notes["wall time"] += f"; {stored:,} runs were stored before"
     dataset.attrs |= summary.about(name, settings)
+    if len(tables.ranking(dataset)):
+        best = plan.settings[tables.best_setting(dataset)]
+        words = rerun.words(name, experiments.experiment_of(name)[1], best)
+        words += [f"--seeds={options.seeds}"] * (options.seeds > 1)
+        notes["best again"] = f"diffevo evolve {shlex.join(words)}"
 
     def save(path: Path) -> None:
         tables.save(dataset, path)

@@ -112,6 +112,13 @@ def read(path: str | Path, kind: str) -> archives.Sealed:
         raise ValueError(
             f"path: got {path}, want a whole file of a {kind}: {error}"
         ) from error
+    schema = sealed.text.get("schema")
+    if isinstance(schema, int) and schema > SCHEMA:
+        by = sealed.text.get("versions", {}).get("diffevo-jax", "a newer version")
+        raise ValueError(
+            f"path: {path} has schema {schema}, want {SCHEMA}: diffevo-jax {by} "
+            "wrote it; update diffevo-jax to read it"
+        )
     for name, want in (("schema", SCHEMA), ("kind", kind)):
         if sealed.text.get(name) != want:
             raise ValueError(

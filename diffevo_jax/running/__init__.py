@@ -24,6 +24,9 @@ from diffevo_jax.running import stops as stops  # a target, a budget, no progres
 # While it runs.
 from diffevo_jax.running import loggers as loggers  # lines, curves, populations, on disk
 
+# What was wrong with it.
+from diffevo_jax.running.diagnosis import diagnose as diagnose  # in sentences
+
 # The end of a run under noise.
 from diffevo_jax.running.final import (
     final_evaluation as final_evaluation,  # choose and judge anew
@@ -33,6 +36,12 @@ from diffevo_jax.running.final import FinalEvaluation as FinalEvaluation  # what
 # What it found.
 from diffevo_jax.running.distinct import solutions as solutions  # different ones, a table
 from diffevo_jax.running.distinct import Solutions as Solutions  # that table: CSV, pandas
+
+# In a file.
+from diffevo_jax.running.result_files import save as save  # one npz file, to look at later
+from diffevo_jax.running.result_files import load as load  # the result again
+from diffevo_jax.running.result_files import Saved as Saved  # and what is said of it
+from diffevo_jax.running.result_files import Plane as Plane  # its landscape, of two numbers
 
 # A loop of your own.
 from diffevo_jax.running.ask_tell import init as init  # from a population

@@ -154,8 +154,10 @@ def test_list_prints_every_name(capsys) -> None:
     import gymnax
 
     assert cli.main(["list"]) == 0
-    listed = capsys.readouterr().out.splitlines()
-    assert set(listed) == {*landscapes.NAMES, *gymnax.registered_envs}
+    lines = capsys.readouterr().out.splitlines()
+    listed = {line.split()[0]: line.split(maxsplit=1)[1:] for line in lines if line}
+    assert {*landscapes.NAMES, *gymnax.registered_envs, "mono-flow"} <= set(listed)
+    assert [name for name, about in listed.items() if not about] == []
 
 
 # Flags
@@ -185,7 +187,7 @@ def test_the_help_has_a_flag_for_every_number_of_a_control_problem(capsys) -> No
     wanted += [field.name for field in dataclasses.fields(experiment.strategy.denoiser)]
     wanted += [field.name for field in dataclasses.fields(experiment.problem)]
     wanted += ["hidden", "activation", *(f"env_params.{name}" for name in vars(env_params))]
-    assert cli.main(["evolve", "pendulum", "--help"]) == 0
+    assert cli.main(["evolve", "pendulum", "--help-all"]) == 0
     shown = capsys.readouterr().out
     absent = [name for name in wanted if not re.search(f"--{kebab(name)}[ ,]", shown)]
     # Functions, what the name of the problem says, and what has flags of its own.
@@ -194,7 +196,7 @@ def test_the_help_has_a_flag_for_every_number_of_a_control_problem(capsys) -> No
 
 def test_the_help_fits_the_terminal_and_explains(capsys, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
-    assert cli.main(["evolve", "cartpole", "--help"]) == 0
+    assert cli.main(["evolve", "cartpole", "--help-all"]) == 0
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= 100
     assert "fraction of fresh noise" in shown  # of the docstring of DDIM
@@ -358,7 +360,7 @@ def test_hidden_layers_change_the_number_of_weights(read) -> None:
         ("evolve himelblau", "closest: himmelblau"),
         ("evolve beale --populaton-size 8", "closest: --population-size"),
         ("evolve beale --kernel.kapa 1", "closest: --kernel.kappa"),
-        ("evolve beale --no-progres", "closest: --progress"),
+        ("evolve beale --no-progres", "closest: --no-progress"),
         ("evolve beale --archive 2", "it is now memory = archive, with memory.generations"),
         ("evolve beale --self-conditioned", "it is now kernel = self-conditioned"),
         ("evolve beale --hidden 3", "--hidden"),
@@ -667,16 +669,22 @@ def test_patience_is_the_share_of_a_stagnation(read) -> None:
     ("flag", "message"),
     [
         ("--target=nan", "error: --target: got nan, want a finite number"),
-        ("--target=abc", "error: --target: got 'abc', want a number; see"),
-        ("--target=it's int", """error: --target: got "it's int", want a number; see"""),
+        ("--target=abc", "error: --target: got 'abc', want a number or None; see"),
+        (
+            "--target=it's int",
+            """error: --target: got "it's int", want a number or None; see""",
+        ),
         (
             "--max-evaluations=10",
             "error: --max-evaluations: got Evaluations(count=10) where",
         ),
         ("--max-evaluations=0", "error: --max-evaluations: got 0, want an int >= 1"),
-        ("--max-evaluations=1e3", "error: --max-evaluations: got '1e3', want an int; see"),
+        (
+            "--max-evaluations=1e3",
+            "error: --max-evaluations: got '1e3', want an int or None; see",
+        ),
         ("--max-seconds=0", "error: --max-seconds: got 0.0, want a number > 0"),
-        ("--max-seconds=8h", "error: --max-seconds: got '8h', want a number; see"),
+        ("--max-seconds=8h", "error: --max-seconds: got '8h', want a number or None; see"),
         (
             "--patience=50",
             "--patience: got 50.0, want a number > 0 and <= 1, a share of the",

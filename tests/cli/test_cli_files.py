@@ -124,8 +124,14 @@ def test_random_files_are_refused_by_processes(tmp_path) -> None:
         ('name = "beale"\nfolder = "a\\u0000"', "folder: got a\\x00"),
         ("name = 'beale'\nfolder = 'sweep.toml'", "folder: got sweep.toml, File exists"),
         ("name = 'beale'\ncache = '~nobody-has-it'", "Could not determine home"),
-        ("name = 'cartpole'\n[problem]\nhidden = ['--out=x.nc']", "want no flag"),
-        ("name = 'cartpole'\n[problem]\nhidden = ['--help']", "want no flag"),
+        (
+            "name = 'cartpole'\n[problem]\nhidden = ['--out=x.nc']",
+            "problem.hidden: got '--out=x.nc', want",
+        ),
+        (
+            "name = 'cartpole'\n[problem]\nhidden = ['--help']",
+            "problem.hidden: got '--help', want an int",
+        ),
         ('name = "be\\u0000ale"', "unknown name"),
     ],
 )

@@ -355,7 +355,10 @@ def test_a_strategy_of_the_command_line_has_its_own_numbers_but_not_its_length(
     ("text", "hint"),
     [
         ("name = 'beale'\nsede = 1", "got 'sede'; closest: seed"),
-        ("name = 'beale'\n[option]\nseeds = 1", "got 'option.seeds'"),
+        (
+            "name = 'beale'\n[option]\nseeds = 1",
+            "got 'option', want name, an option, [strategy]",
+        ),
         (
             "name = 'beale'\n[strategy]\nkernl = 'tempered'",
             "[strategy] got 'kernl'; closest",
@@ -363,7 +366,7 @@ def test_a_strategy_of_the_command_line_has_its_own_numbers_but_not_its_length(
         ("name = 'beale'\n[strategy]\nkernel.kapa = 1", "closest: kernel.kappa"),
         ("name = 'beale'\n[strategy]\nkernel = {class = 'x'}", "'gaussian'"),
         ("name = 'beale'\n[strategy]\nscale = 1", "[strategy] got 'scale'"),
-        ("name = 'beale'\n[strategy]\nfloor = 1", "[strategy] 'floor' is ambiguous"),
+        ("name = 'beale'\n[strategy]\nfloor = 1", "strategy.floor: 'floor' is ambiguous"),
         (
             "name = 'beale'\n[strategy]\nclass = 'monoflow'\nsampler.eta = 1",
             "[strategy] got 'sampler.eta'",
@@ -373,11 +376,14 @@ def test_a_strategy_of_the_command_line_has_its_own_numbers_but_not_its_length(
             "[strategy] got 'kernel.kappa'",
         ),
         ("name = 'beale'\n[problem]\nsclae = 1", "[problem] got 'sclae'; closest: scale"),
-        ("name = 'beale'\n[problem]\nscale = 'wide'", "--scale"),
+        (
+            "name = 'beale'\n[problem]\nscale = 'wide'",
+            "problem.scale: got 'wide', want a num",
+        ),
         ("name = 'beale'\n[problem]\nscale = -1", "scale: got -1.0, want a number > 0"),
         ("name = 'cartpole'\n[problem.env_params]\ngravty = 1", "env_params.gravity"),
         ("name = 'beale'\n[axes]\nshaping.temprature = [1]", "got 'shaping.temprature'"),
-        ("name = 'beale'\n[axes]\npopulation_size = [8.5]", "got '8.5', want an int"),
+        ("name = 'beale'\n[axes]\npopulation_size = [8.5]", "got 8.5, want an int"),
         ("name = 'beale'\naxes = 1", "want a table [axes]"),
         ("name = 'beal'", "closest: beale"),
         ("seeds = 1", "want name ="),

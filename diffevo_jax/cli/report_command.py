@@ -1,0 +1,92 @@
+"""``diffevo report``: one page of results, which anybody can open."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from diffevo_jax.cli import streams
+from diffevo_jax.cli.errors import UsageError, hint_at
+from diffevo_jax.cli.outputs import Output, save_and_show
+from diffevo_jax.pytree.files import check_writable, written_whole
+
+_ABOUT = """\
+Make one HTML page of results, which needs nothing else, and no network.
+
+A RESULT is a .npz of 'diffevo evolve NAME --out FILE', a .json of --json, a folder of
+--folder, or a table of 'diffevo sweep NAME --out FILE'. Several are compared.
+"""
+_EXAMPLES = """\
+  diffevo evolve himmelblau --seeds 8 --out default.npz
+  diffevo evolve himmelblau --seeds 8 --kernel tempered --out tempered.npz
+  diffevo report default.npz tempered.npz -o report.html
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises, where argparse would print and exit."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"report: {message}; see 'diffevo report --help'")
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        "diffevo report",
+        description=_ABOUT,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    add = parser.add_argument
+    add("results", nargs="*", metavar="RESULT", help="what to show")
+    add("-o", "--out", type=Path, default=Path("report.html"), metavar="FILE")
+    add("--label", action="append", default=[], metavar="NAME", help="of a RESULT, in turn")
+    add("--title", default="", metavar="TEXT", help="of the page")
+    add("-h", "--help", action="store_true", help="this")
+    return parser
+
+
+def report(args: Sequence[str]) -> int:
+    """Run the command; the exit code."""
+    parser = _parser()
+    asked, odd = parser.parse_known_intermixed_args(list(args))
+    if odd:
+        known = ("--out", "--label", "--title", "--help")
+        word = odd[0].partition("=")[0]
+        see = hint_at(word, known) or "; see 'diffevo report --help'"
+        raise UsageError(f"unknown flag {word}{see}")
+    if asked.help:
+        streams.say(parser.format_help())
+        return 0
+    if not asked.results:
+        raise UsageError(
+            "report: got no RESULT, want one, such as a file of 'diffevo evolve --out'"
+        )
+    html = _page(asked)
+
+    def write(path: Path) -> None:
+        with written_whole(path) as unfinished:
+            unfinished.write_text(html, encoding="utf-8")
+
+    size = len(html.encode()) / 1000
+    outputs = [Output("--out", asked.out, write)]
+    return save_and_show(outputs, lambda: streams.say(f"{asked.out}  {size:,.0f} kB\n"))
+
+
+def _page(asked: argparse.Namespace) -> str:
+    """The page that is asked for.
+
+    Raises:
+        UsageError: a file is none, or damaged, or the page cannot be written.
+    """
+    from diffevo_jax.report import page
+
+    try:
+        check_writable("--out", asked.out)
+        return page(asked.results, labels=asked.label, title=asked.title)
+    except (ImportError, TypeError, ValueError) as error:
+        raise UsageError(str(error)) from error
+    except OSError as error:
+        raise UsageError(f"path: got {error.filename}, {error.strerror}") from error

@@ -1,0 +1,282 @@
+"""What a command line asks for: its words, and those of a file, become fields.
+
+A flag is a word that begins with ``--``; what follows up to the next one is its value. A
+file has the same names as keys. Both are found in :mod:`diffevo_jax.cli.flags`, and put
+into the fields that they mean: first the classes of parts, then the numbers.
+"""
+
+import contextlib
+import dataclasses
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+from diffevo_jax import pytree
+from diffevo_jax.base import Problem, PyTree, Strategy
+from diffevo_jax.cli import flags, parts, values
+from diffevo_jax.cli.errors import UsageError, hint_at
+from diffevo_jax.cli.flags import Flag
+from diffevo_jax.problems import Control
+from diffevo_jax.pytree import paths
+from diffevo_jax.running.published import Experiment
+from diffevo_jax.sweeps.fields import Whole
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+#: A word that is a flag, and no negative number.
+_FLAG = re.compile(r"--|-(?!inf|nan)[A-Za-z]")
+#: Flags of every command, which are no fields.
+HELP = ("help", "help-all")
+
+OptionsT = TypeVar("OptionsT", bound="DataclassInstance")
+
+
+class Request(NamedTuple, Generic[OptionsT]):
+    """What a command line asks for.
+
+    Attributes:
+        options: those of the command.
+        strategy: what evolves.
+        problem: what is maximised.
+    """
+
+    options: OptionsT
+    strategy: Strategy
+    problem: Problem
+
+
+class Given(NamedTuple):
+    """A name and what it is given.
+
+    Attributes:
+        name: of a flag or a key, or an ending of one.
+        value: words of a command line; or what TOML has.
+        where: how an error calls it.
+        typed: whether it is of TOML.
+    """
+
+    name: str
+    value: PyTree
+    where: str
+    typed: bool = False
+
+
+def read(args: Sequence[str]) -> list[Given]:
+    """The flags among words, each with the words after it.
+
+    Raises:
+        UsageError: there is a word before the first.
+
+    Example:
+        >>> from diffevo_jax.cli import request
+        >>> [one[:2] for one in request.read(["--hidden", "8", "4", "--eta=-1"])]
+        [('hidden', ['8', '4']), ('eta', ['-1'])]
+    """
+    found: list[Given] = []
+    for arg in args:
+        if _FLAG.match(arg):
+            word, mark, value = arg.partition("=")
+            name = "help" if word == "-h" else word.removeprefix("--")
+            found.append(Given(name, [value] if mark else [], word))
+        elif found:
+            found[-1].value.append(arg)
+        else:
+            raise UsageError(f"got {arg!r}, want a flag, such as --seeds 3")
+    return found
+
+
+def parse(
+    options: OptionsT,
+    experiment: Experiment,
+    words: Sequence[Given],
+    keys: Sequence[Given] = (),
+    prog: str = "diffevo",
+) -> "Request[OptionsT]":
+    """What is asked for.
+
+    Args:
+        options: a dataclass of other flags, with defaults.
+        experiment: the strategy and the problem without flags.
+        words: of a command line. They count where a file says something else; a part whose
+            class they name is not that of the file.
+        keys: of a file.
+        prog: the command, for its help.
+
+    Raises:
+        UsageError: a flag is unknown, or has no such value.
+    """
+    before = flags.start(experiment)
+    options, whole = _with(options, before, keys)
+    plain = with_classes(before, words) if keys else None
+    options, whole = _with(options, whole, words, plain, f"; see '{prog} --help'")
+    for name, flag in flags.of_whole(whole).items():
+        if flag.value is parts.MISSING and flag.kind is not None:
+            raise UsageError(
+                f"{flags.written(name)}: got no value, want {flag.kind.wanted}"
+            )
+    problem = whole.problem
+    if isinstance(problem, Control) and pytree.equal(
+        problem.env_params, paths.get(before.problem, "env_params")
+    ):  # as constants of the program they are faster
+        problem = pytree.replace(problem, env_params=None)
+    return Request(options, whole.strategy, problem)
+
+
+def _with(
+    options: OptionsT,
+    whole: Whole,
+    given: Sequence[Given],
+    plain: Whole | None = None,
+    help_: str = "",
+) -> tuple[OptionsT, Whole]:
+    """Options and whole with all that is given in its place."""
+    own = flags.of_options(options)
+    whole = with_classes(whole, [one for one in given if _key(one) not in own], plain)
+    known = own | {k: v for k, v in flags.of_whole(whole).items() if k not in own}
+    found: dict[str, PyTree] = {}
+    for one in given:
+        flag, negated = _find(known, one, help_)
+        if flag.kind is None:
+            continue
+        with _named(one.where, help_ * (not one.typed)):
+            if flag.path in _REPEATED and not one.value:
+                raise ValueError("got no value, want FIELD=VALUES")
+            value = _value(flag.kind, one, negated)
+            more = found.get(flag.path, ()) if flag.path in _REPEATED else ()
+            found[flag.path] = more + value if more else value
+    changed = {name: found.pop(name) for name in own if name in found}
+    strategy = _filled(whole.strategy, "strategy", found)
+    problem = _filled(whole.problem, "problem", found)
+    options = dataclasses.replace(options, **changed)
+    return options, dataclasses.replace(whole, strategy=strategy, problem=problem)
+
+
+#: Options that may be given again, and mean all of it.
+_REPEATED = ("axis",)
+
+
+def _key(one: Given) -> str:
+    return one.name.replace("-", "_")
+
+
+def _find(known: Mapping[str, Flag], one: Given, help_: str) -> tuple[Flag, bool]:
+    """What a name means; and whether it says no."""
+    head, dot, last = one.name.rpartition(".")
+    with _named(one.where, ""):
+        flag = flags.find(known, one.name)
+        if flag is None and last.startswith("no-") and not one.typed:
+            flag = flags.find(known, head + dot + last.removeprefix("no-"))
+            if flag is not None and flag.kind is not None and flag.kind.base is bool:
+                return flag, True
+            flag = None
+    if flag is None and one.typed:
+        raise UsageError(_unknown_key(known, one))
+    if flag is None:
+        spelled = flags.spellings(known) | {f"--{name}": f"--{name}" for name in HELP}
+        raise UsageError(
+            f"unknown flag {one.where}{hint_at(one.where, spelled, spelled) or help_}"
+        )
+    return flag, False
+
+
+def _unknown_key(known: Mapping[str, Flag], one: Given) -> str:
+    """What to say of a key of a file that is none of its table."""
+    table, _, key = one.name.partition(".")
+    path = one.where.removesuffix(one.name).rstrip()
+    of_table = {
+        name: flag for name, flag in known.items() if flag.path.startswith(f"{table}.")
+    }
+    spelled = {
+        spelling.removeprefix("--").replace("-", "_"): full.removeprefix("--").replace(
+            "-", "_"
+        )
+        for spelling, full in flags.spellings(of_table).items()
+        if "no-" not in spelling
+    }
+    spelled |= {
+        f"{spelling}.class": f"{full}.class"
+        for spelling, full in spelled.items()
+        if known[full].kind is None
+    }
+    return f"{path} [{table}] got {key!r}{hint_at(key, [*spelled, 'class'], spelled)}"
+
+
+@contextlib.contextmanager
+def _named(where: str, more: str) -> Iterator[None]:
+    """Say in an error of what it is."""
+    try:
+        yield
+    except ValueError as error:
+        raise UsageError(f"{where}: {error}{more}") from None
+
+
+def _value(kind: values.Kind, one: Given, negated: bool) -> PyTree:
+    if one.typed:
+        value = values.of_toml(kind, one.value)
+    else:
+        value = values.of_words(kind, one.value)
+    if negated and one.value:
+        raise ValueError(f"got {' '.join(one.value)!r}, want no value")
+    if not isinstance(value, Path):
+        return not value if negated else value
+    try:
+        return value.expanduser()  # also where no shell has done it
+    except RuntimeError as error:  # nobody has such a home
+        raise ValueError(f"got {value}: {error}") from None
+
+
+def with_classes(whole: Whole, given: Iterable[Given], plain: Whole | None = None) -> Whole:
+    """Give parts the classes that are named, the last that counts.
+
+    A part is chosen before those that it has itself.
+
+    Args:
+        whole: to start from.
+        given: other names are ignored here.
+        plain: see :func:`diffevo_jax.cli.flags.with_class`.
+
+    Raises:
+        UsageError: there is no such class.
+    """
+    done: set[str] = set()
+    while True:
+        known, asked = flags.of_whole(whole), dict[str, Given]()
+        for one in given:
+            with contextlib.suppress(ValueError):  # it may mean one when others are chosen
+                flag = flags.find(known, one.name)
+                if flag is not None and flag.kind is None and flag.path not in done:
+                    asked[flag.path] = one
+        if not asked:
+            return whole
+        path = min(asked, key=lambda path: path.count("."))
+        done.add(path)
+        cls = _class(whole, path, asked[path])
+        whole = flags.with_class(whole, path, cls, plain)
+
+
+def _class(whole: Whole, path: str, one: Given) -> type:
+    words = [one.value] if one.typed else one.value
+    known = flags.classes(whole, path)
+    wanted = f"want one of {', '.join(map(repr, known))}"
+    if len(words) != 1 or not isinstance(words[0], str):
+        got = repr(one.value) if one.typed else repr(" ".join(words))
+        raise UsageError(f"{one.where}: got {got if words else 'no value'}, {wanted}")
+    cls = parts.class_named(known, words[0])
+    if cls is None:
+        hint = hint_at(words[0], known)
+        raise UsageError(f"{one.where}: got {words[0]!r}, {wanted}{hint}")
+    return cls
+
+
+def _filled(component: PyTree, prefix: str, found: Mapping[str, PyTree]) -> PyTree:
+    """A component with values at their paths, all of a part at once."""
+    changes = {}
+    for field in dataclasses.fields(component):
+        path, value = f"{prefix}.{field.name}", vars(component)[field.name]
+        if path in found:
+            changes[field.name] = found[path]
+        elif any(other.startswith(f"{path}.") for other in found):
+            changes[field.name] = _filled(value, path, found)
+    return pytree.replace(component, **changes) if changes else component

@@ -1,0 +1,271 @@
+"""The page without a browser: whole, alone, with all numbers, and nothing gets out."""
+
+import json
+import re
+from collections import Counter
+from html.parser import HTMLParser
+
+import jax
+import numpy as np
+import pytest
+import xarray
+from made_results import made
+
+import diffevo_jax as de
+from diffevo_jax.report import markup, pages
+
+COMMAND = "diffevo evolve himmelblau --seeds 3 --out 'a <b>.npz'"
+NASTY = "</script><script>alert(1)</script><b>&"
+#: Attributes that make a browser ask for something.
+LOADING = ("src", "href", "action", "data", "poster", "srcset", "formaction")
+
+
+class Page(HTMLParser):
+    """What is in a page."""
+
+    VOID = frozenset(
+        "meta link input img path line rect circle".split()  # noqa: SIM905
+    )
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.html = html
+        self.open: list[str] = []
+        self.tags: Counter[str] = Counter()
+        self.ids: list[str] = []
+        self.loads: list[str] = []
+        self.wrong: list[str] = []
+        self.texts: dict[str, str] = {}
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags[tag] += 1
+        given = dict(attrs)
+        self.ids += [given["id"]] if "id" in given else []
+        self.loads += [given[name] for name in LOADING if given.get(name)]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open[-1] != tag:
+            self.wrong.append(f"</{tag}> in {self.open[-3:]}")
+        elif self.open:
+            self.open.pop()
+
+    def handle_data(self, data):
+        place = self.open[-1] if self.open else ""
+        self.texts[place] = self.texts.get(place, "") + data
+
+
+@pytest.fixture(scope="module")
+def two_numbers(tmp_path_factory) -> str:
+    """The file of three runs on a landscape."""
+    path = tmp_path_factory.mktemp("two") / "landscape.npz"
+    problem = de.problems.Landscape("himmelblau")
+    notes = {"name": "himmelblau", "population_size": 16, "seeds": 3}
+    about = {"strategy": de.DiffusionEvolution(6), "problem": problem, "notes": notes}
+    de.save(path, made(3, 16, 2, scale=4.0), **about, command=COMMAND)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def many_numbers(tmp_path_factory) -> str:
+    """The file of one run in twelve dimensions."""
+    path = tmp_path_factory.mktemp("many") / "sphere.npz"
+    problem = de.problems.Function(lambda x: -(x**2).sum(), dim=12)
+    strategy = de.DiffusionEvolution(6)
+    de.save(path, made(None, 16, 12), strategy=strategy, problem=problem)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory) -> str:
+    """The table of a sweep over two axes: six settings, two seeds."""
+    means = np.random.default_rng(0).normal(size=(6, 2, 3))
+    dims, alike = ("setting", "seed"), np.zeros((6, 2), bool)
+    dataset = xarray.Dataset(
+        {
+            "final_mean": (dims, means[..., -1]),
+            "final_best": (dims, means.max(axis=-1)),
+            "failed": (dims, alike),
+            "missing": (dims, alike),
+            "evaluations": (dims[:1], np.full(6, 24)),
+            "mean_fitness": ((*dims, "generation"), means),
+        },
+        {
+            "setting": np.arange(6),
+            "seed": np.arange(2),
+            "generation": np.arange(3),
+            "sampler.eta": ("setting", np.repeat([0.0, 0.5, 1.0], 2)),
+            "shaping.temperature": ("setting", np.tile([0.1, 1.0], 3)),
+        },
+    )
+    path = tmp_path_factory.mktemp("sweep") / "sweep.nc"
+    de.sweeps.save(dataset, path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def both(two_numbers, many_numbers) -> Page:
+    return Page(de.report.page([two_numbers, many_numbers], title="Both"))
+
+
+def test_every_element_is_closed(both) -> None:
+    assert not both.wrong
+    assert not both.open
+
+
+def test_ids_are_unique_and_links_lead_to_them(both) -> None:
+    assert len(both.ids) == len(set(both.ids))
+    anchors = [one[1:] for one in both.loads if one.startswith("#")]
+    assert (
+        {"curves", "diagnostics", "result-1", "result-2"} <= set(anchors) <= set(both.ids)
+    )
+
+
+def test_nothing_is_loaded(both) -> None:
+    assert all(one.startswith(("#", "data:")) for one in both.loads)
+    assert "default-src 'none'" in both.html
+    assert not re.search(r"@import|url\(|https?:|//[a-z]", both.html)
+
+
+def test_it_has_a_title_and_one_heading(both) -> None:
+    assert both.texts["title"] == "Both"
+    assert both.tags["h1"] == 1
+    assert 'lang="en"' in both.html
+    assert 'name="viewport"' in both.html
+
+
+def test_it_says_the_numbers_of_the_results(both, two_numbers, many_numbers) -> None:
+    for path in (two_numbers, many_numbers):
+        saved = de.load(path)
+        history = saved.result.history
+        means = np.atleast_2d(history.mean_fitness).astype(float)
+        assert markup.numeral(float(means[:, -1].mean())) in both.texts["td"]
+        best = int(np.argmax(np.atleast_1d(saved.result.best_fitness)))
+        for values in saved.named.values():
+            assert f"{values[best]:.6g}".replace("-", "−") in both.texts["td"]
+    values = json.loads(both.texts["script"].split('"use strict"')[0])
+    assert len(values["charts"]) == both.html.count('class="chart"') == 5
+    assert len(values["films"]) == 2
+    first = values["charts"][0]["curves"][0]
+    assert [len(first[name]) for name in ("at", "x", "values")] == [6, 6, 6]
+
+
+def test_it_says_what_was_run_and_the_command(both) -> None:
+    assert "himmelblau" in both.texts["td"]
+    assert jax.__version__ in both.texts["td"]
+    assert both.texts["code"] == COMMAND
+
+
+def test_what_differs_is_marked(both) -> None:
+    rows = re.findall(r'<tr class="differs"><th scope="row">([^<]*)</th>', both.html)
+    assert "problem" in rows
+    assert "strategy.sampler.eta" not in rows
+
+
+def test_no_name_gets_out_of_its_place(two_numbers) -> None:
+    page = Page(de.report.page([two_numbers], labels=[NASTY], title=NASTY))
+    assert page.tags["script"] == 2
+    assert page.tags["b"] == 0
+    assert not page.wrong
+    assert page.texts["title"] == page.texts["h1"] == NASTY
+
+
+def test_a_dollar_in_a_name_is_a_dollar(two_numbers) -> None:
+    page = Page(de.report.page([two_numbers], title="$body ${style} $$"))
+    assert page.texts["h1"] == "$body ${style} $$"
+
+
+def test_a_result_of_this_process_is_shown_too(two_numbers) -> None:
+    saved = de.load(two_numbers)
+    html = de.report.page([saved.result, two_numbers], labels=["here", "there"])
+    assert ">here</th>" in html
+    assert de.report.page([saved], labels=["a"]) == de.report.page(
+        [two_numbers], labels=["a"]
+    )
+    assert "says nothing" not in html
+
+
+def test_a_sweep_has_a_table_and_a_heat_map(swept) -> None:
+    page = Page(de.report.page([swept]))
+    assert not page.wrong
+    assert 'class="heat"' in page.html
+    assert page.html.count('style="--t:') == 6
+    with xarray.open_dataset(swept) as dataset:
+        means = np.asarray(dataset.final_mean, float).mean(axis=1)
+    assert all(markup.numeral(float(mean)) in page.texts["td"] for mean in means)
+    first = page.html.index("<tbody>", page.html.index('class="sortable"'))
+    assert f">{int(means.argmax())}</td>" in page.html[first : first + 90]
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_other_tables_say_the_same(swept, ending, tmp_path) -> None:
+    with xarray.open_dataset(swept) as dataset:
+        de.sweeps.save(dataset.load(), tmp_path / f"sweep{ending}")
+    tables = (
+        re.search(r'<table class="sortable">.*?</table>', de.report.page([path]))[0]
+        for path in (swept, tmp_path / f"sweep{ending}")
+    )
+    ours, theirs = (re.sub(r"<[^>]*>", " ", table) for table in tables)
+    assert ours == theirs
+
+
+def test_results_of_other_sizes_are_compared_by_evaluations(two_numbers) -> None:
+    result = de.replace(made(None, 8, 2), recorded={})
+    html = de.report.page([two_numbers, result], labels=["a", "b"])
+    assert "mean fitness over evaluations: a, b" in html
+    assert "want record=" in html
+
+
+def test_a_run_of_which_everything_failed_makes_a_page(tmp_path) -> None:
+    result = made(2, 8, 2)
+    failed = jax.tree.map(lambda rows: np.full_like(rows, -np.inf), result.fitness)
+    history = de.replace(
+        result.history,
+        best_fitness=np.full((2, 6), -np.inf),
+        mean_fitness=np.full((2, 6), -np.inf),
+    )
+    recorded = result.recorded | {"fitness": np.full((2, 6, 8), np.nan)}
+    result = de.replace(
+        result,
+        fitness=failed,
+        history=history,
+        recorded=recorded,
+        best_fitness=np.full(2, -np.inf),
+    )
+    page = Page(de.report.page([result], labels=["failed"]))
+    assert not page.wrong
+    assert "nan" not in page.texts["td"].lower()
+    assert "every evaluation failed" in page.texts["li"]
+
+
+def test_labels_are_as_short_as_they_can_be() -> None:
+    assert pages.labels_of(["x/a.npz", "y/b.npz"]) == ["a", "b"]
+    assert pages.labels_of(["x/a.npz", "x/a.npz"]) == ["x/a (1)", "x/a (2)"]
+
+
+def test_wrong_arguments_are_said(two_numbers, tmp_path) -> None:
+    with pytest.raises(ValueError, match="results: got none"):
+        de.report.page([])
+    with pytest.raises(ValueError, match="labels: got 2 for 1 results"):
+        de.report.page([two_numbers], labels=["a", "b"])
+    with pytest.raises(ValueError, match="which is not there"):
+        de.report.page([tmp_path / "none.npz"])
+    (tmp_path / "odd.txt").touch()
+    with pytest.raises(ValueError, match=r"want a folder or an ending among \.npz"):
+        de.report.page([tmp_path / "odd.txt"])
+    (tmp_path / "odd.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match="which has no column setting"):
+        de.report.page([tmp_path / "odd.csv"])
+    (tmp_path / "odd.json").write_text('{"config": {}}')
+    with pytest.raises(ValueError, match="want a file of 'diffevo evolve --json'"):
+        de.report.page([tmp_path / "odd.json"])
+    with pytest.raises(ValueError, match=r"a folder without run\.json"):
+        de.report.page([tmp_path])
