@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from diffevo_jax.base import Info
-from diffevo_jax.plots.canvas import BLUE, ORANGE, blank, look, open_frame
+from diffevo_jax.plots.canvas import BLUE, ORANGE, Numbers, blank, look, open_frame
 from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.running.evolution import Result
 from diffevo_jax.sweeps.tables import interval
@@ -18,26 +18,6 @@ from diffevo_jax.sweeps.tables import interval
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-
-@runtime_checkable
-class Numbers(Protocol):
-    """An array of NumPy or JAX, a column of pandas, or a variable of xarray."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """How many along each axis."""
-        ...
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Of which kind."""
-        ...
-
-    def __array__(self) -> np.ndarray:
-        """The numbers."""
-        ...
-
 
 #: What one algorithm came to: a result, its history, or numbers (runs, generations).
 Curve = Result | Info | Numbers
@@ -139,8 +119,8 @@ def learning_curve(
         ...     {"ours": ours, "theirs": theirs},
         ...     evaluations={"ours": 256, "theirs": 100},
         ... )
-        >>> [line.get_xdata()[-1] for line in figure.axes[0].lines]
-        [np.int64(2560), np.int64(2500)]
+        >>> [float(line.get_xdata()[-1]) for line in figure.axes[0].lines]
+        [2560.0, 2500.0]
     """
     if isinstance(results, Curve) and labels is None:
         curves = {"": results}
