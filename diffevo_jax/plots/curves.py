@@ -82,8 +82,8 @@ def learning_curve(
     Of one the line is the median over runs of the mean fitness, the bands are its quartiles
     and its extremes, and dashed is the median of the best fitness of each generation. Of
     several each line is the mean over runs of ``value``, and its band the 95 % interval of
-    this mean, by Student's t: where two bands are apart, so are the algorithms. A mean has
-    a gap where a run has no finite number.
+    this mean, by Student's t. A mean has a gap where a run has no finite number. A run that
+    was stopped early stays where it was.
 
     Args:
         results: of one algorithm or, by name or in a sequence, of several: a
@@ -93,14 +93,14 @@ def learning_curve(
         labels: names of the curves, if ``results`` has none.
         x: what is along the axis: ``"evaluations"``, the default of several,
             ``"generation"``, the default of one, or ``"seconds"``.
-        value: which field of a history the curves of several show; ``"best_so_far"`` is the
-            highest ``best_fitness`` up to a generation. Under noise the best is the
-            luckiest.
+        value: which field of a history is drawn; ``"best_so_far"`` is the highest
+            ``best_fitness`` up to a generation. Under noise the best is the luckiest.
         evaluations: of each curve, how many a generation has, or ``(generations,)`` how
-            many there were by its end; a Result knows. Of one curve itself; of several as
-            ``results`` are, by name or in a sequence.
+            many there were by its end; a Result knows, and a final evaluation does not
+            count. Of one curve itself; of several as ``results`` are, by name or in a
+            sequence, or one number for all.
         seconds: likewise, how long all generations took, or ``(generations,)`` how much had
-            passed at the end of each. Nothing that is compared here knows.
+            passed at the end of each. No result knows.
         ax: where to draw.
         title: above the axes.
         ylabel: of the axis of values; empty is the name of what is drawn.
@@ -141,7 +141,8 @@ def learning_curve(
     ax = ax or blank(6.0, 3.4).add_subplot()
     if single:
         history = curves[""].history if isinstance(curves[""], Result) else curves[""]
-        best = history.best_fitness if isinstance(history, Info) and not noisy else None
+        both = value == "mean_fitness" and not noisy
+        best = history.best_fitness if isinstance(history, Info) and both else None
         _draw_spread(ax, places[""], numbers[""], best, _words(curves, value))
     else:
         _draw_means(ax, places, numbers)
@@ -149,7 +150,8 @@ def learning_curve(
         ax.locator_params(axis="x", integer=True)
     elif x == "evaluations":
         ax.xaxis.set_major_formatter("{x:,.0f}")
-    ax.set(xlabel=x, ylabel=ylabel or ("fitness" if single else _words(curves, value)))
+    plain = single and value == "mean_fitness"
+    ax.set(xlabel=x, ylabel=ylabel or ("fitness" if plain else _words(curves, value)))
     ax.set_title(title)
     open_frame(ax)
     return cast("Figure", ax.figure)
