@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from diffevo_jax.base import Info
-from diffevo_jax.plots.canvas import BLUE, ORANGE, blank, look, open_frame
+from diffevo_jax.plots.canvas import BLUE, ORANGE, Numbers, blank, look, open_frame
 from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.running.evolution import Result
 from diffevo_jax.sweeps.tables import interval
@@ -18,26 +18,6 @@ from diffevo_jax.sweeps.tables import interval
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-
-@runtime_checkable
-class Numbers(Protocol):
-    """An array of NumPy or JAX, a column of pandas, or a variable of xarray."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """How many along each axis."""
-        ...
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Of which kind."""
-        ...
-
-    def __array__(self) -> np.ndarray:
-        """The numbers."""
-        ...
-
 
 #: What one algorithm came to: a result, its history, or numbers (runs, generations).
 Curve = Result | Info | Numbers
@@ -102,8 +82,8 @@ def learning_curve(
     Of one the line is the median over runs of the mean fitness, the bands are its quartiles
     and its extremes, and dashed is the median of the best fitness of each generation. Of
     several each line is the mean over runs of ``value``, and its band the 95 % interval of
-    this mean, by Student's t: where two bands are apart, so are the algorithms. A mean has
-    a gap where a run has no finite number.
+    this mean, by Student's t. A mean has a gap where a run has no finite number. A run that
+    was stopped early stays where it was.
 
     Args:
         results: of one algorithm or, by name or in a sequence, of several: a
@@ -113,14 +93,14 @@ def learning_curve(
         labels: names of the curves, if ``results`` has none.
         x: what is along the axis: ``"evaluations"``, the default of several,
             ``"generation"``, the default of one, or ``"seconds"``.
-        value: which field of a history the curves of several show; ``"best_so_far"`` is the
-            highest ``best_fitness`` up to a generation. Under noise the best is the
-            luckiest.
+        value: which field of a history is drawn; ``"best_so_far"`` is the highest
+            ``best_fitness`` up to a generation. Under noise the best is the luckiest.
         evaluations: of each curve, how many a generation has, or ``(generations,)`` how
-            many there were by its end; a Result knows. Of one curve itself; of several as
-            ``results`` are, by name or in a sequence.
+            many there were by its end; a Result knows, and a final evaluation does not
+            count. Of one curve itself; of several as ``results`` are, by name or in a
+            sequence, or one number for all.
         seconds: likewise, how long all generations took, or ``(generations,)`` how much had
-            passed at the end of each. Nothing that is compared here knows.
+            passed at the end of each. No result knows.
         ax: where to draw.
         title: above the axes.
         ylabel: of the axis of values; empty is the name of what is drawn.
@@ -139,8 +119,8 @@ def learning_curve(
         ...     {"ours": ours, "theirs": theirs},
         ...     evaluations={"ours": 256, "theirs": 100},
         ... )
-        >>> [line.get_xdata()[-1] for line in figure.axes[0].lines]
-        [np.int64(2560), np.int64(2500)]
+        >>> [float(line.get_xdata()[-1]) for line in figure.axes[0].lines]
+        [2560.0, 2500.0]
     """
     if isinstance(results, Curve) and labels is None:
         curves = {"": results}
@@ -161,7 +141,8 @@ def learning_curve(
     ax = ax or blank(6.0, 3.4).add_subplot()
     if single:
         history = curves[""].history if isinstance(curves[""], Result) else curves[""]
-        best = history.best_fitness if isinstance(history, Info) and not noisy else None
+        both = value == "mean_fitness" and not noisy
+        best = history.best_fitness if isinstance(history, Info) and both else None
         _draw_spread(ax, places[""], numbers[""], best, _words(curves, value))
     else:
         _draw_means(ax, places, numbers)
@@ -169,7 +150,8 @@ def learning_curve(
         ax.locator_params(axis="x", integer=True)
     elif x == "evaluations":
         ax.xaxis.set_major_formatter("{x:,.0f}")
-    ax.set(xlabel=x, ylabel=ylabel or ("fitness" if single else _words(curves, value)))
+    plain = single and value == "mean_fitness"
+    ax.set(xlabel=x, ylabel=ylabel or ("fitness" if plain else _words(curves, value)))
     ax.set_title(title)
     open_frame(ax)
     return cast("Figure", ax.figure)

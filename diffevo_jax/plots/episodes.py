@@ -134,7 +134,9 @@ def episode_film(
         return [artist for place in places for artist in place.get_children()]
 
     figure = cast("Figure", places[0].figure)
-    return filmed(figure, frame, list(steps) or range(longest), path, fps=fps, dpi=dpi)
+    return filmed(
+        figure, frame, list(steps) or range(longest), path, fps=fps, dpi=dpi, repeat=False
+    )
 
 
 def _axes(ax: Axes | Sequence[Axes] | None, count: int, height: float) -> list[Axes]:

@@ -74,6 +74,13 @@ def test_the_luckiest_is_not_drawn(history):
     assert len(axes.lines) == 1
 
 
+def test_another_field_of_a_history_is_drawn_alone(history):
+    axes = plots.learning_curve(history, value="sigma").axes[0]
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), history.sigma[0], rtol=1e-6)
+    assert len(axes.lines) == 1
+    assert axes.get_ylabel() == "sigma"
+
+
 def test_several_curves_are_means_with_intervals_by_students_t():
     figure = plots.learning_curve({"ours": OURS}, x="generation")
     line = lines(figure)["ours"]

@@ -33,6 +33,20 @@ def test_film_is_written_where_it_is_wanted(problem, result, tmp_path):
         assert picture.n_frames == 2
 
 
+def test_populations_of_ones_own_are_filmed(problem, result, tmp_path):
+    units = np.asarray(result.recorded["population"])
+    film = plots.film(problem, units, tmp_path / "film.gif", generations=[1, 4], dpi=40)
+    points = film._fig.axes[0].collections[-1]
+    np.testing.assert_allclose(points.get_offsets(), 1.5 * units[3], rtol=1e-6)
+    assert points.get_array() is None
+    with pytest.raises(
+        ValueError, match=re.escape("fitness: got shape (6,), want (6, 16)")
+    ):
+        plots.film(problem, units, fitness=np.zeros(6))
+    with pytest.raises(ValueError, match="fitness: got some, want none"):
+        plots.film(problem, result, fitness=np.zeros((6, 16)))
+
+
 def test_the_disc_is_around_where_one_asks_and_shrinks(problem, result, tmp_path):
     film = plots.neighbourhood_film(problem, result, [3], tmp_path / "film.gif", dpi=40)
     with Image.open(tmp_path / "film.gif") as picture:
@@ -109,9 +123,10 @@ def test_a_film_of_neighbourhoods_says_what_is_wrong(problem, result, options, m
 
 def test_films_say_what_was_not_recorded(problem, result):
     blank = de.replace(result, recorded={})
-    for film in (plots.film, plots.neighbourhood_film):
-        with pytest.raises(ValueError, match="got no 'population', want record="):
-            film(problem, blank)
+    with pytest.raises(ValueError, match="got no 'population', want record="):
+        plots.neighbourhood_film(problem, blank)
+    with pytest.raises(ValueError, match="got no 'fitness', want record="):
+        plots.film(problem, blank)
     only = {"population": result.recorded["population"]}
     with pytest.raises(ValueError, match="got no 'fitness', want record="):
         plots.film(problem, de.replace(result, recorded=only))

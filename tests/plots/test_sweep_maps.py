@@ -89,6 +89,16 @@ def test_cells_without_a_mean_are_hatched_and_never_the_best():
     assert "eta = 0.5" not in figure.axes[0].get_title()
 
 
+def test_a_sweep_of_which_nothing_has_run_is_drawn():
+    data = table()
+    data["missing"][:] = True
+    data["final_mean"][:] = np.nan
+    figure = plots.heat_map(data, "eta", "temperature")
+    assert len(patches(figure, "missing")) == 12
+    assert not patches(figure, "highest")
+    figure.draw_without_rendering()
+
+
 def test_a_setting_that_was_not_swept_is_missing():
     figure = plots.heat_map(table().isel(setting=range(11)), "eta", "temperature")
     assert len(patches(figure, "missing")) == 1
