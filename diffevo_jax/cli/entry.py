@@ -45,7 +45,11 @@ def asked(
     has_target = bool(args) and not args[0].startswith("-")
     target = args[0] if has_target else ""
     words = request.read(args[1:] if has_target else args)
-    path = target if target.endswith(".toml") else _config(words)
+    path = _config(words)
+    if target.endswith(".toml"):
+        if path:
+            raise UsageError(f"--config: got {path!r} and {target!r}, want one file")
+        path = target
     name = "" if target == path else target
     content = files.load(path) if path else {"axes": {}}
     given = name or content.get("name")

@@ -9,6 +9,7 @@ from diffevo_jax.base import Problem, PyTree
 from diffevo_jax.cli.outputs import Output
 from diffevo_jax.problems import Control
 from diffevo_jax.pytree.files import check_writable
+from diffevo_jax.running.arguments import evaluates_on_host
 from diffevo_jax.running.evolution import Result
 
 #: What a film of a population needs of every generation.
@@ -31,10 +32,13 @@ def check(path: Path, problem: Problem) -> None:
     except ValueError as error:
         raise ValueError(f"--film: {error}".replace("path: ", "")) from error
     check_writable("--film", path)
-    shapes = problem.space.layout.shapes
-    if not isinstance(problem, Control) and shapes != ((2,),):
-        want = "want an environment, or a landscape of two numbers"
-        raise ValueError(f"--film: got solutions of shapes {shapes}, {want}")
+    if isinstance(problem, Control):
+        return
+    shapes, want = problem.space.layout.shapes, "want an environment, or a landscape of two"
+    if evaluates_on_host(problem):  # thousands of points are evaluated for the picture
+        raise ValueError(f"--film: got a problem that the host evaluates, {want} numbers")
+    if shapes != ((2,),):
+        raise ValueError(f"--film: got solutions of shapes {shapes}, {want} numbers")
 
 
 def record(path: Path | None, problem: Problem) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import jax.numpy as jnp
 
-from diffevo_jax.cli import evolve_command, flags, pages, parts, streams
+from diffevo_jax.cli import evolve_command, files, flags, pages, parts, streams
 from diffevo_jax.cli.entry import Asked, asked
 from diffevo_jax.cli.errors import UsageError
 from diffevo_jax.cli.evolve_command import EvolveOptions
@@ -27,6 +27,9 @@ def show(args: Sequence[str]) -> int:
     try:
         found = asked("show", EvolveOptions, args)
         evolve_command.check_request(found.request)
+        if found.request.options.print_config:
+            streams.say(files.written(found.name, found.request))
+            return 0
         lines = list(_lines(found))
     except SystemExit:  # the help is printed
         return 0

@@ -183,15 +183,14 @@ def test_a_distance_counts_a_swap_as_one_slip_and_is_symmetric() -> None:
 
 def test_ranges_and_parts_of_a_file_are_those_of_words() -> None:
     what = EXPERIMENTS["beale"].strategy, EXPERIMENTS["beale"].problem, 8
+    both = [[2, 8], [{"linspace": [3, 4, 2]}, {"range": [9, 11, 1]}]]
     table = [
         axes.Axis(("sampler.eta",), {"linspace": [0, 1, 3]}),
         axes.Axis(("kernel",), [{"class": "tempered", "dimension": 3}]),
-        axes.Axis(
-            ("scale", "population_size"), [[2, 8], [{"range": [2, 4, 1]}, "8:9"]][:1]
-        ),
+        axes.Axis(("scale", "population_size"), both),
     ]
     words = ["sampler.eta=linspace(0,1,3)", "kernel=tempered(dimension=3)"]
     found, wanted = axes.parse(*what, table), axes.parse(*what, words)
     assert found["sampler.eta"] == wanted["sampler.eta"]
     assert de.equal(found["kernel"], wanted["kernel"])
-    assert found["scale", "population_size"] == [(2.0, 8)]
+    assert found["scale", "population_size"] == [(2.0, 8), (3.0, 9), (4.0, 10)]
