@@ -72,7 +72,7 @@ SPACE: dict[str, Callable[[Any], str]] = {
 GPU = {f"{name}_gpu": report for name, report in SPEED.items() if stored(f"{name}_gpu")}
 #: Which document has which tables.
 DOCUMENTS: dict[Path, dict[str, Callable[[Any], str]]] = {
-    ROOT / "docs" / "published.md": PUBLISHED,
+    ROOT / "docs" / "evidence.md": PUBLISHED,
     ROOT / "docs" / "performance.md": SPEED | GPU,
     ROOT / "docs" / "design_space.md": SPACE,
     ROOT / "docs" / "constraints.md": {"constraints": constraints.report},
