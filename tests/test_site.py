@@ -109,6 +109,22 @@ def test_links_out_of_the_site_lead_to_files_of_the_repository(site) -> None:
     assert [target for target in sorted(targets) if not (ROOT / target).exists()] == []
 
 
+@pytest.mark.parametrize(
+    "badge",
+    [
+        "[![Open in Colab](https://other.org/badge.svg)](https://other.org/01.ipynb)",
+        "[![Open in Colab][badge]][colab]",
+    ],
+)
+def test_a_badge_becomes_its_words(site, badge) -> None:
+    _, assemble, _ = site
+    found = assemble.relinked(badge, "notebooks/01.ipynb", "notebooks/01.ipynb", {})
+    assert found in (
+        "[Open in Colab](https://other.org/01.ipynb)",
+        "[Open in Colab][colab]",
+    )
+
+
 def test_every_public_name_of_every_room_is_in_the_reference(site) -> None:
     """Read from the modules that are imported, and not from their source."""
     catalogue, _, sources = site

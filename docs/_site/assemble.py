@@ -27,7 +27,7 @@ DOCUMENTS = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md
 FENCED = re.compile(r"(^```.*?^```$|^~~~.*?^~~~$)", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(\]\(|\b(?:src|srcset|href)=\")([^)\s\"#]*)(#[^)\s\"]*)?(?=[)\s\"])")
 #: A picture that another site serves.
-BADGE = re.compile(r"\[!\[([^\]]*)\]\(https?://[^)]*\)\]\(([^)]*)\)")
+BADGE = re.compile(r"\[!\[([^\]]*)\](?:\(https?://[^)]*\)|\[\w+\])\](\([^)]*\)|\[\w+\])")
 
 
 def places() -> dict[str, str]:
@@ -72,9 +72,7 @@ def relinked(text: str, origin: str, place: str, known: dict[str, str]) -> str:
 
     def outside_code(part: str) -> str:
         return (
-            part
-            if FENCED.fullmatch(part)
-            else LINK.sub(target, BADGE.sub(r"[\1](\2)", part))
+            part if FENCED.fullmatch(part) else LINK.sub(target, BADGE.sub(r"[\1]\2", part))
         )
 
     return "".join(map(outside_code, FENCED.split(text)))
