@@ -12,7 +12,7 @@ PAGES = sorted(ROOT.glob("docs/*.md"))
 
 def names_of(page: str) -> dict:
     """Run the code of a page in docs; what it has named."""
-    names: dict = {"__name__": "page"}
+    names: dict = {}
     text = (ROOT / "docs" / page).read_text()
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         exec(compile(block, page, "exec"), names)

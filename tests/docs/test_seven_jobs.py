@@ -17,7 +17,7 @@ JOBS = dict(
 def run(beginning: str) -> dict:
     """Run the one job whose title begins so, in the folder of the test."""
     (title,) = [title for title in JOBS if title.startswith(beginning)]
-    names: dict = {"__name__": "job"}
+    names: dict = {}
     exec(compile(JOBS[title], title, "exec"), names)
     return names
 
