@@ -112,4 +112,4 @@ def test_two_films_for_a_lecture() -> None:
     assert is_a_picture("neighbourhoods.gif", GIF)
     assert is_a_picture("cartpole.gif", GIF)
     lengths = [int(one.episode.length) for one in played.values()]
-    assert lengths[0] > 200 > lengths[1]
+    assert lengths[0] > 150 > 100 > lengths[1]  # of at most 200
