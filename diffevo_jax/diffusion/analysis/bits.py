@@ -152,7 +152,7 @@ def variational_bits(
 
     An upper bound without dequantisation: the last step of the chain is a distribution of
     levels, :func:`diffevo_jax.diffusion.discretised_gaussian`. Cheaper than the flow, one
-    answer a level, and looser; for networks that have seen whole numbers.
+    answer a level, and for networks that have seen whole numbers alone, too.
 
     Args:
         key: a typed key.
