@@ -26,6 +26,7 @@ import flows
 import gan
 import guidance_report
 import high_dimension
+import image_folder
 import images
 import large_policies
 import learned_evolution
@@ -102,6 +103,10 @@ DOCUMENTS: dict[Path, dict[str, Callable[[Any], str]]] = {
         "flows": flows.report,
     },
     ROOT / "docs" / "honest_best.md": {"final_best": final_best.report},
+    ROOT / "docs" / "images.md": {
+        "image_bits": image_folder.report_bits,
+        "image_hidden": image_folder.report_hidden,
+    },
     ROOT / "docs" / "large_policies.md": {
         "large_policies": large_policies.report,
         "large_policies_forms": large_policies.report_forms,

@@ -35,6 +35,16 @@ from diffevo_jax.diffusion.models import (
 from diffevo_jax.diffusion.training import (
     load as load,  # a denoiser from a file
     save as save,  # a denoiser into a file, without pickle; as trained.save does
+    load_scale as load_scale,  # how pixels became its data, from the same file
+)
+
+# Images, (N, H, W, C), from files and back.
+from diffevo_jax.diffusion.images import (
+    load_images as load_images,  # a folder of NumPy files, whose folders are classes
+    Images as Images,  # pixels, labels and the names of the classes
+    PixelScale as PixelScale,  # pixels as data, and back: to [-1, 1] as it is
+    fit_scale as fit_scale,  # to mean 0 and deviation 1: what training expects
+    dequantise as dequantise,  # whole numbers made continuous, for a density
 )
 
 # The networks.
@@ -95,6 +105,11 @@ from diffevo_jax.diffusion.analysis import (
     variational_bound as variational_bound,  # of discrete chains: cheap
     VariationalBound as VariationalBound,  # and the share of each step
     gaussian_kl as gaussian_kl,  # KL between Gaussians, in nats
+)
+from diffevo_jax.diffusion.analysis import (
+    bits_per_dimension as bits_per_dimension,  # of images, by the flow, dequantised
+    variational_bits as variational_bits,  # of images, by the bound of a chain, as DDPM
+    discretised_gaussian as discretised_gaussian,  # the probability of a level
 )
 
 # How far samples may be from the data.

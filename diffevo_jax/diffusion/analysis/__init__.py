@@ -19,6 +19,11 @@ from diffevo_jax.diffusion.analysis.variational import (
     VariationalBound as VariationalBound,  # and the share of each step
     gaussian_kl as gaussian_kl,  # KL between Gaussians, in nats
 )
+from diffevo_jax.diffusion.analysis.bits import (
+    bits_per_dimension as bits_per_dimension,  # of images, by the flow, dequantised
+    variational_bits as variational_bits,  # of images, by the bound of a chain, as DDPM
+    discretised_gaussian as discretised_gaussian,  # the probability of a level
+)
 
 # How far samples may be from the data.
 from diffevo_jax.diffusion.analysis.error_bounds import (

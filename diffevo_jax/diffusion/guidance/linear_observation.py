@@ -115,8 +115,8 @@ def known_part(
     """The observation of some numbers of a point: inpainting.
 
     Args:
-        known: (D,) booleans, concrete; at least one is True.
-        values: (D,), anything where ``known`` is False.
+        known: (D,) booleans, or those of an image (H, W, C); concrete, at least one True.
+        values: like ``known``, anything where it is False.
         deviation: how exactly they are known, (), > 0.
 
     Example:
@@ -125,12 +125,15 @@ def known_part(
         [[1.0, 0.0]]
     """
     mask = np.asarray(known)
-    if mask.dtype != bool or mask.ndim != 1 or not mask.any():
-        raise ValueError(f"known: got {known}, want (D,) booleans, not all False")
+    if mask.dtype != bool or mask.ndim not in (1, 3) or not mask.any():
+        got = f"{mask.dtype} of shape {mask.shape}"
+        raise ValueError(
+            f"known: got {got}, want (D,) or (H, W, C) booleans, not all False"
+        )
     given, index = jnp.asarray(values, dtype=float), np.flatnonzero(mask)
     if given.shape != mask.shape:
         raise ValueError(f"values: got shape {given.shape}, want {mask.shape}")
-    return LinearObservation(jnp.eye(len(mask))[index], given[index], deviation)
+    return LinearObservation(jnp.eye(mask.size)[index], given.ravel()[index], deviation)
 
 
 @checked

@@ -28,8 +28,9 @@ from diffevo_jax.diffusion.networks.network import labels_or_null
 class UNet:
     """Residual convolutions on ever coarser images and back, with shortcuts across.
 
-    Every resolution has one residual block on the way down and one on the way up; the
-    coarsest looks at the whole image by self-attention. The last layer starts at 0.
+    Images are (N, H, W, C), colours last. Every resolution has one residual block on the
+    way down and one on the way up; the coarsest looks at the whole image by self-attention.
+    The last layer starts at 0.
 
     Args:
         channels: width at each resolution, from the finest; each next one has half the
@@ -116,10 +117,15 @@ class UNet:
     def _check_image(self, shape: tuple[int, ...]) -> None:
         factor = 2 ** (len(self.channels) - 1)
         if len(shape) != 3 or shape[0] % factor or shape[1] % factor:
+            hint = ""
+            if len(shape) == 2:
+                hint = "; of grey images data[..., None]"
+            elif len(shape) == 3 and shape[0] in (1, 3):
+                hint = "; of images with their colours first jnp.moveaxis(data, 1, -1)"
             raise ValueError(
                 f"data: got samples of shape {shape}, want (height, width, colours), the "
                 f"first two divisible by {factor}, for a UNet of {len(self.channels)} "
-                "resolutions"
+                f"resolutions{hint}"
             )
 
 

@@ -24,6 +24,7 @@ from diffevo_jax.diffusion.training.denoiser import (
 from diffevo_jax.diffusion.training.saved import (
     load as load,  # a denoiser from a file
     save as save,  # a denoiser into a file, without pickle; as trained.save does
+    load_scale as load_scale,  # how pixels became its data, from the same file
 )
 
 # What the network predicts.

@@ -73,6 +73,7 @@ def check_labels(labels: PyTree, count: int, network: NetworkLike) -> PyTree:
     if labels is not None and isinstance(network, ClassConditional):
         labels = np.asarray(labels)
         labels_or_null(network.num_classes, labels, count)
+        _check_first_class(network.num_classes, labels)
     arrays = jax.tree.map(jnp.asarray, labels)
     for leaf in jax.tree.leaves(arrays):
         if leaf.shape[:1] != (count,):
@@ -80,6 +81,16 @@ def check_labels(labels: PyTree, count: int, network: NetworkLike) -> PyTree:
                 f"labels: got shape {leaf.shape}, want one for each of {count} samples"
             )
     return arrays
+
+
+def _check_first_class(num_classes: int, labels: np.ndarray) -> None:
+    """Raise if labels are those of classes from 1: the last one would say nothing."""
+    if labels.min() > 0 and labels.max() == num_classes:
+        raise ValueError(
+            f"labels: got {labels.min()} to {num_classes}, want the classes 0 to "
+            f"{num_classes - 1}, of which there is no 0 here: of classes from 1 take "
+            f"labels - 1 ({num_classes} is the label that says nothing)"
+        )
 
 
 def check_output(network: NetworkLike, data: jax.Array, labels: PyTree) -> None:

@@ -6,6 +6,7 @@ import jax
 
 from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
+from diffevo_jax.diffusion.images.pixels import PixelScale
 from diffevo_jax.diffusion.networks.mlp import MLP
 from diffevo_jax.diffusion.networks.network import Network, NetworkLike
 from diffevo_jax.diffusion.networks.unet import UNet
@@ -19,7 +20,7 @@ from diffevo_jax.diffusion.training.parameterisations import (
     Score,
     Velocity,
 )
-from diffevo_jax.pytree import saved
+from diffevo_jax.pytree import saved, validation
 from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.pytree.arrays import check_like
 
@@ -27,19 +28,24 @@ KIND = "denoiser"
 #: The classes that a file may name; of others the object is given when it is read.
 NETWORKS = (MLP, UNet)
 PARAMETERISATIONS = (EDM, Noise, Velocity, Flow, Score, Clean)
+SCALES = (PixelScale,)
 
 
 @checked
-def save(path: str | Path, denoiser: NetworkDenoiser) -> None:
+def save(
+    path: str | Path, denoiser: NetworkDenoiser, scale: PixelScale | None = None
+) -> None:
     """Write a trained denoiser into a file, in whole or not at all.
 
     One sealed npz file, without pickle: its weights with their dtypes, its parameterisation
-    and its architecture. NumPy alone reads them: ``np.load(path)["weights.out.bias"]``.
-    ``trained.save(path)`` is the same. To train on later, keep the training in a folder.
+    and its architecture, and how pixels became its data if that is given. NumPy alone reads
+    the weights: ``np.load(path)["weights.out.bias"]``. ``trained.save(path, scale)`` is the
+    same. To train on later, keep the training in a folder.
 
     Args:
         path: of the file, for example ``"denoiser.npz"``; one that is there is replaced.
         denoiser: with the library's own network; of one's own only its weights are saved.
+        scale: how pixels became its data, for :func:`load_scale`; None for other data.
 
     Raises:
         ValueError: the path cannot be written, or the weights are not those of the network.
@@ -63,6 +69,10 @@ def save(path: str | Path, denoiser: NetworkDenoiser) -> None:
         "shape": list(denoiser.shape),
     }
     arrays = {"weights": denoiser.weights}
+    if scale is not None:
+        validation.validate(scale)
+        numbers = {name: float(getattr(scale, name)) for name in ("mean", "deviation")}
+        text["scale"] = (saved.outline(scale, SCALES) or {}) | numbers
     if text["parameterisation"] is not None:
         arrays["parameterisation"] = parameterisation
     saved.write(path, KIND, arrays, text)
@@ -120,6 +130,40 @@ def load(
         parameterisation = arrays["parameterisation"]
     parts = pytree.strong((network, parameterisation))
     return NetworkDenoiser(*parts, arrays["weights"], shape)
+
+
+@checked
+def load_scale(path: str | Path) -> PixelScale:
+    """Read how pixels became the data of a saved denoiser, from its file.
+
+    Args:
+        path: of a file that :func:`save` has written with a scale.
+
+    Returns:
+        The scale, with the same numbers.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no such file, or a damaged one, or was saved without a scale.
+
+    Example:
+        >>> import jax, tempfile
+        >>> from diffevo_jax import diffusion
+        >>> network, shape = diffusion.MLP((8,)), (2, 2, 1)
+        >>> weights = network.init(jax.random.key(0), shape)
+        >>> denoiser = diffusion.NetworkDenoiser(network, diffusion.EDM(), weights, shape)
+        >>> path = tempfile.mkdtemp() + "/denoiser.npz"
+        >>> diffusion.save(path, denoiser, diffusion.PixelScale(8.0, 5.5, levels=17))
+        >>> diffusion.load_scale(path)
+        PixelScale(mean=8.0, deviation=5.5, levels=17)
+    """
+    found = saved.read(path, KIND).text.get("scale")
+    if found is None:
+        raise ValueError(f"path: got {path}, saved without a scale, want one with it")
+    try:
+        return saved.rebuilt(found, SCALES)
+    except ValueError as error:
+        raise ValueError(f"path: {path}: scale: {error}") from error
 
 
 def _part(

@@ -13,6 +13,7 @@ import numpy as np
 from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
 from diffevo_jax.compilation import compiler_options, make_room
+from diffevo_jax.diffusion.images.pixels import PixelScale
 from diffevo_jax.diffusion.networks.mlp import MLP
 from diffevo_jax.diffusion.networks.network import Network, NetworkLike
 from diffevo_jax.diffusion.training.arguments import (
@@ -61,9 +62,9 @@ class Trained:
         """Mean of the clean points given noisy ones; see :class:`NetworkDenoiser`."""
         return self.denoiser.denoise(y, sigma, label, guidance)
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, scale: PixelScale | None = None) -> None:
         """Write the denoiser into a file; see :func:`diffevo_jax.diffusion.save`."""
-        save(path, self.denoiser)
+        save(path, self.denoiser, scale)
 
 
 @checked
@@ -89,12 +90,13 @@ def train(
 
     Args:
         key: a typed key; the same one to resume.
-        data: (N, ...) clean samples with the standard deviation that the recipe's
-            ``parameterisation`` expects, 1 unless it says so, within a factor of 1.25, and
-            a mean within 2 of them.
+        data: (N, ...) clean samples, images (N, H, W, C), with the standard deviation that
+            the recipe's ``parameterisation`` expects, 1 unless it says so, within a factor
+            of 1.25, and a mean within 2 of them.
         network: ``MLP``, ``UNet``, or one's own ``Network``; None is ``MLP()``.
         recipe: all settings of the training; None is ``Recipe()``.
-        labels: of each sample, with leading axis N: (N,) for this library's networks.
+        labels: of each sample, with leading axis N: for this library's networks (N,)
+            integers, the classes 0 to ``num_classes - 1``, or ``num_classes`` for none.
         sample_weight: (N,) >= 0, not all 0, of any sum: how much each sample counts, for
             example by its fitness. It is drawn so often; None: all alike.
         stop_at: stop after this step, to go on later; None is the recipe's ``num_steps``.

@@ -390,9 +390,24 @@ def test_what_is_no_observation_is_refused(matrix, values, deviation, message):
     [
         ([False, False], [0.0, 0.0], "known: got .* not all False"),
         ([1, 0], [0.0, 0.0], "known: got .* booleans"),
+        (
+            [[True, False]],
+            [[0.0, 0.0]],
+            r"known: got bool of shape \(1, 2\), want \(D,\) or",
+        ),
         ([True, False], [0.0], r"values: got shape \(1,\), want \(2,\)"),
     ],
 )
 def test_a_part_that_is_none_is_refused(known, values, message):
     with pytest.raises(ValueError, match=message):
         diffusion.known_part(known, values, 0.1)
+
+
+def test_the_known_part_of_an_image_is_that_of_its_numbers_in_their_order():
+    mask = np.random.default_rng(0).random((2, 3, 2)) < 0.5
+    values = np.arange(12.0).reshape(2, 3, 2)
+
+    image = diffusion.known_part(mask, values, 0.1)
+
+    assert de.equal(image, diffusion.known_part(mask.ravel(), values.ravel(), 0.1))
+    np.testing.assert_array_equal(image.matrix @ values.ravel(), values[mask])

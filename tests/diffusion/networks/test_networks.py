@@ -151,6 +151,18 @@ def test_samples_that_do_not_fit_a_unet_are_an_error(shape):
 
 
 @pytest.mark.parametrize(
+    ("shape", "hint"),
+    [
+        ((8, 8), r"of grey images data\[\.\.\., None\]"),
+        ((3, 8, 8), r"colours first jnp.moveaxis\(data, 1, -1\)"),
+    ],
+)
+def test_it_is_told_how_data_become_images_with_their_colours_last(shape, hint):
+    with pytest.raises(ValueError, match=hint):
+        diffusion.UNet((4, 8)).init(KEY, shape)
+
+
+@pytest.mark.parametrize(
     ("num_classes", "label", "message"),
     [
         (0, jnp.array([0, 1]), "label: got one, want None"),

@@ -259,3 +259,62 @@ def test_numpy_alone_reads_it(path):
         )
         text = json.loads(arrays["meta"].tobytes())
     assert (text["network"], text["shape"]) == (None, [2])
+
+
+IMAGES = denoiser(diffusion.UNet((2,), embedding=2), shape=(4, 4, 1))
+
+
+@pytest.mark.parametrize(
+    "scale",
+    [
+        diffusion.PixelScale(),
+        diffusion.fit_scale(np.uint8([[3, 200, 7]])),
+        diffusion.PixelScale(jnp.float32(0.1), jnp.float32(1 / 3), levels=0),
+    ],
+)
+def test_how_pixels_became_data_comes_back_with_the_denoiser(tmp_path, scale):
+    diffusion.save(tmp_path / "images.npz", IMAGES, scale)
+
+    check_same(diffusion.load(tmp_path / "images.npz"), IMAGES)
+    loaded, pixels = diffusion.load_scale(tmp_path / "images.npz"), np.arange(17.0)
+    assert loaded.levels == scale.levels
+    np.testing.assert_array_equal(loaded.to_data(pixels), scale.to_data(pixels))
+
+
+def test_a_file_without_a_scale_is_told(path):
+    with pytest.raises(ValueError, match=r"path: got .*own.npz, saved without a scale"):
+        diffusion.load_scale(path)
+    with pytest.raises(FileNotFoundError):
+        diffusion.load_scale(path.parent / "none.npz")
+
+
+def test_a_damaged_file_has_no_scale(tmp_path):
+    diffusion.save(tmp_path / "images.npz", IMAGES, diffusion.PixelScale())
+    content = bytearray((tmp_path / "images.npz").read_bytes())
+    content[content.index(b"127.5")] ^= 1
+    (tmp_path / "images.npz").write_bytes(content)
+    with pytest.raises(ValueError, match="want a whole file of a denoiser"):
+        diffusion.load_scale(tmp_path / "images.npz")
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"class": "PixelScale", "mean": 0.0, "deviation": 0.0, "levels": 256},
+        {"class": "PixelScale", "mean": "eval", "deviation": 1.0, "levels": 256},
+        {"class": "PixelScale", "offset": 0.0},
+        {"class": "os.system"},
+        [1.0, 2.0],
+    ],
+)
+def test_a_scale_that_is_none_is_refused(tmp_path, found):
+    diffusion.save(tmp_path / "images.npz", IMAGES, diffusion.PixelScale())
+    changed(tmp_path / "images.npz", scale=found)
+    with pytest.raises(ValueError, match=r"path: .*images.npz: scale: got"):
+        diffusion.load_scale(tmp_path / "images.npz")
+
+
+def test_a_scale_that_is_not_legal_is_not_saved(tmp_path):
+    with pytest.raises(ValueError, match=r"PixelScale\.deviation: got 0.0"):
+        diffusion.save(tmp_path / "images.npz", IMAGES, diffusion.PixelScale(0.0, 0.0))
+    assert not list(tmp_path.iterdir())

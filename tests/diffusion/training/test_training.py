@@ -424,6 +424,11 @@ def test_what_is_trained_prints_in_a_line(trained):
             ValueError,
             "label: got 5 to 5",
         ),
+        (
+            {"network": diffusion.MLP((8,), 2), "labels": [1, 2] * 32},
+            ValueError,
+            "labels: got 1 to 2, want the classes 0 to 1.* take labels - 1",
+        ),
         ({"key": jax.random.PRNGKey(0)}, TypeError, "key: got an array of uint32"),
     ],
 )
