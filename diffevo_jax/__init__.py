@@ -65,6 +65,7 @@ from diffevo_jax.running import loggers as loggers  # what happens while it runs
 from diffevo_jax.running import final_evaluation as final_evaluation  # an honest best
 from diffevo_jax.running import solutions as solutions  # the different good ones, a table
 from diffevo_jax.running import Solutions as Solutions  # that table
+from diffevo_jax.running import diagnose as diagnose  # what is wrong with it, in sentences
 from diffevo_jax.running import published as published  # settings of published experiments
 
 # One run by hand.

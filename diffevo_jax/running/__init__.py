@@ -24,6 +24,9 @@ from diffevo_jax.running import stops as stops  # a target, a budget, no progres
 # While it runs.
 from diffevo_jax.running import loggers as loggers  # lines, curves, populations, on disk
 
+# What was wrong with it.
+from diffevo_jax.running.diagnosis import diagnose as diagnose  # in sentences
+
 # The end of a run under noise.
 from diffevo_jax.running.final import (
     final_evaluation as final_evaluation,  # choose and judge anew

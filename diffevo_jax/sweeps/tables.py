@@ -128,7 +128,7 @@ def _column(values: Sequence[Any]) -> np.ndarray:
     return np.array([str(value) for value in values], dtype=object)
 
 
-def _check_dataset(dataset: object) -> None:
+def check_dataset(dataset: object) -> None:
     if not hasattr(dataset, "data_vars"):
         got = annotations.got(dataset)
         raise TypeError(f"dataset: got {got}, want an xarray.Dataset, as of sweep")
@@ -147,7 +147,7 @@ def save(dataset: "xarray.Dataset", path: str | Path) -> None:
         ImportError: the package for it is missing.
         OSError: it cannot be written, or the disk is full.
     """
-    _check_dataset(dataset)
+    check_dataset(dataset)
     path = check_ending(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as unfinished:
@@ -183,7 +183,7 @@ def tidy(dataset: "xarray.Dataset", *, generations: bool = True) -> "pandas.Data
         dataset: of :func:`diffevo_jax.sweep`.
         generations: False leaves the history out: a row for each setting and seed.
     """
-    _check_dataset(dataset)
+    check_dataset(dataset)
     kept = [name for name in dataset.data_vars if name in KEEPABLE]
     dataset = dataset.drop_vars(kept)
     if not generations:
@@ -233,7 +233,7 @@ def ranking(dataset: "xarray.Dataset", by: str = "final_mean") -> np.ndarray:
         dataset: of :func:`diffevo_jax.sweep`.
         by: ``"final_mean"`` or ``"final_best"``, which under noise ranks by luck.
     """
-    _check_dataset(dataset)
+    check_dataset(dataset)
     broken = np.asarray(dataset["failed"] | dataset["missing"]).any(axis=1)
     means = np.asarray(dataset[by], float)[~broken].mean(axis=1)
     return np.flatnonzero(~broken)[np.argsort(-means, kind="stable")]

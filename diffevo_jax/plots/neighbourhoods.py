@@ -1,0 +1,154 @@
+"""Neighbourhoods: whom an individual listens to, and where it is drawn to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from diffevo_jax.base import Problem
+from diffevo_jax.noise import canonical_scale
+from diffevo_jax.plots.canvas import BLUE, DASHES, GREEN, INK, ORANGE, evenly
+from diffevo_jax.plots.landscapes import check_individuals, decoded, landscape, recorded
+from diffevo_jax.plots.writing import filmed
+from diffevo_jax.pytree.annotations import Index, checked
+from diffevo_jax.running.evolution import Result
+
+if TYPE_CHECKING:
+    from matplotlib.animation import FuncAnimation
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@checked
+def heard(
+    population: npt.ArrayLike, individual: Index, sigma: float, kappa: float = 1.0
+) -> np.ndarray:
+    """Who is in the neighbourhood of an individual: one deviation of the kernel around it.
+
+    Individual i asks at ``y = x_i / sqrt(alpha_bar)``, and hears j with
+    ``exp(-kappa |y - x_j|^2 / (2 sigma^2))``, here of at least ``exp(-1/2)``.
+
+    Args:
+        population: (N, D) in unit scale.
+        individual: i.
+        sigma: noise level of the generation.
+        kappa: of the kernel; the larger, the smaller the neighbourhood.
+
+    Returns:
+        (N,) bool.
+
+    Example:
+        >>> from diffevo_jax.plots import neighbourhoods
+        >>> neighbourhoods.heard([[0.0], [0.4], [0.6]], 0, sigma=0.5).tolist()
+        [True, True, False]
+    """
+    points = np.asarray(population, float)
+    apart = np.linalg.norm(points - points[individual] * asked_at(sigma), axis=-1)
+    return apart <= sigma / np.sqrt(kappa)
+
+
+def asked_at(sigma: float) -> float:
+    """From a point to where it asks: ``1 / sqrt(alpha_bar)``."""
+    return float(canonical_scale(sigma))
+
+
+@checked
+def neighbourhood_film(
+    problem: Problem,
+    result: Result,
+    individuals: Sequence[Index] = (0,),
+    path: str | Path | None = None,
+    *,
+    generations: Sequence[int] = (),
+    kappa: float = 1.0,
+    fps: int = 7,
+    dpi: int = 80,
+    colors: Sequence[str] = (ORANGE, BLUE, GREEN, INK),
+    ax: Axes | None = None,
+) -> FuncAnimation:
+    """Film the neighbourhoods of individuals, which shrink as the noise level falls.
+
+    A disc is one deviation of the kernel, ``sigma / sqrt(kappa)``, around where the
+    individual asks, ``y = x / sqrt(alpha_bar)``. Points in a colour are in the disc of that
+    individual, and heard (:func:`diffevo_jax.plots.neighbourhoods.heard`); grey ones are
+    not. The line is its way so far, and the arrow leads to its clean estimate, if that was
+    recorded.
+
+    Args:
+        problem: see :func:`diffevo_jax.plots.landscape`.
+        result: one run, with ``record=("population", "clean_estimate")``, of which the
+            second may be missing.
+        individuals: whom to follow.
+        path: of a GIF, or of an MP4 where there is ffmpeg, which is written in whole or not
+            at all; None writes nothing.
+        generations: one a frame, from 1; none given takes 25, evenly spaced.
+        kappa: factor of the kernel on squared distances: 1 of ``Gaussian()`` and, in two
+            dimensions, of the default. Kernels with a bandwidth for each individual have
+            no such disc.
+        fps: frames a second.
+        dpi: pixels an inch; the film is 4.5 inches wide and high, unless ``ax`` is given.
+        colors: of the individuals in turn.
+        ax: where to draw; None draws the landscape first.
+
+    Raises:
+        ValueError: the population was not recorded, a generation or an individual is none
+            of the run's, or the path cannot be written.
+    """
+    from matplotlib.patches import Ellipse
+
+    paths = recorded(problem, result, "population")
+    pulls = "clean_estimate" in result.recorded
+    clean = recorded(problem, result, "clean_estimate") if pulls else None
+    check_individuals(individuals, paths.shape[1])
+    frames = evenly(generations, 25, len(paths))
+    drawn = ax or landscape(problem).axes[0]
+    ax_limits = drawn.get_xlim(), drawn.get_ylim()
+    zero, one = decoded(problem, [[0.0, 0.0], [1.0, 1.0]])
+    units = np.asarray(result.recorded["population"])
+    sigmas = np.asarray(result.history.sigma, float)
+    everyone = drawn.scatter(*paths[0].T, 8, c="0.35", alpha=0.7, lw=0, zorder=2)
+    figures_of = []
+    for n, i in enumerate(individuals):
+        color, dashes = colors[n % len(colors)], DASHES[n % len(DASHES)]
+        disc = Ellipse((0, 0), 0, 0, fc=(color, 0.1), ec=color, ls=dashes, lw=1.6, zorder=3)
+        rings = drawn.scatter([], [], 16.0 + 22.0 * n, lw=1.2, zorder=4 - 0.1 * n)
+        rings.set(edgecolor=color, facecolor=color if n == 0 else "none")
+        way = drawn.plot([], [], color=color, lw=1.1, ls=dashes, zorder=5)[0]
+        point = drawn.plot([], [], "o", color=color, mec="white", ms=9, zorder=6)[0]
+        arrow = drawn.annotate(
+            "",
+            (0, 0),
+            (0, 0),
+            arrowprops={"arrowstyle": "->", "color": INK, "shrinkA": 0, "shrinkB": 0},
+            zorder=7,
+        )
+        figures_of.append((i, drawn.add_patch(disc), rings, way, point, arrow))
+    drawn.set(xlim=ax_limits[0], ylim=ax_limits[1])
+
+    def draw(generation: int) -> Iterable[Artist]:
+        g, told = generation - 1, []
+        everyone.set_offsets(paths[g])
+        for i, disc, rings, way, point, arrow in figures_of:
+            near = heard(units[g], i, float(sigmas[g]), kappa)
+            told.append(f"{i} hears {near.sum()}")
+            x = paths[g, i]
+            disc.set_center(zero + (x - zero) * asked_at(sigmas[g]))
+            disc.width, disc.height = 2 * sigmas[g] / np.sqrt(kappa) * (one - zero)
+            rings.set_offsets(paths[g][near])
+            way.set_data(*paths[:generation, i].T)
+            point.set_data(*x[:, None])
+            arrow.set_visible(clean is not None)
+            if clean is not None:
+                arrow.xy = tuple(clean[g, i])
+                arrow.set_position(tuple(x))
+        words = f"generation {generation} of {len(paths)}, σ = {sigmas[g]:.3g}"
+        drawn.set_title(f"{words}\n{', '.join(told)} of {len(units[g])}", fontsize=10)
+        return drawn.get_children()
+
+    figure = cast("Figure", drawn.figure)
+    return filmed(figure, draw, frames, path, fps=fps, dpi=dpi)

@@ -1,0 +1,265 @@
+"""Sweeps over two axes, as maps."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from diffevo_jax.plots.canvas import INK, blank
+from diffevo_jax.plots.spacing import Cells, cells
+from diffevo_jax.pytree.annotations import checked
+from diffevo_jax.sweeps.tables import check_dataset
+
+if TYPE_CHECKING:
+    import xarray
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: What is maximised, so that the highest is the best.
+FITNESS = ("final_mean", "final_best")
+#: Cells in which the numbers are written, at most.
+WRITTEN = 36
+#: Ticks an axis that are at the values themselves, at most.
+TICKS = 12
+
+
+@checked
+def heat_map(
+    dataset: xarray.Dataset,
+    x: str,
+    y: str,
+    value: str = "final_mean",
+    *,
+    ax: Axes | None = None,
+    title: str = "",
+) -> Figure:
+    """Draw a sweep over two axes: the mean over seeds of every setting, and the best.
+
+    An axis whose values are geometric is logarithmic; one of names, or of numbers that are
+    unevenly spaced, has cells of equal size. Hatched is where there is no mean: a run is
+    missing, or has failed. The frame is around the highest mean, of a fitness; it is that
+    of the seeds of the sweep, which have favoured it.
+
+    Args:
+        dataset: of :func:`diffevo_jax.sweep`, or opened from a file of one.
+        x: the axis along the width, as it is called in the dataset, or an ending of it that
+            is unambiguous: ``"eta"`` for ``"sampler.eta"``.
+        y: the axis along the height.
+        value: a variable over settings and seeds, or over settings.
+        ax: where to draw.
+        title: above the axes; empty is what the value is, and where it is best.
+
+    Raises:
+        TypeError: the dataset is none.
+        ValueError: there is no such axis or variable, or a cell has several settings, as
+            a third axis was swept; then select one of its values.
+
+    Example:
+        >>> import jax, diffevo_jax as de
+        >>> table = de.sweep(
+        ...     jax.random.key(0),
+        ...     de.DiffusionEvolution(num_generations=3),
+        ...     de.problems.Landscape("himmelblau"),
+        ...     axes={"sampler.eta": [0.0, 1.0], "shaping.temperature": [0.1, 0.3, 0.9]},
+        ...     population_size=8,
+        ...     num_seeds=2,
+        ... )
+        >>> figure = de.plots.heat_map(table, "eta", "temperature")
+        >>> figure.axes[0].get_ylabel(), figure.axes[0].get_yscale()
+        ('shaping.temperature', 'log')
+    """
+    check_dataset(dataset)
+    across, up = _axis(dataset, "x", x), _axis(dataset, "y", y)
+    if across == up:
+        raise ValueError(f"y: got {up!r}, which is x, want another axis")
+    columns = [cells(_values(dataset, name)) for name in (across, up)]
+    settings = _settings(dataset, across, up, columns[0], columns[1])
+    means, failed, missing = _means(dataset, value)
+    grid = np.ma.masked_invalid(np.where(settings < 0, np.nan, means[settings]))
+    ax = ax or blank(5.6, 4.2).add_subplot()
+    mesh = ax.pcolormesh(columns[0].edges, columns[1].edges, grid, cmap="viridis")
+    _hatch(ax, columns, {
+        "failed": (settings >= 0) & failed[settings] & ~missing[settings],
+        "missing": (settings < 0) | missing[settings],
+    })  # fmt: skip
+    _scale(ax, "x", columns[0])
+    _scale(ax, "y", columns[1])
+    if grid.size <= WRITTEN:
+        _write(ax, columns, grid, mesh.norm(grid))
+    words = str(dataset[value].attrs.get("long_name", value.replace("_", " ")))
+    if value in FITNESS and grid.count():
+        row, column = np.unravel_index(grid.argmax(), grid.shape)
+        _frame(ax, columns, int(row), int(column))
+        place = ", ".join(
+            f"{_last(name)} = {_text(axis.values[n])}"
+            for name, axis, n in zip((across, up), columns, (column, row), strict=True)
+        )
+        words += f"\nhighest: {grid.max():.4g} at {place}"
+    ax.set(xlabel=across, ylabel=up)
+    ax.set_title(title or words, fontsize="medium")
+    ax.figure.colorbar(mesh, ax=ax, label=value.replace("_", " "))
+    return cast("Figure", ax.figure)
+
+
+def _axis(dataset: xarray.Dataset, argument: str, name: str) -> str:
+    """The coordinate that is meant by a name or an ending of one."""
+    swept = [str(one) for one in dataset.coords if dataset[one].dims == ("setting",)]
+    swept = [one for one in swept if one != "setting"]
+    if name in swept:
+        return name
+    meant = [one for one in swept if one.endswith(f".{name}")]
+    if len(meant) == 1:
+        return meant[0]
+    if meant:
+        raise ValueError(f"{argument}: got {name!r}, which may be {' or '.join(meant)}")
+    close = difflib.get_close_matches(name, [*swept, *map(_last, swept)], 1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise ValueError(f"{argument}: got {name!r}, want one of {', '.join(swept)}{hint}")
+
+
+def _values(dataset: xarray.Dataset, name: str) -> list[float | str]:
+    return [
+        one if isinstance(one, str) else float(one) for one in dataset[name].values.tolist()
+    ]
+
+
+def _settings(
+    dataset: xarray.Dataset, x: str, y: str, across: Cells, up: Cells
+) -> np.ndarray:
+    """Which setting is in each cell, (rows, columns); -1 where there is none."""
+    found = np.full((len(up.values), len(across.values)), -1)
+    for setting, place in enumerate(
+        zip(_values(dataset, y), _values(dataset, x), strict=True)
+    ):
+        cell = up.values.index(place[0]), across.values.index(place[1])
+        if found[cell] >= 0:
+            pair = dataset.isel(setting=[int(found[cell]), setting])
+            others = [
+                str(name)
+                for name in pair.coords
+                if pair[name].dims == ("setting",) and name != "setting"
+                and len(set(pair[name].values.tolist())) > 1
+            ]  # fmt: skip
+            raise ValueError(_select(dataset, others))
+        found[cell] = setting
+    return found
+
+
+def _select(dataset: xarray.Dataset, others: Sequence[str]) -> str:
+    """What to do about axes of which a map has no place."""
+    if not others:
+        return "dataset: got a setting twice, want each once"
+    name = others[0]
+    value = dataset[name].values.tolist()[0]
+    select = f"dataset.isel(setting=dataset[{name!r}].values == {value!r})"
+    return f"dataset: got {' and '.join(others)} swept too, want one value: {select}"
+
+
+def _means(
+    dataset: xarray.Dataset, value: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each setting the mean over seeds, and whether a run failed or is missing."""
+    if value not in dataset.data_vars:
+        known = [str(name) for name in dataset.data_vars]
+        raise ValueError(f"value: got {value!r}, want one of {', '.join(known)}")
+    if not set(dataset[value].dims) <= {"setting", "seed"}:
+        wrong = ", ".join(map(str, dataset[value].dims))
+        raise ValueError(f"value: got {value!r} over {wrong}, want one over setting and seed")
+
+    def any_run(name: str) -> np.ndarray:
+        flags = dataset[name] if name in dataset else dataset[value] != dataset[value]
+        return np.asarray(flags, bool).reshape(dataset.sizes["setting"], -1).any(axis=1)
+
+    values = np.asarray(dataset[value], float).reshape(dataset.sizes["setting"], -1)
+    failed, missing = any_run("failed"), any_run("missing")
+    with np.errstate(invalid="ignore"):
+        means = np.where(failed | missing, np.nan, values.mean(axis=1))
+    return means, failed | ~np.isfinite(means) & ~missing, missing
+
+
+def _corner(columns: Sequence[Cells], row: int, column: int) -> tuple[float, ...]:
+    """Left, bottom, width and height of a cell."""
+    (left, right), (bottom, top) = (
+        axis.edges[place : place + 2]
+        for axis, place in zip(columns, (column, row), strict=True)
+    )
+    return left, bottom, right - left, top - bottom
+
+
+def _hatch(ax: Axes, columns: Sequence[Cells], where: dict[str, np.ndarray]) -> None:
+    """Hatch the cells that have no mean, and say why."""
+    from matplotlib.patches import Rectangle
+
+    styles = {"failed": "xxxx", "missing": "////"}
+    shown = []
+    for name, mask in where.items():
+        for row, column in np.argwhere(mask):
+            left, bottom, width, height = _corner(columns, row, column)
+            style = {"fc": "0.95", "ec": "0.45", "hatch": styles[name], "lw": 0}
+            patch = Rectangle((left, bottom), width, height, label=name, **style)
+            ax.add_patch(patch)
+        shown += [patch] if mask.any() else []
+    if shown:
+        ax.legend(
+            handles=shown,
+            loc="upper left",
+            bbox_to_anchor=(0.0, -0.16),
+            ncols=2,
+            frameon=False,
+            fontsize="small",
+        )
+
+
+def _frame(ax: Axes, columns: Sequence[Cells], row: int, column: int) -> None:
+    """A frame around a cell that is seen on any colour."""
+    from matplotlib.patches import Rectangle
+
+    left, bottom, width, height = _corner(columns, row, column)
+    for color, line, name in (("white", 4.0, "_halo"), (INK, 1.8, "highest")):
+        style = {"fill": False, "ec": color, "lw": line, "clip_on": False, "zorder": 4}
+        ax.add_patch(Rectangle((left, bottom), width, height, label=name, **style))
+
+
+def _write(
+    ax: Axes, columns: Sequence[Cells], grid: np.ma.MaskedArray, shade: npt.ArrayLike
+) -> None:
+    """The numbers, in the cells."""
+    dark = np.ma.filled(np.ma.asarray(shade), 0.0) < 0.6
+    for row, column in np.argwhere(~np.ma.getmaskarray(grid)):
+        ax.text(
+            columns[0].places[column],
+            columns[1].places[row],
+            f"{grid[row, column]:.3g}",
+            color="white" if dark[row, column] else INK,
+            ha="center",
+            va="center",
+            fontsize=8,
+        )
+
+
+def _scale(ax: Axes, which: str, axis: Cells) -> None:
+    """Ticks of an axis, and its scale."""
+    named = axis.spacing == "names"
+    if axis.spacing == "geometric":
+        ax.set(**{f"{which}scale": "log"})
+    if named or len(axis.values) <= TICKS:
+        step = -(-len(axis.values) // TICKS) if named else 1
+        labels = [_text(value) for value in axis.values[::step]]
+        long = which == "x" and max(map(len, labels)) * len(labels) > 48
+        turned = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if long else {}
+        ticks = ax.xaxis if which == "x" else ax.yaxis
+        ticks.set_ticks(axis.places[::step], labels=labels, **turned)
+        ticks.set_ticks([], minor=True)
+    ax.set(**{f"{which}lim": (axis.edges[0], axis.edges[-1])})
+
+
+def _text(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.4g}"
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]

@@ -1,0 +1,157 @@
+"""Maps of sweeps: a mean a cell, the best one framed, what is missing hatched."""
+
+import re
+
+import numpy as np
+import pytest
+import xarray
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from diffevo_jax import plots
+from diffevo_jax.plots import spacing
+
+ETAS, TEMPERATURES = [0.0, 0.5, 1.0], [0.01, 0.1, 1.0, 10.0]
+
+
+def table(**more) -> xarray.Dataset:
+    """As a sweep of 12 settings and 2 seeds makes it; the seeds are 0.5 apart."""
+    eta, temperature = (np.ravel(one) for one in np.meshgrid(ETAS, TEMPERATURES))
+    worth = -((eta - 0.5) ** 2) - (np.log10(temperature) + 1) ** 2
+    flags = np.zeros((12, 2), bool)
+    return xarray.Dataset(
+        {
+            "final_mean": (("setting", "seed"), worth[:, None] + [0.0, 0.5]),
+            "failed": (("setting", "seed"), flags.copy()),
+            "missing": (("setting", "seed"), flags.copy()),
+            "evaluations": ("setting", np.arange(12)),
+            "mean_fitness": (("setting", "seed", "generation"), np.zeros((12, 2, 3))),
+        },
+        {
+            "setting": np.arange(12),
+            "sampler.eta": ("setting", eta),
+            "shaping.temperature": ("setting", temperature),
+            **more,
+        },
+    )
+
+
+def mesh(figure):
+    return figure.axes[0].collections[0].get_array()
+
+
+def patches(figure, label):
+    found = [p for p in figure.axes[0].patches if isinstance(p, Rectangle)]
+    return [patch for patch in found if patch.get_label() == label]
+
+
+def test_a_cell_is_the_mean_over_seeds():
+    data = table().isel(setting=np.random.default_rng(0).permutation(12))
+    drawn = mesh(plots.heat_map(data, "sampler.eta", "shaping.temperature"))
+    eta, temperature = np.meshgrid(ETAS, TEMPERATURES)
+    want = 0.25 - (eta - 0.5) ** 2 - (np.log10(temperature) + 1) ** 2
+    np.testing.assert_allclose(drawn, want)
+
+
+def test_the_best_cell_is_framed_and_named():
+    figure = plots.heat_map(table(), "eta", "temperature")
+    (frame,) = patches(figure, "highest")
+    left, bottom = frame.get_xy()
+    assert left < 0.5 < left + frame.get_width()
+    assert bottom < 0.1 < bottom + frame.get_height()
+    assert "highest: 0.25 at eta = 0.5, temperature = 0.1" in figure.axes[0].get_title()
+
+
+def test_a_number_that_is_no_fitness_has_no_best():
+    assert not patches(plots.heat_map(table(), "eta", "temperature", "evaluations"), "highest")
+
+
+def test_geometric_values_make_a_logarithmic_axis():
+    axes = plots.heat_map(table(), "eta", "temperature").axes[0]
+    assert (axes.get_xscale(), axes.get_yscale()) == ("linear", "log")
+    np.testing.assert_allclose(axes.get_ylim(), (10**-2.5, 10**1.5))
+
+
+def test_cells_without_a_mean_are_hatched_and_never_the_best():
+    data = table()
+    data["failed"][4, 1] = True  # eta 0.5 and temperature 0.1, the best
+    data["final_mean"][4, 1] = np.nan
+    data["missing"][7, 0] = True
+    figure = plots.heat_map(data, "eta", "temperature")
+    assert np.argwhere(np.ma.getmaskarray(mesh(figure))).tolist() == [[1, 1], [2, 1]]
+    assert len(patches(figure, "failed")) == len(patches(figure, "missing")) == 1
+    words = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert words == ["failed", "missing"]
+    assert "temperature = 0.1" in figure.axes[0].get_title()
+    assert "eta = 0.5" not in figure.axes[0].get_title()
+
+
+def test_a_setting_that_was_not_swept_is_missing():
+    figure = plots.heat_map(table().isel(setting=range(11)), "eta", "temperature")
+    assert len(patches(figure, "missing")) == 1
+
+
+def test_names_have_cells_of_equal_size():
+    kernels = np.repeat(["Tempered()", "Gaussian()", "Perplexity(30)", "Latent()"], 3)
+    data = table(kernel=("setting", kernels.astype(object)))
+    axes = plots.heat_map(data, "eta", "kernel").axes[0]
+    labels = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert labels == ["Tempered()", "Gaussian()", "Perplexity(30)", "Latent()"]
+
+
+def test_a_third_axis_is_to_be_selected():
+    low = table(scale=("setting", np.full(12, 1.0)))
+    both = xarray.concat([low, low.assign_coords(scale=low.scale * 2)], "setting")
+    message = "got scale swept too, want one value: dataset.isel(setting=dataset['scale']"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        plots.heat_map(both, "eta", "temperature")
+    chosen = both.isel(setting=both["scale"].values == 1.0)
+    assert plots.heat_map(chosen, "eta", "temperature")
+
+
+def test_an_axis_that_goes_with_another_needs_no_selection():
+    together = table(scale=("setting", np.repeat([1.0, 2.0, 3.0, 4.0], 3)))
+    assert plots.heat_map(together, "eta", "temperature").axes[0].patches
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("etta", "temperature"), "x: got 'etta', want one of sampler.eta, shaping.temp"),
+        (("etta", "temperature"), "did you mean 'eta'?"),
+        (("eta", "sampler.eta"), "y: got 'sampler.eta', which is x, want another axis"),
+        (("eta", "temperature", "best"), "value: got 'best', want one of final_mean, failed"),
+        (("eta", "temperature", "mean_fitness"), "over setting, seed, generation, want"),
+    ],
+)
+def test_a_map_says_what_is_wrong(arguments, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        plots.heat_map(table(), *arguments)
+
+
+def test_what_is_no_dataset_is_refused():
+    with pytest.raises(TypeError, match="dataset: got"):
+        plots.heat_map({"a": 1}, "eta", "temperature")
+
+
+def test_axes_of_the_caller_are_used():
+    figure = Figure()
+    first, second = figure.subplots(1, 2)
+    assert plots.heat_map(table(), "eta", "temperature", ax=second) is figure
+    assert second.collections
+    assert not first.collections
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([1.0, 2.0, 3.0], "even"),
+        ([0.1, 0.316, 1.0], "geometric"),
+        ([0.1, 0.2, 1.0], "names"),
+        ([0.0, 0.1, 1.0], "names"),
+        ([5.0], "names"),
+        (["a", "b"], "names"),
+    ],
+)
+def test_what_the_spacing_of_values_is(values, kind):
+    assert spacing.cells(values).spacing == kind
