@@ -46,7 +46,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from IPython.display import Image, display
-from matplotlib.animation import PillowWriter
 
 import diffevo_jax as de
 from diffevo_jax import plots
@@ -115,12 +114,12 @@ result = de.evolve(key, strategy, problem, population_size=SIZE, record=record)
 # Frames at even steps of log sigma: where more happens there are more.
 sigmas = np.asarray(result.history.sigma)
 depth, numbers = -np.log(sigmas), np.arange(1, len(sigmas) + 1)
-steps = np.linspace(depth[1], depth[-1], 4 if FAST else 20)
+steps = np.linspace(depth[1], depth[-1], 4 if FAST else 14)
 frames = np.unique(np.interp(steps, depth, numbers).round().astype(int)).tolist()
-film = plots.film(problem, result, generations=[1, *frames])
 with tempfile.TemporaryDirectory() as folder:
-    film.save(f"{folder}/film.gif", writer=PillowWriter(fps=5), dpi=60)
-    display(Image(f"{folder}/film.gif"))
+    path = f"{folder}/film.gif"
+    plots.film(problem, result, path, generations=[1, *frames], dpi=42)
+    display(Image(path))
 
 first, *_, last = result.history.mean_fitness
 print(f"mean fitness from {first:.3f} to {last:.3f}")
@@ -132,10 +131,10 @@ assert last > first
 # Where did everyone go? `de.solutions` lists the different good solutions of a run, by
 # looking for valleys between them. The home of an individual is the nearest of them.
 #
-# Of all pairs of neighbours in the first generation that part, take the closest two.
-# Discs are their neighbourhoods, one deviation $\sigma$ wide, and arrows lead to their
-# answers. At first the discs are larger than the picture and both arrows lead to the
-# same place; in the end the two do not hear each other at all.
+# Of all pairs that part, take the two who were closest in the first generation. The discs
+# are their neighbourhoods, one deviation $\sigma$ wide; whoever is in a disc is heard, and
+# arrows lead to the answers. At first everybody is in both discs, and both arrows lead to
+# the same place. In the end the two do not hear each other at all.
 
 # %%
 found = de.solutions(problem, result, key=key, num_evaluations=400, within=0.5)
@@ -151,21 +150,12 @@ home = squares(result.population, found.points).argmin(axis=1)
 apart = squares(*[result.recorded["population"][0]] * 2)
 parted = home[:, None] != home
 apart[~parted if parted.any() else np.eye(SIZE, dtype=bool)] = np.inf
-pair = np.array(np.unravel_index(apart.argmin(), apart.shape))
+pair = [int(i) for i in np.unravel_index(apart.argmin(), apart.shape)]
 
-ends = (1, np.searchsorted(-sigmas, -1.0) + 1, np.searchsorted(-sigmas, -0.3) + 1)
-figure, axes = plt.subplots(1, 3, figsize=(11, 3.9))
-for ax, generation in zip(axes, np.clip(ends, 1, len(sigmas)).tolist(), strict=True):
-    plots.landscape(problem, ax=ax)
-    window = ax.axis()
-    now = result.recorded["population"][generation - 1]
-    plots.population(problem, now, ax=ax, color=np.take(COLORS, home, mode="wrap"), size=5)
-    pair_colors = [COLORS[h % len(COLORS)] for h in home[pair]]
-    plots.trajectories(
-        problem, result, pair, generations=[generation], ax=ax, colors=pair_colors
-    )
-    ax.axis(window)
-    ax.set(title=f"generation {generation}, σ = {sigmas[generation - 1]:.2g}")
+with tempfile.TemporaryDirectory() as folder:
+    path = f"{folder}/neighbourhoods.gif"
+    plots.neighbourhood_film(problem, result, pair, path, generations=frames, dpi=42)
+    display(Image(path))
 assert len(found) > 0
 assert found.count.sum() <= SIZE
 
@@ -214,7 +204,7 @@ assert len(found) == 1 or shares[-1] > shares[0] + 0.1
 # where everyone came from, and evolution brings it back.
 
 # %%
-figure, axes = plt.subplots(2, 4, figsize=(11, 5.6))
+figure, axes = plt.subplots(2, 4, figsize=(9, 4.6))
 for column, level in zip(axes.T, np.linspace(depth[1], depth[-1], 4), strict=True):
     generation = int(np.interp(level, depth, numbers).round())
     evolved = result.recorded["population"][generation - 1]

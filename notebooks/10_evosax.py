@@ -38,7 +38,6 @@ plt.rcParams.update({"legend.frameon": False})
 FAST = os.environ.get("DIFFEVO_FAST") == "1"  # smaller sizes, for tests
 
 # %%
-import evosax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -51,7 +50,7 @@ from diffevo_jax.interop.evosax import Algorithm, from_algorithm, from_problem
 from diffevo_jax.interop.evosax import DiffusionEvolution as ES
 
 COLORS = ("#D55E00", "#0072B2", "#009E73", "#222222")
-print("evosax", evosax.__version__)
+print("evosax", version("evosax"))
 
 # %% [markdown]
 # ## Our Diffusion Evolution in an evosax loop

@@ -99,10 +99,11 @@ def build(path: Path) -> None:
     seconds = time.perf_counter() - begin
     notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
     text = nbformat.writes(notebook) + "\n"
-    if (size := len(text.encode())) > MOST_BYTES:
-        sys.exit(f"{path.stem}: {size} bytes, want at most {MOST_BYTES}")
     path.with_suffix(".ipynb").write_text(text)
+    size = len(text.encode())
     print(f"{path.stem}: {seconds:.0f} s, {size / 1000:.0f} kB")
+    if size > MOST_BYTES:
+        sys.exit(f"{path.stem}: {size} bytes, want at most {MOST_BYTES}")
 
 
 def _project() -> dict:

@@ -108,10 +108,9 @@ EDITS = {
     "11_own_evaluator": {
         "MonoFlow": MONOFLOW,
         "Consensus": CONSENSUS,
-        "threads": {
-            r"from joblib.*\n": "from concurrent.futures import ThreadPoolExecutor\n",
-            r", get_reusable_executor, ": ", ThreadPoolExecutor(2), ",
-            r"get_reusable_executor\(\)\.shutdown\(\)\n": "",
+        "processes": {
+            r"from concurrent.*\n": "from joblib.externals import loky\n",
+            r"ThreadPoolExecutor\(2\), timeout=60\.0": "loky.get_reusable_executor",
         },
         "another cost": {r"path\.y\[0\] \*\* 2 \+": "np.abs(path.y[0]) +"},
         "more individuals": {r"= \(16, 6\) if": "= (24, 4) if"},
