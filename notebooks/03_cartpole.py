@@ -56,12 +56,12 @@ ORANGE, BLUE = "#D55E00", "#0072B2"
 #
 # A network with a hidden layer of eight sees the observation and chooses an action: 58
 # weights for CartPole. 256 policies play one episode each in a generation, from starts
-# of their own. Ten generations, sixteen independent runs, one program.
+# of their own. Ten generations, eight independent runs, one program.
 
 # %%
 problem = de.problems.Control("CartPole-v1", policy=de.problems.MLP((8,)))
 strategy = de.DiffusionEvolution(num_generations=10)
-SIZE, RUNS = (64, 3) if FAST else (256, 16)
+SIZE, RUNS = (64, 3) if FAST else (256, 8)
 print(f"{problem.space.dim} weights, {problem.episode_limit} steps at most")
 
 keys = jax.random.split(jax.random.key(0), RUNS)
