@@ -106,7 +106,7 @@ assert all((listed.count >= 0).all() for listed in found.values())
 # One run says little. How many solutions are listed in each of several runs:
 
 # %%
-RUNS = 3 if FAST else 20
+RUNS = 2 if FAST else 8
 keys = jax.random.split(jax.random.key(2), RUNS)
 
 

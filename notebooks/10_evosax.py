@@ -121,7 +121,7 @@ strategies = {
         Open_ES(population_size=SIZE, solution=solution), GENERATIONS
     ),
 }
-RUNS = 4 if FAST else 32
+RUNS = 4 if FAST else 16
 keys = jax.random.split(jax.random.key(1), RUNS)
 results = {
     name: jax.jit(
