@@ -67,7 +67,7 @@ def panels(count):
 # \epsilon$, until nothing of a curve is left.
 
 # %%
-curves = diffusion.sinusoids(jax.random.key(0), 10_000)
+curves = diffusion.sinusoids(jax.random.key(0), 5000)
 betas = jnp.linspace(1e-3, 0.2, 100)
 forward = de.noise.forward_chain(jax.random.key(1), curves[:2000], betas)
 
@@ -91,7 +91,7 @@ trained = diffusion.train(
     jax.random.key(2),
     curves,
     diffusion.MLP((256, 256)),
-    diffusion.Recipe(PARAMETERISATION, num_steps=400 if FAST else 4000, learning_rate=1e-3),
+    diffusion.Recipe(PARAMETERISATION, num_steps=400 if FAST else 2500, learning_rate=1e-3),
 )
 relative = np.asarray(trained.losses / trained.baselines)
 print(f"{len(relative)} steps in {time.perf_counter() - begin:.0f} s")
@@ -179,12 +179,12 @@ images = ((images - images.mean()) / images.std()).astype(np.float32)
 named = SVC(C=10.0).fit(images, labels).predict
 
 GUIDANCE = 1.0
-STEPS, EACH = (300, 4) if FAST else (3000, 12)
+STEPS, EACH = (300, 4) if FAST else (2000, 12)
 begin = time.perf_counter()
 digits = diffusion.train(
     jax.random.key(7),
     images,
-    diffusion.MLP((512, 512), num_classes=10),
+    diffusion.MLP((256, 256), num_classes=10),
     diffusion.Recipe(PARAMETERISATION, num_steps=STEPS, learning_rate=1e-3),
     labels=labels,
 )
@@ -225,7 +225,7 @@ learner = diffusion.train(
     jax.random.key(10),
     population,
     diffusion.MLP((64, 64)),
-    diffusion.Recipe(num_steps=500 if FAST else 4000),
+    diffusion.Recipe(num_steps=500 if FAST else 3000),
     sample_weight=jnp.exp(log_weight),
 )
 sigma = 0.7

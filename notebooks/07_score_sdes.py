@@ -47,7 +47,7 @@ import diffevo_jax as de
 from diffevo_jax import diffusion
 
 ORANGE, BLUE, GREEN, INK = "#D55E00", "#0072B2", "#009E73", "#222222"
-COUNT = 300 if FAST else 2000  # samples
+COUNT = 300 if FAST else 1000  # samples
 key = jax.random.key(0)
 
 # %% [markdown]
@@ -114,7 +114,7 @@ def drawn(process, rate, num_steps, key):
     return x / process.scale(times[-1])
 
 
-STEPS = 200 if FAST else 500
+STEPS = 200 if FAST else 400
 expected = float(target.log_density(data, 0.0).mean())
 figure, axes = plt.subplots(2, 3, figsize=(9, 6), sharex=True, sharey=True)
 for column, (name, process) in zip(axes.T, processes.items(), strict=True):
@@ -154,8 +154,8 @@ assert np.abs(flow - exact).max() < 0.2
 
 # %%
 train = target.sample(jax.random.key(1), 4000)
-recipe = diffusion.Recipe(diffusion.EDM(), num_steps=500 if FAST else 4000)
-trained = diffusion.train(jax.random.key(2), train, diffusion.MLP((128, 128)), recipe)
+recipe = diffusion.Recipe(diffusion.EDM(), num_steps=500 if FAST else 2500)
+trained = diffusion.train(jax.random.key(2), train, diffusion.MLP((64, 64)), recipe)
 unseen = target.sample(jax.random.key(3), COUNT)
 
 
