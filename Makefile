@@ -29,7 +29,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test slow docs pages ends bench bench-check bench-quick format clean FORCE
+.PHONY: help demo test slow notebooks docs pages ends bench bench-check bench-quick format clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +53,9 @@ test: .venv/.dev ## format check, lint, types, tests
 slow: .venv/.dev ## the examples in docstrings, and the tests that take minutes
 	$(PYTEST) diffevo_jax
 	$(PYTEST) tests -m slow
+
+notebooks: .venv/.dev ## run all notebooks in their fast mode, and each with its obvious edits
+	$(PYTEST) --dist worksteal tests/test_notebooks.py -m "notebooks or not slow"
 
 docs: .venv/.docs ## the site, in build/docs; links and anchors checked
 	$(BIN)/python docs/_site/assemble.py build/site

@@ -1,10 +1,11 @@
-"""Fill in the addresses of the notebooks, run them, and write the paired ``.ipynb`` files.
+"""Fill in what all notebooks share, run them, and write the paired ``.ipynb`` files.
 
     python notebooks/build.py            # all notebooks
-    python notebooks/build.py 01         # those whose name starts so
+    python notebooks/build.py 01 03      # those whose names start so
+    python notebooks/build.py --fill     # what they share alone
 
-The ``.py`` file is the source. Its badge and its install line are made from one entry of
-``pyproject.toml``: ``Repository``.
+The ``.py`` file is the source. Its badge and its first code cell are made here, from
+``INSTALL`` and from one entry of ``pyproject.toml``: ``Repository``.
 """
 
 import os
@@ -21,31 +22,73 @@ from nbclient import NotebookClient
 HERE = Path(__file__).parent
 MOST_BYTES = 300_000
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+#: What a notebook needs beyond matplotlib.
+EXTRAS = {"03_cartpole": "viz,sweep", "10_evosax": "viz,evosax"}
+#: The first code cell. pip takes another JAX than the one that is there for a conflict, and
+#: DIFFEVO_WHEEL is the address of a wheel to take in place of the repository.
+INSTALL = """\
+# %matplotlib inline
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+
+if "google.colab" in sys.modules:  # install the library, and leave Colab's JAX alone
+    repository = "git+{repository}"
+    library = f"{name}[{extras}] @ {{os.environ.get('DIFFEVO_WHEEL', repository)}}"
+    jax_as_it_is = [f"{{name}}=={{version(name)}}" for name in ("jax", "jaxlib")]
+    install = [sys.executable, "-m", "pip", "install", "-q", library, *jax_as_it_is]
+    subprocess.run(install, check=True)
+
+import matplotlib.pyplot as plt
+
+plt.rcParams.update({{"figure.dpi": 72, "figure.constrained_layout.use": True}})
+plt.rcParams.update({{"axes.spines.top": False, "axes.spines.right": False}})
+plt.rcParams.update({{"legend.frameon": False}})
+FAST = os.environ.get("DIFFEVO_FAST") == "1"  # smaller sizes, for tests
+"""
+#: Where the first code cell stands.
+MARK = '# %% tags=["install"]\n'
 
 
-def addresses(notebook: str) -> tuple[str, str]:
-    """Where Colab opens a notebook, and what pip installs."""
-    project = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
-    repository = project["urls"]["Repository"]
-    place = repository.removeprefix("https://github.com/")
+def badge(notebook: str) -> str:
+    """Where Colab opens a notebook."""
+    place = _project()["urls"]["Repository"].removeprefix("https://github.com/")
     colab = f"https://colab.research.google.com/github/{place}/blob/main/notebooks"
-    return f"{colab}/{notebook}.ipynb", f"{project['name']} @ git+{repository}"
+    return f"{colab}/{notebook}.ipynb"
+
+
+def install_cell(notebook: str) -> str:
+    """What installs the library on Colab, and nothing elsewhere."""
+    project = _project()
+    return INSTALL.format(
+        repository=project["urls"]["Repository"],
+        name=project["name"],
+        extras=EXTRAS.get(notebook, "viz"),
+    )
 
 
 def fill_in(source: str, notebook: str) -> str:
-    """Put the addresses into a notebook's source."""
-    colab, install = addresses(notebook)
-    badge = re.compile(r"https://colab\.research\.google\.com/github/\S+\.ipynb")
-    line = re.compile(r"[\w-]+ @ git\+https://[^\s\"]+")
-    return line.sub(install, badge.sub(colab, source))
+    """Put the badge's address and the first code cell into a notebook's source."""
+    if source.count(MARK) != 1:
+        sys.exit(f"{notebook}: want one cell {MARK.strip()!r}")
+    address = re.compile(r"https://colab\.research\.google\.com/github/\S+\.ipynb")
+    cell = re.compile(f"{re.escape(MARK)}.*?(?=\n# %%)", re.DOTALL)
+    filled = MARK + install_cell(notebook)
+    return cell.sub(lambda _: filled, address.sub(badge(notebook), source))
+
+
+def fill(path: Path) -> str:
+    """Fill in one source, and return it."""
+    source = path.read_text()
+    if (filled := fill_in(source, path.stem)) != source:
+        path.write_text(filled)
+    return filled
 
 
 def build(path: Path) -> None:
     """Fill in, run and write one notebook."""
-    source = path.read_text()
-    if (filled := fill_in(source, path.stem)) != source:
-        path.write_text(filled)
-    notebook = jupytext.reads(filled, fmt="py:percent")
+    notebook = jupytext.reads(fill(path), fmt="py:percent")
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:02d}"
     begin = time.perf_counter()
@@ -56,15 +99,21 @@ def build(path: Path) -> None:
     seconds = time.perf_counter() - begin
     notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
     text = nbformat.writes(notebook) + "\n"
-    if (size := len(text.encode())) > MOST_BYTES:
-        sys.exit(f"{path.stem}: {size} bytes, want at most {MOST_BYTES}")
     path.with_suffix(".ipynb").write_text(text)
+    size = len(text.encode())
     print(f"{path.stem}: {seconds:.0f} s, {size / 1000:.0f} kB")
+    if size > MOST_BYTES:
+        sys.exit(f"{path.stem}: {size} bytes, want at most {MOST_BYTES}")
+
+
+def _project() -> dict:
+    return tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
 
 
 if __name__ == "__main__":
     os.environ.pop("DIFFEVO_FAST", None)  # what is published is the whole notebook
-    prefix = sys.argv[1] if len(sys.argv) > 1 else ""
-    for path in sorted(HERE.glob(f"{prefix}*.py")):
-        if re.match(r"\d\d_", path.name):
-            build(path)
+    words = sys.argv[1:]
+    prefixes = tuple(word for word in words if word != "--fill") or ("",)
+    for path in sorted(HERE.glob("[0-9][0-9]_*.py")):
+        if path.name.startswith(prefixes):
+            (fill if "--fill" in words else build)(path)

@@ -1,10 +1,17 @@
-"""Every notebook runs, and its two files agree with each other and with pyproject.toml."""
+"""Every notebook runs, survives its obvious edits, and agrees with its pair.
 
+``make notebooks`` runs them all, and their edits; by default the first one runs. Here, too,
+one is run as Colab runs it: from its badge to its last cell, where the library has to be
+installed first, from a local wheel in place of the network.
+"""
+
+import importlib.util
 import os
 import re
 import subprocess
 import sys
-import tomllib
+import sysconfig
+import textwrap
 from pathlib import Path
 
 import jupytext
@@ -12,13 +19,114 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SOURCES = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.py"))
+SOURCES = {path.stem: path for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.py"))}
 #: Where a file of one machine would be.
 MACHINE_PATH = re.compile(
     r"(?<![\w.:/])/(home|Users|root|tmp|work|opt|mnt|usr)/|[A-Z]:\\\\"
 )
+DEFAULT = r"de\.DiffusionEvolution\(num_generations="
+MONOFLOW = {DEFAULT: "de.MonoFlow(num_generations="}
+CONSENSUS = {DEFAULT: "de.Consensus(num_generations="}
 
-each_notebook = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+#: What a reader changes first, in each notebook: patterns in its source, and what is put in
+#: their place. A pattern that no longer matches fails.
+EDITS = {
+    "01_quickstart": {
+        "another landscape": {r"landscapes\.himmelblau": "landscapes.rastrigin"},
+        "a valley": {r"landscapes\.himmelblau": "landscapes.rosenbrock"},
+        "MonoFlow": MONOFLOW,
+        "Consensus": CONSENSUS,
+        "fewer individuals": {r"SIZE = 64 if": "SIZE = 24 if"},
+    },
+    "02_diffusion_evolution": {
+        "another landscape": {r'"two_peaks"': '"himmelblau"'},
+        "one peak": {r'"two_peaks"': '"beale"'},
+        "many peaks": {r'"two_peaks", scale=1.5': '"rastrigin", scale=4.0'},
+        "another grid": {r"de\.noise\.Linear\(\)": "de.noise.Cosine()"},
+        "fewer generations": {r"num_generations=100": "num_generations=20"},
+        "fewer individuals": {r"SIZE = 96 if": "SIZE = 32 if"},
+    },
+    "03_cartpole": {
+        "another environment": {r'"CartPole-v1"': '"Acrobot-v1"'},
+        "continuous actions": {r'"CartPole-v1"': '"Pendulum-v1"'},
+        "MonoFlow": MONOFLOW,
+        "Consensus": CONSENSUS,
+        "fewer individuals": {r"= \(64, 3\) if": "= (24, 2) if"},
+        "a larger network": {r"MLP\(\(8,\)\)": "MLP((16, 16))"},
+    },
+    "04_high_dimension": {
+        "another function": {
+            r"-jnp\.minimum\(.*\)\n": "-landscapes.rastrigin(x) / x.size\n"
+        },
+        "another kernel": {r"de\.kernels\.Tempered\(\)": "de.kernels.RandomProjection(2)"},
+        "fewer individuals": {r"RUNS = \(64,": "RUNS = (32,"},
+    },
+    "05_design_space": {
+        "another landscape": {r'"himmelblau"': '"two_peaks"'},
+        "many peaks": {r'"himmelblau"': '"rastrigin"'},
+        "another sampler": {
+            r"sampler, grid, key = de\.samplers\.DPMSolver2M\(\)": (
+                "sampler, grid, key = de.samplers.DDIM()"
+            )
+        },
+        "fewer individuals": {r"RUNS = \(32,": "RUNS = (16,"},
+    },
+    "06_learned_diffusion": {
+        "DDPM's prediction": {r"= diffusion\.EDM\(\)": "= diffusion.Noise()"},
+        "another sampler": {r"de\.samplers\.Heun\(\)": "de.samplers.DPMSolver2M()"},
+        "without guidance": {r"GUIDANCE = 1\.0": "GUIDANCE = 0.0"},
+        "another landscape": {r'"two_peaks"': '"himmelblau"'},
+    },
+    "07_score_sdes": {
+        "another mixture": {r"arange\(5\) / 5": "arange(3) / 3"},
+        "another prediction": {r"diffusion\.EDM\(\)": "diffusion.Velocity()"},
+        "fewer samples": {r"COUNT = 300 if": "COUNT = 128 if"},
+    },
+    "08_monoflow_and_gans": {
+        "another divergence": {r"= flows\.ReverseKL\(\)": "= flows.Arcsinh()"},
+        "another mixture": {r"arange\(8\) / 8": "arange(5) / 5"},
+        "another strategy": {
+            r"de\.DiffusionEvolution\(GENERATIONS\)": "de.Consensus(GENERATIONS)"
+        },
+    },
+    "09_niching": {
+        "another landscape": {r"landscapes\.himmelblau": "landscapes.rastrigin"},
+        "one peak": {r"landscapes\.himmelblau": "landscapes.beale"},
+        "another strategy": {
+            r"de\.DiffusionEvolution\(GENERATIONS\)": "de.MonoFlow(GENERATIONS)"
+        },
+        "more individuals": {r"GENERATIONS = \(128,": "GENERATIONS = (160,"},
+    },
+    "10_evosax": {
+        "another problem": {r'"rastrigin"': '"sphere"'},
+        "other dimensions": {r"DIM = 8": "DIM = 3"},
+        "another algorithm": {r"Open_ES": "PGPE", r"OpenAI-ES": "PGPE"},
+        "another strategy": {
+            r"de\.DiffusionEvolution\(GENERATIONS\)": "de.Consensus(GENERATIONS)"
+        },
+    },
+    "11_own_evaluator": {
+        "MonoFlow": MONOFLOW,
+        "Consensus": CONSENSUS,
+        "processes": {
+            r"from concurrent.*\n": "from joblib.externals import loky\n",
+            r"ThreadPoolExecutor\(2\), timeout=60\.0": "loky.get_reusable_executor",
+        },
+        "another cost": {r"path\.y\[0\] \*\* 2 \+": "np.abs(path.y[0]) +"},
+        "more individuals": {r"= \(16, 6\) if": "= (24, 4) if"},
+    },
+}
+
+each_notebook = pytest.mark.parametrize("source", SOURCES.values(), ids=list(SOURCES))
+
+
+@pytest.fixture(scope="module")
+def build():
+    """The module that fills in and runs notebooks."""
+    spec = importlib.util.spec_from_file_location("build", ROOT / "notebooks" / "build.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def executed(source):
@@ -29,36 +137,111 @@ def outputs(source):
     return [out for cell in executed(source).cells for out in cell.get("outputs", [])]
 
 
-def repository():
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"][
-        "Repository"
-    ]
+def edited(text, edit):
+    """A source with all of an edit's patterns replaced."""
+    for pattern, replacement in edit.items():
+        text, count = re.subn(pattern, lambda _, new=replacement: new, text)
+        assert count, f"nothing in the notebook matches {pattern!r}"
+    return text
+
+
+def run_script(script, folder, *words, **variables):
+    """Run a notebook's source in the fast mode, warnings as errors."""
+    small = {"DIFFEVO_FAST": "1", "MPLBACKEND": "Agg"}
+    small["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # its time is compiling
+    return subprocess.run(
+        [*(words or (sys.executable,)), "-W", "error", script],
+        env=os.environ | small | variables,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
 
 
 def test_there_are_notebooks():
-    assert SOURCES
+    assert SOURCES.keys() == EDITS.keys()
 
 
 @pytest.mark.parametrize(
     "source",
     [
-        pytest.param(path, id=path.stem, marks=pytest.mark.slow if i else ())
-        for i, path in enumerate(SOURCES)
+        pytest.param(path, id=stem, marks=pytest.mark.notebooks if i else ())
+        for i, (stem, path) in enumerate(SOURCES.items())
     ],
 )
 def test_it_runs_as_a_script(source, tmp_path):
-    small = {"DIFFEVO_FAST": "1", "MPLBACKEND": "Agg"}
-    small["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # its time is compiling
-    done = subprocess.run(
-        [sys.executable, "-W", "error", source],
-        env=os.environ | small,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = run_script(source, tmp_path)
     assert done.returncode == 0, done.stderr
     assert not list(tmp_path.iterdir()), "a notebook leaves no files"
+
+
+@pytest.mark.notebooks
+@pytest.mark.parametrize(
+    ("stem", "edit"),
+    [
+        pytest.param(stem, edit, id=f"{stem}, {name}")
+        for stem, edits in EDITS.items()
+        for name, edit in edits.items()
+    ],
+)
+def test_it_survives_its_obvious_edit(stem, edit, tmp_path):
+    script = tmp_path / "edited.py"
+    script.write_text(edited(SOURCES[stem].read_text(), edit))
+    done = run_script(script, tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("stem", list(EDITS))
+def test_its_edits_are_of_the_notebook(stem):
+    text = SOURCES[stem].read_text()
+    for name, edit in EDITS[stem].items():
+        assert edited(text, edit) != text, name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stem", ["01_quickstart", "03_cartpole", "10_evosax"])
+def test_from_the_badge_to_the_last_cell_on_colab(stem, tmp_path):
+    pip = [sys.executable, "-m", "pip"]
+    offline = ["--no-deps", "--no-build-isolation", "--no-index", "--quiet"]
+    subprocess.run([*pip, "wheel", *offline, "-w", tmp_path, ROOT], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    python = without_the_library(tmp_path / "colab")
+    absent = subprocess.run([python, "-c", "import diffevo_jax"], capture_output=True)
+    assert absent.returncode == 1, "the library is there without an installation"
+
+    script = tmp_path / "on_colab.py"
+    script.write_text(
+        textwrap.dedent(f"""\
+            import runpy, sys, types
+            from importlib.metadata import version
+            for name in ("google", "google.colab"):
+                sys.modules[name] = types.ModuleType(name)
+            versions = [version(name) for name in ("jax", "jaxlib", "numpy")]
+            runpy.run_path({str(SOURCES[stem])!r})
+            assert versions == [version(name) for name in ("jax", "jaxlib", "numpy")]
+            import diffevo_jax
+            print("from", diffevo_jax.__file__)
+            """)
+    )
+    local = {"DIFFEVO_WHEEL": wheel.as_uri(), "PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1"}
+    done = run_script(script, tmp_path, python, PYTHONPATH="", **local)
+    assert done.returncode == 0, done.stderr
+    assert f"from {tmp_path / 'colab'}" in done.stdout
+
+
+def without_the_library(folder):
+    """An interpreter with all that is installed here, but the library."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    python = folder / "bin" / "python"
+    where = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    found = subprocess.run(where, capture_output=True, text=True, check=True)
+    site = Path(found.stdout.strip())
+    for kind in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
+        for path in Path(kind).iterdir():
+            if "diffevo_jax" not in path.name:
+                (site / path.name).symlink_to(path)
+    return python
 
 
 @each_notebook
@@ -66,7 +249,7 @@ def test_it_would_notice_a_failure(source):
     sections = source.read_text().split("# %% [markdown]\n# ## ")[1:-1]
     assert sections
     for section in sections:
-        assert "\nassert " in section, f"nothing is checked in: {section.splitlines()[0]}"
+        assert "assert " in section, f"nothing is checked in: {section.splitlines()[0]}"
 
 
 @each_notebook
@@ -97,21 +280,13 @@ def test_it_names_no_path_of_one_machine(source):
 
 
 @each_notebook
-def test_badge_and_install_line_are_of_the_repository(source):
+def test_badge_and_first_cell_are_those_of_all_notebooks(build, source):
     text = source.read_text()
-    place = repository().removeprefix("https://github.com/")
-    colab = f"https://colab.research.google.com/github/{place}/blob/main/notebooks"
-    assert re.findall(r"https://colab\S+/github/\S+", text) == [
-        f"{colab}/{source.stem}.ipynb"
-    ]
-    assert re.findall(r"git\+[^\s\"]+", text) == [f"git+{repository()}"]
+    assert text == build.fill_in(text, source.stem), "run notebooks/build.py --fill"
+    assert re.findall(r"https://colab\S+/github/\S+", text) == [build.badge(source.stem)]
 
 
-@each_notebook
-def test_installing_keeps_the_jax_that_is_there(source):
-    text = source.read_text()
-    install = text[
-        text.index('if "google.colab" in sys.modules') : text.index("import jax\n")
-    ]
+def test_installing_keeps_the_jax_that_is_there(build):
+    install = build.install_cell("01_quickstart")
     assert '{name}=={version(name)}" for name in ("jax", "jaxlib")' in install
     assert not re.search(r"\"(-U|--upgrade|--force-reinstall)\"", install)
