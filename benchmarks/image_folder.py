@@ -173,9 +173,7 @@ def measure_hidden(
     posterior = lambda denoise: (
         lambda values: diffusion.linear_posterior(denoise, seen(values))
     )
-    replaced = lambda values: diffusion.inpaint(
-        trained.denoise, known.ravel(), values.ravel()
-    )
+    replaced = lambda values: diffusion.inpaint(trained.denoise, known, values)
     found = {
         "mean image of the training": jnp.broadcast_to(
             digits.data.mean(axis=0).ravel(), (HIDDEN, 1, 64)

@@ -61,7 +61,7 @@ def script(shell: str, commands: Mapping[str, Iterable[str]], options: Iterable)
         flags=" ".join(known),
         cases="\n".join(_CASE.format(word=k, words=v) for k, v in cases.items() if v),
     )
-    zsh = "#compdef diffevo\nautoload -U +X bashcompinit && bashcompinit\n"
+    zsh = "autoload -U compinit bashcompinit && compinit && bashcompinit\n"
     return zsh + text if shell == "zsh" else text
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: A word that is a flag, and no negative number.
 _FLAG = re.compile(r"--|-(?!inf|nan)[A-Za-z]")
+#: Options that may be given again, and mean all of it.
+_REPEATED = ("axis",)
 #: Flags of every command, which are no fields.
 HELP = ("help", "help-all")
 
@@ -153,10 +155,6 @@ def _with(
     return options, dataclasses.replace(whole, strategy=strategy, problem=problem)
 
 
-#: Options that may be given again, and mean all of it.
-_REPEATED = ("axis",)
-
-
 def _key(one: Given) -> str:
     return one.name.replace("-", "_")
 
@@ -188,13 +186,10 @@ def _unknown_key(known: Mapping[str, Flag], one: Given) -> str:
     of_table = {
         name: flag for name, flag in known.items() if flag.path.startswith(f"{table}.")
     }
-    spelled = {
-        spelling.removeprefix("--").replace("-", "_"): full.removeprefix("--").replace(
-            "-", "_"
-        )
-        for spelling, full in flags.spellings(of_table).items()
-        if "no-" not in spelling
-    }
+    key_of = lambda spelled: spelled.removeprefix("--").replace("-", "_")
+    spellings = flags.spellings(of_table).items()
+    spelled = {key_of(one): key_of(full) for one, full in spellings}
+    spelled = {one: full for one, full in spelled.items() if full in of_table}
     spelled |= {
         f"{spelling}.class": f"{full}.class"
         for spelling, full in spelled.items()

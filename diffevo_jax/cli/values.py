@@ -137,15 +137,3 @@ def of_toml(kind: Kind, value: PyTree) -> PyTree:
         return float(value)
     got = pytree.short(value) if isinstance(value, list | dict) else repr(value)
     raise ValueError(f"got {got}, want {want}")
-
-
-def words_of(value: PyTree) -> list[str]:
-    """The words that say a value that is none of a bool.
-
-    Example:
-        >>> from diffevo_jax.cli import values
-        >>> values.words_of((8, 4)), values.words_of(None)
-        (['8', '4'], ['None'])
-    """
-    many = value if isinstance(value, tuple) else (value,)
-    return [each if isinstance(each, str) else str(each) for each in many]

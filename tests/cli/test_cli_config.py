@@ -126,34 +126,29 @@ def test_the_words_that_are_told_ask_for_the_best_setting(
 ) -> None:
     import xarray
 
-    words, plans = shlex.split(SWEEP), []
-    for best in (0, 7):
+    words, plans, best = shlex.split(SWEEP), [], 7
 
-        def execute(plan, store, best=best, **_):
-            plans.append(plan)
-            scores = [[0.0, 0.0]] * len(plan.settings)
-            scores[best] = [1.0, 1.0]
-            fields = dict.fromkeys(
-                ("final_mean", "final_best"), (("setting", "seed"), scores)
-            )
-            blank = [[False, False]] * len(scores)
-            fields |= dict.fromkeys(("failed", "missing"), (("setting", "seed"), blank))
-            count = ("setting", [16] * len(scores))
-            return xarray.Dataset(fields | {"evaluations": count})
+    def execute(plan, store, **_):
+        plans.append(plan)
+        scores = [[0.0, 0.0]] * len(plan.settings)
+        scores[best] = [1.0, 1.0]
+        both, blank = ("setting", "seed"), [[False, False]] * len(scores)
+        table = dict.fromkeys(("final_mean", "final_best"), (both, scores))
+        table |= dict.fromkeys(("failed", "missing"), (both, blank))
+        table |= {"evaluations": ("setting", [16] * len(scores))}
+        return xarray.Dataset(table)
 
-        monkeypatch.setattr(sweep_command, "execute", execute)
-        assert cli.main(words) == 0
-        (line,) = (
-            line
-            for line in capsys.readouterr().out.splitlines()
-            if line.startswith("best again")
-        )
-        told = shlex.split(line.removeprefix("best again"))
-        assert told[:2] == ["diffevo", "evolve"]
-        found = asked("evolve", EvolveOptions, told[2:]).request
-        wanted = plans[-1].settings[best]
-        assert found.options.population_size == wanted.population_size
-        assert found.options.seeds == 2
-        assert de.equal(found.strategy, wanted.strategy)
-        assert plain(found.problem) == plain(wanted.problem)
-        evolve_command.check_request(found)
+    monkeypatch.setattr(sweep_command, "execute", execute)
+    assert cli.main(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = (line for line in lines if line.startswith("best again"))
+    told = shlex.split(line.removeprefix("best again"))
+    assert told[:2] == ["diffevo", "evolve"]
+    found = asked("evolve", EvolveOptions, told[2:]).request
+    wanted = plans[0].settings[best]
+    assert wanted.values["problem.scale"] == 0.3
+    assert found.options.population_size == wanted.population_size == 16
+    assert found.options.seeds == 2
+    assert de.equal(found.strategy, wanted.strategy)
+    assert plain(found.problem) == plain(wanted.problem)
+    evolve_command.check_request(found)

@@ -24,7 +24,7 @@ def inpaint(
 
     Args:
         denoise: the denoiser of all.
-        known: (D,) or (N, D) booleans.
+        known: (D,) or (N, D) booleans, or those of an image (H, W, C).
         values: like ``known``, anything where it is False.
 
     Raises:
@@ -48,6 +48,9 @@ def inpaint(
 
     def inpainted(y: jax.Array, sigma: jax.Array) -> jax.Array:
         clean = clean_points(denoise(y, sigma), y)
-        return jnp.where(mask, jnp.asarray(values, clean.dtype), clean)
+        given = jnp.asarray(values, clean.dtype)
+        if mask.ndim == 3 and clean.ndim == 2:  # an image, of samples that are flat
+            return jnp.where(mask.ravel(), given.ravel(), clean)
+        return jnp.where(mask, given, clean)
 
     return inpainted

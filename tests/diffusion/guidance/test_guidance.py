@@ -411,3 +411,14 @@ def test_the_known_part_of_an_image_is_that_of_its_numbers_in_their_order():
 
     assert de.equal(image, diffusion.known_part(mask.ravel(), values.ravel(), 0.1))
     np.testing.assert_array_equal(image.matrix @ values.ravel(), values[mask])
+
+
+def test_the_known_part_of_an_image_is_put_into_flat_samples():
+    mask = np.random.default_rng(0).random((2, 3, 2)) < 0.5
+    values, y = np.arange(12.0).reshape(2, 3, 2), points(5, 12)
+    denoise = lambda y, sigma: 0.5 * y
+
+    image = diffusion.inpaint(denoise, mask, values)(y, 1.0)
+
+    flat = diffusion.inpaint(denoise, mask.ravel(), values.ravel())(y, 1.0)
+    np.testing.assert_array_equal(image, flat)
