@@ -54,7 +54,7 @@ RETURNED = {
     "result.final": (importlib.import_module("diffevo_jax.running").FinalEvaluation,),
 }
 ATTRIBUTE = re.compile(
-    r"(?<![\w.])(result\.history|result\.final|result|info|history)\.(\w+)"
+    r"(?<![\w.])(result\.history|result\.final|result|info|history)\.(?!npz)(\w+)"
 )
 
 
