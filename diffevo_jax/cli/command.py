@@ -18,7 +18,7 @@ USAGE = """\
 usage: diffevo evolve NAME [flags]     evolve, and show how it went
        diffevo sweep NAME [flags]      many settings and seeds in one table
        diffevo show NAME [flags]       what would run, in words and numbers
-       diffevo report RESULT...        one page of what these left, for a browser
+       diffevo report RESULT...        a page of what these left, for a browser
        diffevo list [names|parts]      names of problems, strategies and parts
        diffevo completion SHELL        a script for bash, zsh or fish
        diffevo evolve NAME --help      its flags; --help-all explains each

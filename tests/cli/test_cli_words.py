@@ -67,7 +67,8 @@ def test_the_help_of_a_name_fits_a_screen(capsys, narrow, command, name) -> None
 def examples(capsys, command: str) -> list[list[str]]:
     """Those of the first help, and of a name."""
     lines = cli.USAGE.splitlines() + said(capsys, command, "beale", "--help").splitlines()
-    return [shlex.split(line)[1:] for line in lines if line.startswith("  diffevo ")]
+    found = [shlex.split(line)[1:] for line in lines if line.startswith("  diffevo ")]
+    return [words for words in found if words[0] in OPTIONS]
 
 
 @pytest.mark.parametrize("command", OPTIONS)

@@ -270,7 +270,7 @@ def test_import_is_light() -> None:
         "import sys, time; begin = time.process_time(); import jax\n"
         "middle = time.process_time(); import diffevo_jax\n"
         "print((time.process_time() - middle) / (middle - begin))\n"
-        "heavy = {'gymnax', 'matplotlib', 'pandas', 'flax', 'optax', 'tyro', 'rich'}\n"
+        "heavy = {'gymnax', 'matplotlib', 'pandas', 'flax', 'optax', 'rich'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     command = [sys.executable, "-c", program]
