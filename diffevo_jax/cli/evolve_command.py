@@ -21,6 +21,7 @@ from diffevo_jax.compilation import use_cache
 from diffevo_jax.pytree import validation
 from diffevo_jax.pytree.files import check_apart, check_writable
 from diffevo_jax.pytree.keys import key_of_seed
+from diffevo_jax.pytree.records import extra
 from diffevo_jax.running import device_mesh, loggers, stops
 from diffevo_jax.running.arguments import check_run, check_start, evaluates_on_host
 from diffevo_jax.running.bars import show_generations
@@ -230,7 +231,7 @@ def _check_files(options: EvolveOptions) -> None:
     try:
         from matplotlib.backend_bases import FigureCanvasBase
     except ImportError as error:
-        raise ImportError("--plot: install diffevo-jax[viz]") from error
+        raise ImportError(f"--plot: {extra('viz')}") from error
     kinds = FigureCanvasBase.get_supported_filetypes()
     if options.plot.suffix[1:].lower() not in kinds:
         raise ValueError(f"--plot: got {options.plot}, want one of {', '.join(kinds)}")

@@ -9,6 +9,7 @@ from diffevo_jax.base import Problem, PyTree
 from diffevo_jax.cli.outputs import Output
 from diffevo_jax.problems import Control
 from diffevo_jax.pytree.files import check_writable
+from diffevo_jax.pytree.records import extra
 from diffevo_jax.running.arguments import evaluates_on_host
 from diffevo_jax.running.evolution import Result
 
@@ -28,7 +29,7 @@ def check(path: Path, problem: Problem) -> None:
 
         check_path(path)
     except ImportError as error:
-        raise ImportError("--film: install diffevo-jax[viz]") from error
+        raise ImportError(f"--film: {extra('viz')}") from error
     except ValueError as error:
         raise ValueError(f"--film: {error}".replace("path: ", "")) from error
     check_writable("--film", path)

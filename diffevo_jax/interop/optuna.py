@@ -19,6 +19,7 @@ from diffevo_jax.problems.space import Space
 from diffevo_jax.problems.variables import Categorical, Fixed, Integer, Range, Variable
 from diffevo_jax.pytree import arrays, validation
 from diffevo_jax.pytree.annotations import checked
+from diffevo_jax.pytree.records import extra
 from diffevo_jax.sweeps.tuning import Tuning
 
 if TYPE_CHECKING:
@@ -168,9 +169,7 @@ def _check_installed() -> None:
     try:
         import optuna  # noqa: F401
     except ImportError as error:
-        raise ImportError(
-            "interop.optuna needs optuna: install diffevo-jax[optuna]"
-        ) from error
+        raise ImportError(f"interop.optuna needs optuna: {extra('optuna')}") from error
 
 
 def _suggest(fields: dict[str, Range], trial: "optuna.Trial") -> None:

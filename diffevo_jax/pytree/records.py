@@ -49,3 +49,14 @@ def version_of(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return UNKNOWN
+
+
+def extra(name: str) -> str:
+    """How to install what an extra of the library brings; there is no package index.
+
+    Example:
+        >>> from diffevo_jax.pytree.records import extra
+        >>> extra("viz")
+        'install the extra viz: pip install ".[viz]" in a clone of diffevo_jax'
+    """
+    return f'install the extra {name}: pip install ".[{name}]" in a clone of diffevo_jax'

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffevo_jax.base import PyTree
+from diffevo_jax.pytree.records import extra
 from diffevo_jax.report.charts import Curve, chart, mean_curve
 from diffevo_jax.report.markup import Markup, caption, element, numeral
 
@@ -66,7 +67,7 @@ def read_sweep(path: Path, label: str) -> Sweep:
     try:
         runs, history, attributes = _content(path)
     except ImportError as error:
-        raise ImportError(f"{path.name}: install diffevo-jax[sweep] ({error})") from error
+        raise ImportError(f"{path.name}: {extra('sweep')} ({error})") from error
     except OSError:
         raise
     except Exception as error:  # whatever a reader of a format raises

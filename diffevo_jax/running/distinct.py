@@ -16,6 +16,7 @@ from diffevo_jax import pytree
 from diffevo_jax.base import Problem, PyTree
 from diffevo_jax.pytree.annotations import Index, checked
 from diffevo_jax.pytree.files import written_whole
+from diffevo_jax.pytree.records import extra
 from diffevo_jax.running import final, judged, peaks
 from diffevo_jax.running.arguments import evaluates_on_host
 from diffevo_jax.running.evolution import Result
@@ -128,9 +129,7 @@ class Solutions:
         try:
             frames = importlib.import_module("pandas")
         except ImportError as error:
-            raise ImportError(
-                "a DataFrame needs pandas: install diffevo-jax[sweep]"
-            ) from error
+            raise ImportError(f"a DataFrame needs pandas: {extra('sweep')}") from error
         return frames.DataFrame(self.columns())
 
     def to_csv(self, path: str | Path) -> None:

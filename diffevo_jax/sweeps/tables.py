@@ -15,6 +15,7 @@ import numpy.typing as npt
 from diffevo_jax.pytree import annotations
 from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.pytree.files import written_whole
+from diffevo_jax.pytree.records import extra
 from diffevo_jax.sweeps.batches import KEEPABLE, KeptRuns, named
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 #: What a Zarr store has in its folder.
 _ZARR = {"zarr.json", ".zgroup", ".zmetadata"}
-_MISSING = "install diffevo-jax[sweep]"
+_MISSING = extra("sweep")
 #: Where a run's mean fitness stands among what it leaves.
 _MEAN = "history/mean_fitness"
 

@@ -464,7 +464,7 @@ def test_a_missing_package_is_named_before_anything_runs(
     fail, monkeypatch, name, package
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    assert "install diffevo-jax[sweep]" in fail("beale", "--out", name)
+    assert "install the extra sweep" in fail("beale", "--out", name)
 
 
 def test_the_help_has_axes_and_the_flags_of_the_name(capsys, write) -> None:

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax.base import PyTree
+from diffevo_jax.pytree.records import extra
 
 PREFIX = "brax:"
 #: Longest episode where ``max_steps`` does not say less, as in brax's own training.
@@ -82,9 +83,7 @@ def make(env_name: str) -> tuple[BraxEnvironment, Any]:
     try:
         from brax import envs
     except ImportError as error:
-        raise ImportError(
-            f"env_name: {env_name} needs brax: install diffevo-jax[brax]"
-        ) from error
+        raise ImportError(f"env_name: {env_name} needs brax: {extra('brax')}") from error
     name, _, backend = env_name.removeprefix(PREFIX).partition(":")
     options = {"backend": backend} if backend else {}
     try:

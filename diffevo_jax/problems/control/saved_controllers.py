@@ -37,7 +37,7 @@ from diffevo_jax.problems.control.spaces import Box, Discrete, EnvSpace, leaves_
 from diffevo_jax.problems.control.statistics import CLIP, Moments, deviations
 from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.pytree.files import check_writable, written_whole
-from diffevo_jax.pytree.records import plain, version_of
+from diffevo_jax.pytree.records import extra, plain, version_of
 
 #: Where the program runs, whatever the machine that writes it.
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
@@ -210,7 +210,7 @@ def _check_flatbuffers() -> None:
         import flatbuffers  # noqa: F401
     except ImportError as error:
         raise ImportError(
-            "saved controllers need flatbuffers: install diffevo-jax[export]"
+            f"saved controllers need flatbuffers: {extra('export')}"
         ) from error
 
 

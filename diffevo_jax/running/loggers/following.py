@@ -15,6 +15,7 @@ import numpy as np
 from diffevo_jax import pytree
 from diffevo_jax.base import Info, Problem, PyTree, Strategy
 from diffevo_jax.pytree.annotations import checked
+from diffevo_jax.pytree.records import extra
 from diffevo_jax.running.evolution import Result
 from diffevo_jax.running.final import is_noisy
 
@@ -229,7 +230,7 @@ def make_folder(folder: Path) -> None:
 
 def wants(function: str, package: str) -> str:
     """What is said where a package is not installed."""
-    return f"loggers.{function} needs {package}: install diffevo-jax[log]"
+    return f"loggers.{function} needs {package}: {extra('log')}"
 
 
 def _name(logger: Logger | Follows) -> str:
