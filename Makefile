@@ -59,7 +59,7 @@ notebooks: .venv/.dev ## run all notebooks in their fast mode, and each with its
 
 docs: .venv/.docs ## the site, in build/docs; links and anchors checked
 	$(BIN)/python docs/_site/assemble.py build/site
-	$(BIN)/sphinx-build --quiet -W --keep-going -n -E -j $(WORKERS) -c docs build/site build/docs
+	$(BIN)/sphinx-build --quiet -W --keep-going -n -E -c docs build/site build/docs
 	$(BIN)/python docs/_site/check.py build/docs
 
 pages: docs .venv/.pages build/pages/node_modules/axe-core ## the site in Chromium: errors, widths, contrast

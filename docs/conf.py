@@ -1,6 +1,7 @@
 """How the site is built; ``_site/assemble.py`` lays out its sources first."""
 
 import functools
+import os
 import pydoc
 import re
 import shutil
@@ -18,6 +19,8 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util.nodes import make_refnode
 
 HERE = Path(__file__).parent
+ROOT = HERE.parent
+os.environ.setdefault("JAX_PLATFORMS", "cpu")  # or it looks for others, and says so
 sys.path.insert(0, str(HERE / "_site"))
 
 import catalogue  # noqa: E402
@@ -213,9 +216,11 @@ def by_any_name(
     return contnode  # it exists, and is not for others
 
 
-def with_pictures(app: Sphinx, error: Exception | None) -> None:
-    """Pictures where HTML within Markdown looks for them, which Sphinx does not read."""
+def with_files(app: Sphinx, error: Exception | None) -> None:
+    """Pictures where HTML within Markdown looks for them; a map for language models."""
     shutil.copytree(HERE / "figures", Path(app.outdir) / "figures", dirs_exist_ok=True)
+    if (ROOT / "llms.txt").exists():
+        shutil.copy(ROOT / "llms.txt", app.outdir)
 
 
 def setup(app: Sphinx) -> None:
@@ -224,4 +229,4 @@ def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-docstring", unparsed, priority=600)
     app.connect("autodoc-process-signature", signature)
     app.connect("missing-reference", by_any_name)
-    app.connect("build-finished", with_pictures)
+    app.connect("build-finished", with_files)
