@@ -221,12 +221,15 @@ population = jax.random.normal(jax.random.key(9), (512, 2))
 fitness = jax.vmap(problem.density)(problem.space.decode(population))
 log_weight = de.shaping.log_weight(de.shaping.Rank(), fitness)
 
+share = jax.nn.softmax(log_weight)
+mean = (share @ population).mean()
+deviation = jnp.sqrt((share @ (population - mean) ** 2).mean())
 learner = diffusion.train(
     jax.random.key(10),
     population,
     diffusion.MLP((64, 64)),
-    diffusion.Recipe(num_steps=500 if FAST else 3000),
-    sample_weight=jnp.exp(log_weight),
+    diffusion.Recipe(diffusion.EDM(float(deviation)), num_steps=500 if FAST else 3000),
+    sample_weight=share,
 )
 sigma = 0.7
 y = 1.5 * jax.random.normal(jax.random.key(11), (400, 2))
