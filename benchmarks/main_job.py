@@ -6,10 +6,10 @@ CartPole-v1 at the published protocol: 58 weights, population 256, 10 generation
 episode each, latent kernel. Both sides are one compiled program that returns the history
 of the run, or of 32 independent ones. evosax runs its own DiffusionEvolution and its
 GymnaxProblem in one ``lax.scan`` under a plain ``jit(vmap)``, on one device. Ours runs on
-one device, and with ``de.spread`` over all devices of the host; apart from both with
-``fast_trigonometry``, whose episodes are not gymnax's to the last digit. Repetitions
-alternate; first calls, compiling included, are timed apart; what is compared is the ratio
-of medians.
+one device, and with ``de.spread`` over all devices of the host, in the last row evosax too;
+apart from both with ``fast_trigonometry``, whose episodes are not gymnax's to the last
+digit. Repetitions alternate; first calls, compiling included, are timed apart; what is
+compared is the ratio of medians.
 
 The last column compares with the published PyTorch code, which takes about 100 seconds a
 run on a two-core machine, one run after the other. That number is a reference: the code
@@ -55,19 +55,29 @@ def measure(runs: int, seed: int, repetitions: int) -> list[dict[str, Any]]:
     }
     spread = devices > 1 and runs % devices == 0
     if spread:
-        everywhere, fast_everywhere = de.spread(our_run), de.spread(our_fast_run)
+        everywhere, fast_everywhere, their_everywhere = map(
+            de.spread, (our_run, our_fast_run, their_run)
+        )
         calls["spread"] = lambda: everywhere(keys)
         calls["fast_spread"] = lambda: fast_everywhere(keys)
+        calls["evosax_spread"] = lambda: their_everywhere(keys)
     measured = alternate(calls, repetitions)
     what = f"evolution, {runs:,} run{'s' * (runs > 1)}"
     over = f"{what}, ours over {devices} devices"
-    names = {"ours": (what, 1), "fast": (f"{what}, fast trigonometry", 1)}
+    rows = [
+        (what, 1, "ours", "evosax"),
+        (f"{what}, fast trigonometry", 1, "fast", "evosax"),
+    ]
     if spread:
-        names["spread"] = (over, devices)
-        names["fast_spread"] = (f"{over}, fast trigonometry", devices)
+        both = f"{what}, both over {devices} devices"
+        rows += [
+            (over, devices, "spread", "evosax"),
+            (f"{over}, fast trigonometry", devices, "fast_spread", "evosax"),
+            (both, devices, "spread", "evosax_spread"),
+        ]
     return [
-        describe(what, runs, used, rename(measured, name))
-        for name, (what, used) in names.items()
+        describe(title, runs, used, rename(measured, *names))
+        for title, used, *names in rows
     ]
 
 

@@ -64,12 +64,13 @@ def of_processes(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {**rows[0], **row, "processes": len(rows)}
 
 
-def rename(row: dict[str, float], name: str) -> dict[str, float]:
-    """The row of another of our calls: ``name`` in the place of ``"ours"``."""
-    wanted = {key: value for key, value in row.items() if key.startswith("evosax")}
+def rename(row: dict[str, float], name: str, theirs: str = "evosax") -> dict[str, float]:
+    """The row of another of our calls, or of theirs, in the place of the usual ones."""
+    wanted = {}
     for end in ("", "_first", "_low", "_high"):
         wanted["ours" + end] = row[name + end]
-    return wanted | {"ratio": row["evosax"] / row[name]}
+        wanted["evosax" + end] = row[theirs + end]
+    return wanted | {"ratio": row[theirs] / row[name]}
 
 
 def seconds(call: Call) -> float:
