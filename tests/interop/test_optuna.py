@@ -121,7 +121,7 @@ def test_a_study_maximises_one_value(directions):
 
 def test_without_optuna_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(ImportError, match=r"install diffevo-jax\[optuna\]"):
+    with pytest.raises(ImportError, match=r"install the extra optuna"):
         bridge.optimize(None, KEY, TUNING, num_batches=1, batch_size=2)
 
 

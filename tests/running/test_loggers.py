@@ -410,7 +410,7 @@ def test_a_package_that_is_missing_is_named_with_its_extra(
     monkeypatch, name, package
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    wanted = rf"loggers.{name} needs {package}: install diffevo-jax\[log\]"
+    wanted = rf"loggers.{name} needs {package}: install the extra log"
     with pytest.raises(ImportError, match=wanted):
         getattr(de.loggers, name)("somewhere")
 

@@ -87,7 +87,7 @@ def test_a_name_that_brax_does_not_have_is_refused(toy):
 
 def test_without_brax_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "brax", None)
-    with pytest.raises(ImportError, match=r"install diffevo-jax\[brax\]"):
+    with pytest.raises(ImportError, match=r"install the extra brax"):
         de.problems.Control("brax:nothing").check()
 
 
