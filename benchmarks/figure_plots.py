@@ -1,7 +1,7 @@
 """The pictures of docs/plots.md: the code of the page, run where they are kept.
 
-    python benchmarks/figure_plots.py                      # writes docs/figures/plots/
-    python benchmarks/figure_plots.py --folder build       # elsewhere, to compare
+python benchmarks/figure_plots.py                      # writes docs/figures/plots/
+python benchmarks/figure_plots.py --folder build       # elsewhere, to compare
 """
 
 import argparse

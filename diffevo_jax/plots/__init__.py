@@ -2,9 +2,9 @@
 
 Take ``learning_curve`` first, of one run or to compare several. Pictures of landscapes need
 two dimensions, and what a run recorded: ``record=("population", "fitness",
-"clean_estimate")``. Each draws on axes of yours, or on a new figure, and returns the figure;
-a film returns the animation, and is written if it gets a path. No pyplot, no settings, no
-window. A page with all of them is ``docs/plots.md``.
+"clean_estimate")``. Each draws on axes of yours, or on a new figure, and returns the
+figure; a film returns the animation, and is written if it gets a path. No pyplot, no
+settings, no window. A page with all of them is ``docs/plots.md``.
 """
 # isort: skip_file
 
@@ -33,4 +33,3 @@ from diffevo_jax.plots.episodes import (
     episode_film as episode_film,  # in any environment; the best beside a poor one
 )
 from diffevo_jax.plots.episodes import episode as episode  # CartPole, frame by frame
-from diffevo_jax.plots import drawings as drawings  # of environments, for films of yours

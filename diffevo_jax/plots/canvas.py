@@ -1,9 +1,9 @@
-"""What all pictures share: a figure without pyplot, colours, and lines that differ in grey."""
+"""What pictures share: arrays, a figure without pyplot, lines that differ in grey."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -14,6 +14,25 @@ if TYPE_CHECKING:
 #: Colours that the colour-blind can tell apart (Okabe and Ito, 2008).
 ORANGE, BLUE, GREEN, INK = "#D55E00", "#0072B2", "#009E73", "#222222"
 PURPLE, SKY, AMBER = "#CC79A7", "#56B4E9", "#E69F00"
+
+
+@runtime_checkable
+class Numbers(Protocol):
+    """An array of NumPy or JAX, a column of pandas, or a variable of xarray."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """How many along each axis."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of which kind."""
+        ...
+
+    def __array__(self) -> np.ndarray:
+        """The numbers."""
+        ...
 
 
 class Look(NamedTuple):

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from diffevo_jax.base import Info
-from diffevo_jax.plots.canvas import BLUE, ORANGE, blank, look, open_frame
-from diffevo_jax.pytree.annotations import checked, got
+from diffevo_jax.plots.canvas import BLUE, ORANGE, Numbers, blank, look, open_frame
+from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.running.evolution import Result
 from diffevo_jax.sweeps.tables import interval
 
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: What one algorithm came to: a result, its history, or numbers (runs, generations).
-Curve = Result | Info | np.ndarray
+Curve = Result | Info | Numbers
 #: Numbers for each of several curves: by name, or in their order.
 PerCurve = Mapping[str, npt.ArrayLike] | Sequence[npt.ArrayLike] | npt.ArrayLike
-#: What can be along the axis, and what is written there.
-AXES = {"evaluations": "evaluations", "generation": "generation", "seconds": "seconds"}
+#: Most curves whose names stand within the axes; of more, they stand beside them.
+INSIDE = 4
+#: What can be along the axis.
+AXES = ("evaluations", "generation", "seconds")
 
 
 class Band(NamedTuple):
@@ -55,7 +57,9 @@ def mean_band(values: npt.ArrayLike) -> Band:
     band = np.full((3, values.shape[1]), np.nan)
     for place in np.flatnonzero(known):
         column = values[:, place]
-        band[:, place] = interval(column) if len(column) > 1 else (column[0], np.nan, np.nan)
+        band[:, place] = (
+            interval(column) if len(column) > 1 else (column[0], np.nan, np.nan)
+        )
     return Band(*band)
 
 
@@ -78,8 +82,8 @@ def learning_curve(
     Of one the line is the median over runs of the mean fitness, the bands are its quartiles
     and its extremes, and dashed is the median of the best fitness of each generation. Of
     several each line is the mean over runs of ``value``, and its band the 95 % interval of
-    this mean, by Student's t: where two bands are apart, so are the algorithms. A mean has
-    a gap where a run has no finite number.
+    this mean, by Student's t. A mean has a gap where a run has no finite number. A run that
+    was stopped early stays where it was.
 
     Args:
         results: of one algorithm or, by name or in a sequence, of several: a
@@ -89,14 +93,14 @@ def learning_curve(
         labels: names of the curves, if ``results`` has none.
         x: what is along the axis: ``"evaluations"``, the default of several,
             ``"generation"``, the default of one, or ``"seconds"``.
-        value: which field of a history the curves of several show; ``"best_so_far"`` is the
-            highest ``best_fitness`` up to a generation. Under noise the best is the
-            luckiest.
+        value: which field of a history is drawn; ``"best_so_far"`` is the highest
+            ``best_fitness`` up to a generation. Under noise the best is the luckiest.
         evaluations: of each curve, how many a generation has, or ``(generations,)`` how
-            many there were by its end; a Result knows. Of one curve itself; of several as
-            ``results`` are, by name or in a sequence.
+            many there were by its end; a Result knows, and a final evaluation does not
+            count. Of one curve itself; of several as ``results`` are, by name or in a
+            sequence, or one number for all.
         seconds: likewise, how long all generations took, or ``(generations,)`` how much had
-            passed at the end of each. Nothing that is compared here knows.
+            passed at the end of each. No result knows.
         ax: where to draw.
         title: above the axes.
         ylabel: of the axis of values; empty is the name of what is drawn.
@@ -115,8 +119,8 @@ def learning_curve(
         ...     {"ours": ours, "theirs": theirs},
         ...     evaluations={"ours": 256, "theirs": 100},
         ... )
-        >>> [line.get_xdata()[-1] for line in figure.axes[0].lines]
-        [np.int64(2560), np.int64(2500)]
+        >>> [float(line.get_xdata()[-1]) for line in figure.axes[0].lines]
+        [2560.0, 2500.0]
     """
     if isinstance(results, Curve) and labels is None:
         curves = {"": results}
@@ -137,7 +141,8 @@ def learning_curve(
     ax = ax or blank(6.0, 3.4).add_subplot()
     if single:
         history = curves[""].history if isinstance(curves[""], Result) else curves[""]
-        best = history.best_fitness if isinstance(history, Info) and not noisy else None
+        both = value == "mean_fitness" and not noisy
+        best = history.best_fitness if isinstance(history, Info) and both else None
         _draw_spread(ax, places[""], numbers[""], best, _words(curves, value))
     else:
         _draw_means(ax, places, numbers)
@@ -145,7 +150,8 @@ def learning_curve(
         ax.locator_params(axis="x", integer=True)
     elif x == "evaluations":
         ax.xaxis.set_major_formatter("{x:,.0f}")
-    ax.set(xlabel=x, ylabel=ylabel or ("fitness" if single else _words(curves, value)))
+    plain = single and value == "mean_fitness"
+    ax.set(xlabel=x, ylabel=ylabel or ("fitness" if plain else _words(curves, value)))
     ax.set_title(title)
     open_frame(ax)
     return cast("Figure", ax.figure)
@@ -165,7 +171,9 @@ def _named(
         curves = dict(results)
     else:
         several = [results] if isinstance(results, Curve) else list(results)
-        names = [f"{n + 1}" for n in range(len(several))] if labels is None else list(labels)
+        names = (
+            [f"{n + 1}" for n in range(len(several))] if labels is None else list(labels)
+        )
         if len(names) != len(several):
             raise ValueError(f"labels: got {len(names)}, want {len(several)}, one a curve")
         if len(set(names)) < len(names):
@@ -181,14 +189,15 @@ def _per_curve(
 ) -> dict[str, npt.ArrayLike | None]:
     """What is said of each curve, by its name; None where nothing is."""
     names = list(names)
-    if given is None or names == [""] or np.ndim(given) == 0 and not isinstance(given, Mapping):
-        return dict.fromkeys(names, given)
     if isinstance(given, Mapping):
         if unknown := set(given) - set(names):
             known = ", ".join(map(repr, names))
             raise ValueError(f"{x}: got the name {min(unknown)!r}, want some of {known}")
         return {name: given.get(name) for name in names}
-    several = list(cast("Sequence[npt.ArrayLike]", given))
+    each = cast("npt.ArrayLike | None", given)
+    if each is None or names == [""] or np.isscalar(each):
+        return dict.fromkeys(names, each)
+    several = list(cast("Sequence[npt.ArrayLike]", each))
     if len(several) != len(names):
         raise ValueError(f"{x}: got {len(several)}, want {len(names)}, one a curve")
     return dict(zip(names, several, strict=True))
@@ -236,7 +245,7 @@ def _places(
 
 def _words(curves: Mapping[str, Curve], value: str) -> str:
     """What is drawn, in words."""
-    if all(isinstance(curve, np.ndarray) for curve in curves.values()):
+    if all(isinstance(curve, Numbers) for curve in curves.values()):
         return "fitness"
     return "best fitness so far" if value == "best_so_far" else value.replace("_", " ")
 
@@ -250,7 +259,9 @@ def _draw_spread(
         low, first, median, third, high = np.quantile(values, np.linspace(0, 1, 5), axis=0)
     if runs > 1:
         ax.fill_between(places, low, high, color=BLUE, alpha=0.12, lw=0, label="all runs")
-        ax.fill_between(places, first, third, color=BLUE, alpha=0.3, lw=0, label="quartiles")
+        ax.fill_between(
+            places, first, third, color=BLUE, alpha=0.3, lw=0, label="quartiles"
+        )
     label = words + f", median of {runs} runs" * (runs > 1)
     ax.plot(places, median, color=BLUE, lw=2, label=label)
     if best is not None:
@@ -284,4 +295,13 @@ def _draw_means(
         )
     each = f" of {min(counts)} runs" if len(counts) == 1 else " over runs"
     heading = f"mean{each}, 95 % interval" if max(counts) > 1 else None
-    ax.legend(frameon=False, fontsize="small", title=heading, title_fontsize="small")
+    legend = ax.legend(
+        title=heading,
+        edgecolor="none",
+        framealpha=0.8,
+        fontsize="small",
+        title_fontsize="small",
+    )
+    if len(numbers) > INSIDE:
+        legend.set_loc("center left")
+        legend.set_bbox_to_anchor((1.0, 0.5))

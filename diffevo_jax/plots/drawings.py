@@ -61,7 +61,7 @@ def acrobot(ax: Axes, trajectory: Trajectory, step: int) -> None:
     first = float(states.joint_angle1[step])
     second = first + float(states.joint_angle2[step])
     elbow = np.array([np.sin(first), -np.cos(first)])
-    tip = elbow + [np.sin(second), -np.cos(second)]
+    tip = elbow + np.array([np.sin(second), -np.cos(second)])
     ax.axhline(1.0, color="0.6", lw=1, ls="--", zorder=0)
     ax.plot([0, elbow[0]], [0, elbow[1]], "o-", color=INK, lw=4, ms=6)
     ax.plot([elbow[0], tip[0]], [elbow[1], tip[1]], "o-", color=ORANGE, lw=4, ms=6)
@@ -76,7 +76,9 @@ def pendulum(ax: Axes, trajectory: Trajectory, step: int) -> None:
     torque = float(np.clip(np.ravel(trajectory.actions[step])[0], -2.0, 2.0))
     ax.plot([0, np.sin(angle)], [0, np.cos(angle)], color=ORANGE, lw=6, zorder=2)
     ax.plot(0, 0, "o", color=INK, ms=8, zorder=3)
-    first, last = (90.0, 90.0 + 60.0 * torque) if torque > 0 else (90.0 + 60.0 * torque, 90.0)
+    first, last = (
+        (90.0, 90.0 + 60.0 * torque) if torque > 0 else (90.0 + 60.0 * torque, 90.0)
+    )
     ax.add_patch(Arc((0, 0), 0.6, 0.6, theta1=first, theta2=last, color=BLUE, lw=3))
     ax.set(xlim=(-1.3, 1.3), ylim=(-1.3, 1.3), aspect="equal", xticks=[], yticks=[])
 
@@ -87,7 +89,11 @@ def mountain_car(ax: Axes, trajectory: Trajectory, step: int) -> None:
     ground = np.linspace(-1.2, 0.6, 100)
     height = lambda place: 0.45 * np.sin(3 * place) + 0.55
     # The goal is at 0.5, or at 0.45 if actions are continuous.
-    goal = 0.45 if type(trajectory.states).__module__.endswith("continuous_mountain_car") else 0.5
+    goal = (
+        0.45
+        if type(trajectory.states).__module__.endswith("continuous_mountain_car")
+        else 0.5
+    )
     ax.fill_between(ground, height(ground), 0.0, color="0.88", lw=0)
     ax.plot(ground, height(ground), color="0.6", lw=1)
     ax.plot([goal, goal], [height(goal), height(goal) + 0.2], color=BLUE, lw=2)
@@ -104,6 +110,10 @@ CLASSIC: dict[str, Draw] = {
     "mountain_car": mountain_car,
     "continuous_mountain_car": mountain_car,
 }
+
+
+#: Height of a drawing that is wider than high, of a width of 4.
+HEIGHTS: dict[Draw, float] = {cartpole: 2.0, mountain_car: 3.4}
 
 
 def grid(ax: Axes, trajectory: Trajectory, step: int) -> None:

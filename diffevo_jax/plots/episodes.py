@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffevo_jax.plots.canvas import blank
-from diffevo_jax.plots.drawings import Draw, cart_and_pole, drawing_of
+from diffevo_jax.plots.drawings import HEIGHTS, Draw, cart_and_pole, drawing_of
 from diffevo_jax.plots.writing import check_path, filmed
 from diffevo_jax.problems.control import Trajectory
 from diffevo_jax.pytree.annotations import Index, checked
@@ -83,13 +83,14 @@ def episode_film(
             last step while others go on.
         draw: ``draw(ax, trajectory, step)`` draws a frame on axes that are empty; the
             arrays of the trajectory are NumPy's, ``step`` counts from 0. None draws what
-            :func:`diffevo_jax.plots.drawings.drawing_of` finds.
+            :mod:`diffevo_jax.plots.drawings` has for it.
         path: of a GIF, or of an MP4 where there is ffmpeg, which is written in whole or not
             at all; None writes nothing, as ``film.save("film.gif", writer="pillow")``
             can do later.
         steps: one a frame; none given takes every step of the longest episode.
         fps: frames a second.
-        dpi: pixels an inch; each episode is 4 inches wide and high, unless ``ax`` is given.
+        dpi: pixels an inch; each episode is 4 inches wide and at most as high,
+            unless ``ax`` is given.
         ax: where to draw; of several episodes one for each.
 
     Raises:
@@ -112,16 +113,15 @@ def episode_film(
     for title, one in titled.items():
         if np.shape(one.valid)[:-1] != ():
             called = f"trajectory[{title!r}]" if title else "trajectory"
-            raise ValueError(
-                f"{called}: got shape {np.shape(one.valid)}, want one episode"
-            )
+            raise ValueError(f"{called}: got shape {np.shape(one.valid)}, want one episode")
     played = [_on_host(one) for one in titled.values()]
     longest = max(int(one.length) for one in played)
     if wrong := [step for step in steps if not 0 <= step < longest]:
         raise ValueError(f"steps: got {wrong[0]}, want one of the episode's {longest}")
     check_path(path)
-    places = _axes(ax, len(played))
     draws: list[Draw] = [draw or drawing_of(one) for one in played]
+    height = max(HEIGHTS.get(how, 4.0) for how in draws)
+    places = _axes(ax, len(played), height)
 
     def frame(step: int) -> Iterable[Artist]:
         for place, title, one, how in zip(places, titled, played, draws, strict=True):
@@ -134,13 +134,15 @@ def episode_film(
         return [artist for place in places for artist in place.get_children()]
 
     figure = cast("Figure", places[0].figure)
-    return filmed(figure, frame, list(steps) or range(longest), path, fps=fps, dpi=dpi)
+    return filmed(
+        figure, frame, list(steps) or range(longest), path, fps=fps, dpi=dpi, repeat=False
+    )
 
 
-def _axes(ax: Axes | Sequence[Axes] | None, count: int) -> list[Axes]:
+def _axes(ax: Axes | Sequence[Axes] | None, count: int, height: float) -> list[Axes]:
     """Where to draw: the axes given, or new ones."""
     if ax is None:
-        return list(blank(4.0 * count, 4.0).subplots(1, count, squeeze=False)[0])
+        return list(blank(4.0 * count, height).subplots(1, count, squeeze=False)[0])
     given = list(ax) if isinstance(ax, Sequence | np.ndarray) else [ax]
     if len(given) != count:
         raise ValueError(f"ax: got {len(given)}, want {count}, one an episode")

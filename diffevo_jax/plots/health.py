@@ -24,7 +24,7 @@ PANELS = (
     ("num_failed", "failed evaluations", "linear"),
 )
 #: Letters a line below the axes.
-WIDTH = 100
+WIDTH = 140
 
 
 @checked
@@ -69,11 +69,13 @@ def diagnostics(
         ax.set_title(words, fontsize=10)
         ax.locator_params(axis="x", integer=True, nbins=5)
         open_frame(ax)
-    axes[1].set_ylim(bottom=0.9)
+    axes[1].set_ylim(0.8, max(12.0, 1.3 * axes[1].get_ylim()[1]))
     axes[2].set_ylim(-0.03, 1.03)
-    axes[3].set_ylim(bottom=-0.03 * max(1.0, axes[3].get_ylim()[1]))
+    most = max(4.0, axes[3].get_ylim()[1])
+    axes[3].set_ylim(-0.03 * most, most)
+    axes[3].locator_params(axis="y", integer=True)
     lines = [line for sentence in said for line in textwrap.wrap(sentence, WIDTH)]
     figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=10)
     if title:
         figure.suptitle(title)
-    return cast("Figure", figure.get_figure(root=True))
+    return cast("Figure", figure.figure)

@@ -100,12 +100,20 @@ def decoded(problem: Problem, points: npt.ArrayLike) -> np.ndarray:
 
 def recorded(problem: Problem, result: Result, name: str) -> np.ndarray:
     """What a run recorded under a name, (generations, N, 2)."""
-    if name not in result.recorded:
+    return populations_of(problem, result.recorded.get(name), name)
+
+
+def populations_of(
+    problem: Problem, points: npt.ArrayLike | None, name: str = "population"
+) -> np.ndarray:
+    """Points (generations, N, 2) in unit scale, in the units of the solutions."""
+    if points is None:
         raise ValueError(f"result: got no {name!r}, want record=({name!r}, ...) in evolve")
-    points = result.recorded[name]
-    if np.ndim(points) != 3:
-        raise ValueError(f"result: got {name} of shape {np.shape(points)}, want one run")
-    return np.stack([decoded(problem, generation) for generation in points])
+    values = np.asarray(points)
+    if values.ndim != 3 or values.shape[-1] != 2 or not values.size:
+        want = "want one run, (generations, N, 2)"
+        raise ValueError(f"result: got {name} of shape {values.shape}, {want}")
+    return np.stack([decoded(problem, generation) for generation in values])
 
 
 def check_individuals(individuals: Sequence[int], count: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -24,14 +24,31 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@checked
-def heard(
-    population: npt.ArrayLike, individual: Index, sigma: float, kappa: float = 1.0
-) -> np.ndarray:
-    """Who is in the neighbourhood of an individual: one deviation of the kernel around it.
+class Neighbourhood(NamedTuple):
+    """Whom an individual hears: a disc, or a ball in more than two dimensions.
 
-    Individual i asks at ``y = x_i / sqrt(alpha_bar)``, and hears j with
-    ``exp(-kappa |y - x_j|^2 / (2 sigma^2))``, here of at least ``exp(-1/2)``.
+    Attributes:
+        centre: (D,) where the individual asks.
+        radius: how far it hears.
+        heard: (N,) bool, who is inside.
+    """
+
+    centre: np.ndarray
+    radius: float
+    heard: np.ndarray
+
+
+@checked
+def neighbourhood(
+    population: npt.ArrayLike, individual: Index, sigma: float, kappa: float = 1.0
+) -> Neighbourhood:
+    """The neighbourhood of an individual in a generation.
+
+    Individual i asks at ``y = x_i / sqrt(alpha_bar)``, and the kernel weighs j with
+    ``exp(-kappa |y - x_j|^2 / (2 sigma^2))``. Heard is whose weight is at least
+    ``exp(-1/2)`` of the largest: who is within ``sqrt(d^2 + sigma^2 / kappa)`` of y, where
+    d is how far the nearest is. While sigma is large y is far from everyone and all are
+    heard; in the end d is 0, and the radius one deviation of the kernel.
 
     Args:
         population: (N, D) in unit scale.
@@ -39,22 +56,18 @@ def heard(
         sigma: noise level of the generation.
         kappa: of the kernel; the larger, the smaller the neighbourhood.
 
-    Returns:
-        (N,) bool.
-
     Example:
-        >>> from diffevo_jax.plots import neighbourhoods
-        >>> neighbourhoods.heard([[0.0], [0.4], [0.6]], 0, sigma=0.5).tolist()
+        >>> from diffevo_jax.plots.neighbourhoods import neighbourhood
+        >>> neighbourhood([[0.0], [0.4], [0.6]], 0, sigma=0.5).heard.tolist()
         [True, True, False]
+        >>> neighbourhood([[0.0], [0.4], [0.6]], 0, sigma=100.0).heard.tolist()
+        [True, True, True]
     """
     points = np.asarray(population, float)
-    apart = np.linalg.norm(points - points[individual] * asked_at(sigma), axis=-1)
-    return apart <= sigma / np.sqrt(kappa)
-
-
-def asked_at(sigma: float) -> float:
-    """From a point to where it asks: ``1 / sqrt(alpha_bar)``."""
-    return float(canonical_scale(sigma))
+    centre = points[individual] * float(canonical_scale(sigma))
+    squares = ((points - centre) ** 2).sum(axis=-1)
+    reach = squares.min() + sigma**2 / kappa
+    return Neighbourhood(centre, float(np.sqrt(reach)), squares <= reach)
 
 
 @checked
@@ -73,11 +86,12 @@ def neighbourhood_film(
 ) -> FuncAnimation:
     """Film the neighbourhoods of individuals, which shrink as the noise level falls.
 
-    A disc is one deviation of the kernel, ``sigma / sqrt(kappa)``, around where the
-    individual asks, ``y = x / sqrt(alpha_bar)``. Points in a colour are in the disc of that
-    individual, and heard (:func:`diffevo_jax.plots.neighbourhoods.heard`); grey ones are
-    not. The line is its way so far, and the arrow leads to its clean estimate, if that was
-    recorded.
+    A disc is around where an individual asks, ``y = x / sqrt(alpha_bar)``. Points in it are
+    heard, and coloured: their kernel is at least ``exp(-1/2)`` of the nearest one's
+    (:func:`diffevo_jax.plots.neighbourhoods.neighbourhood`). In the end its radius is one
+    deviation of the kernel, ``sigma / sqrt(kappa)``; in the beginning it holds everyone.
+    The line is the individual's way so far, and the arrow leads to its clean estimate, if
+    that was recorded.
 
     Args:
         problem: see :func:`diffevo_jax.plots.landscape`.
@@ -111,8 +125,9 @@ def neighbourhood_film(
     zero, one = decoded(problem, [[0.0, 0.0], [1.0, 1.0]])
     units = np.asarray(result.recorded["population"])
     sigmas = np.asarray(result.history.sigma, float)
-    everyone = drawn.scatter(*paths[0].T, 8, c="0.35", alpha=0.7, lw=0, zorder=2)
-    figures_of = []
+    x, y = paths[0].T
+    everyone = drawn.scatter(x, y, 8, c="0.35", alpha=0.7, lw=0, zorder=2)
+    followed = []
     for n, i in enumerate(individuals):
         color, dashes = colors[n % len(colors)], DASHES[n % len(DASHES)]
         disc = Ellipse((0, 0), 0, 0, fc=(color, 0.1), ec=color, ls=dashes, lw=1.6, zorder=3)
@@ -127,19 +142,20 @@ def neighbourhood_film(
             arrowprops={"arrowstyle": "->", "color": INK, "shrinkA": 0, "shrinkB": 0},
             zorder=7,
         )
-        figures_of.append((i, drawn.add_patch(disc), rings, way, point, arrow))
+        drawn.add_patch(disc)
+        followed.append((i, disc, rings, way, point, arrow))
     drawn.set(xlim=ax_limits[0], ylim=ax_limits[1])
 
     def draw(generation: int) -> Iterable[Artist]:
         g, told = generation - 1, []
         everyone.set_offsets(paths[g])
-        for i, disc, rings, way, point, arrow in figures_of:
-            near = heard(units[g], i, float(sigmas[g]), kappa)
-            told.append(f"{i} hears {near.sum()}")
+        for i, disc, rings, way, point, arrow in followed:
+            near = neighbourhood(units[g], i, float(sigmas[g]), kappa)
+            told.append(f"{i} hears {near.heard.sum()}")
             x = paths[g, i]
-            disc.set_center(zero + (x - zero) * asked_at(sigmas[g]))
-            disc.width, disc.height = 2 * sigmas[g] / np.sqrt(kappa) * (one - zero)
-            rings.set_offsets(paths[g][near])
+            disc.set_center(zero + near.centre * (one - zero))
+            disc.width, disc.height = 2 * near.radius * (one - zero)
+            rings.set_offsets(paths[g][near.heard])
             way.set_data(*paths[:generation, i].T)
             point.set_data(*x[:, None])
             arrow.set_visible(clean is not None)

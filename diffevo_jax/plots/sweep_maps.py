@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: What is maximised, so that the highest is the best.
 FITNESS = ("final_mean", "final_best")
+#: How cells without a mean are hatched.
+HATCHES = {"failed": "xx", "missing": "//"}
 #: Cells in which the numbers are written, at most.
 WRITTEN = 36
 #: Ticks an axis that are at the values themselves, at most.
@@ -82,7 +84,7 @@ def heat_map(
     grid = np.ma.masked_invalid(np.where(settings < 0, np.nan, means[settings]))
     ax = ax or blank(5.6, 4.2).add_subplot()
     mesh = ax.pcolormesh(columns[0].edges, columns[1].edges, grid, cmap="viridis")
-    _hatch(ax, columns, {
+    reason = _hatch(ax, columns, {
         "failed": (settings >= 0) & failed[settings] & ~missing[settings],
         "missing": (settings < 0) | missing[settings],
     })  # fmt: skip
@@ -98,9 +100,9 @@ def heat_map(
             f"{_last(name)} = {_text(axis.values[n])}"
             for name, axis, n in zip((across, up), columns, (column, row), strict=True)
         )
-        words += f"\nhighest: {grid.max():.4g} at {place}"
-    ax.set(xlabel=across, ylabel=up)
-    ax.set_title(title or words, fontsize="medium")
+        words += f"\nhighest: {grid.max():.4g} at\n{place}"
+    ax.set(xlabel=across + reason, ylabel=up)
+    ax.set_title(title or words, fontsize="small")
     ax.figure.colorbar(mesh, ax=ax, label=value.replace("_", " "))
     return cast("Figure", ax.figure)
 
@@ -168,13 +170,19 @@ def _means(
         raise ValueError(f"value: got {value!r}, want one of {', '.join(known)}")
     if not set(dataset[value].dims) <= {"setting", "seed"}:
         wrong = ", ".join(map(str, dataset[value].dims))
-        raise ValueError(f"value: got {value!r} over {wrong}, want one over setting and seed")
+        raise ValueError(
+            f"value: got {value!r} over {wrong}, want one over setting and seed"
+        )
+
+    count = dataset.sizes["setting"]
 
     def any_run(name: str) -> np.ndarray:
-        flags = dataset[name] if name in dataset else dataset[value] != dataset[value]
-        return np.asarray(flags, bool).reshape(dataset.sizes["setting"], -1).any(axis=1)
+        if name not in dataset:
+            return np.zeros(count, bool)
+        flags = np.asarray(dataset[name], bool).reshape(count, -1)
+        return np.asarray(flags.any(axis=1))
 
-    values = np.asarray(dataset[value], float).reshape(dataset.sizes["setting"], -1)
+    values = np.asarray(dataset[value], float).reshape(count, -1)
     failed, missing = any_run("failed"), any_run("missing")
     with np.errstate(invalid="ignore"):
         means = np.where(failed | missing, np.nan, values.mean(axis=1))
@@ -190,28 +198,18 @@ def _corner(columns: Sequence[Cells], row: int, column: int) -> tuple[float, ...
     return left, bottom, right - left, top - bottom
 
 
-def _hatch(ax: Axes, columns: Sequence[Cells], where: dict[str, np.ndarray]) -> None:
-    """Hatch the cells that have no mean, and say why."""
+def _hatch(ax: Axes, columns: Sequence[Cells], where: dict[str, np.ndarray]) -> str:
+    """Hatch the cells that have no mean, and say why in a line."""
     from matplotlib.patches import Rectangle
 
-    styles = {"failed": "xxxx", "missing": "////"}
-    shown = []
     for name, mask in where.items():
         for row, column in np.argwhere(mask):
             left, bottom, width, height = _corner(columns, row, column)
-            style = {"fc": "0.95", "ec": "0.45", "hatch": styles[name], "lw": 0}
-            patch = Rectangle((left, bottom), width, height, label=name, **style)
+            patch = Rectangle((left, bottom), width, height, label=name)
+            patch.set(fc="0.95", ec="0.45", hatch=2 * HATCHES[name], lw=0)
             ax.add_patch(patch)
-        shown += [patch] if mask.any() else []
-    if shown:
-        ax.legend(
-            handles=shown,
-            loc="upper left",
-            bbox_to_anchor=(0.0, -0.16),
-            ncols=2,
-            frameon=False,
-            fontsize="small",
-        )
+    shown = [f"{HATCHES[name]} {name}" for name, mask in where.items() if mask.any()]
+    return f"\nhatched: {', '.join(shown)}" if shown else ""
 
 
 def _frame(ax: Axes, columns: Sequence[Cells], row: int, column: int) -> None:
@@ -220,8 +218,9 @@ def _frame(ax: Axes, columns: Sequence[Cells], row: int, column: int) -> None:
 
     left, bottom, width, height = _corner(columns, row, column)
     for color, line, name in (("white", 4.0, "_halo"), (INK, 1.8, "highest")):
-        style = {"fill": False, "ec": color, "lw": line, "clip_on": False, "zorder": 4}
-        ax.add_patch(Rectangle((left, bottom), width, height, label=name, **style))
+        patch = Rectangle((left, bottom), width, height, label=name)
+        patch.set(fill=False, ec=color, lw=line, clip_on=False, zorder=4)
+        ax.add_patch(patch)
 
 
 def _write(
@@ -250,10 +249,11 @@ def _scale(ax: Axes, which: str, axis: Cells) -> None:
         step = -(-len(axis.values) // TICKS) if named else 1
         labels = [_text(value) for value in axis.values[::step]]
         long = which == "x" and max(map(len, labels)) * len(labels) > 48
-        turned = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if long else {}
         ticks = ax.xaxis if which == "x" else ax.yaxis
-        ticks.set_ticks(axis.places[::step], labels=labels, **turned)
+        ticks.set_ticks(axis.places[::step], labels=labels)
         ticks.set_ticks([], minor=True)
+        for label in ticks.get_ticklabels() if long else ():
+            label.set(rotation=45, ha="right", rotation_mode="anchor")
     ax.set(**{f"{which}lim": (axis.edges[0], axis.edges[-1])})
 
 

@@ -22,7 +22,9 @@ def check_path(path: str | Path | None) -> None:
     if path is not None and ending not in (".gif", ".mp4"):
         raise ValueError(f"path: got {path}, want a name that ends in .gif or .mp4")
     if ending == ".mp4" and not FFMpegWriter.isAvailable():
-        raise ValueError(f"path: got {path}, but there is no ffmpeg; want .gif, or install it")
+        raise ValueError(
+            f"path: got {path}, but there is no ffmpeg; want .gif, or install it"
+        )
 
 
 def filmed(
@@ -33,13 +35,14 @@ def filmed(
     *,
     fps: int,
     dpi: int,
+    repeat: bool = True,
 ) -> FuncAnimation:
-    """The film of what ``draw`` draws for each of ``frames``, written if there is a path."""
+    """The film of what is drawn for each of ``frames``, written if there is a path."""
     from matplotlib.animation import FFMpegWriter, FuncAnimation, PillowWriter
 
     check_path(path)
     draw(frames[0])  # here, or a writer without frames hides its errors
-    film = FuncAnimation(figure, draw, frames, interval=1000 / fps, repeat=False)
+    film = FuncAnimation(figure, draw, frames, interval=1000 / fps, repeat=repeat)
     if path is not None:
         writer = FFMpegWriter if Path(path).suffix.lower() == ".mp4" else PillowWriter
         with written_whole(path) as unfinished:

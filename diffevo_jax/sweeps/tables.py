@@ -129,6 +129,7 @@ def _column(values: Sequence[Any]) -> np.ndarray:
 
 
 def check_dataset(dataset: object) -> None:
+    """Raise TypeError unless it is an ``xarray.Dataset``."""
     if not hasattr(dataset, "data_vars"):
         got = annotations.got(dataset)
         raise TypeError(f"dataset: got {got}, want an xarray.Dataset, as of sweep")

@@ -1,11 +1,14 @@
 """Learning curves: of one algorithm as it was, and of several to compare them."""
 
+import itertools
 import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas
 import pytest
+import xarray
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from scipy.stats import t
@@ -71,6 +74,13 @@ def test_the_luckiest_is_not_drawn(history):
     assert len(axes.lines) == 1
 
 
+def test_another_field_of_a_history_is_drawn_alone(history):
+    axes = plots.learning_curve(history, value="sigma").axes[0]
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), history.sigma[0], rtol=1e-6)
+    assert len(axes.lines) == 1
+    assert axes.get_ylabel() == "sigma"
+
+
 def test_several_curves_are_means_with_intervals_by_students_t():
     figure = plots.learning_curve({"ours": OURS}, x="generation")
     line = lines(figure)["ours"]
@@ -103,6 +113,12 @@ def test_seconds_are_of_all_generations_or_of_each(seconds):
     np.testing.assert_allclose(drawn, [0.5, 1.0, 1.5, 2.0, 2.5, 3.0])
 
 
+@pytest.mark.parametrize("kind", [np.asarray, jnp.asarray, pandas.Series, xarray.DataArray])
+def test_arrays_of_other_libraries_are_drawn(kind):
+    drawn = lines(plots.learning_curve([kind(OURS[0])], x="generation"))
+    np.testing.assert_allclose(drawn["1"][:, 1], OURS[0], rtol=1e-6)
+
+
 def test_the_best_so_far_never_falls(history):
     figure = plots.learning_curve({"ours": history}, x="generation", value="best_so_far")
     drawn = lines(figure)["ours"][:, 1]
@@ -123,7 +139,7 @@ def test_lines_differ_by_colour_dashes_and_markers():
     drawn = plots.learning_curve(many, x="generation").axes[0].lines
     looks = [(line.get_color(), line.get_linestyle(), line.get_marker()) for line in drawn]
     assert len(set(looks)) == 20
-    for one, other in zip(looks[:4], looks[1:5], strict=True):
+    for one, other in itertools.pairwise(looks[:5]):
         assert all(mine != its for mine, its in zip(one, other, strict=True))
 
 
@@ -166,7 +182,9 @@ def test_a_curve_says_what_is_wrong(results, options, message):
 
 
 def test_a_field_that_a_history_has_not_is_named(history):
-    with pytest.raises(ValueError, match="value: got 'mean', want one of best_so_far, best"):
+    with pytest.raises(
+        ValueError, match="value: got 'mean', want one of best_so_far, best"
+    ):
         plots.learning_curve(history, value="mean")
 
 

@@ -99,7 +99,7 @@ def test_classic_control_is_filmed_as_what_it_is(name, tmp_path):
 
 def test_an_acrobot_that_hangs_and_one_that_stands():
     zeros = np.zeros(2)
-    states = acrobot.EnvState(np.array([0.0, np.pi]), zeros, zeros, zeros, zeros)
+    states = acrobot.EnvState(zeros, np.array([0.0, np.pi]), zeros, zeros, zeros)
     for step, height in ((0, -2.0), (1, 2.0)):
         ax = Figure().add_subplot()
         drawings.acrobot(ax, played(states, zeros[:, None]), step)
@@ -107,7 +107,10 @@ def test_an_acrobot_that_hangs_and_one_that_stands():
 
 
 def test_the_goal_of_a_car_is_where_its_environment_has_it():
-    for states, goal in ((CLASSIC["mountain car"][0], 0.5), (CLASSIC["continuous"][0], 0.45)):
+    for states, goal in (
+        (CLASSIC["mountain car"][0], 0.5),
+        (CLASSIC["continuous"][0], 0.45),
+    ):
         ax = Figure().add_subplot()
         drawings.mountain_car(ax, played(states, ROWS[:, None]), 0)
         assert goal in [line.get_xdata()[0] for line in ax.lines]
@@ -202,7 +205,9 @@ def test_an_episode_film_says_what_is_wrong(options, message):
 def test_several_episodes_in_one_trajectory_are_refused():
     one = played((), ROWS)
     several = jax.tree.map(lambda leaf: np.stack([leaf, leaf]), one)
-    with pytest.raises(ValueError, match=re.escape("trajectory: got shape (2, 4), want one")):
+    with pytest.raises(
+        ValueError, match=re.escape("trajectory: got shape (2, 4), want one")
+    ):
         plots.episode_film(several)
     with pytest.raises(ValueError, match=re.escape("trajectory['all']: got shape (2, 4)")):
         plots.episode_film({"all": several})

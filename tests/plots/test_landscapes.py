@@ -1,6 +1,5 @@
 """Landscapes, populations on them, and paths: pictures show what they say."""
 
-import re
 import subprocess
 import sys
 
@@ -77,7 +76,6 @@ def test_trajectories_say_what_was_not_recorded(result, problem):
         plots.trajectories(problem, blank)
 
 
-
 def test_importing_the_library_does_not_import_matplotlib():
     code = (
         "import sys, diffevo_jax, diffevo_jax.plots;"
@@ -85,5 +83,3 @@ def test_importing_the_library_does_not_import_matplotlib():
         "sys.exit(bool(late & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-

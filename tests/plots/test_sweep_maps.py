@@ -59,11 +59,14 @@ def test_the_best_cell_is_framed_and_named():
     left, bottom = frame.get_xy()
     assert left < 0.5 < left + frame.get_width()
     assert bottom < 0.1 < bottom + frame.get_height()
-    assert "highest: 0.25 at eta = 0.5, temperature = 0.1" in figure.axes[0].get_title()
+    words = figure.axes[0].get_title().splitlines()
+    assert words[1:] == ["highest: 0.25 at", "eta = 0.5, temperature = 0.1"]
 
 
 def test_a_number_that_is_no_fitness_has_no_best():
-    assert not patches(plots.heat_map(table(), "eta", "temperature", "evaluations"), "highest")
+    assert not patches(
+        plots.heat_map(table(), "eta", "temperature", "evaluations"), "highest"
+    )
 
 
 def test_geometric_values_make_a_logarithmic_axis():
@@ -80,10 +83,20 @@ def test_cells_without_a_mean_are_hatched_and_never_the_best():
     figure = plots.heat_map(data, "eta", "temperature")
     assert np.argwhere(np.ma.getmaskarray(mesh(figure))).tolist() == [[1, 1], [2, 1]]
     assert len(patches(figure, "failed")) == len(patches(figure, "missing")) == 1
-    words = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    assert words == ["failed", "missing"]
+    label = figure.axes[0].get_xlabel()
+    assert label == "sampler.eta\nhatched: xx failed, // missing"
     assert "temperature = 0.1" in figure.axes[0].get_title()
     assert "eta = 0.5" not in figure.axes[0].get_title()
+
+
+def test_a_sweep_of_which_nothing_has_run_is_drawn():
+    data = table()
+    data["missing"][:] = True
+    data["final_mean"][:] = np.nan
+    figure = plots.heat_map(data, "eta", "temperature")
+    assert len(patches(figure, "missing")) == 12
+    assert not patches(figure, "highest")
+    figure.draw_without_rendering()
 
 
 def test_a_setting_that_was_not_swept_is_missing():
@@ -120,7 +133,10 @@ def test_an_axis_that_goes_with_another_needs_no_selection():
         (("etta", "temperature"), "x: got 'etta', want one of sampler.eta, shaping.temp"),
         (("etta", "temperature"), "did you mean 'eta'?"),
         (("eta", "sampler.eta"), "y: got 'sampler.eta', which is x, want another axis"),
-        (("eta", "temperature", "best"), "value: got 'best', want one of final_mean, failed"),
+        (
+            ("eta", "temperature", "best"),
+            "value: got 'best', want one of final_mean, failed",
+        ),
         (("eta", "temperature", "mean_fitness"), "over setting, seed, generation, want"),
     ],
 )
