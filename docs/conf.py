@@ -36,7 +36,7 @@ extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_co
 #: Whatever is not of the package has no page here.
 nitpick_ignore_regex = [
     ("py:.*", r"(?!diffevo_jax\b)\w+\..*"),
-    ("py:class", "Axes|Figure|FuncAnimation|Path"),
+    ("py:class", "Axes|Figure|FigureBase|FuncAnimation|Path"),
 ]
 
 myst_enable_extensions = ["deflist", "dollarmath"]
