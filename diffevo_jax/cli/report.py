@@ -14,13 +14,12 @@ import numpy.typing as npt
 
 from diffevo_jax.base import Problem, PyTree
 from diffevo_jax.cli import streams
-from diffevo_jax.cli.films import recommended
 from diffevo_jax.cli.outputs import Output
 from diffevo_jax.problems import Control
 from diffevo_jax.pytree.files import written_whole
 from diffevo_jax.pytree.records import plain, version_of
 from diffevo_jax.running import result_files
-from diffevo_jax.running.evolution import Result
+from diffevo_jax.running.evolution import Result, best_run
 from diffevo_jax.running.final import FinalEvaluation, is_noisy
 
 #: What a film needs of every generation.
@@ -225,15 +224,15 @@ def _solutions(report: Report) -> dict[str, Any]:
     """The best solution of each run, decoded, and which of them to take."""
     result, space = report.result, report.config["problem"].space
     solutions = space.as_python(result.best_solution)
-    best = recommended(result)
+    best = best_run(result)
     taken = {"run": best, "fitness": result.best_fitness[best], "solution": solutions[best]}
     return {"solutions": solutions, "recommended": taken}
 
 
 def _plot(report: Report, path: Path) -> None:
-    from diffevo_jax.plots import figures
+    from diffevo_jax import plots
 
-    figure = figures.learning_curve(
+    figure = plots.learning_curve(
         report.result.history,
         title=report.config["name"],
         noisy=is_noisy(report.config["problem"]),

@@ -15,7 +15,7 @@ from diffevo_jax.pytree.folders import read_manifest
 from diffevo_jax.pytree.kept import MOST_BYTES
 from diffevo_jax.report.films import Film, film_of
 from diffevo_jax.running.diagnosis import diagnose
-from diffevo_jax.running.evolution import REASONS, Result
+from diffevo_jax.running.evolution import REASONS, Result, best_run
 from diffevo_jax.running.result_files import Plane, Saved, load
 
 #: Bytes of a JSON file at most; a history of a million numbers has twenty million.
@@ -103,13 +103,13 @@ def of_saved(saved: Saved, label: str) -> Run:
     """The run of a result that was saved."""
     result = saved.result
     best_fitness = np.atleast_1d(np.asarray(result.best_fitness, float))
-    best = int(np.nanargmax(np.where(np.isnan(best_fitness), -np.inf, best_fitness)))
     reasons = result.reason
     final = result.final
     interval = None
     if final is not None:
         ends = [np.atleast_1d(np.asarray(end, float)) for end in (final.low, final.high)]
         interval = np.stack(ends, axis=1)
+    best = best_run(result)
     named = {name: values[best] for name, values in saved.named.items()}
     film, why = _film(result, saved.plane, list(named))
     history = {name: np.asarray(rows) for name, rows in vars(result.history).items()}
