@@ -68,6 +68,8 @@ def diagnose(history: Info | Result) -> tuple[str, ...]:
     shape = rows["mean_fitness"].shape
     if len(shape) != 2 or not min(shape):
         raise ValueError(f"history: got shape {shape}, want (generations,) or with runs")
+    if isinstance(history, Result):
+        rows = carried_on(rows, np.atleast_1d(np.asarray(history.num_generations)))
     median = {
         name: np.median(leaf, axis=0)
         for name, leaf in rows.items()
@@ -85,6 +87,35 @@ def diagnose(history: Info | Result) -> tuple[str, ...]:
         *stagnant(rows["mean_fitness"]),
     )
     return found or ("all well",)
+
+
+def carried_on(rows: dict[str, np.ndarray], lengths: np.ndarray) -> dict[str, np.ndarray]:
+    """A history in which runs that have ended before others keep their last values.
+
+    Args:
+        rows: (R, T) each, by name; the last of T is the last generation of the longest run.
+        lengths: (R,) generations that each run really had.
+
+    Returns:
+        Likewise; what counts, such as ``num_failed``, is 0 after the end of a run.
+
+    Example:
+        >>> import numpy as np
+        >>> from diffevo_jax.running.diagnosis import carried_on
+        >>> rows = {"sigma": np.array([[3.0, 2.0, np.nan], [3.0, 2.0, 1.0]])}
+        >>> carried_on(rows, np.array([2, 3]))["sigma"].tolist()
+        [[3.0, 2.0, 2.0], [3.0, 2.0, 1.0]]
+    """
+    total = next(iter(rows.values())).shape[1]
+    ends = np.maximum(total - (lengths.max() - lengths), 1)[:, None]
+    place = np.arange(total)
+    kept = np.minimum(place, ends - 1)
+    return {
+        name: np.where(place < ends, values, 0)
+        if name.startswith("num_")
+        else np.take_along_axis(values, kept, axis=1)
+        for name, values in rows.items()
+    }
 
 
 def failures(failed: np.ndarray, mean: np.ndarray, size: int | None) -> Iterator[str]:
