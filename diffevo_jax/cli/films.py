@@ -13,7 +13,7 @@ from diffevo_jax.running.arguments import evaluates_on_host
 from diffevo_jax.running.evolution import Result, best_run
 
 #: What a film of a population needs of every generation.
-_RECORD = ("population", "fitness")
+RECORDED = ("population", "fitness")
 
 
 def check(path: Path, problem: Problem) -> None:
@@ -43,7 +43,7 @@ def check(path: Path, problem: Problem) -> None:
 
 def record(path: Path | None, problem: Problem) -> tuple[str, ...]:
     """What a run keeps of every generation for its film."""
-    return () if path is None or isinstance(problem, Control) else _RECORD
+    return () if path is None or isinstance(problem, Control) else RECORDED
 
 
 def output(path: Path, problem: Problem, result: Result, keys: jax.Array) -> Output:

@@ -17,13 +17,11 @@ from diffevo_jax.cli import streams
 from diffevo_jax.cli.outputs import Output
 from diffevo_jax.problems import Control
 from diffevo_jax.pytree.files import written_whole
-from diffevo_jax.pytree.records import plain, version_of
+from diffevo_jax.pytree.records import plain, versions
 from diffevo_jax.running import result_files
 from diffevo_jax.running.evolution import Result, best_run
 from diffevo_jax.running.final import FinalEvaluation, is_noisy
 
-#: What a film needs of every generation.
-RECORDED = ("population", "fitness")
 #: Whether a success is ended by the environment; else the step limit ends it.
 _ENDS = ("Acrobot-v1", "MountainCar-v0", "MountainCarContinuous-v0")
 _SUCCESS_ENDS = {"CartPole-v1": False} | dict.fromkeys(_ENDS, True)
@@ -193,12 +191,10 @@ def outputs(
 
 
 def _write_json(report: Report, path: Path) -> None:
-    packages = ("diffevo-jax", "jax", "jaxlib", "gymnax", "numpy")
     record = {
         "config": report.config,
         "command": report.command,
-        "versions": {"python": sys.version.split()[0]}
-        | {name: version_of(name) for name in packages},
+        "versions": {"python": sys.version.split()[0]} | versions(),
         "device": f"{jax.default_backend()}: {jax.devices()[0].device_kind}",
         "summary": summarise(report),
         "history": vars(report.result.history),

@@ -17,6 +17,7 @@ from diffevo_jax.cli import (
     completion,
     evolve_command,
     listing,
+    pages,
     show_command,
     streams,
     sweep_command,
@@ -252,6 +253,11 @@ def test_the_json_file_has_the_solution_of_each_run_and_which_to_take(
     problem = de.published.landscape("himmelblau").problem
     evaluation, _ = problem.evaluate(None, (), np.array(record["solutions"], "f4"))
     np.testing.assert_allclose(evaluation.fitness, best, rtol=1e-5)  # to rounding
+
+
+def test_lines_are_short_on_a_wide_terminal(monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    assert pages.width() == 100
 
 
 # The page
