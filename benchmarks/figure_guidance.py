@@ -18,7 +18,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import diffevo_jax as de
-from diffevo_jax.plots import figures
+from diffevo_jax import plots
+from diffevo_jax.plots.canvas import BLUE, ORANGE
 
 SEED, SIZE, GUIDANCE = 4, 128, 1.0
 PEAKS = np.array([[-1.5, -1.5], [1.5, 1.5]])
@@ -27,10 +28,10 @@ EXTENT = (-2.6, 2.6, -2.6, 2.6)
 #: Means of an individual: the guidance that answers with them, colour and name.
 ARROWS = (
     (-1.0, "0.45", "to the plain mean $m_1$"),
-    (0.0, figures.BLUE, "on to the weighted mean $m_w$"),
-    (GUIDANCE, figures.ORANGE, "and as far again: the guided answer"),
+    (0.0, BLUE, "on to the weighted mean $m_w$"),
+    (GUIDANCE, ORANGE, "and as far again: the guided answer"),
 )
-CURVES = {"several": figures.BLUE, "default": figures.ORANGE}
+CURVES = {"several": BLUE, "default": ORANGE}
 LABELS = {"several": "for_several", "default": "the default"}
 
 
@@ -88,8 +89,8 @@ def draw_answers(
     sigma: jax.Array,
 ) -> None:
     """The evaluated population, and the answers of four of it."""
-    figures.landscape(what, EXTENT, ax=axis)
-    figures.population(what, candidates, ax=axis, color="0.5", size=6)
+    plots.landscape(what, EXTENT, ax=axis)
+    plots.population(what, candidates, ax=axis, color="0.5", size=6)
     y = candidates * de.noise.canonical_scale(sigma)
     few = chosen(candidates)
     starts = candidates[few]

@@ -22,7 +22,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import diffevo_jax as de
-from diffevo_jax.plots import figures
+from diffevo_jax import plots
+from diffevo_jax.plots.canvas import BLUE, ORANGE
 
 SEED = 42  # of the published figure
 PEAKS = np.array([[-1.0, -1.0], [1.0, 1.0]])
@@ -30,7 +31,7 @@ RADIUS = 0.5  # of a peak, in the units of the solutions
 NEAR, EACH, TARGET = 0.97, 0.10, 0.95
 GENERATIONS = (1, 51, 81, 96, 100)
 EXTENT = (-3.2, 3.2, -3.2, 3.2)
-COLORS = (figures.ORANGE, figures.BLUE)
+COLORS = (ORANGE, BLUE)
 TINTS = ("#EAA783", "#82B4D8")
 CAPTIONS = {
     "Evolution →": "Two neighbours of the first generation end on different peaks. "
@@ -73,20 +74,20 @@ def draw(result: de.Result) -> Figure:
     start, end = decode(result.recorded["population"][np.array([0, -1])])
     home = np.argmin(distances(end), axis=-1)
     pair = parted_neighbours(np.asarray(start), home)
-    strong, tints = (np.array(pair)[home] for pair in (COLORS, TINTS))
+    tints = [TINTS[peak] for peak in home]
     fig, rows = canvas(problem)
     for above, below, generation in zip(*rows, GENERATIONS, strict=True):
         sigma = result.history.sigma[generation - 1]
         title(above, generation, float(sigma))
         now = result.recorded["population"][generation - 1]
-        figures.population(problem, now, ax=above, color=tints, size=5)
-        figures.trajectories(
-            problem, result, pair, generations=[generation], ax=above, colors=strong[pair]
+        plots.population(problem, now, ax=above, color=tints, size=5)
+        plots.trajectories(
+            problem, result, pair, generations=[generation], ax=above, colors=COLORS
         )
         noisy = de.noise.diffuse(jax.random.key(0), result.population, sigma)
-        figures.population(problem, noisy, ax=below, color=tints, size=5)
-        followed = problem.space.decode(noisy)[pair]
-        below.scatter(*followed.T, s=36, c=strong[pair], edgecolors="white", zorder=6)
+        plots.population(problem, noisy, ax=below, color=tints, size=5)
+        followed = problem.space.decode(noisy)[np.array(pair)]
+        below.scatter(*followed.T, s=36, c=COLORS, edgecolors="white", zorder=6)
     for peak, color in enumerate(COLORS):
         text, place = f"{np.mean(home == peak):.0%}", PEAKS[peak] * 1.75
         rows[0, -1].text(*place, text, color=color, ha="center", va="center", fontsize=10)
@@ -101,7 +102,7 @@ def canvas(problem: de.Problem) -> tuple[Figure, Any]:
         left=0.004, right=0.996, top=0.842, bottom=0.008, wspace=0.04, hspace=0.2
     )
     for ax in rows.flat:
-        figures.landscape(problem, EXTENT, ax=ax, levels=LEVELS)
+        plots.landscape(problem, EXTENT, ax=ax, levels=LEVELS)
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_color("0.6")
     for height, (name, text) in zip((0.972, 0.409), CAPTIONS.items(), strict=True):
@@ -110,12 +111,12 @@ def canvas(problem: de.Problem) -> tuple[Figure, Any]:
     return fig, rows
 
 
-def parted_neighbours(start: np.ndarray, home: np.ndarray) -> np.ndarray:
-    """The two individuals that start closest and end on different peaks."""
+def parted_neighbours(start: np.ndarray, home: np.ndarray) -> list[int]:
+    """The two that start closest and end on different peaks, in the order of these."""
     apart = np.linalg.norm(start[:, None] - start[None], axis=-1)
     apart[home[:, None] == home] = np.inf
     pair = np.array(np.unravel_index(np.argmin(apart), apart.shape))
-    return pair[np.argsort(home[pair])]
+    return pair[np.argsort(home[pair])].tolist()
 
 
 def title(ax: Axes, generation: int, sigma: float) -> None:

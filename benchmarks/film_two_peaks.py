@@ -49,7 +49,7 @@ def frames(result: de.Result) -> list[Image.Image]:
     )
     home = np.argmin(distances(end), axis=-1)
     pair = parted_neighbours(np.asarray(start), home)
-    strong, tints = (np.array(pair_)[home] for pair_ in (COLORS, TINTS))
+    tints = [TINTS[peak] for peak in home]
     made = []
     for generation in SHOWN:
         fig = Figure(figsize=(4.2, 4.65), dpi=100)
@@ -66,14 +66,9 @@ def frames(result: de.Result) -> list[Image.Image]:
         )
         fig.text(0.98, 0.94, noise, va="center", ha="right", fontsize=11)
         now = result.recorded["population"][generation - 1]
-        plots.population(problem, now, ax=ax, color=tints.tolist(), size=7)
+        plots.population(problem, now, ax=ax, color=tints, size=7)
         plots.trajectories(
-            problem,
-            result,
-            pair,
-            generations=[generation],
-            ax=ax,
-            colors=strong[pair].tolist(),
+            problem, result, pair, generations=[generation], ax=ax, colors=COLORS
         )
         canvas = FigureCanvasAgg(fig)
         canvas.draw()

@@ -30,7 +30,7 @@ from matplotlib.figure import Figure
 
 import diffevo_jax as de
 from diffevo_jax import diffusion
-from diffevo_jax.plots import figures
+from diffevo_jax.plots.canvas import BLUE, INK, ORANGE
 
 ANSWERS, TABLED = (9, 17, 35), 35
 CURVES = 20_000
@@ -175,7 +175,7 @@ def report(results: dict[str, Any]) -> str:
 def plot(results: dict[str, Any]) -> Figure:
     """Every number over the answers that a sample takes."""
     figure = Figure(figsize=(11, 3.4), layout="constrained")
-    colors = {"EDM": figures.BLUE, "DDPM": figures.ORANGE}
+    colors = {"EDM": BLUE, "DDPM": ORANGE}
     for ax, (data, number, _) in zip(figure.subplots(1, 3), COLUMNS, strict=True):
         for training, way in itertools.product(TRAININGS, SAMPLINGS):
             every = {
@@ -196,7 +196,7 @@ def plot(results: dict[str, Any]) -> Figure:
                 label=f"{training} trained, {way} sampled",
             )
         if number == "w2":
-            ax.axhline(results[data]["floor"], color=figures.INK, lw=0.8, ls=":")
+            ax.axhline(results[data]["floor"], color=INK, lw=0.8, ls=":")
             ax.set_yscale("log")
         title = "sliced W2 from unseen data" if number == "w2" else "named as asked for"
         ax.set(title=f"{data}: {title}", xlabel="answers a sample", xscale="log")

@@ -35,7 +35,7 @@ from scipy import stats
 from timing import extra_memory, median, megabytes
 
 import diffevo_jax as de
-from diffevo_jax.plots import figures
+from diffevo_jax.plots.canvas import BLUE, INK, ORANGE
 from diffevo_jax.running import device_mesh, memory
 
 LANES, HORIZON = 1024, 2000
@@ -209,8 +209,8 @@ def draw(rows: list[dict[str, Any]]) -> Figure:
     figure = Figure(figsize=(2.75 * len(rows), 4.6), layout="constrained")
     axes = figure.subplots(2, len(rows), sharex="col", squeeze=False)
     kinds = (
-        ("seconds", "time", 1e3, "milliseconds", figures.BLUE),
-        ("memory", "memory", 2.0**-20, "extra memory, MB", figures.ORANGE),
+        ("seconds", "time", 1e3, "milliseconds", BLUE),
+        ("memory", "memory", 2.0**-20, "extra memory, MB", ORANGE),
     )
     for column, row in enumerate(rows):
         sizes = np.array(row["sizes"], float)
@@ -218,7 +218,7 @@ def draw(rows: list[dict[str, Any]]) -> Figure:
         for line, (name, short, unit, label, color) in enumerate(kinds):
             axis, values = axes[line, column], unit * np.maximum(row[name], 1e-6)
             exponent, factor = fit(sizes, values)
-            axis.plot(half, factor * half**exponent, color=figures.INK, lw=1, ls="--")
+            axis.plot(half, factor * half**exponent, color=INK, lw=1, ls="--")
             axis.plot(sizes, values, "o-", color=color, lw=1.5, ms=4)
             letter = row["what"].split()[-1]
             axis.set_title(f"{short} ~ {letter}$^{{{exponent:.2f}}}$", fontsize=10)

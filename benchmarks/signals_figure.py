@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 import diffevo_jax as de
 from diffevo_jax import diffusion
-from diffevo_jax.plots import figures
+from diffevo_jax.plots.canvas import BLUE, INK, ORANGE
 
 STRIP = (0, 40, 60, 80, 90, 99)
 BINS: dict[str, Any] = {"low": -4.0, "high": 4.0, "num_bins": 64}
@@ -30,9 +30,7 @@ def figure(shown: Any, spectra: Any, paths: Any, curve: np.ndarray) -> Figure:
     above, middle, below = figure.subfigures(3, 1, height_ratios=(1.15, 1.15, 0.8))
     axes = above.subplots(1, 3)
     titles = ("curves of the family", "generated in 100 steps")
-    for ax, some, color, title in zip(
-        axes[:2], shown, (figures.INK, figures.BLUE), titles, strict=True
-    ):
+    for ax, some, color, title in zip(axes[:2], shown, (INK, BLUE), titles, strict=True):
         ax.plot(some.T + 5 * np.arange(6), color=color, lw=1.2)
         ax.set(title=title, xlabel="t", yticks=[])
     spectrum(axes[2], *spectra)
@@ -46,8 +44,8 @@ def figure(shown: Any, spectra: Any, paths: Any, curve: np.ndarray) -> Figure:
 def spectrum(ax: Axes, family: np.ndarray, generated: Any) -> None:
     """Eigenvalues of the family and of what was generated, of every seed."""
     numbers = np.arange(1, len(family) + 1)
-    ax.plot(numbers, family, "o-", color=figures.INK, label="family")
-    ax.plot(numbers, np.transpose(generated), "x", color=figures.BLUE, label="generated")
+    ax.plot(numbers, family, "o-", color=INK, label="family")
+    ax.plot(numbers, np.transpose(generated), "x", color=BLUE, label="generated")
     ax.set(title="eigenvalues of the covariance", xlabel="number", ylim=(0, None))
     handles, labels = ax.get_legend_handles_labels()
     ax.legend(handles[:2], labels[:2], frameon=False)
@@ -70,10 +68,10 @@ def through_time(axes: Any, forward: np.ndarray, back: np.ndarray) -> None:
         extent = (0, len(path) - 1, BINS["low"], BINS["high"])
         ax.imshow(image**0.5, origin="lower", aspect="auto", extent=extent, cmap="Blues")
         ax.set(title=title, xlabel="step", ylabel="value")
-    axes[2].plot(entropy(forward), color=figures.ORANGE, label="noise added")
-    axes[2].plot(entropy(back), color=figures.BLUE, label="reverse")
+    axes[2].plot(entropy(forward), color=ORANGE, label="noise added")
+    axes[2].plot(entropy(back), color=BLUE, label="reverse")
     most = float(diffusion.normal_entropy(1.0))
-    axes[2].axhline(most, color=figures.INK, lw=0.8, ls=":", label="normal values")
+    axes[2].axhline(most, color=INK, lw=0.8, ls=":", label="normal values")
     axes[2].set(title="entropy of the values, nats", xlabel="step")
     axes[2].legend(frameon=False)
 
@@ -83,6 +81,6 @@ def strip(axes: Any, curve: np.ndarray, path: de.SamplePath) -> None:
     points = unit_scale(path)[:, 0]
     for ax, step in zip(axes, STRIP, strict=True):
         last = step == STRIP[-1]
-        ax.plot(curve, color=figures.ORANGE, lw=3, alpha=0.35)
-        ax.plot(path.samples[0] if last else points[step], color=figures.BLUE, lw=1.2)
+        ax.plot(curve, color=ORANGE, lw=3, alpha=0.35)
+        ax.plot(path.samples[0] if last else points[step], color=BLUE, lw=1.2)
         ax.set(title="clean" if last else f"step {step}", yticks=[], ylim=(-4, 4))

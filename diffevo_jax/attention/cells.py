@@ -19,18 +19,19 @@ import jax.numpy as jnp
 
 from diffevo_jax.attention.numerics import matmul
 
-#: Points among which centres are looked for: of few points some, of many so many.
+#: Centres are looked for in a sample: a share of the points, between two bounds.
 _FEWEST_POINTS, _MOST_POINTS, _SHARE = 16, 32, 8
-#: A cell for so many dimensions, between two bounds: the more of them, the more is rounded,
-#: and the less two more columns cost.
+#: One cell per so many dimensions, between two bounds: in more dimensions more is rounded,
+#: and two more columns for a cell cost relatively less.
 _DIMENSIONS, _FEWEST, _MOST = 16, 2, 8
 #: The golden ratio's multiples are nowhere near a period of the points.
 _GOLDEN = 0.6180339887498949
-#: Half squared distance, of the largest, from which on a centre has a cell of its own.
+#: Share of the largest half squared distance from which on a centre has its own cell.
 _FAR = 1 / 64
-#: Numbers of a value from which on its cell counts: with few the sums are right as it is.
+#: Values of fewer numbers are summed without cells, where that is exact enough.
 _LONG = 16
-#: Columns of long values come in so many: of 61 a product takes longer than of 64 by half.
+#: Columns of long values are padded to a multiple of it: a product of 61 columns takes half
+#: as long again as one of 64.
 _COLUMNS = 16
 
 

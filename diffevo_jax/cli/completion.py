@@ -68,9 +68,8 @@ def script(shell: str, commands: Mapping[str, Iterable[str]], options: Iterable)
 def _of_parts() -> dict[str, str]:
     """Flags of all strategies and their parts in all classes, with what they take."""
     found: dict[str, str] = {}
-    for name in ("beale", "CartPole-v1"):
-        make = published.control if name == "CartPole-v1" else published.landscape
-        whole = flags.start(make(name))
+    for known in (published.landscape("beale"), published.control("CartPole-v1")):
+        whole = flags.start(known)
         for cls in flags.classes(whole, "strategy").values():
             chosen = flags.with_class(whole, "strategy", cls)
             found |= _flags(chosen)

@@ -268,7 +268,6 @@ def follow(name: str, settings: Request[EvolveOptions], keys: jax.Array) -> repo
             raise
         raise UsageError(str(error)) from error  # what only N and D show, when traced
     assert last is not None
-    options = settings.options
     config = {"name": name, "strategy": settings.strategy, "problem": settings.problem}
     config |= {key: vars(options)[key] for key in ("population_size", "seeds", "seed")}
     config |= {"stop": given} if (given := _stops(options)) else {}
@@ -315,7 +314,7 @@ def _following(
 def _record(options: EvolveOptions, problem: Problem) -> tuple[str, ...]:
     """What is kept of every generation."""
     if options.out is not None:
-        return report.RECORDED
+        return films.RECORDED
     return films.record(options.film, problem)
 
 

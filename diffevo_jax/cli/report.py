@@ -14,17 +14,14 @@ import numpy.typing as npt
 
 from diffevo_jax.base import Problem, PyTree
 from diffevo_jax.cli import streams
-from diffevo_jax.cli.films import recommended
 from diffevo_jax.cli.outputs import Output
 from diffevo_jax.problems import Control
 from diffevo_jax.pytree.files import written_whole
-from diffevo_jax.pytree.records import plain, version_of
+from diffevo_jax.pytree.records import plain, versions
 from diffevo_jax.running import result_files
-from diffevo_jax.running.evolution import Result
+from diffevo_jax.running.evolution import Result, best_run
 from diffevo_jax.running.final import FinalEvaluation, is_noisy
 
-#: What a film needs of every generation.
-RECORDED = ("population", "fitness")
 #: Whether a success is ended by the environment; else the step limit ends it.
 _ENDS = ("Acrobot-v1", "MountainCar-v0", "MountainCarContinuous-v0")
 _SUCCESS_ENDS = {"CartPole-v1": False} | dict.fromkeys(_ENDS, True)
@@ -194,12 +191,10 @@ def outputs(
 
 
 def _write_json(report: Report, path: Path) -> None:
-    packages = ("diffevo-jax", "jax", "jaxlib", "gymnax", "numpy")
     record = {
         "config": report.config,
         "command": report.command,
-        "versions": {"python": sys.version.split()[0]}
-        | {name: version_of(name) for name in packages},
+        "versions": {"python": sys.version.split()[0]} | versions(),
         "device": f"{jax.default_backend()}: {jax.devices()[0].device_kind}",
         "summary": summarise(report),
         "history": vars(report.result.history),
@@ -225,15 +220,15 @@ def _solutions(report: Report) -> dict[str, Any]:
     """The best solution of each run, decoded, and which of them to take."""
     result, space = report.result, report.config["problem"].space
     solutions = space.as_python(result.best_solution)
-    best = recommended(result)
+    best = best_run(result)
     taken = {"run": best, "fitness": result.best_fitness[best], "solution": solutions[best]}
     return {"solutions": solutions, "recommended": taken}
 
 
 def _plot(report: Report, path: Path) -> None:
-    from diffevo_jax.plots import figures
+    from diffevo_jax import plots
 
-    figure = figures.learning_curve(
+    figure = plots.learning_curve(
         report.result.history,
         title=report.config["name"],
         noisy=is_noisy(report.config["problem"]),

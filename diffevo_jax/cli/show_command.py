@@ -78,7 +78,7 @@ def _parts(
     table: str, known: dict[str, flags.Flag], about: str, name: str = ""
 ) -> Iterator[tuple[str, str]]:
     """A strategy or a problem and its parts, with their numbers."""
-    owners = {table: (name or "", about)}
+    owners = {table: (name, about)}
     for flag in known.values():
         if flag.kind is None and flag.path.startswith(f"{table}."):
             owners[flag.path] = parts.kebab(flag.value), parts.docs(type(flag.value))[""]
@@ -111,13 +111,9 @@ def _last(path: str) -> str:
 
 def _shown(flag: flags.Flag) -> str:
     value = flags.plain(flag.value)
-    return (
-        "as it is"
-        if value is ...
-        else f"{value:g}"
-        if isinstance(value, float)
-        else (str(value))
-    )
+    if value is ...:
+        return "as it is"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _arrays(layout: Layout) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffevo_jax.cli import streams
-from diffevo_jax.pytree.records import plain, version_of
+from diffevo_jax.pytree.records import plain, versions
 from diffevo_jax.sweeps import tables
 from diffevo_jax.sweeps.folder import Folder
 from diffevo_jax.sweeps.plan import Plan
@@ -28,9 +28,7 @@ def about(name: str, settings: "Request[SweepOptions]") -> dict[str, str]:
     config |= {key: vars(settings.options)[key] for key in names}
     # Without addresses of functions, which differ from process to process.
     text = re.sub(r" at 0x[0-9a-f]+", "", json.dumps(plain(config)))
-    packages = ("diffevo-jax", "jax", "jaxlib", "gymnax", "numpy")
-    found = {package: version_of(package) for package in packages}
-    return {"name": name, "config": text, "versions": json.dumps(found)}
+    return {"name": name, "config": text, "versions": json.dumps(versions())}
 
 
 def show_best(

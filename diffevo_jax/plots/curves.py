@@ -13,7 +13,7 @@ from diffevo_jax.base import Info
 from diffevo_jax.plots.canvas import BLUE, ORANGE, Numbers, blank, look, open_frame
 from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.running.evolution import Result
-from diffevo_jax.sweeps.tables import interval
+from diffevo_jax.sweeps.tables import half_width
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,14 +53,10 @@ def mean_band(values: npt.ArrayLike) -> Band:
         ([1.0, 1.0], [13.71, 1.0])
     """
     values = np.asarray(values, float)
-    known = np.isfinite(values).all(axis=0)
-    band = np.full((3, values.shape[1]), np.nan)
-    for place in np.flatnonzero(known):
-        column = values[:, place]
-        band[:, place] = (
-            interval(column) if len(column) > 1 else (column[0], np.nan, np.nan)
-        )
-    return Band(*band)
+    known = np.where(np.isfinite(values).all(axis=0), values, np.nan)
+    mean = known.mean(axis=0)
+    half = half_width(known) if len(known) > 1 else np.full_like(mean, np.nan)
+    return Band(mean, mean - half, mean + half)
 
 
 @checked
@@ -232,8 +228,7 @@ def _places(
     if given is None and x == "evaluations" and isinstance(curve, Result):
         given = curve.fitness.shape[-1]
     if given is None:
-        other = "" if x == "generation" else ', or x="generation"'
-        raise ValueError(f"{x}: got none for {called}, want {x}=...{other}")
+        raise ValueError(f'{x}: got none for {called}, want {x}=..., or x="generation"')
     places = np.asarray(given, float)
     if places.ndim == 0:
         return count * places if x == "evaluations" else count * (places / generations)

@@ -51,6 +51,12 @@ def version_of(package: str) -> str:
         return UNKNOWN
 
 
+def versions() -> dict[str, str]:
+    """The versions on which the numbers of a run depend, by package."""
+    packages = ("diffevo-jax", "jax", "jaxlib", "gymnax", "numpy")
+    return {package: version_of(package) for package in packages}
+
+
 def extra(name: str) -> str:
     """How to install what an extra of the library brings; there is no package index.
 

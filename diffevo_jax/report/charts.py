@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from diffevo_jax.plots.curves import mean_band
 from diffevo_jax.report.markup import Markup, element, numeral
 
 #: Points of a curve at most, which is more than a page has columns of pixels.
@@ -42,13 +43,13 @@ class Curve(NamedTuple):
 
 
 def mean_curve(label: str, slot: int, x: npt.ArrayLike, runs: npt.ArrayLike) -> Curve:
-    """The mean over runs, and its 95 % interval by Student's t where there are two.
+    """The mean over runs and its interval, as :func:`diffevo_jax.plots.curves.mean_band`.
 
     Args:
         label: what it is of.
         slot: which colour and dash it has.
         x: (T,).
-        runs: (R, T); what is not finite is left out.
+        runs: (R, T); where one is not finite there is a gap.
 
     Example:
         >>> from diffevo_jax.report import charts
@@ -56,20 +57,10 @@ def mean_curve(label: str, slot: int, x: npt.ArrayLike, runs: npt.ArrayLike) -> 
         >>> curve.mean, curve.high.round(2)
         (array([1.]), array([13.71]))
     """
-    from scipy.stats import t
-
-    values, x = np.asarray(runs, float), np.asarray(x, float)
-    known = np.isfinite(values)
-    count = known.sum(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(known, values, 0.0).sum(axis=0) / np.where(count, count, np.nan)
-        spread = np.where(known, values - mean, 0.0)
-        error = np.sqrt((spread**2).sum(axis=0) / (count - 1) / count)
-        half = error * t.ppf(0.975, np.maximum(count - 1, 1))
-    if values.shape[0] < 2:
-        return Curve(label, slot, x, mean)
-    half = np.where(count > 1, half, np.nan)
-    return Curve(label, slot, x, mean, mean - half, mean + half)
+    band, x = mean_band(runs), np.asarray(x, float)
+    if len(np.asarray(runs)) < 2:
+        return Curve(label, slot, x, band.mean)
+    return Curve(label, slot, x, *band)
 
 
 def thinned(curve: Curve) -> Curve:

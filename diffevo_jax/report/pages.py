@@ -512,8 +512,7 @@ def flat(tree: object, name: str = "") -> dict[str, str]:
 
 
 def _mean(values: np.ndarray) -> float | None:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else None
+    return float(values.mean()) if np.isfinite(values).all() else None
 
 
 def _spread(values: np.ndarray) -> str:

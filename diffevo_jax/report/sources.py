@@ -14,8 +14,8 @@ from diffevo_jax.pytree import archives
 from diffevo_jax.pytree.folders import read_manifest
 from diffevo_jax.pytree.kept import MOST_BYTES
 from diffevo_jax.report.films import Film, film_of
-from diffevo_jax.running.diagnosis import diagnose
-from diffevo_jax.running.evolution import REASONS, Result
+from diffevo_jax.running.diagnosis import carried_on, diagnose
+from diffevo_jax.running.evolution import REASONS, Result, best_run
 from diffevo_jax.running.result_files import Plane, Saved, load
 
 #: Bytes of a JSON file at most; a history of a million numbers has twenty million.
@@ -103,13 +103,13 @@ def of_saved(saved: Saved, label: str) -> Run:
     """The run of a result that was saved."""
     result = saved.result
     best_fitness = np.atleast_1d(np.asarray(result.best_fitness, float))
-    best = int(np.nanargmax(np.where(np.isnan(best_fitness), -np.inf, best_fitness)))
     reasons = result.reason
     final = result.final
     interval = None
     if final is not None:
         ends = [np.atleast_1d(np.asarray(end, float)) for end in (final.low, final.high)]
         interval = np.stack(ends, axis=1)
+    best = best_run(result)
     named = {name: values[best] for name, values in saved.named.items()}
     film, why = _film(result, saved.plane, list(named))
     history = {name: np.asarray(rows) for name, rows in vars(result.history).items()}
@@ -167,7 +167,8 @@ def _of_json(path: Path, label: str) -> Run:
     wrong = f"path: got {path}, want a file of 'diffevo evolve --json'"
     try:
         config, summary = found["config"], found["summary"]
-        history = _history({name: _rows(rows) for name, rows in found["history"].items()})
+        rows = {name: np.atleast_2d(_rows(rows)) for name, rows in found["history"].items()}
+        lengths = np.asarray(summary["num_generations"])
         final = summary.get("final")
         problem = config.get("problem", {})
         noisy = final is not None or problem.get("class") == "Control"
@@ -176,8 +177,8 @@ def _of_json(path: Path, label: str) -> Run:
         numbers = dict(_numbers(found.get("recommended", {}).get("solution"), ""))
         return Run(
             label,
-            history,
-            np.asarray(summary["num_generations"]),
+            _history(rows),
+            lengths,
             tuple(summary["reasons"]),
             config.get("population_size"),
             noisy,
@@ -188,7 +189,7 @@ def _of_json(path: Path, label: str) -> Run:
             None if ends is None else np.stack(ends, axis=1),
             dict(list(numbers.items())[:MOST_NUMBERS]),
             len(numbers) or None,
-            _wrong(found["history"]),
+            _wrong(carried_on(rows, lengths)),
             None,
             "A JSON file has no populations; 'diffevo evolve ... --out result.npz' has.",
         )
@@ -223,15 +224,18 @@ def _of_folder(path: Path, label: str) -> Run:
         name for name in rows[0] if name not in ("generation", "evaluations", "seconds")
     ]
     history = {
-        name: np.stack([_rows(row[name]) for row in rows], axis=-1) for name in names
+        name: np.atleast_2d(np.stack([_rows(row[name]) for row in rows], axis=-1))
+        for name in names
     }
-    known = np.isfinite(np.atleast_2d(history["mean_fitness"]))
+    logged = np.isfinite(history["sigma"])  # nothing is, of a run that has ended
+    lengths = logged.shape[1] - np.argmax(logged[:, ::-1], axis=1)
+    history = carried_on(history, lengths)
     said = {name: manifest.get(name) for name in ("strategy", "problem", "start")}
     start = manifest.get("start") or {}
     recorded = _recorded(path)
     film, why = None, "No populations were recorded in the folder."
     if "population" in recorded:
-        sigma = np.atleast_2d(history["sigma"])[0]
+        sigma = history["sigma"][0]
         fitness = recorded.get("fitness")
         length = min(len(recorded["population"]), len(sigma))
         film = film_of(
@@ -243,7 +247,7 @@ def _of_folder(path: Path, label: str) -> Run:
     return Run(
         label,
         _history(history),
-        known.shape[1] - np.argmax(known[:, ::-1], axis=1),
+        lengths,
         (),
         start.get("population_size"),
         "best_fitness" not in history,
@@ -293,13 +297,12 @@ def _recorded(path: Path) -> dict[str, np.ndarray]:
     return {}
 
 
-def _wrong(history: Mapping[str, PyTree]) -> tuple[str, ...]:
+def _wrong(history: Mapping[str, Any]) -> tuple[str, ...]:
     """What is wrong by a history that is whole."""
     names = [field.name for field in dataclasses.fields(Info)]
     if not all(name in history for name in names):
         return ()
-    rows: dict[str, PyTree] = {name: _rows(history[name]) for name in names}
-    return diagnose(Info(**rows))
+    return diagnose(Info(**{name: history[name] for name in names}))
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from diffevo_jax.base import PyTree
 from diffevo_jax.pytree.records import extra
 from diffevo_jax.report.charts import Curve, chart, mean_curve
 from diffevo_jax.report.markup import Markup, caption, element, numeral
+from diffevo_jax.sweeps.tables import half_width
 
 if TYPE_CHECKING:
     import pandas
@@ -133,7 +134,6 @@ def ranked(runs: "pandas.DataFrame") -> "pandas.DataFrame":
     ``best`` and ``seeds``.
     """
     import pandas
-    from scipy.stats import t
 
     axes = [name for name in runs.columns if name not in _OWN]
     rows = []
@@ -142,10 +142,7 @@ def ranked(runs: "pandas.DataFrame") -> "pandas.DataFrame":
         broken = ~np.isfinite(values).all()
         for name in ("failed", "missing"):
             broken |= name in group and group[name].astype(bool).any()
-        half = np.nan
-        if len(values) > 1 and not broken:
-            error = values.std(ddof=1) / np.sqrt(len(values))
-            half = error * t.ppf(0.975, len(values) - 1)
+        half = half_width(values) if len(values) > 1 and not broken else np.nan
         row = {"setting": int(setting)} | {name: group[name].iloc[0] for name in axes}
         row |= {"mean": np.nan if broken else values.mean(), "half": half}
         best = group["final_best"].max() if "final_best" in group else np.nan

@@ -68,6 +68,14 @@ def diagnose(history: Info | Result) -> tuple[str, ...]:
     shape = rows["mean_fitness"].shape
     if len(shape) != 2 or not min(shape):
         raise ValueError(f"history: got shape {shape}, want (generations,) or with runs")
+    evaluations = None
+    if isinstance(history, Result):
+        counts = np.atleast_1d(np.asarray(history.num_generations))
+        lengths = shape[1] - (
+            counts.max() - counts
+        )  # of a run that goes on the rows begin late
+        rows = carried_on(rows, lengths)
+        evaluations = history.fitness.shape[-1] * int(lengths.sum())
     median = {
         name: np.median(leaf, axis=0)
         for name, leaf in rows.items()
@@ -75,7 +83,7 @@ def diagnose(history: Info | Result) -> tuple[str, ...]:
     }
     selfs, effective = median["self_weight"], median["effective_sample_size"]
     found = (
-        *failures(rows["num_failed"], rows["mean_fitness"], size),
+        *failures(rows["num_failed"], rows["mean_fitness"], evaluations),
         *weightless(rows["num_weightless"] - rows["num_failed"]),
         *lost(rows["num_diverged"], "steps diverged and were undone"),
         *lost(rows["num_clipped"], "numbers were out of their range and were clipped"),
@@ -87,13 +95,42 @@ def diagnose(history: Info | Result) -> tuple[str, ...]:
     return found or ("all well",)
 
 
-def failures(failed: np.ndarray, mean: np.ndarray, size: int | None) -> Iterator[str]:
+def carried_on(rows: dict[str, np.ndarray], lengths: np.ndarray) -> dict[str, np.ndarray]:
+    """A history in which runs that have ended before others keep their last values.
+
+    Args:
+        rows: (R, T) each, by name.
+        lengths: (R,) rows that each run really has, 1 to T.
+
+    Returns:
+        Likewise; what counts, such as ``num_failed``, is 0 after the end of a run.
+
+    Example:
+        >>> import numpy as np
+        >>> from diffevo_jax.running.diagnosis import carried_on
+        >>> rows = {"sigma": np.array([[3.0, 2.0, np.nan], [3.0, 2.0, 1.0]])}
+        >>> carried_on(rows, np.array([2, 3]))["sigma"].tolist()
+        [[3.0, 2.0, 2.0], [3.0, 2.0, 1.0]]
+    """
+    place, ends = np.arange(next(iter(rows.values())).shape[1]), lengths[:, None]
+    kept = np.minimum(place, ends - 1)
+    return {
+        name: np.where(place < ends, values, 0)
+        if name.startswith("num_")
+        else np.take_along_axis(values, kept, axis=1)
+        for name, values in rows.items()
+    }
+
+
+def failures(
+    failed: np.ndarray, mean: np.ndarray, evaluations: int | None
+) -> Iterator[str]:
     """Of evaluations (runs, generations), and whether whole generations failed."""
     whole = int(np.sum(np.max(np.isneginf(mean), axis=0)))
     if whole:
         yield f"every evaluation failed in {_generations(whole)}: NaN or infinite fitness"
     elif failed.any():
-        share = "" if size is None else f", {failed.mean() / size:.2g} of all"
+        share = f", {failed.sum() / evaluations:.2g} of all" if evaluations else ""
         yield f"{failed.sum():.0f} evaluations failed{share}: NaN or infinite fitness"
 
 

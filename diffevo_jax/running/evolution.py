@@ -514,6 +514,17 @@ def result_of(
     )
 
 
+def best_run(result: Result) -> int:
+    """The run whose best is the best: the feasible first, then the fittest.
+
+    Args:
+        result: of one run, or of R with a leading axis.
+    """
+    violation = np.atleast_1d(np.asarray(result.best_violation))
+    fitness = np.nan_to_num(np.atleast_1d(np.asarray(result.best_fitness)), nan=-np.inf)
+    return int(np.lexsort((-fitness, violation))[0])
+
+
 def best_solution(problem: Problem, best: jax.Array) -> PyTree:
     """Decode one solution (D,)."""
     problem, _ = _clipped(problem)

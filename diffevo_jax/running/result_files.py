@@ -21,7 +21,7 @@ from diffevo_jax.problems.space import Space
 from diffevo_jax.pytree import archives, saved, skeletons
 from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.pytree.files import check_writable, written_whole
-from diffevo_jax.pytree.records import plain, version_of
+from diffevo_jax.pytree.records import plain, versions
 from diffevo_jax.running.arguments import evaluates_on_host
 from diffevo_jax.running.distinct import Naming, solution_columns
 from diffevo_jax.running.evolution import Result
@@ -32,7 +32,6 @@ KIND = "result"
 GRID = 96
 #: Solutions, with leading axis K, as columns (K,) by name.
 Columns = Callable[[PyTree], Mapping[str, np.ndarray]]
-_PACKAGES = ("diffevo-jax", "jax", "jaxlib", "gymnax", "numpy")
 
 
 @pytree.dataclass
@@ -197,7 +196,7 @@ def save(
     text = {
         "schema": saved.SCHEMA,
         "kind": KIND,
-        "versions": {name: version_of(name) for name in _PACKAGES},
+        "versions": versions(),
         "config": plain(dict(notes) | {k: v for k, v in config.items() if v is not None}),
         "words": plain(words),
         "noisy": None if problem is None else is_noisy(problem),

@@ -262,17 +262,32 @@ def interval(values: npt.ArrayLike, level: float = 0.95) -> tuple[float, float, 
         values: (R,) with R >= 2.
         level: how often it covers, in (0, 1).
     """
-    from scipy.stats import t
-
     values = np.asarray(values, float)
     if values.ndim != 1 or len(values) < 2:
         raise ValueError(f"values: got shape {values.shape}, want (R,) with R >= 2")
     if not 0 < level < 1:
         raise ValueError(f"level: got {level}, want a number in (0, 1)")
-    error = float(values.std(ddof=1)) / math.sqrt(len(values))
-    half = error * float(t.ppf(0.5 + level / 2, len(values) - 1))
-    mean = float(values.mean())
+    mean, half = float(values.mean()), float(half_width(values, level))
     return mean, mean - half, mean + half
+
+
+def half_width(values: np.ndarray, level: float = 0.95) -> np.ndarray:
+    """Half of the confidence interval of the mean over R runs, by Student's t.
+
+    Args:
+        values: (R, ...) with R >= 2.
+        level: how often it covers, in (0, 1).
+
+    Example:
+        >>> import numpy as np
+        >>> from diffevo_jax.sweeps.tables import half_width
+        >>> half_width(np.array([[0.0, 1.0], [2.0, 1.0]])).round(2).tolist()
+        [12.71, 0.0]
+    """
+    from scipy.stats import t
+
+    error = values.std(axis=0, ddof=1) / math.sqrt(len(values))
+    return error * float(t.ppf(0.5 + level / 2, len(values) - 1))
 
 
 def flat(runs: KeptRuns) -> dict[str, np.ndarray]:

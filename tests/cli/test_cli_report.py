@@ -1,6 +1,7 @@
 """``--out`` and ``diffevo report``: from a run to a page, and what is said where not."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 import diffevo_jax as de
 from diffevo_jax import cli
+from diffevo_jax.report import sources
 
 RUN = ("himmelblau", "--population-size=8", "--num-generations=4", "--seeds=2")
 
@@ -68,6 +70,20 @@ def test_whatever_a_run_left_makes_the_same_curves(folder, name, tmp_path, capsy
     curve = data["charts"][0]["curves"][0]["values"]
     assert curve[-1].startswith(f"{float(mean):.4g} ±")
     assert len(data["films"]) == (0 if name == "a.json" else 1)
+
+
+def test_a_run_that_has_ended_keeps_its_last_value(folder, tmp_path) -> None:
+    run = shutil.copytree(folder / "run", tmp_path / "run")
+    rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    for row in rows[2:]:  # as is logged of a run that has ended while others go on
+        for name, values in row.items():
+            row[name] = [None, values[1]] if isinstance(values, list) else values
+    (run / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    read = sources.read_run(run, "some")
+    assert read.generations.tolist() == [2, 4]
+    means = read.history["mean_fitness"]
+    np.testing.assert_array_equal(means[0, 2:], means[0, 1])
+    assert not [sentence for sentence in read.wrong if "nan" in sentence]
 
 
 def test_several_are_compared_under_their_labels(folder, tmp_path) -> None:

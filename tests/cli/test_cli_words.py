@@ -16,7 +16,6 @@ from diffevo_jax import cli
 from diffevo_jax.cli import (
     completion,
     evolve_command,
-    films,
     listing,
     pages,
     show_command,
@@ -256,13 +255,9 @@ def test_the_json_file_has_the_solution_of_each_run_and_which_to_take(
     np.testing.assert_allclose(evaluation.fitness, best, rtol=1e-5)  # to rounding
 
 
-def test_the_feasible_is_taken_before_the_fittest() -> None:
-    class Told:
-        best_violation = np.array([0.0, 1.0, 0.0, np.inf])
-        best_fitness = np.array([1.0, 9.0, 2.0, -np.inf])
-
-    assert films.recommended(Told()) == 2  # type: ignore[arg-type]
-    assert pages.width() <= 100
+def test_lines_are_short_on_a_wide_terminal(monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    assert pages.width() == 100
 
 
 # The page

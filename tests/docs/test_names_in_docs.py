@@ -5,14 +5,14 @@ import re
 from pathlib import Path
 
 import pytest
+from code_of_pages import PAGES, ROOT
 
 import diffevo_jax as de
 
-ROOT = Path(__file__).parents[2]
 #: Not the changelog, whose names may be gone.
 DOCUMENTS = [
     *(ROOT / name for name in ("CONTRIBUTING.md", "README.md", "SECURITY.md", "llms.txt")),
-    *sorted(ROOT.glob("docs/*.md")),
+    *PAGES,
 ]
 
 #: Rooms, and what stands beside them on ``de``, by the name that pages use for them.

@@ -1,54 +1,12 @@
-"""The short pages: their code runs, their numbers are those of the stored results."""
+"""What documents say is true: numbers, tables, links, and places that they name."""
 
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
+from code_of_pages import PAGES, ROOT
 
-ROOT = Path(__file__).parents[2]
-PAGES = sorted(ROOT.glob("docs/*.md"))
-
-
-def names_of(page: str) -> dict:
-    """Run the code of a page in docs; what it has named."""
-    names: dict = {}
-    text = (ROOT / "docs" / page).read_text()
-    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
-        exec(compile(block, page, "exec"), names)
-    return names
-
-
-@pytest.mark.slow
-def test_the_code_of_the_page_to_start_with_runs(monkeypatch, tmp_path) -> None:
-    monkeypatch.chdir(tmp_path)
-    results = names_of("start.md")["results"]
-    assert results.best_fitness.shape == (8,)
-    assert float(results.best_fitness.mean()) > 450.0  # of at most 500
-    assert (tmp_path / "cartpole.png").stat().st_size > 10_000
-
-
-def test_ten_lines_are_enough_to_start_with() -> None:
-    (block,) = re.findall(
-        r"```python\n(.*?)```", (ROOT / "docs" / "start.md").read_text(), re.DOTALL
-    )
-    assert len([line for line in block.splitlines() if line.strip()]) <= 10
-
-
-@pytest.mark.slow
-def test_the_code_of_the_page_on_own_functions_runs() -> None:
-    names = names_of("own_function.md")
-    np.testing.assert_allclose(names["polished"].x, 0.5, atol=1e-4)
-    assert float(names["result"].best_fitness) > -0.1
-    noisy = names["found"]
-    assert noisy.final.low <= noisy.best_fitness <= noisy.final.high
-
-
-@pytest.mark.slow
-def test_the_code_of_the_page_on_parts_of_your_own_runs() -> None:
-    # It checks its own parts; the ball is thrown to where it shall land.
-    names = names_of("write_your_own.md")
-    assert float(names["thrown"].best_fitness) > -0.01
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *PAGES])
 
 
 def tables() -> dict[str, str]:
@@ -106,3 +64,26 @@ def test_the_map_for_language_models_names_every_page() -> None:
     assert [target for target in targets if not (ROOT / target).exists()] == []
     pages = {f"docs/{path.name}" for path in PAGES} - {"docs/index.md"}
     assert [page for page in sorted(pages) if page not in text] == []
+
+
+def test_the_tables_of_the_documents_are_the_stored_results(monkeypatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import readme
+
+    assert {path: readme.fill(path) for path in readme.DOCUMENTS} == {
+        path: path.read_text() for path in readme.DOCUMENTS
+    }
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_between_documents_lead_somewhere(path: Path) -> None:
+    targets = re.findall(r"\]\(([^)#:]+)\)", path.read_text())
+    missing = [target for target in targets if not (path.parent / target).exists()]
+    assert missing == []
+
+
+def test_every_place_named_in_the_claims_exists() -> None:
+    text = (ROOT / "docs" / "claims.md").read_text()
+    places = set(re.findall(r"`([\w./]+/[\w.]+\.\w+)`", text))
+    assert len(places) > 8
+    assert [place for place in places if not (ROOT / place).exists()] == []

@@ -12,7 +12,7 @@ import xarray
 from made_results import made
 
 import diffevo_jax as de
-from diffevo_jax.report import markup, pages
+from diffevo_jax.report import markup, pages, sources
 
 COMMAND = "diffevo evolve himmelblau --seeds 3 --out 'a <b>.npz'"
 NASTY = "</script><script>alert(1)</script><b>&"
@@ -114,6 +114,17 @@ def swept(tmp_path_factory) -> str:
 @pytest.fixture(scope="module")
 def both(two_numbers, many_numbers) -> Page:
     return Page(de.report.page([two_numbers, many_numbers], title="Both"))
+
+
+def test_the_best_solution_is_of_a_feasible_run() -> None:
+    result = made(3, 8, 2)
+    result = de.replace(
+        result,
+        best_violation=np.array([1.0, 0.0, 0.0]),
+        best_fitness=np.array([9.0, 1.0, 2.0]),
+    )
+    best = sources.of_result(result, "some").best
+    np.testing.assert_array_equal(list(best.values()), result.best_solution[2])
 
 
 def test_every_element_is_closed(both) -> None:

@@ -5,6 +5,7 @@ import re
 import jax
 import numpy as np
 import pytest
+from made_results import TOTAL, made
 
 import diffevo_jax as de
 from diffevo_jax.running import diagnosis
@@ -139,3 +140,16 @@ def test_runs_that_go_wrong_are_told_from_one_that_goes_well():
     for temperature, words in ((0.001, "too low"), (30.0, "too high")):
         (said,) = de.diagnose(run(de.replace(default, temperature=temperature)))
         assert words in said
+
+
+def test_what_a_stopped_run_counted_last_is_counted_once() -> None:
+    # rows after its end repeat its last one
+    result = made(2, 8, 2)
+    failed = np.zeros((2, TOTAL), np.int32)
+    failed[0, 2:] = 5
+    result = de.replace(
+        result,
+        history=de.replace(result.history, num_failed=failed),
+        state=de.replace(result.state, generation=np.array([3, TOTAL], np.int32)),
+    )
+    assert de.diagnose(result)[0].startswith("5 evaluations failed, 0.069 of all")  # 8 * 9

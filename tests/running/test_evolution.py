@@ -12,8 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.experimental import checkify
+from made_results import made
 
 import diffevo_jax as de
+from diffevo_jax.running.evolution import best_run
 
 TRACES: list[int] = []
 
@@ -292,3 +294,13 @@ def test_a_result_prints_in_a_line(key) -> None:
     many = repr(jax.vmap(lambda _: result)(jnp.arange(3)))
     assert many.startswith("Result(best_fitness=[")
     assert "population=f32[3,5,2]" in many
+
+
+def test_the_feasible_run_is_taken_before_the_fittest() -> None:
+    result = made(4, 8, 2)
+    result = de.replace(
+        result,
+        best_violation=np.array([0.0, 1.0, 0.0, np.inf]),
+        best_fitness=np.array([1.0, 9.0, 2.0, -np.inf]),
+    )
+    assert best_run(result) == 2

@@ -34,9 +34,6 @@ from diffevo_jax.pytree import Number, validation
 from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.pytree.arrays import real_array
 
-#: Beyond so many deviations a Gaussian has no probability left in float64.
-_FAR = 40.0
-
 
 @checked
 def bits_per_dimension(
@@ -242,9 +239,7 @@ def discretised_gaussian(
     mirrored = lower > 0
     high = jnp.where(mirrored, -lower, upper)
     low = jnp.where(mirrored, -upper, lower)
-    log_high, log_low = (
-        jax.scipy.special.log_ndtr(jnp.clip(bound, -1e4, _FAR)) for bound in (high, low)
-    )
+    log_high, log_low = map(jax.scipy.special.log_ndtr, (high, low))
     return log_high + jnp.log(-jnp.expm1(log_low - log_high))
 
 

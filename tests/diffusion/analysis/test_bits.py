@@ -143,6 +143,12 @@ def test_levels_far_from_the_mean_keep_their_digits(level):
     assert float(got) == pytest.approx(want, rel=1e-4)
 
 
+def test_a_level_at_any_distance_costs_bits_that_are_finite():
+    got = diffusion.discretised_gaussian(200, 0.0, 0.01, 256)
+
+    assert float(got) == pytest.approx(-0.5 * (199.5 / 0.01) ** 2, rel=1e-4)
+
+
 def test_the_bound_of_a_chain_of_one_level_is_its_entropy_beside_its_start():
     # given levels of a rounded Gaussian, and an answer that does not look
     pixels, probability = levels_of_gaussian(100.0, 3.0)

@@ -1,4 +1,4 @@
-"""The documents say what is true: their code runs, their links and tables are current."""
+"""The code of the pages runs, and comes to what they say."""
 
 import os
 import re
@@ -11,13 +11,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from code_of_pages import ROOT, blocks_of, names_of
 
 import diffevo_jax as de
 from diffevo_jax import cli
 from diffevo_jax.cli import sweep_command
-
-ROOT = Path(__file__).parent.parent
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 
 
 def test_the_code_of_the_readme_runs() -> None:
@@ -34,15 +32,6 @@ def test_the_code_of_the_tour_runs(capsys, monkeypatch, tmp_path) -> None:
     design = names["design"]  # at most three layers, of which four would be best
     assert float(design.best_violation) == 0.0
     assert int(design.best_solution["layers"]) == 3
-
-
-def names_of(page: str) -> dict:
-    """Run the code of a page in docs; what it has named."""
-    names: dict = {}
-    text = (ROOT / "docs" / page).read_text()
-    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
-        exec(compile(block, page, "exec"), names)
-    return names
 
 
 @pytest.mark.slow
@@ -131,8 +120,7 @@ def test_the_code_of_the_page_on_own_environments_runs(tmp_path, monkeypatch) ->
     assert means[-1] > means[0] / 4  # of a cost: less than a quarter is left
     assert (tmp_path / "nav.gif").stat().st_size > 1000
     assert names["action"].shape == (2,)
-    text = (ROOT / "docs" / "own_environment.md").read_text()
-    assert len(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[1].splitlines()) <= 10
+    assert len(blocks_of("own_environment.md")[1].splitlines()) <= 10
 
 
 @pytest.mark.slow
@@ -179,9 +167,7 @@ def test_the_code_of_the_page_on_images_runs(monkeypatch, tmp_path) -> None:
     # what is known is kept, within five deviations of a number within a level
     apart = (names["fills"].reshape(-1, 8, 8, 1) - names["truth"])[:, names["known"]]
     assert float(abs(apart).max()) < 5 * names["within"]
-    text = (ROOT / "docs" / "images.md").read_text()
-    code = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[1]
-    assert len([line for line in code.splitlines() if line]) <= 20
+    assert len([line for line in blocks_of("images.md")[1].splitlines() if line]) <= 20
 
 
 @pytest.mark.slow
@@ -319,33 +305,9 @@ def shards_asked_for(monkeypatch):
     return asked
 
 
-def test_the_tables_of_the_documents_are_the_stored_results(monkeypatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    import readme
-
-    assert {path: readme.fill(path) for path in readme.DOCUMENTS} == {
-        path: path.read_text() for path in readme.DOCUMENTS
-    }
-
-
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_links_between_documents_lead_somewhere(path: Path) -> None:
-    targets = re.findall(r"\]\(([^)#:]+)\)", path.read_text())
-    missing = [target for target in targets if not (path.parent / target).exists()]
-    assert missing == []
-
-
-def test_every_place_named_in_the_claims_exists() -> None:
-    text = (ROOT / "docs" / "claims.md").read_text()
-    places = set(re.findall(r"`([\w./]+/[\w.]+\.\w+)`", text))
-    assert len(places) > 8
-    assert [place for place in places if not (ROOT / place).exists()] == []
-
-
 @pytest.mark.slow
 def test_the_code_of_the_page_on_own_evaluators_runs(monkeypatch, tmp_path) -> None:
-    text = (ROOT / "docs" / "own_evaluator.md").read_text()
-    (module,) = re.findall(r"```python simulator.py\n(.*?)```", text, re.DOTALL)
+    (module,) = blocks_of("own_evaluator.md", "python simulator.py")
     (tmp_path / "simulator.py").write_text(module)
     monkeypatch.syspath_prepend(str(tmp_path))
     names = names_of("own_evaluator.md")
@@ -358,9 +320,39 @@ def test_the_code_of_the_page_on_own_evaluators_runs(monkeypatch, tmp_path) -> N
     assert float(names["joblibs"].best_fitness) > -0.05
     assert float(names["state"].best_fitness) > -0.05
     if (submitit := find_spec("submitit")) is not None:
-        (block,) = re.findall(r"```python submitit\n(.*?)```", text, re.DOTALL)
+        (block,) = blocks_of("own_evaluator.md", "python submitit")
         monkeypatch.chdir(tmp_path)
         monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(submitit.origin).parents[1]}")
         exec(compile(block, "own_evaluator.md", "exec"), names)
         assert names["jobs"].fitness.shape == (4,)
         assert np.isfinite(names["jobs"].fitness).any()
+
+
+@pytest.mark.slow
+def test_the_code_of_the_page_to_start_with_runs(monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    results = names_of("start.md")["results"]
+    assert results.best_fitness.shape == (8,)
+    assert float(results.best_fitness.mean()) > 450.0  # of at most 500
+    assert (tmp_path / "cartpole.png").stat().st_size > 10_000
+
+
+def test_ten_lines_are_enough_to_start_with() -> None:
+    (block,) = blocks_of("start.md")
+    assert len([line for line in block.splitlines() if line.strip()]) <= 10
+
+
+@pytest.mark.slow
+def test_the_code_of_the_page_on_own_functions_runs() -> None:
+    names = names_of("own_function.md")
+    np.testing.assert_allclose(names["polished"].x, 0.5, atol=1e-4)
+    assert float(names["result"].best_fitness) > -0.1
+    noisy = names["found"]
+    assert noisy.final.low <= noisy.best_fitness <= noisy.final.high
+
+
+@pytest.mark.slow
+def test_the_code_of_the_page_on_parts_of_your_own_runs() -> None:
+    # It checks its own parts; the ball is thrown to where it shall land.
+    names = names_of("write_your_own.md")
+    assert float(names["thrown"].best_fitness) > -0.01
