@@ -61,15 +61,19 @@ def mean_curve(label: str, slot: int, x: npt.ArrayLike, runs: npt.ArrayLike) -> 
     values, x = np.asarray(runs, float), np.asarray(x, float)
     known = np.isfinite(values)
     count = known.sum(axis=0)
+    scale = np.abs(values, where=known, out=np.zeros(values.shape)).max(initial=0.0) or 1.0
+    values = np.where(known, values, 0.0) / scale  # of which no square overflows
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.where(known, values, 0.0).sum(axis=0) / np.where(count, count, np.nan)
         spread = np.where(known, values - mean, 0.0)
         error = np.sqrt((spread**2).sum(axis=0) / (count - 1) / count)
         half = error * t.ppf(0.975, np.maximum(count - 1, 1))
     if values.shape[0] < 2:
-        return Curve(label, slot, x, mean)
+        return Curve(label, slot, x, scale * mean)
     half = np.where(count > 1, half, np.nan)
-    return Curve(label, slot, x, mean, mean - half, mean + half)
+    with np.errstate(over="ignore"):  # the ends may be larger than any number
+        ends = scale * (mean - half), scale * (mean + half)
+    return Curve(label, slot, x, scale * mean, *ends)
 
 
 def thinned(curve: Curve) -> Curve:
@@ -185,7 +189,9 @@ class _Axis(NamedTuple):
         if self.is_log:
             with np.errstate(invalid="ignore", divide="ignore"):
                 values = np.where(values > 0, np.log10(values), np.nan)
-        return 1000.0 * (values - self.low) / (self.high - self.low)
+        scale = max(abs(self.low), abs(self.high))
+        low, high = self.low / scale, self.high / scale  # or their difference overflows
+        return 1000.0 * (values / scale - low) / (high - low)
 
     def ticks(self) -> list[float]:
         """Round values on the axis."""
@@ -195,7 +201,7 @@ class _Axis(NamedTuple):
         if last - first < 1:
             return round_values(10**self.low, 10**self.high, 4)
         step = max(1, math.ceil((last - first) / 5))
-        return [10.0**power for power in range(first, last + 1, step)]
+        return [10.0**power for power in range(first, min(last, 308) + 1, step)]
 
 
 def round_values(low: float, high: float, count: int = 5) -> list[float]:
@@ -206,7 +212,7 @@ def round_values(low: float, high: float, count: int = 5) -> list[float]:
         >>> charts.round_values(0.0, 9.7)
         [0.0, 2.0, 4.0, 6.0, 8.0]
     """
-    rough = (high - low) / count
+    rough = high / count - low / count
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * unit for unit in (1, 2, 5, 10) if power * unit >= rough * 0.999)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
@@ -221,11 +227,12 @@ def _axis(columns: Sequence[np.ndarray], is_log: bool, margin: float) -> _Axis:
     if not len(values):
         values = np.zeros(1)
     low, high = float(values.min()), float(values.max())
-    if high - low <= 1e-9 * max(1.0, abs(low), abs(high)):
-        half = 0.5 if not low else 0.1 * abs(low)
+    if high / 2 - low / 2 <= 5e-10 * max(1.0, abs(low), abs(high)):
+        half = 0.1 * abs(low) or 0.5
         low, high = low - half, high + half
-    pad = margin * (high - low)
-    return _Axis(low - pad, high + pad, is_log)
+    pad = margin * high - margin * low
+    largest = np.finfo(float).max
+    return _Axis(max(low - pad, -largest), min(high + pad, largest), is_log)
 
 
 def _rows(curve: Curve) -> list[np.ndarray]:
