@@ -133,6 +133,6 @@ def _command(argv: list[str]) -> int:
     else:
         got = f"got {argv[0]!r}" if argv else "got no command"
         hint = hint_at(argv[0], [*_COMMANDS, "--help", "--version"]) if argv else ""
-        want = "want 'evolve NAME', 'sweep NAME', 'show NAME', 'list' or '--help'"
+        want = "want 'evolve', 'sweep', 'show', 'report', 'list' or '--help'"
         raise UsageError(f"{got}, {want}{hint}")
     return 0

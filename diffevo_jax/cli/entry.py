@@ -1,6 +1,8 @@
 """From the words after a command to what it asks for: a name, a file, flags, a help."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from diffevo_jax.cli import axes, experiments, files, pages, request, streams, values
@@ -69,6 +71,9 @@ def asked(
         streams.say(page(prog, command, options, experiment, [*keys, *words]))
         raise SystemExit(0)
     found = request.parse(options, experiment, words, keys, prog)
+    if path:  # so that no output takes its place
+        read = dataclasses.replace(found.options, config=Path(path).expanduser())
+        found = found._replace(options=read)
     texts = [axes.of_text(text) for text in getattr(found.options, "axis", ())]
     named = [axis.fields for axis in texts]
     kept = [axis for axis in files.axes(path, content) if axis.fields not in named]

@@ -219,10 +219,11 @@ def _stops(options: EvolveOptions) -> tuple[stops.One, ...]:
 
 
 def _check_files(options: EvolveOptions) -> None:
-    names = ("json", "out", "plot", "film", "log", "cache", "folder", "tensorboard")
+    outputs = ("json", "out", "plot", "film", "log", "cache", "folder", "tensorboard")
     own = () if options.folder is None else ("run.json", "log.jsonl", "lock", "evaluations")
     in_folder = {f"the folder's {name}": Path(options.folder or "", name) for name in own}
-    check_apart(**{name: vars(options)[name] for name in names}, **in_folder)
+    paths = {name: vars(options)[name] for name in (*outputs, "config")}
+    check_apart(**paths, **in_folder)
     for name in ("json", "out", "plot", "log"):
         if (path := vars(options)[name]) is not None:
             check_writable(f"--{name}", path)

@@ -41,7 +41,7 @@ def _parser() -> _Parser:
     )
     add = parser.add_argument
     add("results", nargs="*", metavar="RESULT", help="what to show")
-    add("-o", "--out", type=Path, default=Path("report.html"), metavar="FILE")
+    add("-o", "--out", default="report.html", metavar="FILE")
     add("--label", action="append", default=[], metavar="NAME", help="of a RESULT, in turn")
     add("--title", default="", metavar="TEXT", help="of the page")
     add("-h", "--help", action="store_true", help="this")
@@ -64,6 +64,7 @@ def report(args: Sequence[str]) -> int:
         raise UsageError(
             "report: got no RESULT, want one, such as a file of 'diffevo evolve --out'"
         )
+    out = _out(asked)
     html = _page(asked)
 
     def write(path: Path) -> None:
@@ -71,20 +72,34 @@ def report(args: Sequence[str]) -> int:
             unfinished.write_text(html, encoding="utf-8")
 
     size = len(html.encode()) / 1000
-    outputs = [Output("--out", asked.out, write)]
-    return save_and_show(outputs, lambda: streams.say(f"{asked.out}  {size:,.0f} kB\n"))
+    outputs = [Output("--out", out, write)]
+    return save_and_show(outputs, lambda: streams.say(f"{out}  {size:,.0f} kB\n"))
+
+
+def _out(asked: argparse.Namespace) -> Path:
+    """Where the page goes, which is not where a result is."""
+    try:
+        if not asked.out:
+            raise ValueError("got '', want a path")
+        out = Path(asked.out).expanduser()
+        check_writable("--out", out)
+        found = (one for one in map(Path, asked.results) if out.exists() and one.exists())
+        if any(out.samefile(one) for one in found):
+            raise ValueError(f"got {asked.out}, which is a RESULT, want another file")
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UsageError(f"--out: {str(error).removeprefix('--out: ')}") from error
+    return out
 
 
 def _page(asked: argparse.Namespace) -> str:
     """The page that is asked for.
 
     Raises:
-        UsageError: a file is none, or damaged, or the page cannot be written.
+        UsageError: a file is none, or damaged.
     """
     from diffevo_jax.report import page
 
     try:
-        check_writable("--out", asked.out)
         return page(asked.results, labels=asked.label, title=asked.title)
     except (ImportError, TypeError, ValueError) as error:
         raise UsageError(str(error)) from error

@@ -138,8 +138,14 @@ def _with(
     whole = with_classes(whole, [one for one in given if _key(one) not in own], plain)
     known = own | {k: v for k, v in flags.of_whole(whole).items() if k not in own}
     found: dict[str, PyTree] = {}
+    seen: dict[str, str] = {}
     for one in given:
         flag, negated = _find(known, one, help_)
+        if one.typed and flag.path in seen:
+            raise UsageError(
+                f"{one.where}: got it twice, the other time as {seen[flag.path]}"
+            )
+        seen[flag.path] = one.name
         if flag.kind is None:
             continue
         with _named(one.where, help_ * (not one.typed)):
@@ -195,7 +201,10 @@ def _unknown_key(known: Mapping[str, Flag], one: Given) -> str:
         for spelling, full in spelled.items()
         if known[full].kind is None
     }
-    return f"{path} [{table}] got {key!r}{hint_at(key, [*spelled, 'class'], spelled)}"
+    hint = hint_at(key, [*spelled, "class"], spelled)
+    return (
+        f"{path} [{table}] got {key!r}{hint or ', want a key that --print-config prints'}"
+    )
 
 
 @contextlib.contextmanager

@@ -170,7 +170,8 @@ def check_options(options: SweepOptions) -> tuple[int, int]:
     if options.out is not None:
         tables.check_ending(options.out)
         check_writable("--out", options.out, folder=options.out.suffix == ".zarr")
-    check_apart(out=options.out, folder=options.folder, cache=options.cache)
+    names = ("out", "folder", "cache", "config")
+    check_apart(**{name: vars(options)[name] for name in names})
     shard = (0, 1) if options.shard is None else _shard(options.shard)
     if options.shard is not None and options.folder is None:
         raise ValueError("shard: got no --folder, want one that all shards share")

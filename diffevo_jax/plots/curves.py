@@ -13,7 +13,7 @@ from diffevo_jax.base import Info
 from diffevo_jax.plots.canvas import BLUE, ORANGE, Numbers, blank, look, open_frame
 from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.running.evolution import Result
-from diffevo_jax.sweeps.tables import half_width
+from diffevo_jax.sweeps.tables import half_width, unit_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,9 +54,11 @@ def mean_band(values: npt.ArrayLike) -> Band:
     """
     values = np.asarray(values, float)
     known = np.where(np.isfinite(values).all(axis=0), values, np.nan)
-    mean = known.mean(axis=0)
+    unit = unit_of(known)
+    mean = unit * (known / unit).mean(axis=0)
     half = half_width(known) if len(known) > 1 else np.full_like(mean, np.nan)
-    return Band(mean, mean - half, mean + half)
+    with np.errstate(over="ignore"):  # the ends may be larger than any number
+        return Band(mean, mean - half, mean + half)
 
 
 @checked

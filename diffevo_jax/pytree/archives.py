@@ -73,9 +73,15 @@ def read_sealed(path: Path) -> Sealed:
     if hashlib.sha256(body).hexdigest().encode() != content[-_SEAL:]:
         raise DamagedError("its digest is another one")
     archive = zipfile.ZipFile(io.BytesIO(content))
-    with archive.open(f"{_TEXT}.npy") as file:
-        text = np.lib.format.read_array(file, allow_pickle=False).tobytes()
-    return Sealed(json.loads(text), archive)
+    try:
+        with archive.open(f"{_TEXT}.npy") as file:
+            text = np.lib.format.read_array(file, allow_pickle=False).tobytes()
+        found = json.loads(text)
+    except (KeyError, ValueError, RecursionError) as error:
+        raise DamagedError(f"it has no text: {error}") from error
+    if not isinstance(found, dict):
+        raise DamagedError(f"its text is a {type(found).__name__}, want a dict")
+    return Sealed(found, archive)
 
 
 def read_array(

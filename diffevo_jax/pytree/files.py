@@ -90,7 +90,7 @@ def check_apart(**paths: Path | None) -> None:
 
     Args:
         **paths: by the name of the argument; None for what is not asked for. The first ones
-            are replaced; ``folder``, ``cache`` and ``tensorboard`` are not.
+            are replaced; ``folder``, ``cache``, ``tensorboard`` and ``config`` are not.
 
     Raises:
         ValueError: one is where another is, or within a folder that is replaced.
@@ -106,7 +106,7 @@ def check_apart(**paths: Path | None) -> None:
     for name, target in asked.items():
         others = {other: path for other, path in asked.items() if other != name}
         for other, path in others.items():
-            kept = name in ("folder", "cache", "tensorboard")
+            kept = name in ("folder", "cache", "tensorboard", "config")
             if path == target or (not kept and target in path.parents):
                 raise ValueError(
                     f"{name}: got {paths[name]}, where {other} goes too, want a path of "

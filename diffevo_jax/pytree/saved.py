@@ -108,13 +108,15 @@ def read(path: str | Path, kind: str) -> archives.Sealed:
         raise ValueError(f"path: got {path}, a folder, want a file of a {kind}")
     try:
         sealed = archives.read_sealed(Path(path))
-    except (archives.DamagedError, zipfile.BadZipFile) as error:
+    except (ValueError, zipfile.BadZipFile) as error:  # the first: also a zero in a name
         raise ValueError(
             f"path: got {path}, want a whole file of a {kind}: {error}"
         ) from error
     schema = sealed.text.get("schema")
     if isinstance(schema, int) and schema > SCHEMA:
-        by = sealed.text.get("versions", {}).get("diffevo-jax", "a newer version")
+        versions = sealed.text.get("versions")
+        known = versions if isinstance(versions, dict) else {}
+        by = known.get("diffevo-jax", "of a newer version")
         raise ValueError(
             f"path: {path} has schema {schema}, want {SCHEMA}: diffevo-jax {by} "
             "wrote it; update diffevo-jax to read it"

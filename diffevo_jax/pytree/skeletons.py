@@ -101,7 +101,7 @@ def _fields(tree: object) -> list[tuple[str, Any]] | None:
 def _array(leaf: object, name: str) -> np.ndarray:
     if not isinstance(leaf, bool | int | float | np.generic | np.ndarray | jax.Array):
         raise TypeError(f"{name}: got a {type(leaf).__name__}, want an array of numbers")
-    dtype = jnp.result_type(leaf)
+    dtype = leaf.dtype if isinstance(leaf, np.ndarray) else jnp.result_type(leaf)
     if not any(jnp.issubdtype(dtype, kind) for kind in (np.number, np.bool_)):
         raise TypeError(f"{name}: got {dtype}, want numbers")
     return np.asarray(leaf)

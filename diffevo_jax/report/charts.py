@@ -176,7 +176,9 @@ class _Axis(NamedTuple):
         if self.is_log:
             with np.errstate(invalid="ignore", divide="ignore"):
                 values = np.where(values > 0, np.log10(values), np.nan)
-        return 1000.0 * (values - self.low) / (self.high - self.low)
+        scale = max(abs(self.low), abs(self.high))
+        low, high = self.low / scale, self.high / scale  # or their difference overflows
+        return 1000.0 * (values / scale - low) / (high - low)
 
     def ticks(self) -> list[float]:
         """Round values on the axis."""
@@ -186,7 +188,7 @@ class _Axis(NamedTuple):
         if last - first < 1:
             return round_values(10**self.low, 10**self.high, 4)
         step = max(1, math.ceil((last - first) / 5))
-        return [10.0**power for power in range(first, last + 1, step)]
+        return [10.0**power for power in range(first, min(last, 308) + 1, step)]
 
 
 def round_values(low: float, high: float, count: int = 5) -> list[float]:
@@ -197,7 +199,7 @@ def round_values(low: float, high: float, count: int = 5) -> list[float]:
         >>> charts.round_values(0.0, 9.7)
         [0.0, 2.0, 4.0, 6.0, 8.0]
     """
-    rough = (high - low) / count
+    rough = high / count - low / count
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * unit for unit in (1, 2, 5, 10) if power * unit >= rough * 0.999)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
@@ -212,11 +214,12 @@ def _axis(columns: Sequence[np.ndarray], is_log: bool, margin: float) -> _Axis:
     if not len(values):
         values = np.zeros(1)
     low, high = float(values.min()), float(values.max())
-    if high - low <= 1e-9 * max(1.0, abs(low), abs(high)):
-        half = 0.5 if not low else 0.1 * abs(low)
+    if high / 2 - low / 2 <= 5e-10 * max(1.0, abs(low), abs(high)):
+        half = 0.1 * abs(low) or 0.5
         low, high = low - half, high + half
-    pad = margin * (high - low)
-    return _Axis(low - pad, high + pad, is_log)
+    pad = margin * high - margin * low
+    largest = np.finfo(float).max
+    return _Axis(max(low - pad, -largest), min(high + pad, largest), is_log)
 
 
 def _rows(curve: Curve) -> list[np.ndarray]:

@@ -71,11 +71,14 @@ def film_of(
         names: of the numbers of a solution.
 
     Raises:
-        ValueError: there is no generation.
+        ValueError: there is no generation, individual or number.
     """
+    if paths.ndim != 3 or not min(paths.shape):
+        raise ValueError(
+            f"paths: got shape {paths.shape}, want (generations, individuals, numbers), "
+            "at least one of each"
+        )
     total, size = paths.shape[:2]
-    if not total:
-        raise ValueError("paths: got no generation, want at least one")
     kept = _evenly(total, FRAMES)
     spots, labels, where = _spots(paths[kept], fitness, kept, plane, names)
     ranges = _ranges(spots, plane)
@@ -122,8 +125,8 @@ def film_of(
 def principal_components(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The centre (D,), the first two directions (D, 2) and their shares of the variance.
 
-    Of many rows some are taken, evenly: 600, or what has fifty million numbers in all. Of
-    each direction the largest number is positive.
+    Of many rows some are taken, evenly: 600, or what has fifty million numbers in all; what
+    is not finite is left out. Of each direction the largest number is positive.
 
     Args:
         rows: (M, D) with D >= 2.
@@ -138,8 +141,12 @@ def principal_components(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.n
     """
     most = int(np.clip(_NUMBERS // rows.shape[1], 8, _POINTS))
     rows = np.asarray(rows[_evenly(len(rows), most)], float)
-    centre = rows.mean(axis=0)
-    rows = rows - centre
+    rows = rows[np.isfinite(rows).all(axis=1)]
+    if not len(rows):
+        rows = np.zeros((1, rows.shape[1]))
+    scale = max(np.abs(rows).max(), 1.0)  # or squares of large numbers overflow
+    centre = (rows / scale).mean(axis=0)
+    rows, centre = rows / scale - centre, scale * centre
     values, vectors = np.linalg.eigh(rows @ rows.T)  # as many as rows, and not as numbers
     values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
     directions = np.zeros((rows.shape[1], 2))
@@ -267,8 +274,9 @@ def _spots(
         f"The population of {dim:,} numbers each, in the two principal components of all "
         "generations."
     )
-    spots = paths @ directions.astype(paths.dtype)  # as they are: they may be large
-    return spots - centre @ directions, (first, second), where
+    with np.errstate(invalid="ignore", over="ignore"):  # of what is not finite, or huge
+        spots = paths @ directions.astype(paths.dtype)  # as they are: they may be large
+        return spots - centre @ directions, (first, second), where
 
 
 def _ranges(
@@ -293,7 +301,7 @@ def _scaled(
 ) -> np.ndarray:
     """In thousandths of the picture; what is not finite, or far outside, is outside."""
     low, high = np.array(ranges).T
-    scaled = 1000.0 * (spots - low) / np.where(high > low, high - low, 1.0)
+    scaled = (spots - low) / np.where(high > low, high - low, 1.0) * 1000.0
     scaled = np.nan_to_num(scaled, nan=-100.0, posinf=1100.0, neginf=-100.0)
     return np.clip(scaled, -100, 1100).round().astype(int)
 

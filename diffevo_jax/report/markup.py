@@ -37,7 +37,7 @@ def element(tag: str, *children: Child, **attributes: object) -> Markup:
         if value is True:
             given += f" {name}"
         elif value is not None and value is not False:
-            given += f' {name}="{html.escape(str(value))}"'
+            given += f' {name}="{_escaped(str(value))}"'
     if tag in _VOID:
         return Markup(f"<{tag}{given}/>")
     return Markup(f"<{tag}{given}>{joined(children)}</{tag}>")
@@ -50,8 +50,13 @@ def joined(children: Sequence[Child]) -> Markup:
         if isinstance(child, Markup):
             parts.append(child)
         else:
-            parts.append(html.escape(child) if isinstance(child, str) else joined(child))
+            parts.append(_escaped(child) if isinstance(child, str) else joined(child))
     return Markup("".join(parts))
+
+
+def _escaped(text: str) -> str:
+    """Text that ends no markup, in letters that a file has: a name of a file has others."""
+    return html.escape(text.encode(errors="backslashreplace").decode())
 
 
 def caption(text: str) -> Markup:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from diffevo_jax.plots.curves import mean_band
 from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.pytree.records import version_of
 from diffevo_jax.report import sources, sweep_tables
@@ -172,16 +173,18 @@ def _read(one: Source, label: str) -> Run | Sweep:
         return sources.of_result(one, label)
     if isinstance(one, Saved):
         return sources.of_saved(one, label)
-    path = Path(one).expanduser()
-    if not path.exists():
-        raise ValueError(f"path: got {path}, which is not there")
-    if path.suffix in sweep_tables.ENDINGS:
-        return sweep_tables.read_sweep(path, label)
-    known = (".npz", ".json", *sweep_tables.ENDINGS)
-    if not path.is_dir() and path.suffix not in known:
-        endings = ", ".join(known)
-        raise ValueError(f"path: got {path}, want a folder or an ending among {endings}")
-    return sources.read_run(path, label)
+    path = Path(one)
+    with sources.named(path):
+        path = path.expanduser()
+        if not path.exists():
+            raise ValueError(f"path: got {path}, which is not there")
+        if path.suffix in sweep_tables.ENDINGS:
+            return sweep_tables.read_sweep(path, label)
+        known = (".npz", ".json", *sweep_tables.ENDINGS)
+        if not path.is_dir() and path.suffix not in known:
+            wanted = ", ".join(known)
+            raise ValueError(f"path: got {path}, want a folder or an ending among {wanted}")
+        return sources.read_run(path, label)
 
 
 def _section(anchor: str, title: str, *children: Child) -> _Section:
@@ -512,7 +515,8 @@ def flat(tree: object, name: str = "") -> dict[str, str]:
 
 
 def _mean(values: np.ndarray) -> float | None:
-    return float(values.mean()) if np.isfinite(values).all() else None
+    mean = float(mean_band(np.reshape(values, (-1, 1))).mean[0])
+    return mean if np.isfinite(mean) else None
 
 
 def _spread(values: np.ndarray) -> str:

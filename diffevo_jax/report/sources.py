@@ -1,9 +1,10 @@
 """What a page can show of a run: read from a result, its file, its JSON or its folder."""
 
+import contextlib
 import dataclasses
 import json
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,31 @@ class Run:
     film: Film | None
     film_missing: str
 
+    def __post_init__(self) -> None:
+        """Raise where what was read is not what a page can show."""
+        runs, size = len(self.history["mean_fitness"]), self.population_size
+        of_runs: dict[str, Sized | None] = {
+            "num_generations": self.generations,
+            "reasons": self.reasons or None,
+            "best_fitness": self.best_fitness,
+            "final": self.interval,
+        }
+        if self.generations.dtype.kind not in "iu":
+            raise TypeError(f"num_generations: got {self.generations}, want ints")
+        for name, values in of_runs.items():
+            if values is not None and len(values) != runs:
+                raise ValueError(f"{name}: got {len(values)} runs, want {runs}")
+        shapes = {np.shape(values) for values in self.history.values()}
+        if len(shapes) != 1 or len(next(iter(shapes))) != 2 or not min(shapes.pop()):
+            raise ValueError("history: want a generation at least, of all runs the same")
+        if size is not None and (type(size) is not int or size < 1):
+            raise ValueError(f"population_size: got {size!r}, want an int >= 1")
+        for name in ("config", "versions"):
+            if not isinstance(vars(self)[name], Mapping):
+                raise TypeError(f"{name}: got {vars(self)[name]!r}, want a dict")
+        if not isinstance(self.command, str):
+            raise TypeError(f"command: got {self.command!r}, want text")
+
     @property
     def num_runs(self) -> int:
         """R."""
@@ -99,9 +125,35 @@ def read_run(path: Path, label: str) -> Run:
     return of_saved(load(path), label)
 
 
+@contextlib.contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Say of which file it is, and in one kind of error, whatever is wrong with it.
+
+    Anybody can write a file, with anything in it.
+
+    Raises:
+        ImportError: as it was.
+        OSError: of the file, as it was.
+        ValueError: all else.
+    """
+    try:
+        yield
+    except ImportError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        said = str(error)
+        if not said.startswith(("path: ", "folder: ")):
+            said = f"path: got {path}, which cannot be shown: {type(error).__name__} {said}"
+        raise ValueError(said) from error
+
+
 def of_saved(saved: Saved, label: str) -> Run:
     """The run of a result that was saved."""
     result = saved.result
+    if not np.size(result.best_fitness):
+        raise ValueError("result: got no run, want at least one")
     best_fitness = np.atleast_1d(np.asarray(result.best_fitness, float))
     reasons = result.reason
     final = result.final
@@ -271,10 +323,14 @@ def _log(path: Path) -> list[dict[str, Any]]:
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
                 row = json.loads(line)
-            except ValueError:
+            except (RecursionError, ValueError):
                 break
             rows.append(row)
-    if not rows or "mean_fitness" not in rows[0]:
+    if not rows or any(
+        not isinstance(row, dict) or row.keys() != rows[0].keys() for row in rows
+    ):
+        raise ValueError(f"path: got {path}, want a log of generations")
+    if "mean_fitness" not in rows[0]:
         raise ValueError(f"path: got {path}, want a log with a generation at least")
     return rows
 

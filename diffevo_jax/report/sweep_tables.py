@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffevo_jax.base import PyTree
+from diffevo_jax.plots.curves import mean_band
 from diffevo_jax.pytree.records import extra
 from diffevo_jax.report.charts import Curve, chart, mean_curve
 from diffevo_jax.report.markup import Markup, caption, element, numeral
@@ -69,8 +70,6 @@ def read_sweep(path: Path, label: str) -> Sweep:
         runs, history, attributes = _content(path)
     except ImportError as error:
         raise ImportError(f"{path.name}: {extra('sweep')} ({error})") from error
-    except OSError:
-        raise
     except Exception as error:  # whatever a reader of a format raises
         raise ValueError(f"path: got {path}, which is no table: {error}") from error
     lost = [name for name in ("setting", "seed", "final_mean") if name not in runs]
@@ -78,6 +77,9 @@ def read_sweep(path: Path, label: str) -> Sweep:
         raise ValueError(
             f"path: got {path}, which has no column {lost[0]}, want a table of a sweep"
         )
+    if not len(runs):
+        raise ValueError(f"path: got {path}, a table without a run, want one at least")
+    runs = runs.astype({"setting": int, "seed": int, "final_mean": float})
     axes = tuple(str(name) for name in runs.columns if name not in _OWN)
     curves: dict[int, np.ndarray] = {}
     if history is not None:
@@ -142,9 +144,10 @@ def ranked(runs: "pandas.DataFrame") -> "pandas.DataFrame":
         broken = ~np.isfinite(values).all()
         for name in ("failed", "missing"):
             broken |= name in group and group[name].astype(bool).any()
-        half = half_width(values) if len(values) > 1 and not broken else np.nan
+        mean = float(mean_band(np.reshape(values, (-1, 1))).mean[0])
+        half = float(half_width(values)) if len(values) > 1 and not broken else np.nan
         row = {"setting": int(setting)} | {name: group[name].iloc[0] for name in axes}
-        row |= {"mean": np.nan if broken else values.mean(), "half": half}
+        row |= {"mean": np.nan if broken else mean, "half": half}
         best = group["final_best"].max() if "final_best" in group else np.nan
         rows.append(row | {"best": best, "seeds": len(values)})
     return pandas.DataFrame(rows).sort_values("mean", ascending=False, kind="stable")
@@ -261,8 +264,10 @@ def _heat_map(
     grid = rows.pivot_table(index=down, columns=across, values="mean", aggfunc="mean")
     grid = grid.reindex(index=values[down][::-1], columns=values[across])
     cells = grid.to_numpy(float)
-    low, high = (np.nanmin(cells), np.nanmax(cells)) if np.isfinite(cells).any() else (0, 1)
-    shade = (cells - low) / (high - low if high > low else 1.0)
+    known = cells[np.isfinite(cells)]
+    scale = np.abs(known).max(initial=0.0) or 1.0  # or the largest difference overflows
+    low, high = known.min(initial=scale) / scale, known.max(initial=-scale) / scale
+    shade = (cells / scale - low) / (high - low if high > low else 1.0)
     head = element(
         "tr",
         element(

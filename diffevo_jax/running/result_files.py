@@ -259,9 +259,9 @@ def load(path: str | Path) -> Saved:
             text["command"],
             text["versions"],
         )
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"path: got {path}, want a file of a result: it has no {error}"
+            f"path: got {path}, want a file of a result: {type(error).__name__} {error}"
         ) from error
 
 

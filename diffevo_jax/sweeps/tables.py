@@ -286,8 +286,17 @@ def half_width(values: np.ndarray, level: float = 0.95) -> np.ndarray:
     """
     from scipy.stats import t
 
-    error = values.std(axis=0, ddof=1) / math.sqrt(len(values))
-    return error * float(t.ppf(0.5 + level / 2, len(values) - 1))
+    unit = unit_of(values)
+    with np.errstate(invalid="ignore", over="ignore"):  # infinite runs; a wide interval
+        error = (values / unit).std(axis=0, ddof=1) / math.sqrt(len(values))
+        return unit * error * float(t.ppf(0.5 + level / 2, len(values) - 1))
+
+
+def unit_of(values: np.ndarray) -> float:
+    """The largest finite magnitude: in its unit no sum and no square overflows."""
+    known = np.isfinite(values)
+    magnitudes = np.abs(values, where=known, out=np.zeros(values.shape))
+    return float(magnitudes.max(initial=0.0)) or 1.0
 
 
 def flat(runs: KeptRuns) -> dict[str, np.ndarray]:

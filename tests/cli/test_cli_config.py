@@ -152,3 +152,45 @@ def test_the_words_that_are_told_ask_for_the_best_setting(
     assert de.equal(found.strategy, wanted.strategy)
     assert plain(found.problem) == plain(wanted.problem)
     evolve_command.check_request(found)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("evolve", "run.toml", "--json", "run.toml"),
+        ("evolve", "--config", "run.toml", "--out", "./run.toml"),
+        ("evolve", "run.toml", "--log", "link.toml"),
+    ],
+)
+def test_no_output_takes_the_place_of_the_file(
+    tmp_path, monkeypatch, capsys, words
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "run.toml"
+    file.write_text("name = 'beale'\n")
+    (tmp_path / "link.toml").symlink_to(file)
+    assert cli.main(list(words)) == 2
+    assert "where config goes too" in capsys.readouterr().err
+    assert file.read_text() == "name = 'beale'\n"
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "num-generations = 3\nnum_generations = 4",
+        "'kernel.kappa' = 1.0\nkernel = {kappa = 2.0}",
+        "'denoiser.kernel' = 'tempered'\nkernel = {class = 'gaussian'}",
+    ],
+)
+def test_a_field_that_a_file_has_twice_is_said(tmp_path, capsys, table) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(f"name = 'beale'\n[strategy]\n{table}\n")
+    assert cli.main(["show", str(file)]) == 2
+    assert "got it twice, the other time as strategy." in capsys.readouterr().err
+
+
+def test_a_key_that_is_like_none_is_told_where_to_look(tmp_path, capsys) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text("name = 'beale'\n[problem]\nquite_another = 1\n")
+    assert cli.main(["show", str(file)]) == 2
+    assert "want a key that --print-config prints" in capsys.readouterr().err

@@ -122,7 +122,10 @@ def test_random_files_are_refused_by_processes(tmp_path) -> None:
         ('name = "beale"\nout = "a/\\u0000.nc"', "which cannot be written"),
         (f"name = 'beale'\nout = '{'x' * 300}.nc'", "File name too long"),
         ('name = "beale"\nfolder = "a\\u0000"', "folder: got a\\x00"),
-        ("name = 'beale'\nfolder = 'sweep.toml'", "folder: got sweep.toml, File exists"),
+        (
+            "name = 'beale'\nfolder = 'sweep.toml'",
+            "folder: got sweep.toml, where config goes",
+        ),
         ("name = 'beale'\ncache = '~nobody-has-it'", "Could not determine home"),
         (
             "name = 'cartpole'\n[problem]\nhidden = ['--out=x.nc']",

@@ -121,3 +121,44 @@ def test_help_fits_a_screen(capsys) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) < 25
     assert max(map(len, lines)) <= 100
+
+
+def test_a_result_is_not_replaced_by_its_page(folder, complaint) -> None:
+    before = (folder / "a.npz").read_bytes()
+    for path in (folder / "a.npz", folder / "run" / ".." / "a.npz"):
+        assert "which is a RESULT" in complaint(folder / "a.npz", "-o", path)
+    assert (folder / "a.npz").read_bytes() == before
+
+
+@pytest.mark.parametrize("out", ["", "~no-such-user/page.html", "a\0b.html"])
+def test_an_out_that_is_no_path_is_said(folder, complaint, out) -> None:
+    assert "--out: " in complaint(folder / "a.npz", "-o", out)
+
+
+def test_a_name_of_other_letters_makes_a_page(folder, tmp_path, capsys) -> None:
+    page = tmp_path / "page.html"
+    odd = tmp_path / "a\udcff.npz"
+    odd.write_bytes((folder / "a.npz").read_bytes())
+    assert cli.main(["report", str(odd), "-o", str(page)]) == 0
+    assert "a\\udcff" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("log.jsonl", "3\n"),
+        ("log.jsonl", '{"mean_fitness": [1, 2]}\n{"sigma": 1}\n'),
+        ("log.jsonl", '{"mean_fitness": [1, 2]}\n'),
+        ("log.jsonl", "[" * 99_999),
+        ("run.json", '{"start": 3}'),
+        ("run.json", '{"versions": [1]}'),
+    ],
+    ids=["no row", "other rows", "no sigma", "deep", "start", "versions"],
+)
+def test_a_folder_that_was_changed_is_said(
+    folder, complaint, tmp_path, name, content
+) -> None:
+    path = tmp_path / "changed"
+    shutil.copytree(folder / "run", path)
+    (path / name).write_text(content)
+    assert str(path) in complaint(path, "-o", tmp_path / "page.html")

@@ -1,5 +1,6 @@
 """The page without a browser: whole, alone, with all numbers, and nothing gets out."""
 
+import dataclasses
 import json
 import re
 from collections import Counter
@@ -12,7 +13,7 @@ import xarray
 from made_results import made
 
 import diffevo_jax as de
-from diffevo_jax.report import markup, pages, sources
+from diffevo_jax.report import markup, pages, sources, sweep_tables
 
 COMMAND = "diffevo evolve himmelblau --seeds 3 --out 'a <b>.npz'"
 NASTY = "</script><script>alert(1)</script><b>&"
@@ -280,3 +281,74 @@ def test_wrong_arguments_are_said(two_numbers, tmp_path) -> None:
         de.report.page([tmp_path / "odd.json"])
     with pytest.raises(ValueError, match=r"a folder without run\.json"):
         de.report.page([tmp_path])
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "setting,seed,final_mean\n",
+        "setting,seed,final_mean\n,0,1\n",
+        "setting,seed,final_mean\na,b,c\n",
+        "setting,seed\n0,0\n",
+        "",
+    ],
+    ids=["no run", "no setting", "words", "no mean", "empty"],
+)
+def test_a_table_of_no_sweep_is_said(table, tmp_path) -> None:
+    path = tmp_path / "sweep.csv"
+    path.write_text(table)
+    with pytest.raises(ValueError, match=r"^path: got .*sweep\.csv"):
+        pages.page([path])
+
+
+@pytest.mark.parametrize("ending", [".nc", ".zarr", ".parquet", ".csv", ".json", ".npz"])
+def test_a_file_of_anything_is_said_with_its_name(ending, tmp_path) -> None:
+    path = tmp_path / f"anything{ending}"
+    path.write_bytes(bytes(range(256)))
+    with pytest.raises(ValueError, match=r"^path: got .*anything\."):
+        pages.page([path])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"best_fitness": np.zeros(2)},
+        {"generations": np.full(3, np.inf)},
+        {"population_size": 1e308},
+        {"interval": np.zeros((1, 2))},
+        {"history": {"mean_fitness": np.zeros((3, 0))}},
+        {"history": {"mean_fitness": np.zeros((3, 4)), "sigma": np.zeros((3, 5))}},
+        {"config": 3},
+        {"versions": [1]},
+        {"command": None},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_does_not_fit_together_is_no_run(change) -> None:
+    run = sources.of_result(made(3, 8, 2), "a")
+    with pytest.raises((TypeError, ValueError), match=r"got|want"):
+        dataclasses.replace(run, **change)
+
+
+@pytest.mark.parametrize("scale", [1e-310, 1e306, np.inf, np.nan])
+def test_no_number_is_too_large_or_too_small(scale) -> None:
+    scaled = lambda leaf: leaf if leaf.dtype.kind != "f" else np.float64(leaf) * scale
+    with np.errstate(all="ignore"):
+        result = jax.tree.map(lambda leaf: scaled(np.asarray(leaf)), made(2, 8, 3))
+    assert Page(pages.page([result])).wrong == []
+
+
+def test_a_sweep_of_huge_numbers_is_ranked(tmp_path) -> None:
+    path = tmp_path / "sweep.csv"
+    rows = ("0,0,1e308,1", "0,1,-1e308,1", "1,0,1e308,2", "1,1,1e308,2")
+    path.write_text("\n".join(("setting,seed,final_mean,a", *rows)))
+    rows = sweep_tables.ranked(sweep_tables.read_sweep(path, "sweep").runs)
+    assert rows["setting"].tolist() == [1, 0]
+    assert rows["mean"].tolist() == [1e308, 0.0]
+    assert Page(pages.page([path])).wrong == []
+
+
+def test_letters_that_no_file_has_are_written_out(two_numbers, tmp_path) -> None:
+    html = pages.page([two_numbers], labels=["run \udcff"], title="\ud800")
+    (tmp_path / "page.html").write_text(html, encoding="utf-8")
+    assert "run \\udcff" in html

@@ -208,3 +208,40 @@ def test_a_run_that_was_computed_comes_back(tmp_path, key) -> None:
     chex.assert_trees_all_equal(vars(found.history), vars(results.history))
     chex.assert_trees_all_equal(found.recorded, results.recorded)
     assert found.reason == results.reason
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"parts": 3},
+        {"parts": {"final": None, "history": None, "state": None}},
+        {"parts": {"final": {"array": "x", "shape": [], "dtype": "no"}}},
+        {"schema": 2, "versions": 3},
+    ],
+    ids=["parts", "history", "dtype", "versions"],
+)
+def test_a_sealed_file_of_something_else_is_said(saved, tmp_path, change) -> None:
+    text, archive = archives.read_sealed(tmp_path / "result.npz")
+    path = tmp_path / "other.npz"
+    archives.write_sealed(path, {}, text | change)
+    archive.close()
+    with pytest.raises(ValueError, match=r"^path: .*other\.npz"):
+        de.load(path)
+
+
+def test_a_sealed_file_without_a_text_of_names_is_said(tmp_path) -> None:
+    path = tmp_path / "other.npz"
+    archives.write_sealed(path, {}, [1, 2])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^path: .*other\.npz.*its text is a list"):
+        de.load(path)
+
+
+def test_a_name_that_no_file_can_have_is_said() -> None:
+    with pytest.raises(ValueError, match=r"^path: got "):
+        de.load("a\0b.npz")
+
+
+def test_what_is_no_number_is_named(result, tmp_path) -> None:
+    odd = pytree.replace(result, measures={"a": np.array([None])})
+    with pytest.raises(TypeError, match=r"measures\.a: got object, want numbers"):
+        de.save(tmp_path / "a.npz", odd)
