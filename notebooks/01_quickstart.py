@@ -126,15 +126,14 @@ assert np.allclose(means[:3], result.history.mean_fitness[:3], rtol=1e-3)
 
 # %%
 RUNS = 50 if FAST else 1000
-FEW = 32  # individuals
-BUDGET = FEW * strategy.num_generations
+BUDGET = SIZE * strategy.num_generations
 keys = jax.random.split(jax.random.key(2), RUNS)
 
 
 @jax.jit
 @jax.vmap
 def evolve(key):
-    return de.evolve(key, strategy, problem, population_size=FEW).best_fitness
+    return de.evolve(key, strategy, problem, population_size=SIZE).best_fitness
 
 
 @jax.jit
@@ -172,7 +171,7 @@ temperatures = jnp.logspace(-2, 1, 7 if FAST else 13)
 @jax.vmap
 def last_means(temperature):
     swept = de.replace(strategy, temperature=temperature)
-    run = lambda key: de.evolve(key, swept, problem, population_size=FEW).fitness.mean()
+    run = lambda key: de.evolve(key, swept, problem, population_size=SIZE).fitness.mean()
     return jax.vmap(run)(keys[:32])
 
 

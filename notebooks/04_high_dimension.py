@@ -45,7 +45,7 @@ import numpy as np
 import diffevo_jax as de
 
 ORANGE, BLUE, GREEN, INK = "#D55E00", "#0072B2", "#009E73", "#222222"
-SIZE, GENERATIONS, RUNS = (64, 15, 2) if FAST else (256, 40, 4)
+SIZE, GENERATIONS, RUNS = (64, 15, 2) if FAST else (256, 30, 2)
 DIMS = (2, 32) if FAST else (2, 8, 32)
 
 # %% [markdown]

@@ -75,7 +75,7 @@ EDITS = {
         "DDPM's prediction": {r"= diffusion\.EDM\(\)": "= diffusion.Noise()"},
         "another sampler": {r"de\.samplers\.Heun\(\)": "de.samplers.DPMSolver2M()"},
         "without guidance": {r"GUIDANCE = 1\.0": "GUIDANCE = 0.0"},
-        "another landscape": {r'"two_peaks"': '"himmelblau"'},
+        "another landscape": {r'"himmelblau"': '"beale"'},
     },
     "07_score_sdes": {
         "another mixture": {r"arange\(5\) / 5": "arange(3) / 3"},
