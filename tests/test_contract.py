@@ -12,7 +12,11 @@ from diffevo_jax import pytree, testing
 from diffevo_jax.testing import Promise
 
 
-@pytest.mark.parametrize(("promise", "case"), PROMISED)
+#: The slow ones are run once, as users compile them: in test_contract_optimised.py.
+QUICK = [one for one in PROMISED if not one.marks]
+
+
+@pytest.mark.parametrize(("promise", "case"), QUICK)
 def test_it_keeps(promise: Promise, case: Case) -> None:
     promise(case.part)
 
