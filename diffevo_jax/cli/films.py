@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import jax
-import numpy as np
 
 from diffevo_jax.base import Problem, PyTree
 from diffevo_jax.cli.outputs import Output
@@ -11,7 +10,7 @@ from diffevo_jax.problems import Control
 from diffevo_jax.pytree.files import check_writable
 from diffevo_jax.pytree.records import extra
 from diffevo_jax.running.arguments import evaluates_on_host
-from diffevo_jax.running.evolution import Result
+from diffevo_jax.running.evolution import Result, recommended
 
 #: What a film of a population needs of every generation.
 _RECORD = ("population", "fitness")
@@ -64,14 +63,3 @@ def output(path: Path, problem: Problem, result: Result, keys: jax.Array) -> Out
         plots.episode_film({"best": played}, path=path)
 
     return Output("--film", path, write)
-
-
-def recommended(result: Result) -> int:
-    """The run whose best is the best: the feasible first, then the fittest.
-
-    Args:
-        result: with a leading run axis.
-    """
-    violation = np.asarray(result.best_violation)
-    fitness = np.nan_to_num(np.asarray(result.best_fitness), nan=-np.inf)
-    return int(np.lexsort((-fitness, violation))[0])

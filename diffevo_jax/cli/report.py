@@ -14,13 +14,12 @@ import numpy.typing as npt
 
 from diffevo_jax.base import Problem, PyTree
 from diffevo_jax.cli import streams
-from diffevo_jax.cli.films import recommended
 from diffevo_jax.cli.outputs import Output
 from diffevo_jax.problems import Control
 from diffevo_jax.pytree.files import written_whole
 from diffevo_jax.pytree.records import plain, version_of
 from diffevo_jax.running import result_files
-from diffevo_jax.running.evolution import Result
+from diffevo_jax.running.evolution import Result, recommended
 from diffevo_jax.running.final import FinalEvaluation, is_noisy
 
 #: What a film needs of every generation.

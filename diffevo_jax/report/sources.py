@@ -16,7 +16,7 @@ from diffevo_jax.pytree.folders import read_manifest
 from diffevo_jax.pytree.kept import MOST_BYTES
 from diffevo_jax.report.films import Film, film_of
 from diffevo_jax.running.diagnosis import diagnose
-from diffevo_jax.running.evolution import REASONS, Result
+from diffevo_jax.running.evolution import REASONS, Result, recommended
 from diffevo_jax.running.result_files import Plane, Saved, load
 
 #: Bytes of a JSON file at most; a history of a million numbers has twenty million.
@@ -46,6 +46,7 @@ class Run:
         best: the numbers of the best solution of the best run, by name; at most
             ``MOST_NUMBERS`` of ``num_numbers``.
         num_numbers: D, or None.
+        violation: of the best solution, 0 if it is feasible.
         wrong: what is wrong, in sentences; empty if that is not known.
         film: of the first run, or None.
         film_missing: why there is none.
@@ -67,6 +68,7 @@ class Run:
     wrong: tuple[str, ...]
     film: Film | None
     film_missing: str
+    violation: float = 0.0
 
     def __post_init__(self) -> None:
         """Raise where what was read is not what a page can show."""
@@ -155,7 +157,7 @@ def of_saved(saved: Saved, label: str) -> Run:
     if not np.size(result.best_fitness):
         raise ValueError("result: got no run, want at least one")
     best_fitness = np.atleast_1d(np.asarray(result.best_fitness, float))
-    best = int(np.nanargmax(np.where(np.isnan(best_fitness), -np.inf, best_fitness)))
+    best = recommended(result)
     reasons = result.reason
     final = result.final
     interval = None
@@ -182,6 +184,7 @@ def of_saved(saved: Saved, label: str) -> Run:
         diagnose(result),
         film,
         why,
+        float(np.atleast_1d(result.best_violation)[best]),
     )
 
 

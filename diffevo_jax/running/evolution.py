@@ -140,6 +140,17 @@ class RunState:
     violation: jax.Array | None
 
 
+def recommended(result: Result) -> int:
+    """The run whose best is the best: the feasible first, then the fittest.
+
+    Args:
+        result: with a leading run axis, or of one run.
+    """
+    violation = np.atleast_1d(np.asarray(result.best_violation))
+    fitness = np.nan_to_num(np.atleast_1d(np.asarray(result.best_fitness)), nan=-np.inf)
+    return int(np.lexsort((-fitness, violation))[0])
+
+
 @checked
 def evolve(
     key: jax.Array,

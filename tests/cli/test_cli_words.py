@@ -16,7 +16,6 @@ from diffevo_jax import cli
 from diffevo_jax.cli import (
     completion,
     evolve_command,
-    films,
     listing,
     pages,
     show_command,
@@ -27,6 +26,7 @@ from diffevo_jax.cli.entry import asked
 from diffevo_jax.cli.evolve_command import EvolveOptions
 from diffevo_jax.cli.sweep_command import SweepOptions
 from diffevo_jax.problems import landscapes
+from diffevo_jax.running.evolution import recommended
 
 QUICK = ("--population-size=8", "--num-generations=2")
 #: As of tests/cli/test_cli_evolve.py, whose program it is.
@@ -261,7 +261,7 @@ def test_the_feasible_is_taken_before_the_fittest() -> None:
         best_violation = np.array([0.0, 1.0, 0.0, np.inf])
         best_fitness = np.array([1.0, 9.0, 2.0, -np.inf])
 
-    assert films.recommended(Told()) == 2  # type: ignore[arg-type]
+    assert recommended(Told()) == 2  # type: ignore[arg-type]
     assert pages.width() <= 100
 
 

@@ -341,3 +341,18 @@ def test_letters_that_no_file_has_are_written_out(two_numbers, tmp_path) -> None
     html = pages.page([two_numbers], labels=["run \udcff"], title="\ud800")
     (tmp_path / "page.html").write_text(html, encoding="utf-8")
     assert "run \\udcff" in html
+
+
+def test_of_infeasible_runs_the_nearest_is_shown_and_called_so() -> None:
+    result = made(3, 8, 2)
+    none = np.full(3, -np.inf, np.float32)
+    violation = np.array([3.0, 0.25, 1.0], np.float32)
+    result = dataclasses.replace(result, best_fitness=none, best_violation=violation)
+    html = pages.page([result])
+    assert "It is infeasible: its violation is 0.25." in html
+    assert f'<td class="number">{pages._exactly(result.best_solution[1, 0])}</td>' in html
+    assert "nothing feasible was found: the smallest violation is 0.25" in html
+
+
+def test_a_feasible_solution_is_not_called_infeasible(two_numbers) -> None:
+    assert "infeasible" not in pages.page([two_numbers])

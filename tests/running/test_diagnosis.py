@@ -57,7 +57,7 @@ def test_all_is_well():
         ),
         (
             {"num_weightless": at(4, 8, value=5)},
-            "10 individuals have no weight in the last quarter: they are outside",
+            "10 individuals have no weight in the last quarter: they are infeasible",
         ),
         (
             {"num_diverged": at(3)},
@@ -139,3 +139,16 @@ def test_runs_that_go_wrong_are_told_from_one_that_goes_well():
     for temperature, words in ((0.001, "too low"), (30.0, "too high")):
         (said,) = de.diagnose(run(de.replace(default, temperature=temperature)))
         assert words in said
+
+
+@pytest.mark.parametrize(
+    ("violation", "said"),
+    [
+        ([2.0, 0.5], "nothing feasible was found: the smallest violation is 0.5"),
+        (1.0, "nothing feasible was found: the smallest violation is 1"),
+        ([0.0, 0.5], None),
+        ([np.inf], None),
+    ],
+)
+def test_a_run_without_a_feasible_individual_is_told(violation, said):
+    assert next(diagnosis.infeasible(violation), None) == said
