@@ -11,7 +11,6 @@ import diffevo_jax as de
 from diffevo_jax import pytree, testing
 from diffevo_jax.testing import Promise
 
-
 #: The slow ones are run once, as users compile them: in test_contract_optimised.py.
 QUICK = [one for one in PROMISED if not one.marks]
 

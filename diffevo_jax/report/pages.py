@@ -385,6 +385,8 @@ def _solution(run: Run) -> Markup:
         for name, value in run.best.items()
     ]
     said = "The best solution" + (" of all runs." if run.num_runs > 1 else ".")
+    if run.violation > 0:
+        said += f" It is infeasible: its violation is {numeral(run.violation)}."
     if run.num_numbers and len(run.best) == sources.MOST_NUMBERS < run.num_numbers:
         said += f" The first {len(run.best)} of its {run.num_numbers:,} numbers."
     columns = [rows[begin : begin + 16] for begin in range(0, len(rows), 16)]

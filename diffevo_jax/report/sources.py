@@ -46,6 +46,7 @@ class Run:
         best: the numbers of the best solution of the best run, by name; at most
             ``MOST_NUMBERS`` of ``num_numbers``.
         num_numbers: D, or None.
+        violation: of the best solution, 0 if it is feasible.
         wrong: what is wrong, in sentences; empty if that is not known.
         film: of the first run, or None.
         film_missing: why there is none.
@@ -67,6 +68,7 @@ class Run:
     wrong: tuple[str, ...]
     film: Film | None
     film_missing: str
+    violation: float = 0.0
 
     def __post_init__(self) -> None:
         """Raise where what was read is not what a page can show."""
@@ -182,6 +184,7 @@ def of_saved(saved: Saved, label: str) -> Run:
         diagnose(result),
         film,
         why,
+        float(np.atleast_1d(result.best_violation)[best]),
     )
 
 

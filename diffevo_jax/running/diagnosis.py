@@ -16,6 +16,7 @@ The thresholds are between what was measured, with 128 individuals and 25 genera
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from diffevo_jax.base import Info
 from diffevo_jax.pytree.annotations import checked
@@ -71,9 +72,8 @@ def diagnose(history: Info | Result) -> tuple[str, ...]:
     evaluations = None
     if isinstance(history, Result):
         counts = np.atleast_1d(np.asarray(history.num_generations))
-        lengths = shape[1] - (
-            counts.max() - counts
-        )  # of a run that goes on the rows begin late
+        # of a run that went on from another the rows begin late
+        lengths = shape[1] - (counts.max() - counts)
         rows = carried_on(rows, lengths)
         evaluations = history.fitness.shape[-1] * int(lengths.sum())
     median = {
@@ -84,6 +84,7 @@ def diagnose(history: Info | Result) -> tuple[str, ...]:
     selfs, effective = median["self_weight"], median["effective_sample_size"]
     found = (
         *failures(rows["num_failed"], rows["mean_fitness"], evaluations),
+        *(infeasible(history.best_violation) if isinstance(history, Result) else ()),
         *weightless(rows["num_weightless"] - rows["num_failed"]),
         *lost(rows["num_diverged"], "steps diverged and were undone"),
         *lost(rows["num_clipped"], "numbers were out of their range and were clipped"),
@@ -134,13 +135,21 @@ def failures(
         yield f"{failed.sum():.0f} evaluations failed{share}: NaN or infinite fitness"
 
 
+def infeasible(violation: npt.ArrayLike) -> Iterator[str]:
+    """Whether no run has found what is feasible, by the smallest violations (runs,)."""
+    least = float(np.min(violation))
+    if 0 < least < np.inf:
+        yield f"nothing feasible was found: the smallest violation is {least:.4g}"
+
+
 def weightless(counts: np.ndarray) -> Iterator[str]:
     """Of the last quarter (runs, generations): far from a peak, zero is usual before."""
     counts = counts[:, -max(1, counts.shape[1] // 4) :]
     if counts.any():
         yield (
             f"{counts.sum():.0f} individuals have no weight in the last quarter: they are "
-            "outside the domain of the shaping, which of Identity and Power is above 0"
+            "infeasible, or outside the domain of the shaping, which of Identity and Power "
+            "is above 0"
         )
 
 

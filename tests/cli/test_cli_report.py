@@ -9,7 +9,7 @@ import pytest
 
 import diffevo_jax as de
 from diffevo_jax import cli
-from diffevo_jax.report import sources
+from diffevo_jax.report.sources import read_run
 
 RUN = ("himmelblau", "--population-size=8", "--num-generations=4", "--seeds=2")
 
@@ -79,7 +79,7 @@ def test_a_run_that_has_ended_keeps_its_last_value(folder, tmp_path) -> None:
         for name, values in row.items():
             row[name] = [None, values[1]] if isinstance(values, list) else values
     (run / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    read = sources.read_run(run, "some")
+    read = read_run(run, "some")
     assert read.generations.tolist() == [2, 4]
     means = read.history["mean_fitness"]
     np.testing.assert_array_equal(means[0, 2:], means[0, 1])
@@ -162,3 +162,10 @@ def test_a_folder_that_was_changed_is_said(
     shutil.copytree(folder / "run", path)
     (path / name).write_text(content)
     assert str(path) in complaint(path, "-o", tmp_path / "page.html")
+
+
+def test_the_film_of_a_folder_is_that_of_its_last_checkpoint(folder) -> None:
+    assert len(list((folder / "run").glob("checkpoint-*.npz"))) > 1
+    film = read_run(folder / "run", "a").film
+    assert film is not None
+    assert film.generations.tolist() == [1, 2, 3, 4]

@@ -85,3 +85,9 @@ def test_the_fitter_the_darker_with_the_second_number_up() -> None:
 def test_no_generation_is_refused() -> None:
     with pytest.raises(ValueError, match=r"got shape \(0, 3, 2\)"):
         films.film_of(np.zeros((0, 3, 2)), None, np.zeros(0))
+
+
+def test_the_script_gets_places_from_the_top() -> None:
+    plane = Plane(np.array([[[0.0, 1.0]]]), np.zeros(2), np.ones(2), None)
+    film = films.film_of(np.zeros((1, 1, 2)), None, np.ones(1), plane)
+    assert films.frames(film)["points"] == [[0, 0]]

@@ -54,3 +54,7 @@ def test_data_ends_where_it_ends() -> None:
 def test_data_has_no_nan() -> None:
     with pytest.raises(ValueError, match="JSON"):
         markup.data("data", [float("nan")])
+
+
+def test_no_comment_begins_in_data() -> None:
+    assert "<!--" not in markup.data("data", "<!-- <script>")

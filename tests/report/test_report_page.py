@@ -352,3 +352,47 @@ def test_letters_that_no_file_has_are_written_out(two_numbers, tmp_path) -> None
     html = pages.page([two_numbers], labels=["run \udcff"], title="\ud800")
     (tmp_path / "page.html").write_text(html, encoding="utf-8")
     assert "run \\udcff" in html
+
+
+def test_of_infeasible_runs_the_nearest_is_shown_and_called_so() -> None:
+    result = made(3, 8, 2)
+    none = np.full(3, -np.inf, np.float32)
+    violation = np.array([3.0, 0.25, 1.0], np.float32)
+    result = dataclasses.replace(result, best_fitness=none, best_violation=violation)
+    html = pages.page([result])
+    assert "It is infeasible: its violation is 0.25." in html
+    assert f'<td class="number">{pages._exactly(result.best_solution[1, 0])}</td>' in html
+    assert "nothing feasible was found: the smallest violation is 0.25" in html
+
+
+def test_a_feasible_solution_is_not_called_infeasible(two_numbers) -> None:
+    assert "infeasible" not in pages.page([two_numbers])
+
+
+def test_a_setting_with_a_failed_run_has_no_mean_and_comes_last(tmp_path) -> None:
+    path = tmp_path / "sweep.csv"
+    path.write_text("setting,seed,final_mean,failed,a\n0,0,9,True,1\n1,0,1,False,2\n")
+    rows = sweep_tables.ranked(sweep_tables.read_sweep(path, "sweep").runs)
+    assert rows["setting"].tolist() == [1, 0]
+    assert np.isnan(rows["mean"].tolist()[1])
+
+
+def test_a_heat_map_has_each_mean_beside_its_values(tmp_path) -> None:
+    path = tmp_path / "sweep.csv"
+    rows = [f"{i},0,{10 * a + b},{a},{b}" for i, (a, b) in enumerate(np.ndindex(2, 3))]
+    path.write_text("\n".join(["setting,seed,final_mean,a,b", *rows]))
+    (map_,), _ = sweep_tables.dependence(sweep_tables.read_sweep(path, "sweep"))
+    shown = re.findall(r'<tr><th scope="row">(\d)</th>(.*?)</tr>', map_)
+    cells = {row: re.findall(r">(\d+)</td>", line) for row, line in shown}
+    assert cells == {"1": ["10", "11", "12"], "0": ["0", "1", "2"]}
+
+
+def test_the_film_of_a_run_that_stopped_ends_there() -> None:
+    result = dataclasses.replace(made(2, 8, 2), stopped=np.array([1, 0], np.int32))
+    generation = np.array([3, 6], np.int32)
+    result = dataclasses.replace(
+        result, state=dataclasses.replace(result.state, generation=generation)
+    )
+    film = sources.of_result(result, "a").film
+    assert film is not None
+    assert film.generations.tolist() == [1, 2, 3]

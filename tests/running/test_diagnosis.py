@@ -58,7 +58,7 @@ def test_all_is_well():
         ),
         (
             {"num_weightless": at(4, 8, value=5)},
-            "10 individuals have no weight in the last quarter: they are outside",
+            "10 individuals have no weight in the last quarter: they are infeasible",
         ),
         (
             {"num_diverged": at(3)},
@@ -153,3 +153,16 @@ def test_what_a_stopped_run_counted_last_is_counted_once() -> None:
         state=de.replace(result.state, generation=np.array([3, TOTAL], np.int32)),
     )
     assert de.diagnose(result)[0].startswith("5 evaluations failed, 0.069 of all")  # 8 * 9
+
+
+@pytest.mark.parametrize(
+    ("violation", "said"),
+    [
+        ([2.0, 0.5], "nothing feasible was found: the smallest violation is 0.5"),
+        (1.0, "nothing feasible was found: the smallest violation is 1"),
+        ([0.0, 0.5], None),
+        ([np.inf], None),
+    ],
+)
+def test_a_run_without_a_feasible_individual_is_told(violation, said):
+    assert next(diagnosis.infeasible(violation), None) == said

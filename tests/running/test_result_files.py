@@ -245,3 +245,15 @@ def test_what_is_no_number_is_named(result, tmp_path) -> None:
     odd = pytree.replace(result, measures={"a": np.array([None])})
     with pytest.raises(TypeError, match=r"measures\.a: got object, want numbers"):
         de.save(tmp_path / "a.npz", odd)
+
+
+def test_without_a_box_what_is_shown_is_little_more_than_the_points(tmp_path) -> None:
+    problem = de.problems.Function(lambda x: -(x**2).sum(), dim=2)
+    path = tmp_path / "free.npz"
+    de.save(path, made(2, 64, 2), problem=problem)
+    plane = de.load(path).plane
+    assert plane is not None
+    points = plane.points.reshape(-1, 2)
+    outside = (points < plane.lower) | (points > plane.upper)
+    assert outside.mean() < 0.1  # nine of ten are inside, and a margin
+    assert (plane.upper - plane.lower < 1.2 * np.ptp(points, axis=0)).all()
