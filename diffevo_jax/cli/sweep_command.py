@@ -272,6 +272,7 @@ def _run(
         best = plan.settings[tables.best_setting(dataset)]
         words = rerun.words(name, experiments.experiment_of(name)[1], best)
         words += [f"--seeds={options.seeds}"] * (options.seeds > 1)
+        words += [f"--seed={options.seed}"] * (options.seed > 0)
         notes["best again"] = f"diffevo evolve {shlex.join(words)}"
 
     def save(path: Path) -> None:

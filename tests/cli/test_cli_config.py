@@ -2,6 +2,7 @@
 
 import shlex
 
+import jax
 import pytest
 
 import diffevo_jax as de
@@ -11,6 +12,7 @@ from diffevo_jax.cli.entry import asked
 from diffevo_jax.cli.evolve_command import EvolveOptions
 from diffevo_jax.cli.sweep_command import SweepOptions
 from diffevo_jax.problems import landscapes
+from diffevo_jax.pytree.keys import key_of_seed
 from diffevo_jax.pytree.records import plain
 
 #: Of the others some take seconds to build, and have nothing of their own.
@@ -126,7 +128,7 @@ def test_the_words_that_are_told_ask_for_the_best_setting(
 ) -> None:
     import xarray
 
-    words, plans, best = shlex.split(SWEEP), [], 7
+    words, plans, best = [*shlex.split(SWEEP), "--seed=3"], [], 7
 
     def execute(plan, store, **_):
         plans.append(plan)
@@ -149,6 +151,8 @@ def test_the_words_that_are_told_ask_for_the_best_setting(
     assert wanted.values["problem.scale"] == 0.3
     assert found.options.population_size == wanted.population_size == 16
     assert found.options.seeds == 2
+    runs = key_of_seed(found.options.seed)  # of which evolve splits keys
+    assert (jax.random.split(runs, 2)[1] == jax.random.fold_in(plans[0].key, 1)).all()
     assert de.equal(found.strategy, wanted.strategy)
     assert plain(found.problem) == plain(wanted.problem)
     evolve_command.check_request(found)
