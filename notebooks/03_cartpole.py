@@ -111,7 +111,7 @@ played = {
 longest = max(int(one.length) for one in played.values())
 steps = np.unique(np.linspace(0, longest - 1, 4 if FAST else 40).astype(int)).tolist()
 with tempfile.TemporaryDirectory() as folder:
-    plots.episode_film(played, path=f"{folder}/film.gif", steps=steps, fps=10, dpi=60)
+    plots.episode_film(played, path=f"{folder}/film.gif", steps=steps, fps=10, dpi=45)
     display(Image(f"{folder}/film.gif"))
 assert all(one.length <= problem.episode_limit for one in played.values())
 

@@ -225,7 +225,12 @@ def test_from_the_badge_to_the_last_cell_on_colab(stem, tmp_path):
     )
     (wheel,) = tmp_path.glob("*.whl")
     python = without_the_library(tmp_path / "colab")
-    absent = subprocess.run([python, "-c", "import diffevo_jax"], capture_output=True)
+    absent = subprocess.run(
+        [python, "-c", "import diffevo_jax"],
+        env=os.environ | {"PYTHONPATH": ""},
+        cwd=tmp_path,
+        capture_output=True,
+    )
     assert absent.returncode == 1, "the library is there without an installation"
 
     script = tmp_path / "on_colab.py"
