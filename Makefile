@@ -55,7 +55,7 @@ slow: .venv/.dev ## the examples in docstrings, and the tests that take minutes
 	$(PYTEST) tests -m slow
 
 notebooks: .venv/.dev ## run all notebooks in their fast mode, and each with its obvious edits
-	$(PYTEST) --dist worksteal tests/test_notebooks.py -m "notebooks or not slow"
+	$(PYTEST) --dist loadgroup tests/test_notebooks.py -m "notebooks or not slow"
 
 docs: .venv/.docs ## the site, in build/docs; links and anchors checked
 	$(BIN)/python docs/_site/assemble.py build/site

@@ -152,10 +152,12 @@ def niches(generations, start, stop):
 
 def listed_by(strategy, population, within):
     result = de.evolve(key, strategy, problem, population=population)
-    return de.solutions(problem, result, key=key, num_evaluations=6000, within=within)
+    return de.solutions(
+        problem, result, key=key, num_evaluations=EVALUATIONS, within=within
+    )
 
 
-MANY = 256 if FAST else 512
+MANY, EVALUATIONS = (128, 600) if FAST else (512, 6000)
 even = jnp.asarray(4 * qmc.Sobol(2, seed=0).random(MANY) - 2, jnp.float32)
 rough = listed_by(niches(20, 0.2, 0.01), even, within=0.5)
 rows = np.arange(MANY) % len(rough)
@@ -194,7 +196,7 @@ problem_8 = de.problems.Function(
 )
 strategy = de.DiffusionEvolution.for_several(GENERATIONS, SIZE)
 result = de.evolve(key, strategy, problem_8, population_size=SIZE)
-apart = de.solutions(problem_8, result, key=key, num_evaluations=2000)
+apart = de.solutions(problem_8, result, key=key, num_evaluations=EVALUATIONS // 3)
 print(f"{len(apart)} solutions in {DIM} dimensions")
 assert len(apart) >= 1
 plots.parallel_coordinates(apart)

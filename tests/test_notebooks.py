@@ -56,7 +56,7 @@ EDITS = {
     },
     "04_high_dimension": {
         "another function": {
-            r"-jnp\.minimum\(.*\)\n": "-landscapes.rastrigin(x) / x.size\n"
+            r"-jnp\.minimum\(.*\)\n": "-de.problems.landscapes.rastrigin(x) / x.size\n"
         },
         "another kernel": {r"de\.kernels\.Tempered\(\)": "de.kernels.RandomProjection(2)"},
         "fewer individuals": {r"RUNS = \(64,": "RUNS = (32,"},
@@ -120,6 +120,23 @@ EDITS = {
 each_notebook = pytest.mark.parametrize("source", SOURCES.values(), ids=list(SOURCES))
 
 
+def of_notebook(stem, *values, **parameters):
+    """Parameters of a test that runs a notebook: one worker has all tests of one of them,
+    since an edited notebook shares most of its programs with the original."""
+    marks = [*parameters.pop("marks", ()), pytest.mark.xdist_group(stem)]
+    return pytest.param(*values, marks=marks, **parameters)
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory):
+    """What makes notebooks keep their compiled programs, for those that run after them."""
+    return {
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+
+
 @pytest.fixture(scope="module")
 def build():
     """The module that fills in and runs notebooks."""
@@ -166,12 +183,12 @@ def test_there_are_notebooks():
 @pytest.mark.parametrize(
     "source",
     [
-        pytest.param(path, id=stem, marks=pytest.mark.notebooks if i else ())
+        of_notebook(stem, path, id=stem, marks=[pytest.mark.notebooks] if i else [])
         for i, (stem, path) in enumerate(SOURCES.items())
     ],
 )
-def test_it_runs_as_a_script(source, tmp_path):
-    done = run_script(source, tmp_path)
+def test_it_runs_as_a_script(source, tmp_path, compiled):
+    done = run_script(source, tmp_path, **compiled)
     assert done.returncode == 0, done.stderr
     assert not list(tmp_path.iterdir()), "a notebook leaves no files"
 
@@ -180,15 +197,15 @@ def test_it_runs_as_a_script(source, tmp_path):
 @pytest.mark.parametrize(
     ("stem", "edit"),
     [
-        pytest.param(stem, edit, id=f"{stem}, {name}")
+        of_notebook(stem, stem, edit, id=f"{stem}, {name}")
         for stem, edits in EDITS.items()
         for name, edit in edits.items()
     ],
 )
-def test_it_survives_its_obvious_edit(stem, edit, tmp_path):
+def test_it_survives_its_obvious_edit(stem, edit, tmp_path, compiled):
     script = tmp_path / "edited.py"
     script.write_text(edited(SOURCES[stem].read_text(), edit))
-    done = run_script(script, tmp_path)
+    done = run_script(script, tmp_path, **compiled)
     assert done.returncode == 0, done.stderr
 
 
@@ -203,11 +220,17 @@ def test_its_edits_are_of_the_notebook(stem):
 @pytest.mark.parametrize("stem", ["01_quickstart", "03_cartpole", "10_evosax"])
 def test_from_the_badge_to_the_last_cell_on_colab(stem, tmp_path):
     pip = [sys.executable, "-m", "pip"]
-    offline = ["--no-deps", "--no-build-isolation", "--no-index", "--quiet"]
-    subprocess.run([*pip, "wheel", *offline, "-w", tmp_path, ROOT], check=True)
+    subprocess.run(
+        [*pip, "wheel", "--no-deps", "--quiet", "-w", tmp_path, ROOT], check=True
+    )
     (wheel,) = tmp_path.glob("*.whl")
     python = without_the_library(tmp_path / "colab")
-    absent = subprocess.run([python, "-c", "import diffevo_jax"], capture_output=True)
+    absent = subprocess.run(
+        [python, "-c", "import diffevo_jax"],
+        env=os.environ | {"PYTHONPATH": ""},
+        cwd=tmp_path,
+        capture_output=True,
+    )
     assert absent.returncode == 1, "the library is there without an installation"
 
     script = tmp_path / "on_colab.py"
