@@ -66,7 +66,8 @@ def load_images(folder: str | Path) -> Images:
     """
     root = Path(folder)
     if not root.is_dir():
-        raise ValueError(f"folder: got {folder}, want a folder of .npy files")
+        is_there = "is no folder" if root.exists() else "is not there"
+        raise ValueError(f"folder: got {folder}, which {is_there}; want one of .npy files")
     inside = sorted(path for path in root.iterdir() if not path.name.startswith("."))
     classes = [path for path in inside if path.is_dir()]
     files = _arrays_in(root)

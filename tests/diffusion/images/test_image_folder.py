@@ -121,7 +121,7 @@ def test_a_file_that_was_cut_off_is_named(tmp_path):
 
 
 def test_a_folder_without_images_is_told(tmp_path):
-    with pytest.raises(ValueError, match="want a folder of"):
+    with pytest.raises(ValueError, match="is not there; want one of"):
         diffusion.load_images(tmp_path / "none")
     with pytest.raises(ValueError, match=r"folder: got .* without a .npy file"):
         diffusion.load_images(tmp_path)
