@@ -238,8 +238,9 @@ def test_from_the_badge_to_the_last_cell_on_colab(stem, tmp_path):
         textwrap.dedent(f"""\
             import runpy, sys, types
             from importlib.metadata import version
-            for name in ("google", "google.colab"):
+            for name in ("google", "google.colab", "google.colab.output"):
                 sys.modules[name] = types.ModuleType(name)
+            sys.modules["google.colab"].output = sys.modules["google.colab.output"]
             versions = [version(name) for name in ("jax", "jaxlib", "numpy")]
             runpy.run_path({str(SOURCES[stem])!r})
             assert versions == [version(name) for name in ("jax", "jaxlib", "numpy")]
