@@ -352,8 +352,8 @@ def test_hidden_layers_change_the_number_of_weights(read) -> None:
 @pytest.mark.parametrize(
     ("line", "hint"),
     [
-        ("", "'evolve NAME'"),
-        ("evolv cartpole", "'evolve NAME'"),
+        ("", "want 'evolve', 'sweep'"),
+        ("evolv cartpole", "closest: evolve"),
         ("evolve", "want a NAME"),
         ("evolve --seeds 3 cartpole", "want a NAME"),
         ("evolve cartpol", "closest: CartPole-v1"),

@@ -24,6 +24,7 @@ def test_the_code_of_the_readme_runs() -> None:
     assert len(names["keys"]) == 1000
 
 
+@pytest.mark.slow
 def test_the_code_of_the_tour_runs(capsys, monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)
     names = names_of("tour.md")
