@@ -162,12 +162,16 @@ def edited(text, edit):
     return text
 
 
+#: A warning of evosax's PGPE, which calls optax by an old name.
+THEIRS = "ignore:optax.global_norm is deprecated:DeprecationWarning"
+
+
 def run_script(script, folder, *words, **variables):
     """Run a notebook's source in the fast mode, warnings as errors."""
     small = {"DIFFEVO_FAST": "1", "MPLBACKEND": "Agg"}
     small["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # its time is compiling
     return subprocess.run(
-        [*(words or (sys.executable,)), "-W", "error", script],
+        [*(words or (sys.executable,)), "-W", "error", "-W", THEIRS, script],
         env=os.environ | small | variables,
         cwd=folder,
         capture_output=True,
