@@ -9,6 +9,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from test_house import ROOMS
 
 import diffevo_jax as de
 
@@ -192,6 +193,11 @@ def test_every_stored_result_of_a_table_is_in_the_evidence(monkeypatch) -> None:
     assert [
         page for page in sorted(pages - {"evidence.md"}) if f"({page}" not in text
     ] == []
+
+
+def test_the_order_of_the_site_is_that_of_the_house(site) -> None:
+    catalogue, _, _ = site
+    assert catalogue.ROOMS == ROOMS
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import functools
 import importlib
 import inspect
 import io
+import re
 import tokenize
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,30 +28,19 @@ MORE = (
     "interop.optuna",
     "strategies.shell",
 )
-#: The order of the rooms on the site, which is that of the house.
-ROOMS = (
-    "pytree",
-    "base",
-    "compilation",
-    "metrics",
-    "noise",
-    "attention",
-    "kernels",
-    "shaping",
-    "denoisers",
-    "samplers",
-    "diffusion",
-    "flows",
-    "strategies",
-    "problems",
-    "running",
-    "sweeps",
-    "plots",
-    "report",
-    "testing",
-    "interop",
-    "cli",
-)
+
+
+def rooms() -> tuple[str, ...]:
+    """The rooms in the order of the house, which CONTRIBUTING's table of them has."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    (table,) = re.findall(r"\| room \|.*\n(?:\|.*\n)+", text)
+    first = (row.split("|")[1] for row in table.splitlines()[2:])
+    names = (name for cell in first for name in re.findall(r"`([^`]+)`", cell))
+    return tuple(name.removesuffix("/").removesuffix(".py") for name in names)
+
+
+#: Their order is that of the site.
+ROOMS = rooms()
 
 
 @dataclass(frozen=True)
