@@ -318,3 +318,27 @@ def test_installing_keeps_the_jax_that_is_there(build):
     install = build.install_cell("01_quickstart")
     assert '{name}=={version(name)}" for name in ("jax", "jaxlib")' in install
     assert not re.search(r"\"(-U|--upgrade|--force-reinstall)\"", install)
+
+
+def numbers(stem, words):
+    """The numbers of what a notebook, unedited and whole, has printed after some words."""
+    texts = [out.text for out in outputs(SOURCES[stem]) if "text" in out]
+    (line,) = (row for text in texts for row in text.splitlines() if words in row)
+    return [float(word) for word in re.findall(r"-?\d+\.?\d*", line.split(words)[1])]
+
+
+# What a notebook says of its own setting; an edited one differs, and its asserts want less.
+
+
+def test_samples_of_the_learned_curves_are_smooth_and_answers_are_learned():
+    _, samples, noise = numbers("06_learned_diffusion", "of samples, of noise: ")
+    assert samples < 0.3 * noise
+    (percent,) = numbers("06_learned_diffusion", "they differ by ")
+    assert percent < 20
+
+
+def test_who_samples_is_nearest_to_the_density():
+    lines = ("it samples: mean fitness ", "it selects: mean fitness ")
+    samples, selects = (numbers("08_monoflow_and_gans", line)[-1] for line in lines)
+    _, diffusion = numbers("08_monoflow_and_gans", "Diffusion Evolution: mean fitness ")
+    assert samples < min(selects, diffusion)
