@@ -16,13 +16,20 @@ import numpy as np
 Call = Callable[[], Any]
 QUARTILES = (0.25, 0.5, 0.75)
 
+#: Seconds of untimed calls before each timed one. The host of a virtual machine takes some
+#: tenths of a second to give a second core back that was idle: two threads of NumPy alone
+#: take twice as long until then.
+WARM = 0.5
+
 
 def alternate(
     calls: Mapping[str, Call], repetitions: int, *, ours: str = "ours"
 ) -> dict[str, float]:
     """First calls, compiling included, then alternated ones: medians and quartiles.
 
-    Alternation lets whatever else a machine does fall on all calls alike.
+    Alternation lets whatever else a machine does fall on all calls alike. Before each
+    timed call it is called untimed, for ``WARM`` seconds, or once: what the call before it
+    left of the cores and caches is no part of its time.
 
     Args:
         calls: by name.
@@ -37,6 +44,7 @@ def alternate(
     spent: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(repetitions):
         for name, call in calls.items():
+            warm_up(call)
             spent[name].append(seconds(call))
     for name, values in spent.items():
         low, middle, high = map(float, np.quantile(values, QUARTILES))
@@ -49,9 +57,8 @@ def alternate(
 def of_processes(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What several processes measured of the same calls: medians over the processes.
 
-    A program may run at one of two speeds in a process, or for seconds on end, where the
-    host of a virtual machine moves its cores apart: a step of many kernels then waits for
-    threads to wake. One process says which of the two it met.
+    A program may run at one of two speeds in a process, or for seconds on end, as the host
+    of a virtual machine places its cores (see ``WARM``). One process says which it met.
 
     Returns:
         The medians of all numbers; ``processes``, how many there were; for ``"ours"`` and
@@ -73,6 +80,14 @@ def rename(row: dict[str, float], name: str, theirs: str = "evosax") -> dict[str
     return wanted | {"ratio": row[theirs] / row[name]}
 
 
+def warm_up(call: Call) -> None:
+    """Calls of it for ``WARM`` seconds, at least one."""
+    end = time.perf_counter() + WARM
+    seconds(call)
+    while time.perf_counter() < end:
+        seconds(call)
+
+
 def seconds(call: Call) -> float:
     """One call, until its result is there."""
     begin = time.perf_counter()
@@ -81,8 +96,8 @@ def seconds(call: Call) -> float:
 
 
 def median(call: Call, repetitions: int) -> float:
-    """The median of so many calls after a first one."""
-    seconds(call)
+    """The median of so many calls after those that warm up."""
+    warm_up(call)
     return float(np.median([seconds(call) for _ in range(repetitions)]))
 
 

@@ -53,7 +53,9 @@ def hint_of(owner: PyTree, name: str) -> object:
     if field.metadata.get("static"):
         kinds = typing.get_args(field.type) or (field.type,)
         return field.type if _PLAIN.issuperset(kinds) else None
-    if "number" in field.metadata or isinstance(value, float):
+    if "number" in field.metadata:
+        return float | None if field.metadata["number"]["optional"] else float
+    if isinstance(value, float):
         return float
     return int if type(value) is int else None  # of an environment
 

@@ -101,9 +101,9 @@ class Population:
         support: which of them answer: ``Everyone``, ``Best``, ``Drawn``.
         guidance: how far to go beyond Bayes' answer m_w, and away from the answer m_1 that
             knows no fitness: ``m_w + guidance (m_w - m_1)``, in [-1, 100]. 0 is Bayes'
-            answer. Conditions count like fitness. It is classifier-free guidance, at no
-            more evaluations; effective sample size and self weight stay those of m_w
-            (``docs/guidance.md``).
+            answer; so is None, for which m_1 is not computed. Conditions count like
+            fitness. It is classifier-free guidance, at no more evaluations; effective
+            sample size and self weight stay those of m_w (``docs/guidance.md``).
         fade: how much guidance fades where there is noise, >= 0:
             ``guidance / (1 + (fade sigma)^2)``. 0: not at all; 10: half of it is left at a
             noise level of 0.1, and a hundredth at 1. With it more guidance is safe in few
@@ -132,7 +132,9 @@ class Population:
     conditions: tuple[Condition, ...] = ()
     memory: Memory = dataclasses.field(default_factory=Latest)
     support: Support = dataclasses.field(default_factory=Everyone)
-    guidance: Number = pytree.number(default=0.75, low=-1.0, high=100.0)
+    guidance: Number | None = pytree.number(
+        default=0.75, low=-1.0, high=100.0, optional=True
+    )
     fade: Number = pytree.number(default=0.0, low=0.0)
     attention: Attention = pytree.static(default=attend)
 
@@ -214,7 +216,7 @@ class Population:
             floor=kernel.floor if pytree.offers(kernel, Floored) else None,
             own=len(y) == state.size,
             chosen=chosen,
-            guidance=Guidance(self.guidance / (1.0 + (self.fade * sigma) ** 2), plain),
+            guidance=self._guidance(sigma, plain),
             attention=attention,
         )
         return with_counts(estimate, state.log_weight, state.plain_log_weight, state.size)
@@ -235,6 +237,12 @@ class Population:
                 "individuals, since it measures between their last clean estimates"
             )
         return state.evidence.places[: state.size], state.evidence.places
+
+    def _guidance(self, sigma: jax.Array, plain: jax.Array) -> Guidance | None:
+        """How far beyond the answer at a noise level, and away from which weights (M,)."""
+        if self.guidance is None:
+            return None
+        return Guidance(self.guidance / (1.0 + (self.fade * sigma) ** 2), plain)
 
     def _by_rows(self) -> bool:
         """Whether a part needs whole rows of the kernel."""

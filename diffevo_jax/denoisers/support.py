@@ -89,7 +89,7 @@ class Best:
 class Drawn:
     """As many as are drawn by weight answer, each as often as it was drawn.
 
-    To be had with ``guidance=0.0``: draws by fitness estimate the mean without it poorly.
+    To be had with ``guidance=None``: draws by fitness estimate the mean without it poorly.
     Drawn from g, every draw counts the same: self-normalised importance sampling, whose
     mean tends to that of all like ``1 / sqrt(count)``.
 

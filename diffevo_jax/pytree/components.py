@@ -53,6 +53,7 @@ def number(
     low: float = -math.inf,
     high: float = math.inf,
     above: float = -math.inf,
+    optional: bool = False,
     **options: Any,
 ) -> Any:
     """Declare a numeric field: a leaf that is cast to the default float type.
@@ -62,12 +63,15 @@ def number(
         low: smallest legal value, itself legal.
         high: largest legal value, itself legal.
         above: bound below the legal values, itself not legal.
+        optional: whether it may be None, which is structure: what a number would cost is
+            then not computed.
         **options: as for :func:`dataclasses.field`, for example ``default=1.0``.
 
     Returns:
         A dataclass field. ``validation.validate`` checks its range, on concrete values.
     """
     limits = {"shape": shape, "low": low, "high": high, "above": above}
+    limits["optional"] = optional
     return dataclasses.field(metadata={"number": limits}, **options)
 
 
@@ -377,7 +381,7 @@ def strong(tree: T) -> T:
             continue
         value = getattr(tree, field.name)
         if "number" in field.metadata:
-            changes[field.name] = jnp.asarray(value, dtype=float)
+            changes[field.name] = None if value is None else jnp.asarray(value, float)
         elif "numbers" in field.metadata:
             changes[field.name] = jax.tree.map(
                 lambda leaf: jnp.asarray(leaf, dtype=float), value

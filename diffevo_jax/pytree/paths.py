@@ -176,7 +176,7 @@ def swept(component: Any) -> dict[str, int]:
     found = {}
     for path, limits in _numbers(component):
         value = get(component, path)
-        if jnp.ndim(value) == len(limits["shape"]) + 1:
+        if value is not None and jnp.ndim(value) == len(limits["shape"]) + 1:
             found[path] = len(value)
     return found
 

@@ -132,6 +132,7 @@ def check_number(
     low: float,
     high: float,
     above: float,
+    optional: bool = False,
 ) -> None:
     """Check a number against its field's range; see :func:`diffevo_jax.pytree.number`.
 
@@ -139,6 +140,8 @@ def check_number(
         TypeError: it is not a number.
         ValueError: it has another shape, or is concrete and out of the range.
     """
+    if value is None and optional:
+        return
     _check_type(name, value)
     _check_shape(name, value, shape)
     _check_range(name, value, low, high, above)
@@ -258,9 +261,10 @@ def clipped(component: Component) -> tuple[Component, jax.Array]:
     for field in dataclasses.fields(owner):
         value = getattr(component, field.name)
         if "number" in field.metadata:
-            limits = field.metadata["number"]
-            legal, wrong = _clip(value, limits["low"], limits["high"], limits["above"])
-            changes[field.name], count = legal, count + wrong
+            if value is not None:
+                limits = field.metadata["number"]
+                legal, wrong = _clip(value, limits["low"], limits["high"], limits["above"])
+                changes[field.name], count = legal, count + wrong
         elif "numbers" in field.metadata:
             leaves, structure = jax.tree.flatten(value)
             for place, leaf in enumerate(leaves):

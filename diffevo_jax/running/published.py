@@ -70,7 +70,7 @@ def control(
             denoiser=denoisers.Population(
                 kernel=kernel or kernels.RandomProjection(dim=2),
                 shaping=shaping.Boltzmann(temperature=1.0),
-                guidance=0.0,
+                guidance=None,
             ),
             sampler=samplers.DDIM(eta=1.0),
         ),
@@ -105,7 +105,7 @@ def landscape(name: str, *, dim: int = 2, num_generations: int | None = None) ->
             denoiser=denoisers.Population(
                 kernel=kernels.Gaussian(floor=FLOOR),
                 shaping=shaping.Identity(floor=FLOOR),
-                guidance=0.0,
+                guidance=None,
             ),
             sampler=samplers.DDIM(eta=0.1),
         ),

@@ -41,7 +41,7 @@ from diffevo_jax.strategies.diffusion_evolution import estimate_of
 
 def weighted_mean() -> Population:
     """The weighted mean of all, who are all neighbours; without guidance."""
-    return Population(Gaussian(kappa=0.0), Standardized(temperature=0.5), guidance=0.0)
+    return Population(Gaussian(kappa=0.0), Standardized(temperature=0.5), guidance=None)
 
 
 @pytree.dataclass
@@ -163,7 +163,7 @@ class Consensus:
             Pinnau et al., 2017, arXiv:1604.05648, eq. 1.1; Carrillo et al., 2019,
             arXiv:1909.09249, eq. 1.4.
         """
-        population = Population(Gaussian(kappa=0.0), Standardized(), guidance=0.0)
+        population = Population(Gaussian(kappa=0.0), Standardized(), guidance=None)
         grid = noise.Constant(1.0)  # the width of nothing
         return cls(num_generations, population, grid, noise=0.7, fresh=0.0)
 
@@ -189,7 +189,7 @@ class Consensus:
         References:
             Bungert, Roith, Wacker, 2022, arXiv:2211.05238, eqs. 1.3 and 1.4.
         """
-        population = Population(Gaussian(), Standardized(), guidance=0.0)
+        population = Population(Gaussian(), Standardized(), guidance=None)
         grid = noise.Constant(width)
         return cls(num_generations, population, grid, noise=0.7, fresh=0.0)
 
@@ -232,7 +232,7 @@ class Consensus:
         betas = jnp.linspace(1e-4, 1e-2, num_generations)
         falling = jnp.sqrt(-jnp.expm1(jnp.cumsum(jnp.log1p(-betas))))[::-1]
         shaping = Standardized(temperature)
-        population = Population(Gaussian(kappa=0.0), shaping, guidance=0.0)
+        population = Population(Gaussian(kappa=0.0), shaping, guidance=None)
         grid = noise.Levels(falling / falling[0])
         return cls(num_generations, population, grid)
 

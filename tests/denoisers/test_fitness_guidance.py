@@ -11,11 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxprs import equations
 from often import often
 
 import diffevo_jax as de
 from diffevo_jax import diffusion, flows
 from diffevo_jax.attention import Guidance
+from diffevo_jax.sweeps.settings import grouped, settings_of
 
 RNG = np.random.default_rng(0)
 POINTS = RNG.normal(size=(40, 3)).astype(np.float32)
@@ -392,6 +394,29 @@ def test_an_attention_that_takes_no_guidance_is_refused():
     strategy = de.DiffusionEvolution(3, de.denoisers.Population(attention=before))
     with pytest.raises(TypeError, match="floor and guidance among them"):
         de.init(strategy, jax.random.key(0), jnp.zeros((4, 2)))
+
+
+def test_none_is_the_answer_at_0_to_the_bit_with_half_of_the_exponentials():
+    key, points = jax.random.key(0), jnp.asarray(POINTS)
+    evaluated = de.Evaluated(points, LOG_WEIGHT, points, 0.8)
+
+    def answer(guidance):
+        population = de.denoisers.Population(EXACT.kernel, guidance=guidance)
+        state = population.learn(key, population.init(key, points), evaluated)
+        return population.denoise(state, points, jnp.asarray(0.8))
+
+    at_0 = jax.jit(answer)(0.0)
+    assert de.equal(jax.jit(lambda: answer(None))(), at_0)
+    plain, traced = jax.make_jaxpr(lambda: answer(None))(), jax.make_jaxpr(answer)(0.0)
+    for program, pairs in ((plain, 1), (traced, 2)):
+        of_pairs = [e for e in equations(program.jaxpr) if e.primitive.name == "exp"]
+        assert sum(e.outvars[0].aval.shape == (40, 40) for e in of_pairs) == pairs
+
+
+def test_settings_of_a_strategy_without_guidance_are_one_program():
+    strategy, problem, size = de.published.landscape("two_peaks")
+    axes = {"guidance": [0.0, 0.5, 1.0]}
+    assert len(grouped(settings_of(strategy, problem, size, axes))) == 1
 
 
 @pytest.mark.parametrize("guidance", [-1.5, float("nan"), 1e4])
