@@ -62,7 +62,7 @@ def data(size: int, dim: int) -> tuple[jax.Array, jax.Array]:
 def our_round(size: int, dim: int) -> Round:
     """``de.tell``, then ``de.ask``, in the first generation."""
     strategy = de.DiffusionEvolution(
-        GENERATIONS, denoiser=de.denoisers.Population(de.kernels.Gaussian(), guidance=0.0)
+        GENERATIONS, denoiser=de.denoisers.Population(de.kernels.Gaussian(), guidance=None)
     )
     key, (candidates, fitness) = jax.random.key(1), data(size, dim)
 

@@ -62,7 +62,7 @@ def powers(low: int, high: int, factor: int = 2) -> tuple[int, ...]:
     return tuple(low * factor**k for k in range(count + 1))
 
 
-PLAIN = de.denoisers.Population(de.kernels.Gaussian(), guidance=0.0)
+PLAIN = de.denoisers.Population(de.kernels.Gaussian(), guidance=None)
 
 
 def tell(size: int, dim: int, denoiser: de.Denoiser = PLAIN) -> Program:

@@ -62,10 +62,11 @@ class Handler:
         self.waits = self.prompt = False
         self.since = 0.0
         self.words: Callable[[], str] = str
-        self._raised = self._looks_again = False
+        self._raised = self._looks_again = self._again = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Ask, raise KeyboardInterrupt, or end the process."""
+        again, self._again = self._again, False
         now, is_first = time.monotonic(), self.number is None
         if is_first:
             self.number, self.since = number, now
@@ -76,6 +77,8 @@ class Handler:
         elif self.prompt and not in_jax and not self._raised:
             self._raised = True
             raise KeyboardInterrupt
+        elif again and not (self.prompt and in_jax):
+            return  # nobody has asked a second time
         elif is_first and self.waits:
             self._asked(number)
         elif is_first or number == signal.SIGINT or now - self.since > _TWICE:
@@ -85,9 +88,12 @@ class Handler:
         """Be called once more, when the call of JAX may have ended."""
 
         def look() -> None:
-            self._looks_again = False
-            # In the main thread, where it wakes up what sleeps.
-            signal.pthread_kill(threading.main_thread().ident or 0, number)
+            self._looks_again, self._again = False, True
+            # In the main thread, where it wakes up what sleeps; until it is answered, since
+            # one that comes just before a sleep does not end that.
+            while self._again and signal.getsignal(number) is self:
+                signal.pthread_kill(threading.main_thread().ident or 0, number)
+                time.sleep(_LOOK)
 
         if not self._looks_again:
             self._looks_again = True

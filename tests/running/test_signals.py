@@ -103,6 +103,41 @@ def test_a_call_of_jax_in_it_is_waited_for(handler) -> None:
     assert handler[2] == []
 
 
+def test_what_does_not_end_a_sleep_is_sent_again(handler, monkeypatch) -> None:
+    # A signal just before a sleep is as good as lost.
+    send, lost = signal.pthread_kill, []
+
+    def first_is_lost(thread: int, number: int) -> None:
+        if lost:
+            send(thread, number)
+        lost.append(number)
+
+    monkeypatch.setattr(signal, "pthread_kill", first_is_lost)
+
+    def call(x: jax.Array) -> jax.Array:
+        signal.raise_signal(signal.SIGTERM)
+        return x
+
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), signals.promptly():
+        jax.eval_shape(call, 0.0)
+        time.sleep(60.0)
+    assert time.monotonic() - begin < 30.0
+    assert len(lost) == 2
+
+
+def test_a_look_that_comes_late_is_no_second_request(handler) -> None:
+    def call(x: jax.Array) -> jax.Array:
+        signal.raise_signal(signal.SIGINT)
+        return x
+
+    with signals.promptly():
+        jax.eval_shape(call, 0.0)  # and all is done before anybody looks again
+    time.sleep(0.5)
+    assert signals.is_asked()
+    assert handler[2] == []
+
+
 class Late:
     """An array that is there after a second."""
 
