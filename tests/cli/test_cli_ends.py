@@ -4,6 +4,7 @@ import contextlib
 import errno
 import io
 import json
+import math
 import os
 import signal
 import subprocess
@@ -198,6 +199,23 @@ def test_a_folder_that_fails_half_way_is_not_left(
     if there:
         with xarray.open_zarr(path, consolidated=False) as found:
             assert found.sizes == ended[1].sizes
+
+
+@pytest.mark.parametrize(
+    ("violations", "taken"), [([2.0, 0.5], 1), ([0.0, math.inf], 0), ([3.0, 3.0], 0)]
+)
+def test_the_json_file_has_the_violation_of_each_solution(
+    ended, tmp_path, violations, taken
+) -> None:
+    result = de.replace(ended[0].result, best_violation=np.array(violations))
+    told = ended[0]._replace(result=result)
+    (output,) = report.outputs(told, tmp_path / "out.json", None, None)
+    output.write(output.path)
+    record = json.loads(output.path.read_text())
+    written = [math.inf if one is None else one for one in record["violations"]]
+    assert written == violations
+    assert record["recommended"]["run"] == taken
+    assert record["recommended"]["violation"] == violations[taken]
 
 
 def test_every_output_is_tried_and_any_error_is_told(capsys, tmp_path) -> None:
