@@ -158,10 +158,10 @@ def _values_of_range(said: PyTree, where: str) -> list[PyTree]:
     try:
         if name == "range":
             whole = range(*map(int, inside.split(",")))  # its len is at most 2^63
-            limits.check_values(said, -((whole.start - whole.stop) // whole.step))
+            limits.check_values(where, said, -((whole.start - whole.stop) // whole.step))
             return [str(value) for value in whole]
         first, last, count = inside.split(",")
-        limits.check_values(said, int(count))
+        limits.check_values(where, said, int(count))
         with np.errstate(all="raise"):
             spaced = _SPACES[name](float(first), float(last), int(count))
     except UsageError:  # it is too long

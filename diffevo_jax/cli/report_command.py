@@ -109,6 +109,13 @@ def _page(asked: argparse.Namespace) -> str:
     try:
         return page(asked.results, labels=asked.label, title=asked.title)
     except (ImportError, TypeError, ValueError) as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(_in_words(str(error))) from error
     except OSError as error:
-        raise UsageError(f"path: got {error.filename}, {error.strerror}") from error
+        raise UsageError(f"RESULT: got {error.filename}, {error.strerror}") from error
+
+
+def _in_words(message: str) -> str:
+    """An error in the words that were typed."""
+    name, mark, text = message.partition(": ")
+    typed = {"path": "RESULT", "results": "RESULT", "labels": "--label", "title": "--title"}
+    return f"{typed.get(name, name)}{mark}{text}"

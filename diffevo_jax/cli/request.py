@@ -10,6 +10,7 @@ import dataclasses
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from diffevo_jax import pytree
@@ -17,6 +18,7 @@ from diffevo_jax.base import Problem, PyTree, Strategy
 from diffevo_jax.cli import flags, parts, values
 from diffevo_jax.cli.errors import UsageError, hint_at
 from diffevo_jax.cli.flags import Flag
+from diffevo_jax.cli.naming import Names, said_by
 from diffevo_jax.problems import Control
 from diffevo_jax.pytree import paths
 from diffevo_jax.running.published import Experiment
@@ -42,11 +44,19 @@ class Request(NamedTuple, Generic[OptionsT]):
         options: those of the command.
         strategy: what evolves.
         problem: what is maximised.
+        typed: paths of fields that were asked for, and how an error calls them.
     """
 
     options: OptionsT
     strategy: Strategy
     problem: Problem
+    typed: Mapping[str, str] = MappingProxyType({})
+
+    @property
+    def names(self) -> Names:
+        """What errors call the fields."""
+        options = [field.name for field in dataclasses.fields(self.options)]
+        return Names(options, flags.start_of(self.strategy, self.problem), self.typed)
 
 
 class Given(NamedTuple):
@@ -110,9 +120,10 @@ def parse(
         UsageError: a flag is unknown, or has no such value.
     """
     before = flags.start(experiment)
-    options, whole = _with(options, before, keys)
+    typed: dict[str, str] = {}
+    options, whole = _with(options, before, keys, typed)
     plain = with_classes(before, words) if keys else None
-    options, whole = _with(options, whole, words, plain, f"; see '{prog} --help'")
+    options, whole = _with(options, whole, words, typed, plain, f"; see '{prog} --help'")
     for name, flag in flags.of_whole(whole).items():
         if flag.value is parts.MISSING and flag.kind is not None:
             raise UsageError(
@@ -123,17 +134,18 @@ def parse(
         problem.env_params, paths.get(before.problem, "env_params")
     ):  # as constants of the program they are faster
         problem = pytree.replace(problem, env_params=None)
-    return Request(options, whole.strategy, problem)
+    return Request(options, whole.strategy, problem, typed)
 
 
 def _with(
     options: OptionsT,
     whole: Whole,
     given: Sequence[Given],
+    typed: dict[str, str],
     plain: Whole | None = None,
     help_: str = "",
 ) -> tuple[OptionsT, Whole]:
-    """Options and whole with all that is given in its place."""
+    """Options and whole with all that is given in its place; what was typed is added."""
     own = flags.of_options(options)
     whole = with_classes(whole, [one for one in given if _key(one) not in own], plain)
     known = own | {k: v for k, v in flags.of_whole(whole).items() if k not in own}
@@ -146,6 +158,7 @@ def _with(
                 f"{one.where}: got it twice, the other time as {seen[flag.path]}"
             )
         seen[flag.path] = one.name
+        typed[flag.path] = one.where
         if flag.kind is None:
             continue
         with _named(one.where, help_ * (not one.typed)):
@@ -155,8 +168,9 @@ def _with(
             more = found.get(flag.path, ()) if flag.path in _REPEATED else ()
             found[flag.path] = more + value if more else value
     changed = {name: found.pop(name) for name in own if name in found}
-    strategy = _filled(whole.strategy, "strategy", found)
-    problem = _filled(whole.problem, "problem", found)
+    with said_by(Names(list(own), whole, typed)):
+        strategy = _filled(whole.strategy, "strategy", found)
+        problem = _filled(whole.problem, "problem", found)
     options = dataclasses.replace(options, **changed)
     return options, dataclasses.replace(whole, strategy=strategy, problem=problem)
 

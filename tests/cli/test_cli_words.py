@@ -142,7 +142,7 @@ def test_show_says_shapes_programs_and_evaluations_and_runs_nothing(
 
 def test_show_refuses_what_evolve_refuses(capsys) -> None:
     assert cli.main(["show", "beale", "--sampler.eta=2"]) == 2
-    assert "eta: got 2.0" in capsys.readouterr().err
+    assert "--sampler.eta: got 2.0" in capsys.readouterr().err
 
 
 def test_a_dry_run_of_a_sweep_names_its_structures(capsys, monkeypatch) -> None:
