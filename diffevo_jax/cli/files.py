@@ -115,10 +115,13 @@ def _flat(
     is_whole: Callable[[dict[str, PyTree]], bool] = lambda _: False,
     prefix: str = "",
 ) -> Iterator[tuple[str, PyTree]]:
-    """Nested tables as dotted names; the ``class`` of a part is its own name."""
+    """Nested tables as dotted names; the ``class`` of a part is its own name.
+
+    An empty table is a value, which nothing takes: so that it is said.
+    """
     for key, value in table.items():
         name = prefix.removesuffix(".") if prefix and key == "class" else prefix + key
-        if isinstance(value, dict) and not is_whole(value):
+        if value and isinstance(value, dict) and not is_whole(value):
             yield from _flat(value, is_whole, f"{name}.")
         else:
             yield name.replace("-", "_"), value

@@ -190,6 +190,9 @@ def _find(known: Mapping[str, Flag], one: Given, help_: str) -> tuple[Flag, bool
                 return flag, True
             flag = None
     if flag is None and one.typed:
+        inner = f"{one.name}."
+        if one.value == {} and any(each.path.startswith(inner) for each in known.values()):
+            raise UsageError(f"{one.where}: got {{}}, want keys in it, or no such table")
         raise UsageError(_unknown_key(known, one))
     if flag is None:
         spelled = flags.spellings(known) | {f"--{name}": f"--{name}" for name in HELP}

@@ -159,6 +159,24 @@ def written(content) -> str:
         ("seeds = [1]", "seeds: got [1], want an int"),
         ("mode = 'pmap'", "mode: got 'pmap', want one of 'vmap', 'map'"),
         ("nam = 'beale'", "got 'nam', want name = '...'"),
+        # Empty where a value is wanted.
+        ("strategy.kernel.kappa = {}", "strategy.kernel.kappa: got {}, want a number"),
+        ("strategy.kernel.kappa = []", "strategy.kernel.kappa: got [], want a number"),
+        ("strategy.kernel = {}", "strategy.kernel: got {}, want one of 'gaussian'"),
+        ("strategy.kernel = []", "strategy.kernel: got [], want one of 'gaussian'"),
+        ("strategy.kernel.class = {}", "strategy.kernel: got {}, want one of 'gaussian'"),
+        ("strategy.class = {}", "strategy: got {}, want one of"),
+        ("strategy.denoiser = {}", "strategy.denoiser: got {}, want one of 'populat"),
+        ("strategy.num_generations = {}", "strategy.num_generations: got {}, want an int"),
+        ("[strategy.kernl]", "[strategy] got 'kernl'; closest: kernel"),
+        ("seeds = {}", "seeds: got {}, want an int"),
+        ("out = []", "out: got [], want a path"),
+        ("axes.'sampler.eta' = {}", "[axes] sampler.eta: got {}, want a list of values"),
+        ("axes.'sampler.eta' = [{}]", "[axes] sampler.eta: got {}, want a list of values"),
+        ("axes.'sampler.eta' = []", "'sampler.eta': got [], want a sequence of values"),
+        ("axes.'sampler.eta' = [[]]", "sampler.eta: got [], want a number"),
+        ("axes.kernel = [[]]", "kernel: got [], want the name of a class"),
+        ("axes.kernel = {}", "[axes] kernel: got {}, want a list of values"),
     ],
 )
 def test_a_slip_in_a_table_is_named_with_its_key_in_full(
@@ -170,6 +188,13 @@ def test_a_slip_in_a_table_is_named_with_its_key_in_full(
     err = capsys.readouterr().err
     assert hint in err
     assert err.count("\n") == 1
+
+
+def test_an_empty_table_of_parameters_is_named(capsys, tmp_path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text("name = 'pendulum'\nproblem.env_params = {}\n")
+    assert cli.main(["show", str(path)]) == 2
+    assert "problem.env_params: got {}, want keys in it" in capsys.readouterr().err
 
 
 def test_a_distance_counts_a_swap_as_one_slip_and_is_symmetric() -> None:
