@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from diffevo_jax.cli import flags, shells
 from diffevo_jax.cli.errors import UsageError, hint_at
-from diffevo_jax.cli.request import HELP
 from diffevo_jax.cli.shells import Command, Value
+from diffevo_jax.cli.words import HELP
 from diffevo_jax.running import published
 
 if TYPE_CHECKING:

@@ -192,7 +192,7 @@ def _check_stops(settings: Request[EvolveOptions]) -> None:
     options, strategy, problem = settings[:3]
     length = length_of(settings)
     try:
-        stops.watcher(_stops(options), strategy, problem, options.population_size, length)
+        stops.watcher(stops_of(options), strategy, problem, options.population_size, length)
     except ValueError as error:
         name, _, text = str(error).partition(": ")
         flag, what = _STOPPING[name]
@@ -205,7 +205,7 @@ def length_of(settings: Request[EvolveOptions]) -> int:
     return min(chosen or math.ceil(generations / 10), generations)
 
 
-def _stops(options: EvolveOptions) -> tuple[stops.One, ...]:
+def stops_of(options: EvolveOptions) -> tuple[stops.One, ...]:
     """What ends a run early."""
     chosen: dict[Callable[..., stops.One], float | None] = {
         stops.Target: options.target,
@@ -270,7 +270,7 @@ def follow(name: str, settings: Request[EvolveOptions], keys: jax.Array) -> repo
     assert last is not None
     config = {"name": name, "strategy": settings.strategy, "problem": settings.problem}
     config |= {key: vars(options)[key] for key in ("population_size", "seeds", "seed")}
-    config |= {"stop": given} if (given := _stops(options)) else {}
+    config |= {"stop": given} if (given := stops_of(options)) else {}
     if resumed and len(seconds) > 1:
         seconds = seconds[1:]
     last = stops.interrupted(last)
@@ -308,7 +308,7 @@ def _following(
         record=_record(options, problem),
         chunk_size=length_of(settings),
         devices=devices,
-        stop=_stops(options),
+        stop=stops_of(options),
         folder=options.folder,
         every=options.every,
     )

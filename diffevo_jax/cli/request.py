@@ -1,14 +1,12 @@
-"""What a command line asks for: its words, and those of a file, become fields.
+"""What a command line asks for: its words, and the keys of a file, become fields.
 
-A flag is a word that begins with ``--``; what follows up to the next one is its value. A
-file has the same names as keys. Both are found in :mod:`diffevo_jax.cli.flags`, and put
-into the fields that they mean: first the classes of parts, then the numbers.
+Both are found in :mod:`diffevo_jax.cli.flags`, and put into the fields that they mean:
+first the classes of parts, then the numbers.
 """
 
 import contextlib
 import dataclasses
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
@@ -16,9 +14,11 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 from diffevo_jax import pytree
 from diffevo_jax.base import Problem, PyTree, Strategy
 from diffevo_jax.cli import flags, parts, values
+from diffevo_jax.cli.classes import with_classes
 from diffevo_jax.cli.errors import UsageError, hint_at
 from diffevo_jax.cli.flags import Flag
 from diffevo_jax.cli.naming import Names, said_by
+from diffevo_jax.cli.words import HELP, Given
 from diffevo_jax.problems import Control
 from diffevo_jax.pytree import paths
 from diffevo_jax.running.published import Experiment
@@ -27,13 +27,8 @@ from diffevo_jax.sweeps.fields import Whole
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-#: A word that is a flag, and no negative number.
-_FLAG = re.compile(r"--|-(?!inf|nan)[A-Za-z]")
 #: Options that may be given again, and mean all of it.
 _REPEATED = ("axis",)
-#: Flags of every command, which are no fields.
-HELP = ("help", "help-all")
-
 OptionsT = TypeVar("OptionsT", bound="DataclassInstance")
 
 
@@ -57,46 +52,6 @@ class Request(NamedTuple, Generic[OptionsT]):
         """What errors call the fields."""
         options = [field.name for field in dataclasses.fields(self.options)]
         return Names(options, flags.start_of(self.strategy, self.problem), self.typed)
-
-
-class Given(NamedTuple):
-    """A name and what it is given.
-
-    Attributes:
-        name: of a flag or a key, or an ending of one.
-        value: words of a command line; or what TOML has.
-        where: how an error calls it.
-        typed: whether it is of TOML.
-    """
-
-    name: str
-    value: PyTree
-    where: str
-    typed: bool = False
-
-
-def read(args: Sequence[str]) -> list[Given]:
-    """The flags among words, each with the words after it.
-
-    Raises:
-        UsageError: there is a word before the first.
-
-    Example:
-        >>> from diffevo_jax.cli import request
-        >>> [one[:2] for one in request.read(["--hidden", "8", "4", "--eta=-1"])]
-        [('hidden', ['8', '4']), ('eta', ['-1'])]
-    """
-    found: list[Given] = []
-    for arg in args:
-        if _FLAG.match(arg):
-            word, mark, value = arg.partition("=")
-            name = "help" if word == "-h" else word.removeprefix("--")
-            found.append(Given(name, [value] if mark else [], word))
-        elif found:
-            found[-1].value.append(arg)
-        else:
-            raise UsageError(f"got {arg!r}, want a flag, such as --seeds 3")
-    return found
 
 
 def parse(
@@ -246,49 +201,6 @@ def _value(kind: values.Kind, one: Given, negated: bool) -> PyTree:
         return value.expanduser()  # also where no shell has done it
     except RuntimeError as error:  # nobody has such a home
         raise ValueError(f"got {value}: {error}") from None
-
-
-def with_classes(whole: Whole, given: Iterable[Given], plain: Whole | None = None) -> Whole:
-    """Give parts the classes that are named, the last that counts.
-
-    A part is chosen before those that it has itself.
-
-    Args:
-        whole: to start from.
-        given: other names are ignored here.
-        plain: see :func:`diffevo_jax.cli.flags.with_class`.
-
-    Raises:
-        UsageError: there is no such class.
-    """
-    done: set[str] = set()
-    while True:
-        known, asked = flags.of_whole(whole), dict[str, Given]()
-        for one in given:
-            with contextlib.suppress(ValueError):  # it may mean one when others are chosen
-                flag = flags.find(known, one.name)
-                if flag is not None and flag.kind is None and flag.path not in done:
-                    asked[flag.path] = one
-        if not asked:
-            return whole
-        path = min(asked, key=lambda path: path.count("."))
-        done.add(path)
-        cls = _class(whole, path, asked[path])
-        whole = flags.with_class(whole, path, cls, plain)
-
-
-def _class(whole: Whole, path: str, one: Given) -> type:
-    words = [one.value] if one.typed else one.value
-    known = flags.classes(whole, path)
-    wanted = f"want one of {', '.join(map(repr, known))}"
-    if len(words) != 1 or not isinstance(words[0], str):
-        got = repr(one.value) if one.typed else repr(" ".join(words))
-        raise UsageError(f"{one.where}: got {got if words else 'no value'}, {wanted}")
-    cls = parts.class_named(known, words[0])
-    if cls is None:
-        hint = hint_at(words[0], known)
-        raise UsageError(f"{one.where}: got {words[0]!r}, {wanted}{hint}")
-    return cls
 
 
 def _filled(component: PyTree, prefix: str, found: Mapping[str, PyTree]) -> PyTree:

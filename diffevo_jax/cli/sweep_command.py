@@ -110,7 +110,7 @@ def sweep(args: Sequence[str]) -> int:
         store = _folder(settings.options.folder, plan)
     interrupts.at_the_end(lambda: summary.interrupted(plan, store))
     try:
-        return _run(found.name, settings, plan, store, shard)
+        return run(found.name, settings, plan, store, shard)
     except KeyboardInterrupt:
         streams.complain(summary.interrupted(plan, store))
         return interrupts.code()
@@ -255,13 +255,22 @@ def _values(name: str, otherwise: int, swept: Axes) -> Iterator[Any]:
                     yield row[place] if isinstance(given, tuple) else row
 
 
-def _run(
+def run(
     name: str,
     settings: Request[SweepOptions],
     plan: Plan,
     store: Folder | None,
     shard: tuple[int, int],
 ) -> int:
+    """Run what a sweep asks for, save it, and show it; the exit code.
+
+    Args:
+        name: as on the command line.
+        settings: what is not swept.
+        plan: all settings and seeds.
+        store: where batches are kept, if anywhere.
+        shard: i of n; ``(0, 1)`` is all.
+    """
     options, begin = settings.options, time.perf_counter()
     stored = 0 if store is None else summary.stored_runs(plan, store)
     dataset = execute(

@@ -663,9 +663,9 @@ def test_a_stop_ends_a_run_and_is_told(evolve, capsys, flags, reason) -> None:
 
 
 def test_patience_is_the_share_of_a_stagnation(read) -> None:
-    (stop,) = evolve_command._stops(read("beale", "--patience", "0.3")[1].options)
+    (stop,) = evolve_command.stops_of(read("beale", "--patience", "0.3")[1].options)
     assert de.pytree.equal(stop, de.stops.Stagnation(0.3))
-    assert evolve_command._stops(read("beale")[1].options) == ()
+    assert evolve_command.stops_of(read("beale")[1].options) == ()
 
 
 @pytest.mark.parametrize(

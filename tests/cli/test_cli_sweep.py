@@ -83,7 +83,7 @@ def read(monkeypatch, capsys):
             seen.append((settings, plan))
             return 0
 
-        monkeypatch.setattr(sweep_command, "_run", run)
+        monkeypatch.setattr(sweep_command, "run", run)
         code = cli.main(["sweep", *map(str, args)])
         assert code == 0, capsys.readouterr().err
         return seen[0]

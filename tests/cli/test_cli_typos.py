@@ -8,9 +8,10 @@ import pytest
 
 import diffevo_jax as de
 from diffevo_jax import cli
-from diffevo_jax.cli import axes, errors, flags, request
+from diffevo_jax.cli import axes, errors, flags
 from diffevo_jax.cli.evolve_command import EvolveOptions
 from diffevo_jax.cli.sweep_command import SweepOptions
+from diffevo_jax.cli.words import HELP
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 OPTIONS = {"evolve": EvolveOptions, "show": EvolveOptions, "sweep": SweepOptions}
@@ -56,10 +57,10 @@ def test_every_flag_with_a_slip_is_refused_and_the_right_one_named(
 ) -> None:
     known = flags.of_options(OPTIONS[command](1))
     known = flags.of_whole(flags.start(EXPERIMENTS[name])) | known
-    spelled = {*flags.spellings(known), *(f"--{one}" for one in request.HELP)}
+    spelled = {*flags.spellings(known), *(f"--{one}" for one in HELP)}
     wanted = {flags.written(flag) for flag in known}
     wanted |= {flags.refused(k) for k, f in known.items() if f.kind and f.kind.base is bool}
-    wanted |= {f"--{one}" for one in request.HELP}
+    wanted |= {f"--{one}" for one in HELP}
     choose = random.Random(0)
     assert len(wanted) > 30
     for flag in sorted(wanted):
@@ -126,14 +127,14 @@ def test_every_key_of_a_file_with_a_slip_is_refused_and_the_right_one_named(
 
 def written(content) -> str:
     """A file of tables and values."""
-    from diffevo_jax.cli.files import _value
+    from diffevo_jax.cli.files import value_of
 
     plain = {k: v for k, v in content.items() if not isinstance(v, dict)}
-    lines = [f"{key} = {_value(value)}" for key, value in plain.items()]
+    lines = [f"{key} = {value_of(value)}" for key, value in plain.items()]
     for table in (k for k in content if k not in plain):
         lines.append(f"[{table}]")
         quote = '"' if table == "axes" else ""
-        lines += [f"{quote}{k}{quote} = {_value(v)}" for k, v in content[table].items()]
+        lines += [f"{quote}{k}{quote} = {value_of(v)}" for k, v in content[table].items()]
     return "\n".join(lines)
 
 

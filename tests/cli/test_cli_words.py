@@ -101,8 +101,8 @@ def test_every_part_is_listed_with_a_line(capsys, narrow) -> None:
 def test_the_environments_that_are_described_are_there() -> None:
     import gymnax
 
-    assert set(listing._TASKS) <= set(gymnax.registered_envs)
-    assert all(len(about) < 70 for about in listing._TASKS.values())
+    assert set(listing.TASKS) <= set(gymnax.registered_envs)
+    assert all(len(about) < 70 for about in listing.TASKS.values())
 
 
 def test_names_alone_can_be_listed(capsys) -> None:
