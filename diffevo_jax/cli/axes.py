@@ -124,10 +124,11 @@ def _rows(axis: Axis) -> Iterator[tuple[PyTree, ...]]:
         columns = item if together and isinstance(item, list) else [item]
         if together and isinstance(item, str):
             columns = _split(item, ":")
-        lists = [_values_of_range(each, axis.where) for each in columns]
+        where = f"{axis.where} {','.join(axis.fields)}"
+        lists = [_values_of_range(each, where) for each in columns]
         if len(lists) != len(axis.fields) or len(set(map(len, lists))) != 1:
             want = f"want {':'.join(axis.fields)}, equally many of each"
-            raise UsageError(f"{axis.where} {','.join(axis.fields)}: got {item!r}, {want}")
+            raise UsageError(f"{where}: got {item!r}, {want}")
         yield from zip(*lists, strict=True)
 
 
@@ -145,6 +146,9 @@ def _split(text: str, mark: str) -> list[str]:
 
 def _values_of_range(said: PyTree, where: str) -> list[PyTree]:
     """The values of a range as words; of another value itself."""
+    if said == {}:
+        want = f"want a list of values, or {' or '.join(_RANGES)} = [...]"
+        raise UsageError(f"{where}: got {{}}, {want}")
     if isinstance(said, dict) and "class" not in said:
         ((name, ends), *others) = said.items()
         if others or not isinstance(ends, list):
@@ -158,10 +162,10 @@ def _values_of_range(said: PyTree, where: str) -> list[PyTree]:
     try:
         if name == "range":
             whole = range(*map(int, inside.split(",")))  # its len is at most 2^63
-            limits.check_values(said, -((whole.start - whole.stop) // whole.step))
+            limits.check_values(where, said, -((whole.start - whole.stop) // whole.step))
             return [str(value) for value in whole]
         first, last, count = inside.split(",")
-        limits.check_values(said, int(count))
+        limits.check_values(where, said, int(count))
         with np.errstate(all="raise"):
             spaced = _SPACES[name](float(first), float(last), int(count))
     except UsageError:  # it is too long

@@ -8,7 +8,7 @@ import jax
 from diffevo_jax.cli import interrupts, streams
 from diffevo_jax.cli.errors import UsageError, hint_at
 from diffevo_jax.cli.evolve_command import EvolveOptions, evolve
-from diffevo_jax.cli.report_command import report
+from diffevo_jax.cli.report_command import FLAGS, report
 from diffevo_jax.cli.show_command import show
 from diffevo_jax.cli.sweep_command import SweepOptions, sweep
 from diffevo_jax.pytree.records import version_of
@@ -91,12 +91,21 @@ def _list(args: Sequence[str]) -> int:
 
 def _completion(args: Sequence[str]) -> int:
     from diffevo_jax.cli import completion, experiments
+    from diffevo_jax.cli.shells import Command, Value
 
-    named = ("evolve", "sweep", "show")
-    words = dict.fromkeys(_COMMANDS, ()) | dict.fromkeys(named, experiments.known_names())
-    words |= {"list": ("names", "parts"), "completion": completion.SHELLS}
     shell = _one("completion", args, "bash, zsh or fish")
-    streams.say(completion.script(shell, words, [EvolveOptions(1), SweepOptions(1)]))
+    parts, names = completion.of_parts(), Value(experiments.known_names(), files=True)
+    evolving = Command(names, completion.of_options(EvolveOptions(1)) | parts)
+    known = {
+        "": Command(Value(tuple(_COMMANDS)), dict.fromkeys(("--help", "--version"))),
+        "evolve": evolving,
+        "sweep": Command(names, completion.of_options(SweepOptions(1)) | parts),
+        "show": evolving,
+        "report": Command(Value(files=True), FLAGS, many=True),
+        "list": Command(Value(("names", "parts")), {"--help": None}),
+        "completion": Command(Value(tuple(completion.SHELLS)), {"--help": None}),
+    }
+    streams.say(completion.script(shell, known))
     return 0
 
 

@@ -4,40 +4,29 @@ The script is made once and knows all of it, so that no key is waited for. Of fl
 those of every strategy and class, not of the chosen ones alone.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from diffevo_jax.cli import flags, request
+from diffevo_jax.cli import flags, shells
 from diffevo_jax.cli.errors import UsageError, hint_at
+from diffevo_jax.cli.shells import Command, Value
+from diffevo_jax.cli.words import HELP
 from diffevo_jax.running import published
 
-#: For bash, and for zsh, which understands it.
-_BASH = """\
-_diffevo() {{
-    local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}} words
-    if [ "$COMP_CWORD" -eq 1 ]; then
-        words="{commands}"
-    else
-        case "$before" in
-{cases}
-            *) case "$word" in -*) words="{flags}";; esac;;
-        esac
-    fi
-    if [ -n "$words" ]; then COMPREPLY=($(compgen -W "$words" -- "$word"));
-    else COMPREPLY=($(compgen -f -- "$word")); fi
-}}
-complete -o filenames -F _diffevo diffevo
-"""
-_CASE = """            {word}) words="{words}";;"""
-SHELLS = ("bash", "zsh", "fish")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+#: What makes the script of a shell.
+SHELLS = {"bash": shells.bash, "zsh": shells.zsh, "fish": shells.fish}
 
 
-def script(shell: str, commands: Mapping[str, Iterable[str]], options: Iterable) -> str:
+def script(shell: str, commands: Mapping[str, Command]) -> str:
     """The script for a shell.
 
     Args:
         shell: bash, zsh or fish.
-        commands: with the words that come after each.
-        options: of all commands, dataclasses with defaults.
+        commands: with all that may follow them.
 
     Raises:
         UsageError: it is another shell.
@@ -45,61 +34,47 @@ def script(shell: str, commands: Mapping[str, Iterable[str]], options: Iterable)
     if shell not in SHELLS:
         want = f"want one of {', '.join(SHELLS)}{hint_at(shell, SHELLS)}"
         raise UsageError(f"completion: got {shell!r}, {want}")
-    follow = {name: " ".join(words) for name, words in commands.items()}
-    known = {f"--{name}": "" for name in request.HELP}
-    for each in options:
-        known |= {
-            flags.written(name): " ".join(flag.kind.choices if flag.kind else ())
-            for name, flag in flags.of_options(each).items()
-        }
-    known |= _of_parts()
-    if shell == "fish":
-        return _fish(follow, known)
-    cases = follow | {flag: words for flag, words in known.items() if words}
-    text = _BASH.format(
-        commands=" ".join(follow),
-        flags=" ".join(known),
-        cases="\n".join(_CASE.format(word=k, words=v) for k, v in cases.items() if v),
-    )
-    zsh = "autoload -U compinit bashcompinit && compinit && bashcompinit\n"
-    return zsh + text if shell == "zsh" else text
+    return SHELLS[shell](commands)
 
 
-def _of_parts() -> dict[str, str]:
-    """Flags of all strategies and their parts in all classes, with what they take."""
-    found: dict[str, str] = {}
+def of_options(options: "DataclassInstance") -> dict[str, Value | None]:
+    """The flags of a command's own options, with what each takes."""
+    helps = dict.fromkeys((f"--{name}" for name in HELP), None)
+    return helps | _flags(flags.of_options(options))
+
+
+def of_parts() -> dict[str, Value | None]:
+    """Flags of all strategies and problems, and their parts in all classes."""
+    found: dict[str, Value | None] = {}
     for known in (published.landscape("beale"), published.control("CartPole-v1")):
         whole = flags.start(known)
         for cls in flags.classes(whole, "strategy").values():
             chosen = flags.with_class(whole, "strategy", cls)
-            found |= _flags(chosen)
+            found |= _of_whole(chosen)
             for flag in flags.of_whole(chosen).values():
                 if flag.kind is None and flag.path.startswith("strategy."):
                     for other in flags.classes(chosen, flag.path).values():
-                        found |= _flags(flags.with_class(chosen, flag.path, other))
+                        found |= _of_whole(flags.with_class(chosen, flag.path, other))
     return found
 
 
-def _flags(whole: flags.Whole) -> dict[str, str]:
-    found = {}
-    for name, flag in flags.of_whole(whole).items():
-        classes = flags.classes(whole, flag.path) if flag.kind is None else ()
-        if classes or flag.kind is not None:
-            found[flags.written(name)] = " ".join(classes)
+def _of_whole(whole: flags.Whole) -> dict[str, Value | None]:
+    known = flags.of_whole(whole)
+    classes = {
+        flags.written(name): Value(words)
+        for name, flag in known.items()
+        if flag.kind is None and (words := tuple(flags.classes(whole, flag.path)))
+    }
+    return classes | _flags(known)
+
+
+def _flags(known: Mapping[str, flags.Flag]) -> dict[str, Value | None]:
+    """Flags of numbers and words; those of yes and no take nothing."""
+    found: dict[str, Value | None] = {}
+    for name, flag in known.items():
+        if flag.kind is not None and flag.kind.base is bool:
+            found |= {flags.written(name): None, flags.refused(name): None}
+        elif flag.kind is not None:
+            files = flag.kind.base is Path
+            found[flags.written(name)] = Value(flag.kind.choices, files)
     return found
-
-
-def _fish(follow: Mapping[str, str], known: Mapping[str, str]) -> str:
-    """A line for every word."""
-    lines = [f'complete -c diffevo -n "__fish_use_subcommand" -a "{" ".join(follow)}"']
-    lines += [
-        f'complete -c diffevo -n "__fish_seen_subcommand_from {command}" -a "{words}"'
-        for command, words in follow.items()
-        if words
-    ]
-    lines += [
-        f"complete -c diffevo -l {flag.removeprefix('--')}"
-        + (f' -x -a "{words}"' if words else " -r" * (flag not in ("--help", "--help-all")))
-        for flag, words in known.items()
-    ]
-    return "\n".join(lines) + "\n"

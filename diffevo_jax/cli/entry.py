@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 from diffevo_jax.cli import axes, experiments, files, pages, request, streams, values
 from diffevo_jax.cli.axes import Axis
 from diffevo_jax.cli.errors import UsageError, closest
-from diffevo_jax.cli.request import Given, Request
+from diffevo_jax.cli.request import Request
+from diffevo_jax.cli.words import HELP, Given, read
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -46,7 +47,7 @@ def asked(
     """
     has_target = bool(args) and not args[0].startswith("-")
     target = args[0] if has_target else ""
-    words = request.read(args[1:] if has_target else args)
+    words = read(args[1:] if has_target else args)
     path = _config(words)
     if target.endswith(".toml"):
         if path:
@@ -65,15 +66,15 @@ def asked(
     options = options_of(experiment.population_size)
     keys = files.keys(path, content, options) if path else []
     prog = f"diffevo {command} {target or f'--config {path}'}"
-    if wanted := [one.name for one in words if one.name in request.HELP]:
-        words = [one for one in words if one.name not in request.HELP]
+    if wanted := [one.name for one in words if one.name in HELP]:
+        words = [one for one in words if one.name not in HELP]
         page = pages.whole if "help-all" in wanted else pages.short
         streams.say(page(prog, command, options, experiment, [*keys, *words]))
         raise SystemExit(0)
     found = request.parse(options, experiment, words, keys, prog)
     if path:  # so that no output takes its place
-        read = dataclasses.replace(found.options, config=Path(path).expanduser())
-        found = found._replace(options=read)
+        there = Path(path).expanduser()
+        found = found._replace(options=dataclasses.replace(found.options, config=there))
     texts = [axes.of_text(text) for text in getattr(found.options, "axis", ())]
     named = [axis.fields for axis in texts]
     kept = [axis for axis in files.axes(path, content) if axis.fields not in named]

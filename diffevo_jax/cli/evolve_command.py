@@ -15,6 +15,7 @@ from diffevo_jax.base import Problem
 from diffevo_jax.cli import files, films, interrupts, limits, report, streams
 from diffevo_jax.cli.entry import asked
 from diffevo_jax.cli.errors import UsageError
+from diffevo_jax.cli.naming import in_words, said_by
 from diffevo_jax.cli.outputs import save_and_show
 from diffevo_jax.cli.request import Request
 from diffevo_jax.compilation import use_cache
@@ -114,11 +115,10 @@ def evolve(args: Sequence[str]) -> int:
     device_mesh.use_all_cores()
     try:
         name, settings, _ = asked("evolve", EvolveOptions, args)
-        keys = check_request(settings)
     except SystemExit:  # the help is printed
         return 0
-    except (ImportError, TypeError, ValueError) as error:
-        raise UsageError(str(error)) from error
+    with said_by(settings.names):
+        keys = check_request(settings)
     options = settings.options
     if options.print_config:
         streams.say(files.written(name, settings))
@@ -137,7 +137,7 @@ def evolve(args: Sequence[str]) -> int:
 def _forecast(settings: Request[EvolveOptions]) -> int:
     """Say what the runs would take; the exit code."""
     options = settings.options
-    try:
+    with said_by(settings.names):
         takes = footprint(
             settings.strategy,
             settings.problem,
@@ -145,8 +145,6 @@ def _forecast(settings: Request[EvolveOptions]) -> int:
             num_runs=options.seeds,
             devices=device_mesh.devices_for(options.seeds, options.devices),
         )
-    except (ImportError, TypeError, ValueError) as error:
-        raise UsageError(str(error)) from error
     streams.say(f"{options.seeds:,} runs at a time; each device {takes}\n")
     return int(takes.fits is False)
 
@@ -191,10 +189,10 @@ def check_request(settings: Request[EvolveOptions]) -> jax.Array:
 
 
 def _check_stops(settings: Request[EvolveOptions]) -> None:
-    options, (strategy, problem) = settings.options, settings[1:]
+    options, strategy, problem = settings[:3]
     length = length_of(settings)
     try:
-        stops.watcher(_stops(options), strategy, problem, options.population_size, length)
+        stops.watcher(stops_of(options), strategy, problem, options.population_size, length)
     except ValueError as error:
         name, _, text = str(error).partition(": ")
         flag, what = _STOPPING[name]
@@ -207,7 +205,7 @@ def length_of(settings: Request[EvolveOptions]) -> int:
     return min(chosen or math.ceil(generations / 10), generations)
 
 
-def _stops(options: EvolveOptions) -> tuple[stops.One, ...]:
+def stops_of(options: EvolveOptions) -> tuple[stops.One, ...]:
     """What ends a run early."""
     chosen: dict[Callable[..., stops.One], float | None] = {
         stops.Target: options.target,
@@ -267,20 +265,29 @@ def follow(name: str, settings: Request[EvolveOptions], keys: jax.Array) -> repo
     except (ImportError, TypeError, ValueError) as error:
         if seconds:
             raise
-        raise UsageError(str(error)) from error  # what only N and D show, when traced
+        # What only N and D show, when traced.
+        raise UsageError(_in_words(str(error), settings)) from error
     assert last is not None
     config = {"name": name, "strategy": settings.strategy, "problem": settings.problem}
     config |= {key: vars(options)[key] for key in ("population_size", "seeds", "seed")}
-    config |= {"stop": given} if (given := _stops(options)) else {}
+    config |= {"stop": given} if (given := stops_of(options)) else {}
     if resumed and len(seconds) > 1:
         seconds = seconds[1:]
     last = stops.interrupted(last)
     return report.Report(config, last, seconds, not is_whole, resumed, options.folder)
 
 
+def _in_words(message: str, settings: Request[EvolveOptions]) -> str:
+    """An error in the words that were typed: two of the options are folders."""
+    events = settings.options.tensorboard
+    if events is not None and message.startswith(f"folder: got {events.absolute()}"):
+        message = message.replace("folder", "tensorboard", 1)
+    return in_words(message, settings.names)
+
+
 def _count(settings: Request[EvolveOptions]) -> int:
     """Evaluations of the end of a run."""
-    options, (strategy, problem) = settings.options, settings[1:]
+    options, strategy, problem = settings[:3]
     size, generations = options.population_size, strategy.num_generations
     return count_of(options.final, problem, generations, size)
 
@@ -290,7 +297,7 @@ def _following(
     settings: Request[EvolveOptions], keys: jax.Array
 ) -> Iterator[Iterator[Result]]:
     """The results so far, with a bar."""
-    options, (strategy, problem) = settings.options, settings[1:]
+    options, strategy, problem = settings[:3]
     on_host = evaluates_on_host(problem)
     devices = None if on_host else device_mesh.devices_for(options.seeds, options.devices)
     plan = planned(
@@ -301,7 +308,7 @@ def _following(
         record=_record(options, problem),
         chunk_size=length_of(settings),
         devices=devices,
-        stop=_stops(options),
+        stop=stops_of(options),
         folder=options.folder,
         every=options.every,
     )

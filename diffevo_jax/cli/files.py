@@ -15,7 +15,8 @@ from diffevo_jax.base import PyTree
 from diffevo_jax.cli import flags, parts
 from diffevo_jax.cli.axes import Axis, is_value
 from diffevo_jax.cli.errors import UsageError, hint_at
-from diffevo_jax.cli.request import Given, Request
+from diffevo_jax.cli.request import Request
+from diffevo_jax.cli.words import Given
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -115,10 +116,13 @@ def _flat(
     is_whole: Callable[[dict[str, PyTree]], bool] = lambda _: False,
     prefix: str = "",
 ) -> Iterator[tuple[str, PyTree]]:
-    """Nested tables as dotted names; the ``class`` of a part is its own name."""
+    """Nested tables as dotted names; the ``class`` of a part is its own name.
+
+    An empty table is a value, which nothing takes: so that it is said.
+    """
     for key, value in table.items():
         name = prefix.removesuffix(".") if prefix and key == "class" else prefix + key
-        if isinstance(value, dict) and not is_whole(value):
+        if value and isinstance(value, dict) and not is_whole(value):
             yield from _flat(value, is_whole, f"{name}.")
         else:
             yield name.replace("-", "_"), value
@@ -133,34 +137,34 @@ def written(name: str, request: Request, axes: Iterable[Axis] = ()) -> str:
             default.
         axes: of a sweep.
     """
-    lines = [f"name = {_value(name)}"]
+    lines = [f"name = {value_of(name)}"]
     for field in dataclasses.fields(request.options):
         value = vars(request.options)[field.name]
         if field.name not in NOT_IN_FILES and value != field.default:
-            lines.append(f"{field.name} = {_value(value)}")
+            lines.append(f"{field.name} = {value_of(value)}")
     whole = flags.start_of(request.strategy, request.problem)
     tables: dict[str, list[str]] = {"strategy": [], "problem": []}
     for flag in flags.of_whole(whole).values():
         table, _, key = flag.path.partition(".")
         if flag.kind is None:
             if (chosen := parts.kebab(flag.value)) in flags.classes(whole, flag.path):
-                tables[table].append(f"{key + '.' * bool(key)}class = {_value(chosen)}")
+                tables[table].append(f"{key + '.' * bool(key)}class = {value_of(chosen)}")
         elif (value := flags.plain(flag.value)) is not ...:
-            tables[table].append(f"{key} = {_value(value)}")
+            tables[table].append(f"{key} = {value_of(value)}")
     tables["axes"] = [
-        f"{_value(','.join(axis.fields))} = {_value(axis.values)}" for axis in axes
+        f"{value_of(','.join(axis.fields))} = {value_of(axis.values)}" for axis in axes
     ]
     for table, inside in tables.items():
         lines += ["", f"[{table}]", *inside] if inside else []
     return "\n".join(lines) + "\n"
 
 
-def _value(value: PyTree) -> str:
+def value_of(value: PyTree) -> str:
     """A value of TOML; None is a word there.
 
     Example:
         >>> from diffevo_jax.cli import files
-        >>> files._value([True, 1e-9, None, {"linspace": [0, 1, 5]}])
+        >>> files.value_of([True, 1e-9, None, {"linspace": [0, 1, 5]}])
         '[true, 1e-09, "None", {linspace = [0, 1, 5]}]'
     """
     if isinstance(value, bool):
@@ -168,7 +172,9 @@ def _value(value: PyTree) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_value, value))}]"
+        return f"[{', '.join(map(value_of, value))}]"
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{key} = {_value(each)}' for key, each in value.items())}}}"
+        return (
+            f"{{{', '.join(f'{key} = {value_of(each)}' for key, each in value.items())}}}"
+        )
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -34,6 +34,26 @@ def at_the_end(words: Callable[[], str]) -> None:
         handler.words = words
 
 
+def wait_for(what: str, otherwise: str) -> None:
+    """Let the next signal only ask for an end, and say what is waited for, and done first.
+
+    Without effect in a process of somebody else.
+
+    Args:
+        what: is under way, in words.
+        otherwise: said if one more signal ends the process inside JAX.
+    """
+    before = signals.current()
+    if before is None:
+        return
+    handler = signals.Handler(lambda number: _say(number, what), _end)
+    handler.number, handler.since, handler.waits = before.number, before.since, True
+    handler.words = lambda: otherwise
+    for number in signals.NUMBERS:
+        if signal.getsignal(number) is before:
+            signal.signal(number, handler)
+
+
 def code() -> int:
     """The exit code of a process that a signal has asked to end: 130 or 143."""
     handler = signals.current()
@@ -42,12 +62,15 @@ def code() -> int:
 
 
 def _ask(number: int) -> None:
-    once_more = "Ctrl-C again keeps none"
+    what = "interrupted; waiting for the generations under way, to keep them too"
     if number != signal.SIGINT:
-        once_more = f"in {signals.PATIENCE:.0f} s or when asked again it keeps none"
-    streams.complain(
-        f"interrupted; waiting for the generations under way, to keep them too; {once_more}"
-    )
+        what += f", for {signals.PATIENCE:.0f} s"
+    _say(number, what)
+
+
+def _say(number: int, what: str) -> None:
+    again = "Ctrl-C again" if number == signal.SIGINT else "one more signal"
+    streams.complain(f"{what}; {again} ends it at once")
 
 
 def _end(number: int, in_jax: bool) -> None:

@@ -58,7 +58,10 @@ def check_runs(
     number = jnp.zeros(()).dtype.itemsize * _COPIES
     for what, count in (
         (f"num_generations: got {num_generations:,}", num_generations * _SCALARS),
-        (f"population: got {population_size:,} x {dim:,} numbers", population_size * dim),
+        (
+            f"population_size: got {population_size:,} of {dim:,} numbers",
+            population_size * dim,
+        ),
     ):
         check_memory(what, number * count)
         check_memory(f"{name}: got {runs:,}; {what}", number * count * runs)
@@ -73,7 +76,9 @@ def check_population(size: int) -> None:
     Raises:
         UsageError: they do not.
     """
-    check_memory(f"population: got {size:,}", jnp.zeros(()).dtype.itemsize * _COPIES * size)
+    check_memory(
+        f"population_size: got {size:,}", jnp.zeros(()).dtype.itemsize * _COPIES * size
+    )
 
 
 def check_settings(counts: list[int], seeds: int, num_generations: int) -> None:
@@ -90,13 +95,14 @@ def check_settings(counts: list[int], seeds: int, num_generations: int) -> None:
     settings = 1
     for count in counts:
         settings *= count
-    what = f"axes: got {settings:,} settings"
-    check_memory(what, _VALUE * settings)
+    check_memory(f"axes: got {settings:,} settings", _VALUE * settings)
     row = jnp.zeros(()).dtype.itemsize * _SCALARS * num_generations
-    what += f" and {seeds:,} seeds of {num_generations:,} generations"
-    check_memory(what, row * settings * seeds)
+    counted = {"axes": settings, "seeds": seeds, "num_generations": num_generations}
+    name = max(counted, key=lambda each: counted[each])
+    what = f"{settings:,} settings and {seeds:,} seeds of {num_generations:,} generations"
+    check_memory(f"{name}: got {what}", row * settings * seeds)
 
 
-def check_values(word: str, count: int) -> None:
+def check_values(where: str, word: str, count: int) -> None:
     """Raise unless so many values of an axis, that a word asks for, fit into memory."""
-    check_memory(f"--axis: got {word!r}, {count:,} values", _VALUE * count)
+    check_memory(f"{where}: got {word!r}, {count:,} values", _VALUE * count)

@@ -10,7 +10,7 @@ from diffevo_jax.problems import landscapes
 from diffevo_jax.running import published
 
 #: What an episode is about; of other environments their own docstring says it.
-_TASKS = {
+TASKS = {
     "CartPole-v1": "keep a pole upright on a cart; 4 observations, 2 actions",
     "Pendulum-v1": "swing a pendulum up and hold it; 3 observations, a torque",
     "Acrobot-v1": "swing the tip of two links up; 6 observations, 3 actions",
@@ -78,7 +78,7 @@ def _names() -> dict[str, dict[str, str]]:
             name: _landscape(name) for name in landscapes.NAMES
         },
         "environments, which a policy plays": {
-            name: _TASKS.get(name) or experiments.about(name) for name in environments
+            name: TASKS.get(name) or experiments.about(name) for name in environments
         },
     }
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from diffevo_jax.cli import streams
+from diffevo_jax.cli import interrupts, streams
 
 
 class Output(NamedTuple):
@@ -24,7 +24,8 @@ class Output(NamedTuple):
 def save_and_show(outputs: Sequence[Output], show: Callable[[], None]) -> int:
     """Save all files, then show.
 
-    What could not be saved is said after what is shown, or instead of it.
+    What could not be saved is said after what is shown, or instead of it. A signal is told
+    what is being written, and that is waited for; one more ends it, without the rest.
 
     Args:
         outputs: every one is tried.
@@ -32,17 +33,29 @@ def save_and_show(outputs: Sequence[Output], show: Callable[[], None]) -> int:
 
     Returns:
         The exit code: 0; 1 if anything could not be written; or else 141 if the reader of
-        the output has gone, as in ``diffevo evolve beale | head``.
+        the output has gone, as in ``diffevo evolve beale | head``; 130 or 143 if a signal
+        ended it.
     """
     failed, code = [], 0
-    for output in outputs:
+    for place, output in enumerate(outputs):
+        left = ", ".join(str(each.path) for each in outputs[place:])
+        lost = f"interrupted; not written: {left}"
+        interrupts.wait_for(f"the runs have ended; {output.path} is being written", lost)
         try:
             output.write(output.path)
+        except KeyboardInterrupt:
+            streams.complain(lost)
+            return interrupts.code()
         # Whatever a writer of a format raises: the results are still there to be shown.
         except Exception as error:
             failed.append(f"{output.flag}: {output.path} was not written: {_told(error)}")
+    lost = "interrupted; not all is shown"
+    interrupts.wait_for("the runs have ended, and are being shown", lost)
     try:
         show()
+    except KeyboardInterrupt:
+        streams.complain(lost)
+        return interrupts.code()
     except BrokenPipeError:
         code = 141
     except OSError as error:

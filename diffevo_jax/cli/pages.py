@@ -5,9 +5,10 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from diffevo_jax.cli import flags, parts, request
+from diffevo_jax.cli import flags, parts
+from diffevo_jax.cli.classes import with_classes
 from diffevo_jax.cli.flags import Flag
-from diffevo_jax.cli.request import Given
+from diffevo_jax.cli.words import Given
 from diffevo_jax.running.published import Experiment
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def _groups(
     options: "DataclassInstance", experiment: Experiment, given: Iterable[Given]
 ) -> tuple[dict[str, Flag], dict[str, dict[str, Flag]], str]:
     """Own flags; those of parts, of the strategy and of the problem; and what it is."""
-    chosen = request.with_classes(flags.start(experiment), given)
+    chosen = with_classes(flags.start(experiment), given)
     own = flags.of_options(options)
     known = {k: flag for k, flag in flags.of_whole(chosen).items() if k not in own}
     classes = {name: flag for name, flag in known.items() if flag.kind is None}

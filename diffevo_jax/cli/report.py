@@ -220,9 +220,14 @@ def _solutions(report: Report) -> dict[str, Any]:
     """The best solution of each run, decoded, and which of them to take."""
     result, space = report.result, report.config["problem"].space
     solutions = space.as_python(result.best_solution)
-    best = best_run(result)
-    taken = {"run": best, "fitness": result.best_fitness[best], "solution": solutions[best]}
-    return {"solutions": solutions, "recommended": taken}
+    violations, best = np.asarray(result.best_violation), best_run(result)
+    taken = {
+        "run": best,
+        "fitness": result.best_fitness[best],
+        "violation": violations[best],
+        "solution": solutions[best],
+    }
+    return {"solutions": solutions, "violations": violations, "recommended": taken}
 
 
 def _plot(report: Report, path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import NoReturn
 from diffevo_jax.cli import streams
 from diffevo_jax.cli.errors import UsageError, hint_at
 from diffevo_jax.cli.outputs import Output, save_and_show
+from diffevo_jax.cli.shells import Value
 from diffevo_jax.pytree.files import check_writable, written_whole
 
 _ABOUT = """\
@@ -21,6 +22,13 @@ _EXAMPLES = """\
   diffevo evolve himmelblau --seeds 8 --kernel tempered --out tempered.npz
   diffevo report default.npz tempered.npz -o report.html
 """
+#: With what each takes, which a shell completes.
+FLAGS = {
+    "--out": Value(files=True),
+    "--label": Value(),
+    "--title": Value(),
+    "--help": None,
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -53,9 +61,8 @@ def report(args: Sequence[str]) -> int:
     parser = _parser()
     asked, odd = parser.parse_known_intermixed_args(list(args))
     if odd:
-        known = ("--out", "--label", "--title", "--help")
         word = odd[0].partition("=")[0]
-        see = hint_at(word, known) or "; see 'diffevo report --help'"
+        see = hint_at(word, FLAGS) or "; see 'diffevo report --help'"
         raise UsageError(f"unknown flag {word}{see}")
     if asked.help:
         streams.say(parser.format_help())
@@ -102,6 +109,13 @@ def _page(asked: argparse.Namespace) -> str:
     try:
         return page(asked.results, labels=asked.label, title=asked.title)
     except (ImportError, TypeError, ValueError) as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(_in_words(str(error))) from error
     except OSError as error:
-        raise UsageError(f"path: got {error.filename}, {error.strerror}") from error
+        raise UsageError(f"RESULT: got {error.filename}, {error.strerror}") from error
+
+
+def _in_words(message: str) -> str:
+    """An error in the words that were typed."""
+    name, mark, text = message.partition(": ")
+    typed = {"path": "RESULT", "results": "RESULT", "labels": "--label", "title": "--title"}
+    return f"{typed.get(name, name)}{mark}{text}"

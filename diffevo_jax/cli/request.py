@@ -1,22 +1,24 @@
-"""What a command line asks for: its words, and those of a file, become fields.
+"""What a command line asks for: its words, and the keys of a file, become fields.
 
-A flag is a word that begins with ``--``; what follows up to the next one is its value. A
-file has the same names as keys. Both are found in :mod:`diffevo_jax.cli.flags`, and put
-into the fields that they mean: first the classes of parts, then the numbers.
+Both are found in :mod:`diffevo_jax.cli.flags`, and put into the fields that they mean:
+first the classes of parts, then the numbers.
 """
 
 import contextlib
 import dataclasses
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Problem, PyTree, Strategy
 from diffevo_jax.cli import flags, parts, values
+from diffevo_jax.cli.classes import with_classes
 from diffevo_jax.cli.errors import UsageError, hint_at
 from diffevo_jax.cli.flags import Flag
+from diffevo_jax.cli.naming import Names, said_by
+from diffevo_jax.cli.words import HELP, Given
 from diffevo_jax.problems import Control
 from diffevo_jax.pytree import paths
 from diffevo_jax.running.published import Experiment
@@ -25,13 +27,8 @@ from diffevo_jax.sweeps.fields import Whole
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-#: A word that is a flag, and no negative number.
-_FLAG = re.compile(r"--|-(?!inf|nan)[A-Za-z]")
 #: Options that may be given again, and mean all of it.
 _REPEATED = ("axis",)
-#: Flags of every command, which are no fields.
-HELP = ("help", "help-all")
-
 OptionsT = TypeVar("OptionsT", bound="DataclassInstance")
 
 
@@ -42,51 +39,19 @@ class Request(NamedTuple, Generic[OptionsT]):
         options: those of the command.
         strategy: what evolves.
         problem: what is maximised.
+        typed: paths of fields that were asked for, and how an error calls them.
     """
 
     options: OptionsT
     strategy: Strategy
     problem: Problem
+    typed: Mapping[str, str] = MappingProxyType({})
 
-
-class Given(NamedTuple):
-    """A name and what it is given.
-
-    Attributes:
-        name: of a flag or a key, or an ending of one.
-        value: words of a command line; or what TOML has.
-        where: how an error calls it.
-        typed: whether it is of TOML.
-    """
-
-    name: str
-    value: PyTree
-    where: str
-    typed: bool = False
-
-
-def read(args: Sequence[str]) -> list[Given]:
-    """The flags among words, each with the words after it.
-
-    Raises:
-        UsageError: there is a word before the first.
-
-    Example:
-        >>> from diffevo_jax.cli import request
-        >>> [one[:2] for one in request.read(["--hidden", "8", "4", "--eta=-1"])]
-        [('hidden', ['8', '4']), ('eta', ['-1'])]
-    """
-    found: list[Given] = []
-    for arg in args:
-        if _FLAG.match(arg):
-            word, mark, value = arg.partition("=")
-            name = "help" if word == "-h" else word.removeprefix("--")
-            found.append(Given(name, [value] if mark else [], word))
-        elif found:
-            found[-1].value.append(arg)
-        else:
-            raise UsageError(f"got {arg!r}, want a flag, such as --seeds 3")
-    return found
+    @property
+    def names(self) -> Names:
+        """What errors call the fields."""
+        options = [field.name for field in dataclasses.fields(self.options)]
+        return Names(options, flags.start_of(self.strategy, self.problem), self.typed)
 
 
 def parse(
@@ -110,9 +75,10 @@ def parse(
         UsageError: a flag is unknown, or has no such value.
     """
     before = flags.start(experiment)
-    options, whole = _with(options, before, keys)
+    typed: dict[str, str] = {}
+    options, whole = _with(options, before, keys, typed)
     plain = with_classes(before, words) if keys else None
-    options, whole = _with(options, whole, words, plain, f"; see '{prog} --help'")
+    options, whole = _with(options, whole, words, typed, plain, f"; see '{prog} --help'")
     for name, flag in flags.of_whole(whole).items():
         if flag.value is parts.MISSING and flag.kind is not None:
             raise UsageError(
@@ -123,17 +89,18 @@ def parse(
         problem.env_params, paths.get(before.problem, "env_params")
     ):  # as constants of the program they are faster
         problem = pytree.replace(problem, env_params=None)
-    return Request(options, whole.strategy, problem)
+    return Request(options, whole.strategy, problem, typed)
 
 
 def _with(
     options: OptionsT,
     whole: Whole,
     given: Sequence[Given],
+    typed: dict[str, str],
     plain: Whole | None = None,
     help_: str = "",
 ) -> tuple[OptionsT, Whole]:
-    """Options and whole with all that is given in its place."""
+    """Options and whole with all that is given in its place; what was typed is added."""
     own = flags.of_options(options)
     whole = with_classes(whole, [one for one in given if _key(one) not in own], plain)
     known = own | {k: v for k, v in flags.of_whole(whole).items() if k not in own}
@@ -146,6 +113,7 @@ def _with(
                 f"{one.where}: got it twice, the other time as {seen[flag.path]}"
             )
         seen[flag.path] = one.name
+        typed[flag.path] = one.where
         if flag.kind is None:
             continue
         with _named(one.where, help_ * (not one.typed)):
@@ -155,8 +123,9 @@ def _with(
             more = found.get(flag.path, ()) if flag.path in _REPEATED else ()
             found[flag.path] = more + value if more else value
     changed = {name: found.pop(name) for name in own if name in found}
-    strategy = _filled(whole.strategy, "strategy", found)
-    problem = _filled(whole.problem, "problem", found)
+    with said_by(Names(list(own), whole, typed)):
+        strategy = _filled(whole.strategy, "strategy", found)
+        problem = _filled(whole.problem, "problem", found)
     options = dataclasses.replace(options, **changed)
     return options, dataclasses.replace(whole, strategy=strategy, problem=problem)
 
@@ -176,6 +145,9 @@ def _find(known: Mapping[str, Flag], one: Given, help_: str) -> tuple[Flag, bool
                 return flag, True
             flag = None
     if flag is None and one.typed:
+        inner = f"{one.name}."
+        if one.value == {} and any(each.path.startswith(inner) for each in known.values()):
+            raise UsageError(f"{one.where}: got {{}}, want keys in it, or no such table")
         raise UsageError(_unknown_key(known, one))
     if flag is None:
         spelled = flags.spellings(known) | {f"--{name}": f"--{name}" for name in HELP}
@@ -229,49 +201,6 @@ def _value(kind: values.Kind, one: Given, negated: bool) -> PyTree:
         return value.expanduser()  # also where no shell has done it
     except RuntimeError as error:  # nobody has such a home
         raise ValueError(f"got {value}: {error}") from None
-
-
-def with_classes(whole: Whole, given: Iterable[Given], plain: Whole | None = None) -> Whole:
-    """Give parts the classes that are named, the last that counts.
-
-    A part is chosen before those that it has itself.
-
-    Args:
-        whole: to start from.
-        given: other names are ignored here.
-        plain: see :func:`diffevo_jax.cli.flags.with_class`.
-
-    Raises:
-        UsageError: there is no such class.
-    """
-    done: set[str] = set()
-    while True:
-        known, asked = flags.of_whole(whole), dict[str, Given]()
-        for one in given:
-            with contextlib.suppress(ValueError):  # it may mean one when others are chosen
-                flag = flags.find(known, one.name)
-                if flag is not None and flag.kind is None and flag.path not in done:
-                    asked[flag.path] = one
-        if not asked:
-            return whole
-        path = min(asked, key=lambda path: path.count("."))
-        done.add(path)
-        cls = _class(whole, path, asked[path])
-        whole = flags.with_class(whole, path, cls, plain)
-
-
-def _class(whole: Whole, path: str, one: Given) -> type:
-    words = [one.value] if one.typed else one.value
-    known = flags.classes(whole, path)
-    wanted = f"want one of {', '.join(map(repr, known))}"
-    if len(words) != 1 or not isinstance(words[0], str):
-        got = repr(one.value) if one.typed else repr(" ".join(words))
-        raise UsageError(f"{one.where}: got {got if words else 'no value'}, {wanted}")
-    cls = parts.class_named(known, words[0])
-    if cls is None:
-        hint = hint_at(words[0], known)
-        raise UsageError(f"{one.where}: got {words[0]!r}, {wanted}{hint}")
-    return cls
 
 
 def _filled(component: PyTree, prefix: str, found: Mapping[str, PyTree]) -> PyTree:

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from diffevo_jax.cli import evolve_command, files, flags, pages, parts, streams
 from diffevo_jax.cli.entry import Asked, asked
-from diffevo_jax.cli.errors import UsageError
 from diffevo_jax.cli.evolve_command import EvolveOptions
+from diffevo_jax.cli.naming import said_by
 from diffevo_jax.problems.layout import Layout
 from diffevo_jax.running import device_mesh
 from diffevo_jax.running.arguments import evaluates_on_host
@@ -26,15 +26,15 @@ def show(args: Sequence[str]) -> int:
     device_mesh.use_all_cores()
     try:
         found = asked("show", EvolveOptions, args)
-        evolve_command.check_request(found.request)
-        if found.request.options.print_config:
-            streams.say(files.written(found.name, found.request))
-            return 0
-        lines = list(_lines(found))
     except SystemExit:  # the help is printed
         return 0
-    except (ImportError, TypeError, ValueError) as error:
-        raise UsageError(str(error)) from error
+    with said_by(found.request.names):
+        evolve_command.check_request(found.request)
+    if found.request.options.print_config:
+        streams.say(files.written(found.name, found.request))
+        return 0
+    with said_by(found.request.names):
+        lines = list(_lines(found))
     streams.say("".join(map(_line, lines)))
     return 0
 
@@ -53,7 +53,7 @@ def _line(line: tuple[str, str]) -> str:
 
 
 def _lines(found: Asked[EvolveOptions]) -> Iterator[tuple[str, str]]:
-    options, strategy, problem = found.request
+    options, strategy, problem = found.request[:3]
     whole = flags.start_of(strategy, problem)
     yield from _parts(
         "problem", flags.of_whole(whole), parts.docs(type(problem))[""], found.name
@@ -138,7 +138,7 @@ def _programs(length: int, total: int, runs: int, final: int, on_host: bool) -> 
 
 
 def _memory(found: Asked[EvolveOptions]) -> str:
-    options, strategy, problem = found.request
+    options, strategy, problem = found.request[:3]
     if evaluates_on_host(problem):
         return "not known: solutions are evaluated on the host"
     devices = device_mesh.devices_for(options.seeds, options.devices)

@@ -21,8 +21,9 @@ from diffevo_jax.cli import (
     summary,
 )
 from diffevo_jax.cli.axes import Axis
-from diffevo_jax.cli.entry import asked
+from diffevo_jax.cli.entry import Asked, asked
 from diffevo_jax.cli.errors import UsageError
+from diffevo_jax.cli.naming import Names, said_by
 from diffevo_jax.cli.outputs import Output, save_and_show
 from diffevo_jax.cli.request import Request
 from diffevo_jax.compilation import use_cache
@@ -94,27 +95,33 @@ def sweep(args: Sequence[str]) -> int:
     device_mesh.use_all_cores()
     try:
         found = asked("sweep", SweepOptions, args)
-        settings = found.request
+    except SystemExit:  # the help is printed
+        return 0
+    settings = found.request
+    with said_by(_names(found)):
         shard = check_options(settings.options)
         plan = plan_of(settings, found.axes)
-        if settings.options.print_config:
-            streams.say(files.written(found.name, settings, found.axes))
-            return 0
+    if settings.options.print_config:
+        streams.say(files.written(found.name, settings, found.axes))
+        return 0
+    with said_by(_names(found)):
         if settings.options.dry_run:
             return _forecast(plan)
         store = _folder(settings.options.folder, plan)
-    except SystemExit:  # the help is printed
-        return 0
-    except (ImportError, TypeError, ValueError) as error:
-        raise UsageError(str(error)) from error
     interrupts.at_the_end(lambda: summary.interrupted(plan, store))
     try:
-        return _run(found.name, settings, plan, store, shard)
+        return run(found.name, settings, plan, store, shard)
     except KeyboardInterrupt:
         streams.complain(summary.interrupted(plan, store))
         return interrupts.code()
     except FolderError as error:
         raise UsageError(str(error)) from error
+
+
+def _names(found: Asked[SweepOptions]) -> Names:
+    """What errors call the fields, and the axes."""
+    axes = dict.fromkeys(axis.where for axis in found.axes)
+    return found.request.names._replace(axes=", ".join(axes) or "--axis")
 
 
 def _forecast(plan: Plan) -> int:
@@ -168,7 +175,10 @@ def check_options(options: SweepOptions) -> tuple[int, int]:
     if not 0 <= options.seed < 2**32:
         raise ValueError(f"seed: got {options.seed}, want an int in [0, 2^32)")
     if options.out is not None:
-        tables.check_ending(options.out)
+        try:
+            tables.check_ending(options.out)
+        except ValueError as error:
+            raise ValueError(str(error).replace("path", "--out", 1)) from error
         check_writable("--out", options.out, folder=options.out.suffix == ".zarr")
     names = ("out", "folder", "cache", "config")
     check_apart(**{name: vars(options)[name] for name in names})
@@ -245,13 +255,22 @@ def _values(name: str, otherwise: int, swept: Axes) -> Iterator[Any]:
                     yield row[place] if isinstance(given, tuple) else row
 
 
-def _run(
+def run(
     name: str,
     settings: Request[SweepOptions],
     plan: Plan,
     store: Folder | None,
     shard: tuple[int, int],
 ) -> int:
+    """Run what a sweep asks for, save it, and show it; the exit code.
+
+    Args:
+        name: as on the command line.
+        settings: what is not swept.
+        plan: all settings and seeds.
+        store: where batches are kept, if anywhere.
+        shard: i of n; ``(0, 1)`` is all.
+    """
     options, begin = settings.options, time.perf_counter()
     stored = 0 if store is None else summary.stored_runs(plan, store)
     dataset = execute(

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import io
 import json
+import math
 import os
 import signal
 import subprocess
@@ -29,6 +30,7 @@ from diffevo_jax.cli import (
     streams,
     sweep_command,
 )
+from diffevo_jax.pytree.files import written_whole
 from diffevo_jax.running import bars
 from diffevo_jax.sweeps import tables
 
@@ -200,6 +202,23 @@ def test_a_folder_that_fails_half_way_is_not_left(
             assert found.sizes == ended[1].sizes
 
 
+@pytest.mark.parametrize(
+    ("violations", "taken"), [([2.0, 0.5], 1), ([0.0, math.inf], 0), ([3.0, 3.0], 0)]
+)
+def test_the_json_file_has_the_violation_of_each_solution(
+    ended, tmp_path, violations, taken
+) -> None:
+    result = de.replace(ended[0].result, best_violation=np.array(violations))
+    told = ended[0]._replace(result=result)
+    (output,) = report.outputs(told, tmp_path / "out.json", None, None)
+    output.write(output.path)
+    record = json.loads(output.path.read_text())
+    written = [math.inf if one is None else one for one in record["violations"]]
+    assert written == violations
+    assert record["recommended"]["run"] == taken
+    assert record["recommended"]["violation"] == violations[taken]
+
+
 def test_every_output_is_tried_and_any_error_is_told(capsys, tmp_path) -> None:
     def fail(path: Path) -> None:
         raise RuntimeError("of a library")
@@ -344,7 +363,85 @@ def test_a_warning_is_a_line_without_a_place_in_a_file(monkeypatch, capsys) -> N
     assert capsys.readouterr().err == "diffevo: warning: folder: the disk is full\n"
 
 
+@pytest.fixture
+def written(tmp_path):
+    """Three outputs; while the second is written, Ctrl-C is pressed so many times."""
+
+    def written(count: int) -> list[outputs.Output]:
+        def write(path: Path) -> None:
+            with written_whole(path) as unfinished:
+                unfinished.write_text("half")
+                for _ in range(count):
+                    press()
+                unfinished.write_text("whole")
+
+        paths = [tmp_path / name for name in ("a", "b", "c")]
+        writers = [Path.touch, write, Path.touch]
+        return [outputs.Output("--out", *each) for each in zip(paths, writers, strict=True)]
+
+    return written
+
+
+def test_ctrl_c_while_a_file_is_written_waits_for_it_and_says_so_once(
+    handler, written, capsys, tmp_path
+) -> None:
+    interrupts.only_ask()
+    assert outputs.save_and_show(written(1), lambda: streams.say("shown")) == 0
+    said, line = capsys.readouterr(), f"the runs have ended; {tmp_path / 'b'} is being wr"
+    assert said.out == "shown"
+    assert said.err.startswith(f"diffevo: {line}")
+    assert said.err.count("\n") == 1
+    assert (tmp_path / "b").read_text() == "whole"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c"]
+
+
+def test_a_second_ctrl_c_leaves_no_half_of_a_file_and_names_what_is_not_written(
+    handler, written, capsys, tmp_path
+) -> None:
+    interrupts.only_ask()
+    assert outputs.save_and_show(written(2), lambda: streams.say("shown")) == 130
+    out, err = capsys.readouterr()
+    assert out == ""
+    lost = f"interrupted; not written: {tmp_path / 'b'}, {tmp_path / 'c'}"
+    assert err.splitlines()[1:] == [f"diffevo: {lost}"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_ctrl_c_before_the_files_counts_as_the_first(handler, written, capsys) -> None:
+    interrupts.only_ask()
+    press()
+    assert outputs.save_and_show(written(1), lambda: None) == 130
+    assert capsys.readouterr().err.count("not written") == 1
+    assert interrupts.is_asked()
+
+
 # Processes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wait", [0.0, 0.1, 0.5])
+def test_ctrl_c_in_a_process_leaves_a_whole_file_of_what_it_says(tmp_path, wait) -> None:
+    words = ("evolve", "beale", "--num-generations=200000", "--chunk-size=1000")
+    log, out = tmp_path / "log.jsonl", tmp_path / "result.npz"
+    files = (f"--log={log}", f"--out={out}", "--population-size=8")
+    process = subprocess.Popen(
+        (*COMMAND, *words, *files),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not (log.exists() and log.read_text()):
+        assert process.poll() is None
+        time.sleep(0.01)
+    time.sleep(wait)
+    process.send_signal(signal.SIGINT)
+    shown, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert err.count("\n") == err.count("waiting for the generations under way") == 1
+    saved = de.load(out).result
+    assert f"after {saved.history.sigma.shape[1]} of 200000 generations" in shown
+    assert np.ravel(saved.reason).tolist() == ["interrupted"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log.jsonl", "result.npz"]
 
 
 @pytest.mark.slow

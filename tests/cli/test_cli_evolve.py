@@ -380,23 +380,26 @@ def test_hidden_layers_change_the_number_of_weights(read) -> None:
         ("evolve beale --kernel gausian", "'gaussian'"),
         ("evolve beale --scale wide", "--scale"),
         ("evolve beale --scale", "--scale"),
-        ("evolve beale --scale -1", "scale: got -1.0, want a number > 0"),
-        ("evolve beale --sampler.eta 2", "eta: got 2.0"),
-        ("evolve beale --dim 3", "dim: got 3"),
-        ("evolve beale --population-size 0", "population_size: got 0"),
-        ("evolve beale --support best --count 9 --population-size 8", "count: got 9"),
-        ("evolve beale --kernel principal-components --kernel.dim 3", "dim: got 3"),
+        ("evolve beale --scale -1", "--scale: got -1.0, want a number > 0"),
+        ("evolve beale --sampler.eta 2", "--sampler.eta: got 2.0"),
+        ("evolve beale --dim 3", "--dim: got 3"),
+        ("evolve beale --population-size 0", "--population-size: got 0"),
+        ("evolve beale --support best --count 9 --population-size 8", "--count: got 9"),
+        (
+            "evolve beale --kernel principal-components --kernel.dim 3",
+            "--kernel.dim: got 3",
+        ),
         # What no memory holds.
-        ("evolve beale --seeds 2000000000000", "seeds: got 2,000,000,000,000; num_gen"),
+        ("evolve beale --seeds 2000000000000", "--seeds: got 2,000,000,000,000; num_gen"),
         ("evolve beale --num-generations 1000000000000", "which takes at least 120,000 GB"),
-        ("evolve beale --population-size 1000000000000", "got 1,000,000,000,000 x 2 numb"),
-        ("evolve rastrigin --dim 10000000000", "population: got 512 x 10,000,000,000"),
+        ("evolve beale --population-size 1000000000000", "got 1,000,000,000,000 of 2 numb"),
+        ("evolve rastrigin --dim 10000000000", "--population-size: got 512 of 10,000,000"),
         ("evolve rastrigin --dim 1" + 40 * "0", "of memory, want what fits into"),
         ("evolve cartpole --hidden 10000000 10000000", "of memory, want what fits into"),
-        ("evolve beale --num-generations 0", "num_generations: got 0"),
-        ("evolve beale --seeds 0", "seeds: got 0"),
-        ("evolve beale --seed -1", "seed: got -1"),
-        ("evolve beale --chunk-size 0", "chunk_size: got 0"),
+        ("evolve beale --num-generations 0", "--num-generations: got 0"),
+        ("evolve beale --seeds 0", "--seeds: got 0"),
+        ("evolve beale --seed -1", "--seed: got -1"),
+        ("evolve beale --chunk-size 0", "--chunk-size: got 0"),
         ("evolve cartpole --activation gelu", "'relu', 'tanh'"),
         ("evolve cartpole --observation raw", "'space', 'running', 'none'"),
         ("evolve cartpole --env-params.gravty 1", "closest: --env-params.gravity"),
@@ -660,9 +663,9 @@ def test_a_stop_ends_a_run_and_is_told(evolve, capsys, flags, reason) -> None:
 
 
 def test_patience_is_the_share_of_a_stagnation(read) -> None:
-    (stop,) = evolve_command._stops(read("beale", "--patience", "0.3")[1].options)
+    (stop,) = evolve_command.stops_of(read("beale", "--patience", "0.3")[1].options)
     assert de.pytree.equal(stop, de.stops.Stagnation(0.3))
-    assert evolve_command._stops(read("beale")[1].options) == ()
+    assert evolve_command.stops_of(read("beale")[1].options) == ()
 
 
 @pytest.mark.parametrize(

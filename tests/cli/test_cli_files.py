@@ -31,7 +31,7 @@ PROCESSES = 100
 
 @pytest.fixture(autouse=True)
 def _nothing_runs(monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(sweep_command, "_run", lambda *_: 0)
+    monkeypatch.setattr(sweep_command, "run", lambda *_: 0)
     monkeypatch.chdir(tmp_path)
 
 

@@ -86,11 +86,12 @@ def test_another_run_is_refused_by_its_differences(place, capsys) -> None:
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        (["--every=2"], "every: got no --folder"),
-        (["--every=0", "--folder=runs"], "every: got 0, want an int >= 1"),
-        (["--folder=file"], "folder: got file, which cannot be made: File exists"),
+        (["--every=2"], "--every: got no --folder"),
+        (["--every=0", "--folder=runs"], "--every: got 0, want an int >= 1"),
+        (["--folder=file"], "--folder: got file, which cannot be made: File exists"),
         (["--folder=file/runs"], "which cannot be made: Not a directory"),
-        (["--folder=/proc/runs"], "folder: got /proc/runs, which cannot be made"),
+        (["--folder=/proc/runs"], "--folder: got /proc/runs, which cannot be made"),
+        (["--tensorboard=/proc/runs"], "--tensorboard: got /proc/runs, which cannot"),
         (["--folder=runs", "--json=runs"], "where folder goes too"),
         (["--folder=runs", "--cache=runs"], "where folder goes too"),
         (["--folder=runs", "--json=runs/run.json"], "where the folder's run.json goes too"),

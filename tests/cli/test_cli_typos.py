@@ -8,9 +8,10 @@ import pytest
 
 import diffevo_jax as de
 from diffevo_jax import cli
-from diffevo_jax.cli import axes, errors, flags, request
+from diffevo_jax.cli import axes, errors, flags
 from diffevo_jax.cli.evolve_command import EvolveOptions
 from diffevo_jax.cli.sweep_command import SweepOptions
+from diffevo_jax.cli.words import HELP
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 OPTIONS = {"evolve": EvolveOptions, "show": EvolveOptions, "sweep": SweepOptions}
@@ -56,10 +57,10 @@ def test_every_flag_with_a_slip_is_refused_and_the_right_one_named(
 ) -> None:
     known = flags.of_options(OPTIONS[command](1))
     known = flags.of_whole(flags.start(EXPERIMENTS[name])) | known
-    spelled = {*flags.spellings(known), *(f"--{one}" for one in request.HELP)}
+    spelled = {*flags.spellings(known), *(f"--{one}" for one in HELP)}
     wanted = {flags.written(flag) for flag in known}
     wanted |= {flags.refused(k) for k, f in known.items() if f.kind and f.kind.base is bool}
-    wanted |= {f"--{one}" for one in request.HELP}
+    wanted |= {f"--{one}" for one in HELP}
     choose = random.Random(0)
     assert len(wanted) > 30
     for flag in sorted(wanted):
@@ -126,14 +127,14 @@ def test_every_key_of_a_file_with_a_slip_is_refused_and_the_right_one_named(
 
 def written(content) -> str:
     """A file of tables and values."""
-    from diffevo_jax.cli.files import _value
+    from diffevo_jax.cli.files import value_of
 
     plain = {k: v for k, v in content.items() if not isinstance(v, dict)}
-    lines = [f"{key} = {_value(value)}" for key, value in plain.items()]
+    lines = [f"{key} = {value_of(value)}" for key, value in plain.items()]
     for table in (k for k in content if k not in plain):
         lines.append(f"[{table}]")
         quote = '"' if table == "axes" else ""
-        lines += [f"{quote}{k}{quote} = {_value(v)}" for k, v in content[table].items()]
+        lines += [f"{quote}{k}{quote} = {value_of(v)}" for k, v in content[table].items()]
     return "\n".join(lines)
 
 
@@ -159,6 +160,24 @@ def written(content) -> str:
         ("seeds = [1]", "seeds: got [1], want an int"),
         ("mode = 'pmap'", "mode: got 'pmap', want one of 'vmap', 'map'"),
         ("nam = 'beale'", "got 'nam', want name = '...'"),
+        # Empty where a value is wanted.
+        ("strategy.kernel.kappa = {}", "strategy.kernel.kappa: got {}, want a number"),
+        ("strategy.kernel.kappa = []", "strategy.kernel.kappa: got [], want a number"),
+        ("strategy.kernel = {}", "strategy.kernel: got {}, want one of 'gaussian'"),
+        ("strategy.kernel = []", "strategy.kernel: got [], want one of 'gaussian'"),
+        ("strategy.kernel.class = {}", "strategy.kernel: got {}, want one of 'gaussian'"),
+        ("strategy.class = {}", "strategy: got {}, want one of"),
+        ("strategy.denoiser = {}", "strategy.denoiser: got {}, want one of 'populat"),
+        ("strategy.num_generations = {}", "strategy.num_generations: got {}, want an int"),
+        ("[strategy.kernl]", "[strategy] got 'kernl'; closest: kernel"),
+        ("seeds = {}", "seeds: got {}, want an int"),
+        ("out = []", "out: got [], want a path"),
+        ("axes.'sampler.eta' = {}", "[axes] sampler.eta: got {}, want a list of values"),
+        ("axes.'sampler.eta' = [{}]", "[axes] sampler.eta: got {}, want a list of values"),
+        ("axes.'sampler.eta' = []", "'sampler.eta': got [], want a sequence of values"),
+        ("axes.'sampler.eta' = [[]]", "sampler.eta: got [], want a number"),
+        ("axes.kernel = [[]]", "kernel: got [], want the name of a class"),
+        ("axes.kernel = {}", "[axes] kernel: got {}, want a list of values"),
     ],
 )
 def test_a_slip_in_a_table_is_named_with_its_key_in_full(
@@ -170,6 +189,13 @@ def test_a_slip_in_a_table_is_named_with_its_key_in_full(
     err = capsys.readouterr().err
     assert hint in err
     assert err.count("\n") == 1
+
+
+def test_an_empty_table_of_parameters_is_named(capsys, tmp_path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text("name = 'pendulum'\nproblem.env_params = {}\n")
+    assert cli.main(["show", str(path)]) == 2
+    assert "problem.env_params: got {}, want keys in it" in capsys.readouterr().err
 
 
 def test_a_distance_counts_a_swap_as_one_slip_and_is_symmetric() -> None:

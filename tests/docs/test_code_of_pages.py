@@ -299,7 +299,7 @@ def shards_asked_for(monkeypatch):
                 patch.setattr(subprocess, "run", command)
                 return [function(value) for value in values]
 
-    monkeypatch.setattr(sweep_command, "_run", record)
+    monkeypatch.setattr(sweep_command, "run", record)
     monkeypatch.setitem(sys.modules, "submitit", SimpleNamespace(AutoExecutor=AutoExecutor))
     for name in ("SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX"):
         monkeypatch.setenv(name, "3")
