@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from diffevo_jax.plots.curves import mean_band
 from diffevo_jax.report.markup import Markup, element, numeral
+from diffevo_jax.report.thinning import evenly
 
 #: Points of a curve at most, which is more than a page has columns of pixels.
 MOST_POINTS = 400
@@ -67,7 +68,7 @@ def thinned(curve: Curve) -> Curve:
     """At most ``MOST_POINTS`` of a curve, evenly spaced, the ends among them."""
     if len(curve.x) <= MOST_POINTS:
         return curve
-    kept = np.unique(np.linspace(0, len(curve.x) - 1, MOST_POINTS).round().astype(int))
+    kept = evenly(len(curve.x), MOST_POINTS)
     low, high = (None if end is None else end[kept] for end in (curve.low, curve.high))
     return Curve(curve.label, curve.slot, curve.x[kept], curve.mean[kept], low, high)
 

@@ -13,7 +13,7 @@ import xarray
 from made_results import made
 
 import diffevo_jax as de
-from diffevo_jax.report import markup, pages, sources, sweep_tables
+from diffevo_jax.report import markup, pages, single_runs, sources, sweep_tables
 
 COMMAND = "diffevo evolve himmelblau --seeds 3 --out 'a <b>.npz'"
 NASTY = "</script><script>alert(1)</script><b>&"
@@ -361,7 +361,9 @@ def test_of_infeasible_runs_the_nearest_is_shown_and_called_so() -> None:
     result = dataclasses.replace(result, best_fitness=none, best_violation=violation)
     html = pages.page([result])
     assert "It is infeasible: its violation is 0.25." in html
-    assert f'<td class="number">{pages._exactly(result.best_solution[1, 0])}</td>' in html
+    assert (
+        f'<td class="number">{single_runs.exactly(result.best_solution[1, 0])}</td>' in html
+    )
     assert "nothing feasible was found: the smallest violation is 0.25" in html
 
 
