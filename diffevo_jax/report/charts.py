@@ -81,6 +81,7 @@ def chart(
     log_x: bool = False,
     log_y: bool = False,
     about: str = "",
+    is_part: bool = False,
 ) -> tuple[Markup, dict[str, Any]]:
     """A chart, and what the page's script needs of it.
 
@@ -91,6 +92,7 @@ def chart(
         log_x: whether that is logarithmic; values <= 0 are left out.
         log_y: whether the vertical axis is.
         about: a sentence below the title.
+        is_part: whether it is below a heading of the third level.
     """
     curves = [thinned(curve) for curve in curves]
     x_axis = _axis([curve.x for curve in curves], log_x, margin=0.0)
@@ -135,7 +137,7 @@ def chart(
     words = element("p", about, class_="about") if about else ""
     whole = element(
         "figure",
-        element("figcaption", element("h3", title), words),
+        element("figcaption", element("h4" if is_part else "h3", title), words),
         plot,
         element("p", x_label, class_="x-label"),
         class_="chart",

@@ -1,5 +1,6 @@
 """What compares results: a table of them, their curves, and what says how they went."""
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,10 +8,13 @@ import numpy as np
 from diffevo_jax.plots.curves import mean_band
 from diffevo_jax.report import sources
 from diffevo_jax.report.charts import legend, mean_curve
-from diffevo_jax.report.markup import Markup, caption, element, numeral
+from diffevo_jax.report.markup import Markup, caption, element, joined, numeral
+from diffevo_jax.report.problem_groups import Group
 from diffevo_jax.report.sections import Made, Section, section
 from diffevo_jax.report.sources import Run
 
+#: Where a result is more than so many times as long as another, an axis is logarithmic.
+_MOST_TIMES = 30
 #: What says how a strategy works, by the name in the history: a title, a logarithmic axis,
 #: and what to look for.
 _DIAGNOSTICS = {
@@ -33,11 +37,13 @@ _DIAGNOSTICS = {
 }
 
 
-def overview(runs: Sequence[Run]) -> Section:
+def overview(groups: Sequence[Group]) -> Section:
     """A row for each result."""
-    heads = ["result", "final mean", "best", "evaluations", "generations", "runs", "ended"]
+    heads = ["final mean", "best", "evaluations", "generations", "runs"]
+    names = ["result"] + ["problem"] * (len(groups) > 1)
+    problems = {run: group.name for group in groups for run in group.runs}
     rows = []
-    for run in runs:
+    for run, problem in problems.items():
         final = _spread(run.history["mean_fitness"][:, -1])
         best = run.best_fitness
         if best is None and "best_fitness" in run.history:
@@ -53,17 +59,19 @@ def overview(runs: Sequence[Run]) -> Section:
             element("td", text, class_="number", data_value=value) for text, value in cells
         ]
         ended = element("td", sources.reasons_of(run) if run.reasons else "–")
-        rows.append(element("tr", element("th", run.label, scope="row"), numbers, ended))
+        of = element("td", problem) if len(groups) > 1 else ""
+        label = element("th", run.label, scope="row")
+        rows.append(element("tr", label, of, numbers, ended))
     head = [
         element(
             "th",
             element("button", text, type="button"),
             scope="col",
-            class_="number" if 0 < place < 6 else None,
+            class_="number" if text in heads else None,
         )
-        for place, text in enumerate(heads)
+        for text in (*names, *heads, "ended")
     ]
-    several = any(run.num_runs > 1 for run in runs)
+    several = any(run.num_runs > 1 for run in problems)
     interval = "Means over runs, with 95 % intervals of the mean. " if several else ""
     note = (
         "Final mean is that of the last population; evaluations are those of a run. "
@@ -82,77 +90,94 @@ def overview(runs: Sequence[Run]) -> Section:
     return section("results", "Results", region)
 
 
-def curves(runs: Sequence[Run], made: Made) -> Section:
-    """Mean fitness and the best so far, of all results on the same axes."""
-    sizes = {run.population_size for run in runs}
-    by_evaluations = len(sizes) > 1 and None not in sizes
-    x_label = "evaluations" if by_evaluations else "generation"
-    charts = []
-    means = [
-        mean_curve(run.label, slot, _x(run, by_evaluations), run.history["mean_fitness"])
-        for slot, run in enumerate(runs)
-    ]
-    charts.append(
-        made.chart(
-            "mean fitness",
-            means,
-            x_label=x_label,
-            about="Of the population of each generation.",
+def curves(groups: Sequence[Group], made: Made) -> Section:
+    """Mean fitness and the best so far: of results of one problem on the same axes."""
+    parts, notes = [], []
+    for group in groups:
+        runs = group.runs
+        sizes = {run.population_size for run in runs}
+        by_evaluations = len(sizes) > 1 and None not in sizes
+        axes = [_x(run, by_evaluations) for run in runs]
+        is_log = max(x[-1] for x in axes) > _MOST_TIMES * min(x[-1] for x in axes)
+        draw = functools.partial(
+            made.chart,
+            x_label="evaluations" if by_evaluations else "generation",
+            log_x=is_log,
+            is_part=len(groups) > 1,
         )
-    )
-    records = []
-    for slot, run in enumerate(runs):
-        if "best_fitness" in run.history and not run.noisy:
-            so_far = _so_far(run.history["best_fitness"])
-            records.append(mean_curve(run.label, slot, _x(run, by_evaluations), so_far))
-    if records:
-        charts.append(
-            made.chart(
-                "best so far",
-                records,
-                x_label=x_label,
-                about="Of all evaluations up to a generation.",
+        means = [
+            mean_curve(run.label, slot, x, run.history["mean_fitness"])
+            for slot, (run, x) in enumerate(zip(runs, axes, strict=True))
+        ]
+        about = "Of the population of each generation."
+        charts = [draw("mean fitness", means, about=about)]
+        records = [
+            mean_curve(run.label, slot, x, _so_far(run.history["best_fitness"]))
+            for slot, (run, x) in enumerate(zip(runs, axes, strict=True))
+            if "best_fitness" in run.history and not run.noisy
+        ]
+        if records:
+            about = "Of all evaluations up to a generation."
+            charts.append(draw("best so far", records, about=about))
+        if is_log:
+            notes.append(
+                f"Where a result is {_MOST_TIMES} times as long as another one the axis "
+                "along is logarithmic."
             )
-        )
-    notes = []
-    if any(run.num_runs > 1 for run in runs):
+        parts.append(_of_problem(group, groups, charts, "charts"))
+    every = [run for group in groups for run in group.runs]
+    if len(groups) > 1:
+        notes.insert(0, "Results of the same problem share their axes.")
+    if any(run.num_runs > 1 for run in every):
         notes.append(
             "Lines are means over runs, bands their 95 % intervals, by Student's t."
         )
-    if any(run.noisy for run in runs):
+    if any(run.noisy for run in every):
         notes.append(
             "Where fitness is noisy the best of a generation is the luckiest, and is not "
             "drawn."
         )
-    if any(len(set(run.generations.tolist())) > 1 for run in runs):
+    if any(len(set(run.generations.tolist())) > 1 for run in every):
         notes.append("A run that has stopped keeps its last value.")
-    return section(
-        "curves",
-        "Learning curves",
-        element("p", " ".join(notes), class_="note") if notes else "",
-        legend([run.label for run in runs]) if len(runs) > 1 else "",
-        element("div", charts, class_="charts"),
-    )
+    said = " ".join(dict.fromkeys(notes))
+    note = element("p", said, class_="note") if said else ""
+    return section("curves", "Learning curves", note, parts)
 
 
-def diagnostics(runs: Sequence[Run], made: Made) -> Section:
+def _of_problem(
+    group: Group, groups: Sequence[Group], charts: Sequence[Markup], class_: str
+) -> Markup:
+    """The charts of a problem, under its name if there are several."""
+    is_part = len(groups) > 1
+    shown = [
+        element("h3", group.name) if is_part else "",
+        legend([run.label for run in group.runs]) if is_part or len(group.runs) > 1 else "",
+        element("div", charts, class_=class_),
+    ]
+    return element("section", shown, class_="problem") if is_part else joined(shown)
+
+
+def diagnostics(groups: Sequence[Group], made: Made) -> Section:
     """Noise levels and weights over generations, and what is wrong in words."""
-    charts = []
-    for name, (title, log_y, about) in _DIAGNOSTICS.items():
-        curves = [
-            mean_curve(run.label, slot, _x(run, False), run.history[name])
-            for slot, run in enumerate(runs)
-            if name in run.history
-        ]
-        if curves:
-            charts.append(made.chart(title, curves, log_y=log_y, about=about))
-    return section(
-        "diagnostics",
-        "Diagnostics",
-        legend([run.label for run in runs]) if len(runs) > 1 else "",
-        element("div", charts, class_="charts small"),
-        _wrong(runs),
-    )
+    parts: list[Markup] = []
+    for group in groups:
+        charts = []
+        for name, (title, log_y, about) in _DIAGNOSTICS.items():
+            lines = [
+                mean_curve(run.label, slot, _x(run, False), run.history[name])
+                for slot, run in enumerate(group.runs)
+                if name in run.history
+            ]
+            if lines:
+                is_part = len(groups) > 1
+                said = about if not parts else ""  # once is enough
+                charts.append(
+                    made.chart(title, lines, log_y=log_y, about=said, is_part=is_part)
+                )
+        if charts:
+            parts.append(_of_problem(group, groups, charts, "charts small"))
+    every = [run for group in groups for run in group.runs]
+    return section("diagnostics", "Diagnostics", parts, _wrong(every))
 
 
 def _best(run: Run, best: np.ndarray | None) -> tuple[str, float | None]:

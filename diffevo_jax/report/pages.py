@@ -14,6 +14,7 @@ from diffevo_jax.report.charts import legend, mean_curve
 from diffevo_jax.report.comparisons import curves, diagnostics, overview
 from diffevo_jax.report.configurations import details
 from diffevo_jax.report.markup import Markup, data, element, joined
+from diffevo_jax.report.problem_groups import by_problem
 from diffevo_jax.report.sections import Made, Section, section
 from diffevo_jax.report.single_runs import of_run
 from diffevo_jax.report.sources import Run
@@ -75,7 +76,8 @@ def page(
     made = Made()
     sections = []
     if runs:
-        sections += [overview(runs), curves(runs, made), diagnostics(runs, made)]
+        groups = by_problem(runs)
+        sections += [overview(groups), curves(groups, made), diagnostics(groups, made)]
         sections += [of_run(number, run, made) for number, run in enumerate(runs, 1)]
     sections += [_sweep(number, one, made) for number, one in enumerate(sweeps, 1)]
     sections.append(details(read))

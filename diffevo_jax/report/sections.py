@@ -36,10 +36,20 @@ class Made:
         curves: Sequence[Curve],
         *,
         x_label: str = "generation",
+        log_x: bool = False,
         log_y: bool = False,
         about: str = "",
+        is_part: bool = False,
     ) -> Markup:
         """A chart whose values are kept; see :func:`diffevo_jax.report.charts.chart`."""
-        drawn, values = chart(title, curves, x_label=x_label, log_y=log_y, about=about)
+        drawn, values = chart(
+            title,
+            curves,
+            x_label=x_label,
+            log_x=log_x,
+            log_y=log_y,
+            about=about,
+            is_part=is_part,
+        )
         self.charts.append(values)
         return drawn

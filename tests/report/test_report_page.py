@@ -13,7 +13,16 @@ import xarray
 from made_results import made
 
 import diffevo_jax as de
-from diffevo_jax.report import markup, pages, single_runs, sources, sweep_tables
+from diffevo_jax.report import (
+    comparisons,
+    markup,
+    pages,
+    problem_groups,
+    sections,
+    single_runs,
+    sources,
+    sweep_tables,
+)
 
 COMMAND = "diffevo evolve himmelblau --seeds 3 --out 'a <b>.npz'"
 NASTY = "</script><script>alert(1)</script><b>&"
@@ -164,7 +173,7 @@ def test_it_says_the_numbers_of_the_results(both, two_numbers, many_numbers) -> 
         for values in saved.named.values():
             assert f"{values[best]:.6g}".replace("-", "−") in both.texts["td"]
     values = json.loads(both.texts["script"].split('"use strict"')[0])
-    assert len(values["charts"]) == both.html.count('class="chart"') == 5
+    assert len(values["charts"]) == both.html.count('class="chart"') == 10
     assert len(values["films"]) == 2
     first = values["charts"][0]["curves"][0]
     assert [len(first[name]) for name in ("at", "x", "values")] == [6, 6, 6]
@@ -229,9 +238,71 @@ def test_other_tables_say_the_same(swept, ending, tmp_path) -> None:
     assert ours == theirs
 
 
-def test_results_of_other_sizes_are_compared_by_evaluations(two_numbers) -> None:
-    result = de.replace(made(None, 8, 2), recorded={})
-    html = de.report.page([two_numbers, result], labels=["a", "b"])
+def of_problem(path, problem, size=8, **about) -> str:
+    """The file of one run of a problem of two numbers."""
+    result = de.replace(made(None, size, 2), recorded={})
+    de.save(path, result, problem=problem, **about)
+    return str(path)
+
+
+def drawn_together(html: str) -> list[str]:
+    """The labels that share the axes of mean fitness, figure by figure."""
+    return re.findall(r"mean fitness over \w+: ([^.]*)\.", html)
+
+
+def test_results_of_a_problem_share_axes_and_of_others_do_not(tmp_path) -> None:
+    landscape = lambda name, **more: de.problems.Landscape(name, **more)
+    problems = {
+        "a": landscape("beale"),
+        "b": landscape("himmelblau"),
+        "c": landscape("beale", scale=2.0),  # another start, and the same worth
+        "d": landscape("beale", temperature=2.0),
+    }
+    paths = [of_problem(tmp_path / f"{n}.npz", one) for n, one in problems.items()]
+    page = Page(de.report.page(paths))
+    assert drawn_together(page.html) == ["a, c", "b", "d"]
+    names = re.findall(r'class="problem"><h3>([^<]*)</h3>', page.html)
+    assert names[:3] == ["beale, temperature 1.0", "himmelblau", "beale, temperature 2.0"]
+    assert names[3:] == names[:3], "of the diagnostics too"
+    assert '<th scope="row">b</th><td>himmelblau</td>' in page.html
+    assert not page.wrong
+
+
+def test_results_of_one_problem_need_no_heading(two_numbers, tmp_path) -> None:
+    other = of_problem(tmp_path / "a.npz", de.problems.Landscape("himmelblau"))
+    html = de.report.page([two_numbers, other])
+    assert drawn_together(html) == ["landscape, a"]
+    assert 'class="problem"' not in html
+
+
+def test_an_environment_with_another_policy_is_the_same_problem() -> None:
+    run = sources.of_result(made(3, 8, 2), "a")
+    control = lambda width: {"class": "Control", "env_name": "A", "policy": [width]}
+    runs = [dataclasses.replace(run, config={"problem": control(n)}) for n in (8, 16)]
+    (group,) = problem_groups.by_problem(runs)
+    assert group.name == "A"
+
+
+def test_results_that_do_not_say_their_problem_are_parted_by_their_numbers() -> None:
+    results = [made(None, 8, dim) for dim in (2, 3, 2)]
+    html = de.report.page(results, labels=["a", "b", "c"])
+    assert drawn_together(html) == ["a, c", "b"]
+    assert "<h3>a problem of 3 numbers, not named</h3>" in html
+
+
+def test_where_a_result_is_far_longer_the_axis_is_logarithmic(two_numbers) -> None:
+    run = sources.of_result(made(2, 8, 2), "short")
+    history = {"mean_fitness": np.tile(run.history["mean_fitness"], 50)}
+    long = dataclasses.replace(run, label="long", history=history)
+    groups = problem_groups.by_problem([run, long])
+    curves = comparisons.curves(groups, sections.Made())
+    assert "the axis along is logarithmic" in curves.html
+
+
+def test_results_of_other_sizes_are_compared_by_evaluations(two_numbers, tmp_path) -> None:
+    problem = de.problems.Landscape("himmelblau")
+    path = of_problem(tmp_path / "b.npz", problem)
+    html = de.report.page([two_numbers, path], labels=["a", "b"])
     assert "mean fitness over evaluations: a, b" in html
     assert "want record=" in html
 
