@@ -278,10 +278,28 @@ def _grid(axis: _Axis) -> Markup:
 def _placed(axis: _Axis) -> list[tuple[str, float]]:
     ticks = axis.ticks()
     return [
-        (numeral(float(f"{tick:.12g}")), float(place))
-        for tick, place in zip(ticks, axis.places(ticks), strict=True)
+        (label, float(place))
+        for label, place in zip(told_apart(ticks), axis.places(ticks), strict=True)
         if -1e-6 <= place <= 1000 + 1e-6
     ]
+
+
+def told_apart(values: Sequence[float]) -> list[str]:
+    """Numbers of an axis with as many digits as it takes that no two read the same.
+
+    Example:
+        >>> from diffevo_jax.report import charts
+        >>> charts.told_apart([5000.0, 5000.2, 5000.4])
+        ['5,000', '5,000.2', '5,000.4']
+        >>> charts.told_apart([0.0, 0.5])
+        ['0', '0.5']
+    """
+    numbers = [float(f"{value:.12g}") for value in values]
+    for digits in range(4, 13):
+        told = [numeral(number, digits) for number in numbers]
+        if len(set(told)) == len(told):
+            break
+    return told
 
 
 def _values(

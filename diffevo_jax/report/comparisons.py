@@ -222,7 +222,7 @@ def _spread(values: np.ndarray) -> str:
     text = numeral(float(curve.mean[0]))
     if curve.low is None or not np.isfinite(curve.low[0]):
         return text
-    return f"{text} ± {float(curve.mean[0] - curve.low[0]):.2g}"
+    return f"{text} ± {numeral(float(curve.mean[0] - curve.low[0]), 2)}"
 
 
 def _span(counts: np.ndarray) -> tuple[str, int]:

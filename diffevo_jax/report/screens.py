@@ -110,7 +110,7 @@ def _bars(film: Film, frame: int) -> Markup:
     low, high = film.fitness_range
     return element(
         "div",
-        element("p", f"individuals, up to {most}", class_="above"),
+        element("p", f"individuals, up to {most:,}", class_="above"),
         element(
             "div", svg, class_="bars", role="img", aria_label="Individuals by fitness."
         ),

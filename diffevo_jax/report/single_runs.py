@@ -1,7 +1,5 @@
 """What belongs to one result: its film, its best solution, its command."""
 
-import numpy as np
-
 from diffevo_jax.report import sources
 from diffevo_jax.report.markup import Markup, element, numeral
 from diffevo_jax.report.screens import frames, picture
@@ -32,7 +30,7 @@ def _solution(run: Run) -> Markup:
         element(
             "tr",
             element("th", name, scope="row"),
-            element("td", exactly(value), class_="number"),
+            element("td", numeral(value, 6), class_="number"),
         )
         for name, value in run.best.items()
     ]
@@ -56,13 +54,6 @@ def _solution(run: Run) -> Markup:
             aria_label=f"Best solution of {run.label}",
         ),
     )
-
-
-def exactly(value: object) -> str:
-    """A number of a solution, with six digits."""
-    if isinstance(value, float | np.floating):
-        return f"{value:.6g}".replace("-", "−")
-    return numeral(value)
 
 
 def _command(command: str) -> Markup:

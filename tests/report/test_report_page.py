@@ -19,7 +19,6 @@ from diffevo_jax.report import (
     pages,
     problem_groups,
     sections,
-    single_runs,
     sources,
     sweep_tables,
 )
@@ -197,6 +196,29 @@ def test_no_name_gets_out_of_its_place(two_numbers) -> None:
     assert page.tags["b"] == 0
     assert not page.wrong
     assert page.texts["title"] == page.texts["h1"] == NASTY
+
+
+def test_from_a_thousand_on_thousands_are_parted_everywhere(tmp_path) -> None:
+    result = made(1200, 1500, 2)
+    grown = lambda leaf: leaf * 5000 if leaf.dtype.kind == "f" else leaf
+    result = jax.tree.map(lambda leaf: grown(np.asarray(leaf)), result)
+    notes = {"seeds": 1200, "population_size": 1500, "budget": [9000.0, -1234.5]}
+    problem = de.problems.Landscape("beale", scale=2500.0)
+    de.save(tmp_path / "a.npz", result, problem=problem, notes=notes)
+    rows = ["setting,seed,final_mean,a", "0,0,5000.0,1000", "1,0,10000.0,2000.5"]
+    (tmp_path / "b.csv").write_text("\n".join(rows))
+    html = de.report.page([tmp_path / "a.npz", tmp_path / "b.csv"])
+    words = re.sub(r"<style>.*?</style>|<[^>]*>", " ", html, flags=re.DOTALL)
+    words = words.split('"use strict"')[0]
+    words = re.sub(r'"(at|points|best|counts|most)":\[.*?\]+', "", words)  # of the script
+    assert re.findall(r"(?<![\w.])\d{4,}(?!\w)", words) == []
+    for number in ("1,500", "9,000", "−1,234.5", "2,500.0", "5,000", "10,000", "2,000"):
+        assert number in words
+
+
+@pytest.mark.parametrize("value", [1e3, -4321.4, 9999.6, 54321.0, 9_999_999.0])
+def test_a_float_is_written_as_an_int_is(value) -> None:
+    assert markup.numeral(value) == markup.numeral(round(value))
 
 
 def test_a_dollar_in_a_name_is_a_dollar(two_numbers) -> None:
@@ -433,7 +455,7 @@ def test_of_infeasible_runs_the_nearest_is_shown_and_called_so() -> None:
     html = pages.page([result])
     assert "It is infeasible: its violation is 0.25." in html
     assert (
-        f'<td class="number">{single_runs.exactly(result.best_solution[1, 0])}</td>' in html
+        f'<td class="number">{markup.numeral(result.best_solution[1, 0], 6)}</td>' in html
     )
     assert "nothing feasible was found: the smallest violation is 0.25" in html
 
