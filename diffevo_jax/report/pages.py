@@ -21,6 +21,7 @@ from diffevo_jax.report.sources import Run
 from diffevo_jax.report.sweep_tables import Sweep
 from diffevo_jax.running.evolution import Result
 from diffevo_jax.running.result_files import Saved
+from diffevo_jax.sweeps.stored_tables import load
 
 #: What a page can show.
 Source = Result | Saved | str | Path
@@ -129,7 +130,9 @@ def _read(one: Source, label: str) -> Run | Sweep:
         if not path.exists():
             raise ValueError(f"path: got {path}, which is not there")
         if path.suffix in sweep_tables.ENDINGS:
-            return sweep_tables.read_sweep(path, label)
+            table = load(path)
+            named = table.attrs.get("name", label) if label == path.stem else label
+            return sweep_tables.sweep_of(table, str(named))
         known = (".npz", ".json", *sweep_tables.ENDINGS)
         if not path.is_dir() and path.suffix not in known:
             wanted = ", ".join(known)

@@ -367,7 +367,7 @@ def test_wrong_arguments_are_said(two_numbers, tmp_path) -> None:
     with pytest.raises(ValueError, match=r"want a folder or an ending among \.npz"):
         de.report.page([tmp_path / "odd.txt"])
     (tmp_path / "odd.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(ValueError, match="which has no column setting"):
+    with pytest.raises(ValueError, match="no column setting"):
         de.report.page([tmp_path / "odd.csv"])
     (tmp_path / "odd.json").write_text('{"config": {}}')
     with pytest.raises(ValueError, match="want a file of 'diffevo evolve --json'"):
@@ -435,7 +435,7 @@ def test_a_sweep_of_huge_numbers_is_ranked(tmp_path) -> None:
     path = tmp_path / "sweep.csv"
     rows = ("0,0,1e308,1", "0,1,-1e308,1", "1,0,1e308,2", "1,1,1e308,2")
     path.write_text("\n".join(("setting,seed,final_mean,a", *rows)))
-    rows = sweep_tables.ranked(sweep_tables.read_sweep(path, "sweep").runs)
+    rows = sweep_tables.ranked(sweep_tables.sweep_of(de.sweeps.load(path), "sweep"))
     assert rows["setting"].tolist() == [1, 0]
     assert rows["mean"].tolist() == [1e308, 0.0]
     assert Page(pages.page([path])).wrong == []
@@ -467,7 +467,7 @@ def test_a_feasible_solution_is_not_called_infeasible(two_numbers) -> None:
 def test_a_setting_with_a_failed_run_has_no_mean_and_comes_last(tmp_path) -> None:
     path = tmp_path / "sweep.csv"
     path.write_text("setting,seed,final_mean,failed,a\n0,0,9,True,1\n1,0,1,False,2\n")
-    rows = sweep_tables.ranked(sweep_tables.read_sweep(path, "sweep").runs)
+    rows = sweep_tables.ranked(sweep_tables.sweep_of(de.sweeps.load(path), "sweep"))
     assert rows["setting"].tolist() == [1, 0]
     assert np.isnan(rows["mean"].tolist()[1])
 
@@ -476,10 +476,26 @@ def test_a_heat_map_has_each_mean_beside_its_values(tmp_path) -> None:
     path = tmp_path / "sweep.csv"
     rows = [f"{i},0,{10 * a + b},{a},{b}" for i, (a, b) in enumerate(np.ndindex(2, 3))]
     path.write_text("\n".join(["setting,seed,final_mean,a,b", *rows]))
-    (map_,), _ = sweep_tables.dependence(sweep_tables.read_sweep(path, "sweep"))
+    (map_,), _ = sweep_tables.dependence(
+        sweep_tables.sweep_of(de.sweeps.load(path), "sweep")
+    )
     shown = re.findall(r'<tr><th scope="row">(\d)</th>(.*?)</tr>', map_)
     cells = {row: re.findall(r">(\d+)</td>", line) for row, line in shown}
     assert cells == {"1": ["10", "11", "12"], "0": ["0", "1", "2"]}
+
+
+def test_a_heat_map_says_what_it_is_the_mean_over(tmp_path) -> None:
+    path = tmp_path / "sweep.csv"
+    cells = np.ndindex(2, 2, 2)
+    rows = [
+        f"{i},0,{100 * a + 10 * b + c},{a},{b},{c}" for i, (a, b, c) in enumerate(cells)
+    ]
+    rows[-1] = "7,0,,1,1,1"  # has failed, so that its cell has no mean
+    path.write_text("\n".join(["setting,seed,final_mean,a,b,c", *rows]))
+    sweep = sweep_tables.sweep_of(de.sweeps.load(path), "sweep")
+    (map_,), _ = sweep_tables.dependence(sweep)
+    assert "Each is the mean over 2 values of c." in map_
+    assert re.findall(r">([\d.]+|–)</td>", map_) == ["10.5", "–", "0.5", "100.5"]
 
 
 def test_the_film_of_a_run_that_stopped_ends_there() -> None:
