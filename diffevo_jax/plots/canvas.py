@@ -35,6 +35,10 @@ class Numbers(Protocol):
         ...
 
 
+#: One colour or more, as matplotlib has them.
+Colors = Sequence[str | Sequence[float]] | Numbers
+
+
 class Look(NamedTuple):
     """How a line looks: its colour, its dashes and its marker."""
 
@@ -56,6 +60,31 @@ def look(number: int) -> Look:
         DASHES[number % len(DASHES)],
         MARKERS[number % len(MARKERS)],
     )
+
+
+def palette(colors: Colors) -> list[str]:
+    """Colours in any of matplotlib's ways, each as ``"#rrggbb"``.
+
+    Args:
+        colors: names, or numbers in [0, 1]: an array (K, 3) is K colours.
+
+    Raises:
+        ValueError: there is none, or one of them is no colour.
+
+    Example:
+        >>> import numpy as np
+        >>> from diffevo_jax.plots.canvas import palette
+        >>> palette(np.eye(3)), palette(["C0", (0.0, 0.0, 0.0)])
+        (['#ff0000', '#00ff00', '#0000ff'], ['#1f77b4', '#000000'])
+    """
+    from matplotlib.colors import is_color_like, to_hex
+
+    each = list(np.asarray(colors) if isinstance(colors, Numbers) else colors)
+    if wrong := [one for one in each if not is_color_like(one)]:
+        raise ValueError(f"colors: got {wrong[0]!r}, want colours of matplotlib")
+    if not each:
+        raise ValueError("colors: got none, want at least one")
+    return [to_hex(one) for one in each]
 
 
 def blank(width: float, height: float) -> Figure:

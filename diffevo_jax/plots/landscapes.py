@@ -18,6 +18,7 @@ from diffevo_jax.base import Problem
 from diffevo_jax.plots.canvas import BLUE, blank
 from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.running.evolution import Result
+from diffevo_jax.running.surfaces import heights
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +41,7 @@ def landscape(
         ax: where to draw.
         levels: fitness values between the greys; None takes twelve even steps.
     """
-    space, key = problem.space, jax.random.key(0)
+    space = problem.space
     if (shapes := space.layout.shapes) != ((2,),):
         raise ValueError(f"problem: got solutions of shapes {shapes}, want ((2,),)")
     ax = ax or blank(4.5, 4.5).add_subplot()
@@ -52,10 +53,7 @@ def landscape(
         raise ValueError(f"extent: got {extent}, want left, right, bottom and top")
     left, right, bottom, top = whole.T.ravel() if extent is None else extent
     x, y = np.linspace(left, right, 200), np.linspace(bottom, top, 200)
-    points = jnp.asarray(np.stack(np.meshgrid(x, y), axis=-1), space.layout.dtypes[0])
-    solutions = jax.tree.unflatten(space.layout.treedef, [points.reshape(-1, 2)])
-    evaluation, _ = problem.evaluate(key, problem.init(key), solutions)
-    height = np.ma.masked_invalid(np.reshape(evaluation.fitness, (len(y), len(x))))
+    height = np.ma.masked_invalid(heights(problem, x, y))
     if levels is None:
         levels = np.linspace(height.min(), float(height.max()) + 1e-9, 13).tolist()
     greys = [str(grey) for grey in np.linspace(1.0, 0.62, len(levels) - 1)]

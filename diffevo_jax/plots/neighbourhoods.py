@@ -11,7 +11,16 @@ import numpy.typing as npt
 
 from diffevo_jax.base import Problem
 from diffevo_jax.noise import canonical_scale
-from diffevo_jax.plots.canvas import BLUE, DASHES, GREEN, INK, ORANGE, evenly
+from diffevo_jax.plots.canvas import (
+    BLUE,
+    DASHES,
+    GREEN,
+    INK,
+    ORANGE,
+    Colors,
+    evenly,
+    palette,
+)
 from diffevo_jax.plots.landscapes import check_individuals, decoded, landscape, recorded
 from diffevo_jax.plots.writing import filmed
 from diffevo_jax.pytree.annotations import Index, checked
@@ -81,7 +90,7 @@ def neighbourhood_film(
     kappa: float = 1.0,
     fps: int = 7,
     dpi: int = 80,
-    colors: Sequence[str] = (ORANGE, BLUE, GREEN, INK),
+    colors: Colors = (ORANGE, BLUE, GREEN, INK),
     ax: Axes | None = None,
 ) -> FuncAnimation:
     """Film the neighbourhoods of individuals, which shrink as the noise level falls.
@@ -106,7 +115,7 @@ def neighbourhood_film(
             no such disc.
         fps: frames a second.
         dpi: pixels an inch; the film is 4.5 inches wide and high, unless ``ax`` is given.
-        colors: of the individuals in turn.
+        colors: of the individuals in turn: names, or an array (K, 3).
         ax: where to draw; None draws the landscape first.
 
     Raises:
@@ -127,9 +136,10 @@ def neighbourhood_film(
     sigmas = np.asarray(result.history.sigma, float)
     x, y = paths[0].T
     everyone = drawn.scatter(x, y, 8, c="0.35", alpha=0.7, lw=0, zorder=2)
+    hues = palette(colors)
     followed = []
     for n, i in enumerate(individuals):
-        color, dashes = colors[n % len(colors)], DASHES[n % len(DASHES)]
+        color, dashes = hues[n % len(hues)], DASHES[n % len(DASHES)]
         disc = Ellipse((0, 0), 0, 0, fc=(color, 0.1), ec=color, ls=dashes, lw=1.6, zorder=3)
         rings = drawn.scatter([], [], 16.0 + 22.0 * n, lw=1.2, zorder=4 - 0.1 * n)
         rings.set(edgecolor=color, facecolor=color if n == 0 else "none")

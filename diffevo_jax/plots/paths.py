@@ -9,7 +9,7 @@ import numpy as np
 
 from diffevo_jax.base import Problem
 from diffevo_jax.noise import canonical_scale
-from diffevo_jax.plots.canvas import BLUE, GREEN, INK, ORANGE, evenly
+from diffevo_jax.plots.canvas import BLUE, GREEN, INK, ORANGE, Colors, evenly, palette
 from diffevo_jax.plots.landscapes import check_individuals, decoded, landscape, recorded
 from diffevo_jax.pytree.annotations import Index, checked
 from diffevo_jax.running.evolution import Result
@@ -26,38 +26,50 @@ def trajectories(
     individuals: Sequence[Index] = (0,),
     *,
     generations: Sequence[int] = (),
+    kappa: float = 1.0,
     ax: Axes | None = None,
-    colors: Sequence[str] = (ORANGE, BLUE, GREEN, INK),
+    colors: Colors = (ORANGE, BLUE, GREEN, INK),
 ) -> Figure:
     """Draw the paths of individuals, where they are drawn to, and whom they listen to.
 
-    An arrow leads from an individual to its clean estimate. A disc is its neighbourhood,
-    one deviation ``sigma = sqrt(1 - alpha_bar) / sqrt(alpha_bar)`` of the exact kernel
-    around ``y = x / sqrt(alpha_bar)``, where the kernel compares it with the others.
+    An arrow leads from an individual to its clean estimate. A disc is one deviation of its
+    kernel, ``sigma / sqrt(kappa)`` with ``sigma = sqrt(1 - alpha_bar) / sqrt(alpha_bar)``,
+    around ``y = x / sqrt(alpha_bar)``, where the kernel compares it with the others: an
+    individual at its edge has ``exp(-1/2)`` of the weight that one at ``y`` would have.
 
     Args:
         problem: see :func:`landscape`.
         result: one run, with ``record=("population", "clean_estimate")``.
         individuals: whom to follow.
         generations: where to draw arrows and discs; none given takes five, evenly spaced.
+        kappa: factor of the kernel on squared distances, > 0: 1 of ``Gaussian()`` and, in
+            two dimensions, of the default. Kernels with a bandwidth for each individual
+            have no such disc.
         ax: where to draw; None draws the landscape first.
-        colors: of the individuals in turn.
+        colors: of the individuals in turn: names, or an array (K, 3).
+
+    Raises:
+        ValueError: something was not recorded, kappa is not positive, or a colour, a
+            generation or an individual is none.
     """
     from matplotlib.patches import Ellipse
 
+    if not 0 < kappa < np.inf:
+        raise ValueError(f"kappa: got {kappa}, want a number > 0")
     paths, clean = (recorded(problem, result, n) for n in ("population", "clean_estimate"))
     check_individuals(individuals, paths.shape[1])
     ax = ax or landscape(problem).axes[0]
     zero, one = decoded(problem, [[0.0, 0.0], [1.0, 1.0]])
     rounds = np.subtract(evenly(generations, 5, len(paths)), 1)
+    hues = palette(colors)
     arrow = {"arrowstyle": "->", "shrinkA": 0, "shrinkB": 0}
     for n, i in enumerate(individuals):
-        color = colors[n % len(colors)]
+        color = hues[n % len(hues)]
         ax.plot(*paths[: rounds[-1] + 1, i].T, color=color, lw=1.1, alpha=0.8, zorder=3)
         for g in rounds:
             x, sigma = paths[g, i], float(result.history.sigma[g])
             centre = zero + (x - zero) * float(canonical_scale(sigma))
-            size = 2 * sigma * (one - zero)
+            size = 2 * sigma / np.sqrt(kappa) * (one - zero)
             ax.add_patch(Ellipse(centre, *size, fc=(color, 0.12), ec=(color, 0.6)))
             if np.linalg.norm(clean[g, i] - x) > 0.02 * np.ptp(ax.get_xlim()):
                 ax.annotate("", clean[g, i], x, arrowprops=arrow)

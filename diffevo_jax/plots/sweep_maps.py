@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from diffevo_jax.plots.canvas import INK, blank
-from diffevo_jax.plots.spacing import Cells, cells
+from diffevo_jax.plots.spacing import Cells
+from diffevo_jax.plots.sweep_grids import over_two_axes
 from diffevo_jax.pytree.annotations import checked
-from diffevo_jax.sweeps.tables import check_dataset
+from diffevo_jax.sweeps.tables import axes_of, check_dataset
 
 if TYPE_CHECKING:
     import xarray
@@ -41,10 +42,15 @@ def heat_map(
 ) -> Figure:
     """Draw a sweep over two axes: the mean over seeds of every setting, and the best.
 
+    If other axes were swept too a cell is the mean over their values, and the title says
+    so; to see one of the values alone select it,
+    ``dataset.isel(setting=dataset["problem.scale"].values == 1.0)``.
+
     An axis whose values are geometric is logarithmic; one of names, or of numbers that are
     unevenly spaced, has cells of equal size. Hatched is where there is no mean: a run is
-    missing, or has failed. The frame is around the highest mean, of a fitness; it is that
-    of the seeds of the sweep, which have favoured it.
+    missing, or has failed, or a value of another axis was not tried. The frame is around
+    the highest mean, of a fitness; it is that of the seeds of the sweep, which have
+    favoured it.
 
     Args:
         dataset: of :func:`diffevo_jax.sweep`, or opened from a file of one.
@@ -53,12 +59,12 @@ def heat_map(
         y: the axis along the height.
         value: a variable over settings and seeds, or over settings.
         ax: where to draw.
-        title: above the axes; empty is what the value is, and where it is best.
+        title: above the axes; empty is what the value is, and where it is best. What a
+            cell is the mean over is said below it.
 
     Raises:
         TypeError: the dataset is none.
-        ValueError: there is no such axis or variable, or a cell has several settings, as
-            a third axis was swept; then select one of its values.
+        ValueError: there is no such axis or variable, or a setting is there twice.
 
     Example:
         >>> import jax, diffevo_jax as de
@@ -78,16 +84,13 @@ def heat_map(
     across, up = _axis(dataset, "x", x), _axis(dataset, "y", y)
     if across == up:
         raise ValueError(f"y: got {up!r}, which is x, want another axis")
-    columns = [cells(_values(dataset, name)) for name in (across, up)]
-    settings = _settings(dataset, across, up, columns[0], columns[1])
-    means, failed, missing = _means(dataset, value)
-    grid = np.ma.masked_invalid(np.where(settings < 0, np.nan, means[settings]))
+    _check_value(dataset, value)
+    whole = over_two_axes(dataset, across, up, value)
+    columns = [whole.columns, whole.rows]
+    grid = np.ma.masked_invalid(whole.means)
     ax = ax or blank(5.6, 4.2).add_subplot()
     mesh = ax.pcolormesh(columns[0].edges, columns[1].edges, grid, cmap="viridis")
-    reason = _hatch(ax, columns, {
-        "failed": (settings >= 0) & failed[settings] & ~missing[settings],
-        "missing": (settings < 0) | missing[settings],
-    })  # fmt: skip
+    reason = _hatch(ax, columns, {"failed": whole.failed, "missing": whole.missing})
     _scale(ax, "x", columns[0])
     _scale(ax, "y", columns[1])
     if grid.size <= WRITTEN:
@@ -102,15 +105,15 @@ def heat_map(
         )
         words += f"\nhighest: {grid.max():.4g} at\n{place}"
     ax.set(xlabel=across + reason, ylabel=up)
-    ax.set_title(title or words, fontsize="small")
+    above = [title or words, whole.averaged]
+    ax.set_title("\n".join(filter(None, above)), fontsize="small")
     ax.figure.colorbar(mesh, ax=ax, label=value.replace("_", " "))
     return cast("Figure", ax.figure)
 
 
 def _axis(dataset: xarray.Dataset, argument: str, name: str) -> str:
     """The coordinate that is meant by a name or an ending of one."""
-    swept = [str(one) for one in dataset.coords if dataset[one].dims == ("setting",)]
-    swept = [one for one in swept if one != "setting"]
+    swept = axes_of(dataset)
     if name in swept:
         return name
     meant = [one for one in swept if one.endswith(f".{name}")]
@@ -123,48 +126,8 @@ def _axis(dataset: xarray.Dataset, argument: str, name: str) -> str:
     raise ValueError(f"{argument}: got {name!r}, want one of {', '.join(swept)}{hint}")
 
 
-def _values(dataset: xarray.Dataset, name: str) -> list[float | str]:
-    return [
-        one if isinstance(one, str) else float(one) for one in dataset[name].values.tolist()
-    ]
-
-
-def _settings(
-    dataset: xarray.Dataset, x: str, y: str, across: Cells, up: Cells
-) -> np.ndarray:
-    """Which setting is in each cell, (rows, columns); -1 where there is none."""
-    found = np.full((len(up.values), len(across.values)), -1)
-    for setting, place in enumerate(
-        zip(_values(dataset, y), _values(dataset, x), strict=True)
-    ):
-        cell = up.values.index(place[0]), across.values.index(place[1])
-        if found[cell] >= 0:
-            pair = dataset.isel(setting=[int(found[cell]), setting])
-            others = [
-                str(name)
-                for name in pair.coords
-                if pair[name].dims == ("setting",) and name != "setting"
-                and len(set(pair[name].values.tolist())) > 1
-            ]  # fmt: skip
-            raise ValueError(_select(dataset, others))
-        found[cell] = setting
-    return found
-
-
-def _select(dataset: xarray.Dataset, others: Sequence[str]) -> str:
-    """What to do about axes of which a map has no place."""
-    if not others:
-        return "dataset: got a setting twice, want each once"
-    name = others[0]
-    value = dataset[name].values.tolist()[0]
-    select = f"dataset.isel(setting=dataset[{name!r}].values == {value!r})"
-    return f"dataset: got {' and '.join(others)} swept too, want one value: {select}"
-
-
-def _means(
-    dataset: xarray.Dataset, value: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each setting the mean over seeds, and whether a run failed or is missing."""
+def _check_value(dataset: xarray.Dataset, value: str) -> None:
+    """Raise ValueError if it is no variable over settings and seeds."""
     if value not in dataset.data_vars:
         known = [str(name) for name in dataset.data_vars]
         raise ValueError(f"value: got {value!r}, want one of {', '.join(known)}")
@@ -173,20 +136,6 @@ def _means(
         raise ValueError(
             f"value: got {value!r} over {wrong}, want one over setting and seed"
         )
-
-    count = dataset.sizes["setting"]
-
-    def any_run(name: str) -> np.ndarray:
-        if name not in dataset:
-            return np.zeros(count, bool)
-        flags = np.asarray(dataset[name], bool).reshape(count, -1)
-        return np.asarray(flags.any(axis=1))
-
-    values = np.asarray(dataset[value], float).reshape(count, -1)
-    failed, missing = any_run("failed"), any_run("missing")
-    with np.errstate(invalid="ignore"):
-        means = np.where(failed | missing, np.nan, values.mean(axis=1))
-    return means, failed | ~np.isfinite(means) & ~missing, missing
 
 
 def _corner(columns: Sequence[Cells], row: int, column: int) -> tuple[float, ...]:

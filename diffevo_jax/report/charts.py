@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from diffevo_jax.plots.curves import mean_band
 from diffevo_jax.report.markup import Markup, element, numeral
+from diffevo_jax.report.thinning import evenly
 
 #: Points of a curve at most, which is more than a page has columns of pixels.
 MOST_POINTS = 400
@@ -67,7 +68,7 @@ def thinned(curve: Curve) -> Curve:
     """At most ``MOST_POINTS`` of a curve, evenly spaced, the ends among them."""
     if len(curve.x) <= MOST_POINTS:
         return curve
-    kept = np.unique(np.linspace(0, len(curve.x) - 1, MOST_POINTS).round().astype(int))
+    kept = evenly(len(curve.x), MOST_POINTS)
     low, high = (None if end is None else end[kept] for end in (curve.low, curve.high))
     return Curve(curve.label, curve.slot, curve.x[kept], curve.mean[kept], low, high)
 
@@ -80,6 +81,7 @@ def chart(
     log_x: bool = False,
     log_y: bool = False,
     about: str = "",
+    is_part: bool = False,
 ) -> tuple[Markup, dict[str, Any]]:
     """A chart, and what the page's script needs of it.
 
@@ -90,6 +92,7 @@ def chart(
         log_x: whether that is logarithmic; values <= 0 are left out.
         log_y: whether the vertical axis is.
         about: a sentence below the title.
+        is_part: whether it is below a heading of the third level.
     """
     curves = [thinned(curve) for curve in curves]
     x_axis = _axis([curve.x for curve in curves], log_x, margin=0.0)
@@ -134,7 +137,7 @@ def chart(
     words = element("p", about, class_="about") if about else ""
     whole = element(
         "figure",
-        element("figcaption", element("h3", title), words),
+        element("figcaption", element("h4" if is_part else "h3", title), words),
         plot,
         element("p", x_label, class_="x-label"),
         class_="chart",
@@ -275,10 +278,28 @@ def _grid(axis: _Axis) -> Markup:
 def _placed(axis: _Axis) -> list[tuple[str, float]]:
     ticks = axis.ticks()
     return [
-        (numeral(float(f"{tick:.12g}")), float(place))
-        for tick, place in zip(ticks, axis.places(ticks), strict=True)
+        (label, float(place))
+        for label, place in zip(told_apart(ticks), axis.places(ticks), strict=True)
         if -1e-6 <= place <= 1000 + 1e-6
     ]
+
+
+def told_apart(values: Sequence[float]) -> list[str]:
+    """Numbers of an axis with as many digits as it takes that no two read the same.
+
+    Example:
+        >>> from diffevo_jax.report import charts
+        >>> charts.told_apart([5000.0, 5000.2, 5000.4])
+        ['5,000', '5,000.2', '5,000.4']
+        >>> charts.told_apart([0.0, 0.5])
+        ['0', '0.5']
+    """
+    numbers = [float(f"{value:.12g}") for value in values]
+    for digits in range(4, 13):
+        told = [numeral(number, digits) for number in numbers]
+        if len(set(told)) == len(told):
+            break
+    return told
 
 
 def _values(

@@ -1,29 +1,25 @@
-"""Films of a population: where it is, generation by generation, as the page's script shows.
+"""Films of a population: where it is, generation by generation.
 
 A population of two numbers is drawn on its landscape; of one number over its fitness; of
 more in the two principal components of all that was recorded. Populations are thinned, so
 that a page stays small, and the film says by how much.
 """
 
-import base64
-import struct
-import zlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from diffevo_jax.report.markup import Markup, element, numeral
+from diffevo_jax.report.projections import principal_components
+from diffevo_jax.report.thinning import evenly
 from diffevo_jax.running.result_files import Plane
 
 #: At most so many frames and individuals of a film.
 FRAMES, INDIVIDUALS = 60, 200
-#: Points that principal components are of at most, and their numbers.
-_POINTS, _NUMBERS = 600, 50_000_000
 #: Bars of a histogram, shades of a landscape.
-BARS, _SHADES = 32, 13
-#: How dark the best of a landscape is, and the mean of it; powers that make it so.
-_DARKEST, _MEAN_SHADE, _POWERS = 0.45, 0.33, (0.5, 30.0)
+BARS, SHADES = 32, 13
+#: The mean shade of a landscape, and the powers that make it so.
+_MEAN_SHADE, _POWERS = 0.33, (0.5, 30.0)
 
 
 class Film(NamedTuple):
@@ -79,11 +75,11 @@ def film_of(
             "at least one of each"
         )
     total, size = paths.shape[:2]
-    kept = _evenly(total, FRAMES)
+    kept = evenly(total, FRAMES)
     spots, labels, where = _spots(paths[kept], fitness, kept, plane, names)
     ranges = _ranges(spots, plane)
     scaled = _scaled(spots, ranges)
-    shown = _evenly(size, INDIVIDUALS)
+    shown = evenly(size, INDIVIDUALS)
     best = counts = None
     low, high = 0.0, 1.0
     if fitness is not None:
@@ -120,123 +116,6 @@ def film_of(
         (low, high),
         " ".join(said),
     )
-
-
-def principal_components(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The centre (D,), the first two directions (D, 2) and their shares of the variance.
-
-    Of many rows some are taken, evenly: 600, or what has fifty million numbers in all; what
-    is not finite is left out. Of each direction the largest number is positive.
-
-    Args:
-        rows: (M, D) with D >= 2.
-
-    Example:
-        >>> import numpy as np
-        >>> from diffevo_jax.report import films
-        >>> rows = np.array([[0.0, 1.0, 0.0], [0.0, -1.0, 0.0]])
-        >>> _, directions, shares = films.principal_components(rows)
-        >>> directions[:, 0].round(6) + 0.0, shares.round(6)
-        (array([0., 1., 0.]), array([1., 0.]))
-    """
-    most = int(np.clip(_NUMBERS // rows.shape[1], 8, _POINTS))
-    rows = np.asarray(rows[_evenly(len(rows), most)], float)
-    rows = rows[np.isfinite(rows).all(axis=1)]
-    if not len(rows):
-        rows = np.zeros((1, rows.shape[1]))
-    scale = max(np.abs(rows).max(), 1.0)  # or squares of large numbers overflow
-    centre = (rows / scale).mean(axis=0)
-    rows, centre = rows / scale - centre, scale * centre
-    values, vectors = np.linalg.eigh(rows @ rows.T)  # as many as rows, and not as numbers
-    values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
-    directions = np.zeros((rows.shape[1], 2))
-    for place in range(min(2, len(values))):
-        if values[place] > 1e-12 * max(values[0], 1e-300):
-            found = rows.T @ vectors[:, place] / np.sqrt(values[place])
-            directions[:, place] = found * np.sign(found[np.abs(found).argmax()])
-    shares = np.zeros(2)
-    whole = values.sum()
-    shares[: len(values)] = values[:2] / whole if whole > 0 else 0.0
-    return centre, directions, shares
-
-
-def picture(film: Film, number: int) -> Markup:
-    """A film as the page has it: its last frame, which the script replaces by others.
-
-    Args:
-        film: to show.
-        number: of the film on its page.
-    """
-    last = len(film.generations) - 1
-    dots = [_dot(point, "dot", 9) for point in film.points[last]]
-    if film.best is not None:
-        dots.append(_dot(film.best[last], "dot best", 13))
-    ground: Markup | str = ""
-    if film.ground is not None:
-        ground = element("img", class_="ground", alt="", src=_uri(_png(film.ground)))
-    across, up = (f"{label}" for label in film.labels)
-    stage = element(
-        "div",
-        ground,
-        element("svg", dots, viewBox="0 0 1000 1000", aria_hidden="true"),
-        class_="stage",
-        role="img",
-        aria_label=f"The population, {across} across and {up} up.",
-    )
-    (left, right), (bottom, top) = film.ranges
-    scene = element(
-        "div",
-        element(
-            "p",
-            element("span", numeral(bottom)),
-            element("span", up),
-            element("span", numeral(top)),
-            class_="side",
-        ),
-        stage,
-        _below(left, across, right),
-        class_="scene",
-    )
-    total = len(film.generations)
-    controls = element(
-        "div",
-        element("button", "Play", type="button", class_="play"),
-        element(
-            "input",
-            type="range",
-            min=0,
-            max=total - 1,
-            value=last,
-            step=1,
-            aria_label="Generation",
-            aria_valuetext=_caption(film, last),
-            autocomplete="off",
-        ),
-        element("output", _caption(film, last)),
-        class_="controls",
-    )
-    panels = [scene]
-    if film.counts is not None:
-        panels.append(_bars(film, last))
-    return element(
-        "figure",
-        element("div", panels, class_="panels"),
-        controls,
-        element("figcaption", film.about),
-        class_="film",
-        data_film=number,
-    )
-
-
-def frames(film: Film) -> dict[str, Any]:
-    """What the page's script needs of a film."""
-    return {
-        "captions": [_caption(film, frame) for frame in range(len(film.generations))],
-        "points": [_flat(frame) for frame in film.points],
-        "best": None if film.best is None else _flat(film.best),
-        "counts": None if film.counts is None else film.counts.tolist(),
-        "most": None if film.counts is None else _most(film).tolist(),
-    }
 
 
 def _spots(
@@ -319,59 +198,6 @@ def _histogram(values: np.ndarray) -> tuple[np.ndarray, float, float]:
     return np.stack([np.histogram(row, edges)[0] for row in inside]), low, high
 
 
-def _bars(film: Film, frame: int) -> Markup:
-    assert film.counts is not None
-    width, most = 1000 / BARS, int(_most(film)[frame])
-    bars = [
-        element(
-            "rect",
-            x=f"{place * width + 2:.1f}",
-            width=f"{width - 4:.1f}",
-            y=f"{1000 - 1000 * count / most:.1f}",
-            height=f"{1000 * count / most:.1f}",
-        )
-        for place, count in enumerate(film.counts[frame])
-    ]
-    svg = element("svg", bars, viewBox="0 0 1000 1000", preserveAspectRatio="none")
-    low, high = film.fitness_range
-    return element(
-        "div",
-        element("p", f"individuals, up to {most}", class_="above"),
-        element(
-            "div", svg, class_="bars", role="img", aria_label="Individuals by fitness."
-        ),
-        _below(low, "fitness", high),
-        class_="histogram",
-    )
-
-
-def _most(film: Film) -> np.ndarray:
-    """How many individuals the highest bar of each frame has."""
-    return np.maximum(1, np.asarray(film.counts).max(axis=1))
-
-
-def _below(low: float, label: str, high: float) -> Markup:
-    parts = [element("span", text) for text in (numeral(low), label, numeral(high))]
-    return element("p", parts, class_="below")
-
-
-def _dot(point: np.ndarray, kind: str, radius: int) -> Markup:
-    return element("circle", class_=kind, cx=point[0], cy=1000 - point[1], r=radius)
-
-
-def _flat(points: np.ndarray) -> list[int]:
-    """x, y, x, y, as the SVG counts: from the top."""
-    return np.stack([points[..., 0], 1000 - points[..., 1]], axis=-1).ravel().tolist()
-
-
-def _caption(film: Film, frame: int) -> str:
-    total = int(film.generations[-1])
-    return (
-        f"generation {int(film.generations[frame]):,} of {total:,}, "
-        f"sigma {numeral(float(film.sigma[frame]))}"
-    )
-
-
 def _shades(height: np.ndarray) -> np.ndarray:
     """Shades (H, W) of heights, so spread that a third of the picture is dark.
 
@@ -385,39 +211,4 @@ def _shades(height: np.ndarray) -> np.ndarray:
         shade[known] = (height[known] - low) / (high - low if high > low else 1.0)
         mean = np.clip(shade[known].mean(), 1e-9, 1 - 1e-9)
         shade **= np.clip(np.log(_MEAN_SHADE) / np.log(mean), *_POWERS)
-    return np.minimum(shade * _SHADES, _SHADES - 1).astype(np.uint8)
-
-
-def _png(shades: np.ndarray) -> bytes:
-    """A picture of black that is more or less there, as PNG's specification has it."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        checked = kind + content
-        return (
-            struct.pack(">I", len(content))
-            + checked
-            + struct.pack(">I", zlib.crc32(checked))
-        )
-
-    height, width = shades.shape
-    header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)  # 8 bits, a palette
-    alpha = (np.linspace(0.0, _DARKEST, _SHADES) * 255).astype(np.uint8).tobytes()
-    rows = b"".join(b"\0" + row.tobytes() for row in shades.astype(np.uint8))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        [
-            chunk(b"IHDR", header),
-            chunk(b"PLTE", bytes(3 * _SHADES)),
-            chunk(b"tRNS", alpha),
-            chunk(b"IDAT", zlib.compress(rows, 9)),
-            chunk(b"IEND", b""),
-        ]
-    )
-
-
-def _uri(content: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
-
-
-def _evenly(total: int, most: int) -> np.ndarray:
-    """At most so many of the first ``total`` numbers, evenly, the ends among them."""
-    return np.unique(np.linspace(0, total - 1, min(total, most)).round().astype(int))
+    return np.minimum(shade * SHADES, SHADES - 1).astype(np.uint8)

@@ -79,13 +79,21 @@ def data(name: str, value: object) -> Markup:
     )
 
 
-def numeral(value: object) -> str:
-    """A number as people read it, with four digits or more; a dash for what is not finite.
+def numeral(value: object, digits: int = 4) -> str:
+    """A number as people read it; a dash for what is not finite.
+
+    From 1,000 on thousands are parted, and from 10,000,000 on a float has a power of ten.
+
+    Args:
+        value: what is not a number is its text.
+        digits: of a float at least, from the first that is not 0.
 
     Example:
         >>> from diffevo_jax.report import markup
         >>> [markup.numeral(value) for value in (3, 0.123456, -1e-9, float("nan"), True)]
         ['3', '0.1235', '−1e−09', '–', 'yes']
+        >>> [markup.numeral(value) for value in (5000, 5000.0, 999.99, 12345.6, 2e8)]
+        ['5,000', '5,000', '1,000', '12,346', '2e+08']
     """
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
@@ -95,8 +103,8 @@ def numeral(value: object) -> str:
         text = f"{int(value):,}"
     elif isinstance(value, float | np.floating):
         number = float(value)
-        text = f"{number:.4g}" if np.isfinite(number) else "–"
-        if 1e4 <= abs(number) < 1e7:  # of which %g makes 1e+04
+        text = f"{number:,.{digits}g}" if np.isfinite(number) else "–"
+        if "e+" in text and abs(number) < 1e7:  # as 12,345 has with four digits
             text = f"{number:,.0f}"
     else:
         return str(value)

@@ -99,7 +99,7 @@
         bar.setAttribute("y", 1000 - height);
         bar.setAttribute("height", height);
       });
-      if (most) most.textContent = `individuals, up to ${film.most[frame]}`;
+      if (most) most.textContent = `individuals, up to ${film.most[frame].toLocaleString("en")}`;
       slider.value = frame;
       output.textContent = film.captions[frame];
       slider.setAttribute("aria-valuetext", film.captions[frame]);

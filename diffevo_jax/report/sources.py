@@ -400,4 +400,4 @@ def reasons_of(run: Run) -> str:
     words = [word for word in (*REASONS, "going on") if word in run.reasons]
     if len(words) == 1:
         return words[0]
-    return ", ".join(f"{run.reasons.count(word)} {word}" for word in words)
+    return ", ".join(f"{run.reasons.count(word):,} {word}" for word in words)

@@ -1,34 +1,27 @@
 """What a page can show of a sweep: its settings, ranked; how fitness depends on an axis."""
 
 import dataclasses
-import functools
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from diffevo_jax.base import PyTree
 from diffevo_jax.plots.curves import mean_band
-from diffevo_jax.pytree.records import extra
+from diffevo_jax.plots.sweep_grids import over_two_axes
 from diffevo_jax.report.charts import Curve, chart, mean_curve
 from diffevo_jax.report.markup import Markup, caption, element, numeral
-from diffevo_jax.sweeps.tables import half_width
+from diffevo_jax.sweeps.tables import axes_of, half_width, tidy
 
 if TYPE_CHECKING:
     import pandas
+    import xarray
 
 #: Endings of the files that are tables of sweeps.
 ENDINGS = (".nc", ".zarr", ".parquet", ".csv")
 #: Rows of the table at most, and values of an axis of a heat map.
 MOST_ROWS, MOST_VALUES = 500, 30
-#: Columns that a sweep has beside its axes.
-_OWN = (
-    *("setting", "seed", "generation", "final_mean", "final_best", "failed", "missing"),
-    *("evaluations", "best_fitness", "mean_fitness", "sigma", "effective_sample_size"),
-    *("self_weight", "num_failed", "num_weightless", "num_diverged", "num_clipped", "done"),
-)
 #: Learning curves that are drawn of a sweep: those of the best settings.
 _CURVES = 4
 
@@ -39,6 +32,7 @@ class Sweep:
 
     Attributes:
         label: what it is called on the page.
+        dataset: the whole of it.
         runs: a row for each setting and seed.
         axes: names of the columns that were swept.
         curves: of the best settings, (R, T) mean fitness each; empty if it is not there.
@@ -47,6 +41,7 @@ class Sweep:
     """
 
     label: str
+    dataset: "xarray.Dataset"
     runs: "pandas.DataFrame"
     axes: tuple[str, ...]
     curves: dict[int, np.ndarray]
@@ -54,81 +49,31 @@ class Sweep:
     versions: dict[str, Any]
 
 
-def read_sweep(path: Path, label: str) -> Sweep:
-    """Read a table that ``diffevo sweep --out`` or ``de.sweeps.save`` has written.
+def sweep_of(dataset: "xarray.Dataset", label: str) -> Sweep:
+    """What a page shows of a table.
 
     Args:
-        path: its ending says what it is.
+        dataset: of a sweep, or of :func:`diffevo_jax.sweeps.load`.
         label: what it is called.
-
-    Raises:
-        ImportError: a package for it is missing.
-        OSError: it cannot be read.
-        ValueError: it is no such table.
     """
-    try:
-        runs, history, attributes = _content(path)
-    except ImportError as error:
-        raise ImportError(f"{path.name}: {extra('sweep')} ({error})") from error
-    except Exception as error:  # whatever a reader of a format raises
-        raise ValueError(f"path: got {path}, which is no table: {error}") from error
-    lost = [name for name in ("setting", "seed", "final_mean") if name not in runs]
-    if lost:
-        raise ValueError(
-            f"path: got {path}, which has no column {lost[0]}, want a table of a sweep"
-        )
-    if not len(runs):
-        raise ValueError(f"path: got {path}, a table without a run, want one at least")
-    runs = runs.astype({"setting": int, "seed": int, "final_mean": float})
-    axes = tuple(str(name) for name in runs.columns if name not in _OWN)
-    curves: dict[int, np.ndarray] = {}
-    if history is not None:
-        best = ranked(runs)["setting"].to_numpy()[:_CURVES]
-        curves = {int(setting): history(int(setting)) for setting in best}
-    parsed = lambda name: json.loads(attributes.get(name) or "{}")
-    return Sweep(
-        str(attributes.get("name", label)) if label == path.stem else label,
-        runs,
-        axes,
-        curves,
-        parsed("config"),
-        parsed("versions"),
+    dims = ("setting", "seed", "generation")
+    sweep = Sweep(
+        label,
+        dataset,
+        tidy(dataset, generations=False),
+        tuple(axes_of(dataset)),
+        {},
+        *(json.loads(dataset.attrs.get(name) or "{}") for name in ("config", "versions")),
     )
+    if "mean_fitness" not in dataset:
+        return sweep
+    means = dataset["mean_fitness"].transpose(*dims)
+    best = ranked(sweep)["setting"].tolist()[:_CURVES]
+    curves = {setting: means.sel(setting=setting).to_numpy() for setting in best}
+    return dataclasses.replace(sweep, curves=curves)
 
 
-def _content(path: Path) -> tuple["pandas.DataFrame", Any, dict[str, Any]]:
-    """Rows of settings and seeds, a function from a setting to its history, and words."""
-    import pandas
-
-    if path.suffix == ".csv":
-        return pandas.read_csv(path), None, {}
-    if path.suffix == ".parquet":
-        long = pandas.read_parquet(path)
-        runs = long.drop_duplicates(["setting", "seed"])
-
-        def of_rows(setting: int) -> np.ndarray:
-            rows = long[long["setting"] == setting]
-            return rows.pivot(
-                index="seed", columns="generation", values="mean_fitness"
-            ).to_numpy()
-
-        return runs, of_rows, {}
-    import xarray
-
-    opened = functools.partial(xarray.open_dataset, engine="h5netcdf")
-    if path.suffix == ".zarr":
-        opened = functools.partial(xarray.open_dataset, engine="zarr", consolidated=False)
-    with opened(path) as file:
-        dataset = file.load()
-    whole = [
-        name for name in dataset.data_vars if set(dataset[name].dims) <= {"setting", "seed"}
-    ]
-    runs = dataset[whole].to_dataframe().reset_index()
-    means = dataset["mean_fitness"].transpose("setting", "seed", "generation").to_numpy()
-    return runs, lambda setting: means[setting], dict(dataset.attrs)
-
-
-def ranked(runs: "pandas.DataFrame") -> "pandas.DataFrame":
+def ranked(sweep: Sweep) -> "pandas.DataFrame":
     """A row for each setting, the best mean over seeds first.
 
     Settings with a failed or a missing run come last, without a mean. The columns are
@@ -137,16 +82,14 @@ def ranked(runs: "pandas.DataFrame") -> "pandas.DataFrame":
     """
     import pandas
 
-    axes = [name for name in runs.columns if name not in _OWN]
     rows = []
-    for setting, group in runs.groupby("setting", sort=True):
+    for setting, group in sweep.runs.groupby("setting", sort=True):
         values = group["final_mean"].to_numpy(float)
         broken = ~np.isfinite(values).all()
-        for name in ("failed", "missing"):
-            broken |= name in group and group[name].astype(bool).any()
+        broken |= bool(group[["failed", "missing"]].to_numpy(bool).any())
         mean = float(mean_band(np.reshape(values, (-1, 1))).mean[0])
         half = float(half_width(values)) if len(values) > 1 and not broken else np.nan
-        row = {"setting": int(setting)} | {name: group[name].iloc[0] for name in axes}
+        row = {"setting": int(setting)} | {name: group[name].iloc[0] for name in sweep.axes}
         row |= {"mean": np.nan if broken else mean, "half": half}
         best = group["final_best"].max() if "final_best" in group else np.nan
         rows.append(row | {"best": best, "seeds": len(values)})
@@ -155,7 +98,7 @@ def ranked(runs: "pandas.DataFrame") -> "pandas.DataFrame":
 
 def table(sweep: Sweep) -> Markup:
     """The settings, ranked; the page's script sorts it by any column."""
-    rows = ranked(sweep.runs)
+    rows = ranked(sweep)
     has_half = bool(np.isfinite(rows["half"]).any())
     heads = ["setting", *sweep.axes, "mean"] + ["± 95 %"] * has_half + ["best"]
     names = ["setting", *sweep.axes, "mean"] + ["half"] * has_half + ["best"]
@@ -219,7 +162,7 @@ def dependence(sweep: Sweep) -> tuple[list[Markup], list[dict[str, Any]]]:
     Returns:
         What the page shows, and what its script needs of charts.
     """
-    rows = ranked(sweep.runs)
+    rows = ranked(sweep)
     values = {name: _levels(rows[name].tolist()) for name in sweep.axes}
     varied = [name for name in sweep.axes if len(values[name]) > 1]
     if len(varied) == 1 and rows[varied[0]].dtype.kind in "fiu":
@@ -230,7 +173,10 @@ def dependence(sweep: Sweep) -> tuple[list[Markup], list[dict[str, Any]]]:
     if max(len(values[across]), len(values[down])) > MOST_VALUES:
         said = f"An axis has more than {MOST_VALUES} values: there is no heat map."
         return [element("p", said, class_="about")], []
-    return [_heat_map(rows, across, down, values, len(varied) - 2)], []
+    if rows.duplicated(list(sweep.axes)).any():
+        said = "A setting is there twice: there is no heat map."
+        return [element("p", said, class_="about")], []
+    return [_heat_map(sweep, across, down)], []
 
 
 def words_of(sweep: Sweep, setting: int) -> str:
@@ -254,16 +200,10 @@ def _line(sweep: Sweep, axis: str) -> tuple[list[Markup], list[dict[str, Any]]]:
     return [drawn], [values]
 
 
-def _heat_map(
-    rows: "pandas.DataFrame",
-    across: str,
-    down: str,
-    values: dict[str, list[Any]],
-    others: int,
-) -> Markup:
-    grid = rows.pivot_table(index=down, columns=across, values="mean", aggfunc="mean")
-    grid = grid.reindex(index=values[down][::-1], columns=values[across])
-    cells = grid.to_numpy(float)
+def _heat_map(sweep: Sweep, across: str, down: str) -> Markup:
+    grid = over_two_axes(sweep.dataset, across, down)
+    columns, rows = grid.columns.values, grid.rows.values[::-1]
+    cells = grid.means[::-1]
     known = cells[np.isfinite(cells)]
     scale = np.abs(known).max(initial=0.0) or 1.0  # or the largest difference overflows
     low, high = known.min(initial=scale) / scale, known.max(initial=-scale) / scale
@@ -276,10 +216,10 @@ def _heat_map(
             element("span", f"{down} ↓"),
             class_="corner",
         ),
-        [element("th", _level(value), scope="col") for value in values[across]],
+        [element("th", _level(value), scope="col") for value in columns],
     )
     body = []
-    for place, value in enumerate(values[down][::-1]):
+    for place, value in enumerate(rows):
         line = [
             element("td", numeral(float(cell)), style=f"--t:{_shade(dark)}")
             if np.isfinite(cell)
@@ -288,8 +228,10 @@ def _heat_map(
         ]
         body.append(element("tr", element("th", _level(value), scope="row"), line))
     said = "Final mean fitness: the stronger the shade, the higher."
-    if others:
-        said += f" Each is the mean over the other {'axis' if others == 1 else 'axes'}."
+    if grid.averaged:
+        said += f" Each is the {grid.averaged}."
+    if not np.isfinite(cells).all():
+        said += " A cell with a failed or a missing run has no mean."
     whole = element(
         "table",
         caption(said),

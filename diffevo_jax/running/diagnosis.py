@@ -132,14 +132,14 @@ def failures(
         yield f"every evaluation failed in {_generations(whole)}: NaN or infinite fitness"
     elif failed.any():
         share = f", {failed.sum() / evaluations:.2g} of all" if evaluations else ""
-        yield f"{failed.sum():.0f} evaluations failed{share}: NaN or infinite fitness"
+        yield f"{failed.sum():,.0f} evaluations failed{share}: NaN or infinite fitness"
 
 
 def infeasible(violation: npt.ArrayLike) -> Iterator[str]:
     """Whether no run has found what is feasible, by the smallest violations (runs,)."""
     least = float(np.min(violation))
     if 0 < least < np.inf:
-        yield f"nothing feasible was found: the smallest violation is {least:.4g}"
+        yield f"nothing feasible was found: the smallest violation is {least:,.4g}"
 
 
 def weightless(counts: np.ndarray) -> Iterator[str]:
@@ -147,7 +147,7 @@ def weightless(counts: np.ndarray) -> Iterator[str]:
     counts = counts[:, -max(1, counts.shape[1] // 4) :]
     if counts.any():
         yield (
-            f"{counts.sum():.0f} individuals have no weight in the last quarter: they are "
+            f"{counts.sum():,.0f} individuals have no weight in the last quarter: they are "
             "infeasible, or outside the domain of the shaping, which of Identity and Power "
             "is above 0"
         )
@@ -156,7 +156,7 @@ def weightless(counts: np.ndarray) -> Iterator[str]:
 def lost(counts: np.ndarray, what: str) -> Iterator[str]:
     """A sentence if anything was counted, (runs, generations)."""
     if counts.any():
-        yield f"{counts.sum():.0f} {what}, first in generation {_first(counts)}"
+        yield f"{counts.sum():,.0f} {what}, first in generation {_first(counts):,}"
 
 
 def deaf(self_weight: np.ndarray) -> Iterator[str]:
@@ -173,7 +173,7 @@ def deaf(self_weight: np.ndarray) -> Iterator[str]:
     lasting = len(alone) if alone.all() else int(np.argmin(alone[::-1]))
     if lasting >= LASTING * len(alone):
         yield (
-            f"self weight is near 1 from generation {len(alone) - lasting + 1} on: "
+            f"self weight is near 1 from generation {len(alone) - lasting + 1:,} on: "
             "neighbours are not heard and nothing is selected; take a wider kernel, "
             "as Tempered"
         )
@@ -202,8 +202,8 @@ def indifferent(effective: np.ndarray, size: int) -> Iterator[str]:
     first = np.asarray(effective)[: max(1, len(effective) // 4)]
     if first.min() >= ALIKE * size:
         yield (
-            f"effective sample size begins at {first.mean():.0f} of {size}: the better are "
-            "hardly preferred; the temperature is too high, or fitness is flat"
+            f"effective sample size begins at {first.mean():,.0f} of {size:,}: the better "
+            "are hardly preferred; the temperature is too high, or fitness is flat"
         )
 
 
@@ -213,7 +213,7 @@ def stagnant(mean: np.ndarray) -> Iterator[str]:
     if mean.shape[1] > 1 and finite.any():
         first, last = np.median(mean[finite, 0]), np.median(mean[finite, -1])
         if np.median(mean[finite, -1] - mean[finite, 0]) <= 0:
-            yield f"mean fitness has not risen: from {first:.4g} to {last:.4g}"
+            yield f"mean fitness has not risen: from {first:,.4g} to {last:,.4g}"
 
 
 def _first(counts: np.ndarray) -> int:
@@ -222,4 +222,4 @@ def _first(counts: np.ndarray) -> int:
 
 
 def _generations(count: int) -> str:
-    return f"{count} generation{'s' * (count > 1)}"
+    return f"{count:,} generation{'s' * (count > 1)}"

@@ -26,6 +26,7 @@ from diffevo_jax.running.arguments import evaluates_on_host
 from diffevo_jax.running.distinct import Naming, solution_columns
 from diffevo_jax.running.evolution import Result
 from diffevo_jax.running.final import FinalEvaluation, is_noisy
+from diffevo_jax.running.surfaces import heights
 
 KIND = "result"
 #: Points of a plane along each of its two axes.
@@ -321,7 +322,8 @@ def _plane(result: Result, problem: Problem) -> Plane | None:
     lower, upper = _extent(problem, points)
     height = None
     if not is_noisy(problem) and not evaluates_on_host(problem):
-        height = _height(problem, lower, upper, jax.tree.structure(example), leaves)
+        ends = zip(lower, upper, strict=True)
+        height = heights(problem, *(np.linspace(low, high, GRID) for low, high in ends))
     return Plane(points, lower, upper, height)
 
 
@@ -344,24 +346,3 @@ def _extent(problem: Problem, points: np.ndarray) -> tuple[np.ndarray, np.ndarra
     low, high = np.min(ends, axis=(0, 1)), np.max(ends, axis=(0, 1))
     margin = 0.08 * np.where(high > low, high - low, 1.0)
     return low - margin, high + margin
-
-
-def _height(
-    problem: Problem,
-    lower: np.ndarray,
-    upper: np.ndarray,
-    structure: jax.tree_util.PyTreeDef,
-    leaves: list[jax.ShapeDtypeStruct],
-) -> np.ndarray:
-    """Fitness (GRID, GRID) over a box."""
-    x, y = (np.linspace(low, high, GRID) for low, high in zip(lower, upper, strict=True))
-    grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
-    columns = [
-        jnp.asarray(part, leaf.dtype).reshape(len(grid), *leaf.shape[1:])
-        for part, leaf in zip(np.split(grid, ends, axis=1), leaves, strict=True)
-    ]
-    solutions = jax.tree.unflatten(structure, columns)
-    key = jax.random.key(0)
-    evaluation, _ = problem.evaluate(key, problem.init(key), solutions)
-    return np.asarray(evaluation.fitness).reshape(GRID, GRID)

@@ -16,6 +16,7 @@ from diffevo_jax.sweeps.tables import best_setting as best_setting  # the first 
 from diffevo_jax.sweeps.tables import interval as interval  # a mean, and how sure it is
 from diffevo_jax.sweeps.tables import tidy as tidy  # a pandas table, a row for each run
 from diffevo_jax.sweeps.tables import save as save  # NetCDF, Zarr, Parquet or CSV
+from diffevo_jax.sweeps.stored_tables import load as load  # what save has written
 
 # Search instead of a grid.
 from diffevo_jax.sweeps.tuning import Tuning as Tuning  # settings as a problem

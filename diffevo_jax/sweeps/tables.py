@@ -107,12 +107,12 @@ class Rows:
         import xarray
 
         dataset = xarray.Dataset(variables, coordinates)
-        for name, text in _ABOUT.items():
+        for name, text in ABOUT.items():
             dataset[name].attrs["long_name"] = text
         return dataset
 
 
-_ABOUT = {
+ABOUT = {
     "final_mean": "mean fitness of the last population",
     "final_best": "best fitness of all evaluations; under noise the luckiest",
     "failed": "the last population or the best is not finite",
@@ -129,6 +129,12 @@ def _column(values: Sequence[Any]) -> np.ndarray:
     return np.array([str(value) for value in values], dtype=object)
 
 
+def axes_of(dataset: "xarray.Dataset") -> list[str]:
+    """Names of the coordinates that were swept."""
+    swept = [str(name) for name in dataset.coords if dataset[name].dims == ("setting",)]
+    return [name for name in swept if name != "setting"]
+
+
 def check_dataset(dataset: object) -> None:
     """Raise TypeError unless it is an ``xarray.Dataset``."""
     if not hasattr(dataset, "data_vars"):
@@ -143,6 +149,7 @@ def save(dataset: "xarray.Dataset", path: str | Path) -> None:
     NetCDF and Zarr hold everything; ``xarray.open_dataset`` reads them. The tidy table has
     one row for each setting, seed and generation, or a CSV one for each setting and seed.
     All of it is written, or none, and what was there before is then as it was.
+    :func:`diffevo_jax.sweeps.load` reads each of them.
 
     Raises:
         ValueError: the ending is none of these, or a folder is there that is no Zarr store.
@@ -189,7 +196,7 @@ def tidy(dataset: "xarray.Dataset", *, generations: bool = True) -> "pandas.Data
     kept = [name for name in dataset.data_vars if name in KEEPABLE]
     dataset = dataset.drop_vars(kept)
     if not generations:
-        dataset = dataset.drop_dims("generation")
+        dataset = dataset.drop_dims("generation", errors="ignore")
     return dataset.to_dataframe().reset_index()
 
 

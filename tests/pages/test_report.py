@@ -20,12 +20,14 @@ DOTS = """
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory) -> Path:
-    """Of a landscape, of many numbers, and of a sweep."""
+    """Of two results on a landscape, of many numbers, and of a sweep."""
     folder = tmp_path_factory.mktemp("report")
     problem = de.problems.Landscape("himmelblau")
     command = "diffevo evolve himmelblau --seeds 3"
     about = {"strategy": de.DiffusionEvolution(6), "problem": problem, "command": command}
     de.save(folder / "plane.npz", made(3, 32, 2, scale=4.0), **about)
+    unseen = de.replace(made(3, 24, 2, scale=4.0), recorded={})
+    de.save(folder / "unseen.npz", unseen, problem=problem)
     de.save(folder / "many.npz", made(None, 24, 20))
     columns = {
         "setting": np.repeat(np.arange(6), 2),
@@ -36,8 +38,9 @@ def page(tmp_path_factory) -> Path:
         "final_best": np.arange(12.0) + 1,
     }
     pandas.DataFrame(columns).to_csv(folder / "sweep.csv", index=False)
-    files = [folder / name for name in ("plane.npz", "many.npz", "sweep.csv")]
-    html = de.report.page(files, labels=["plane", NASTY, "sweep"])
+    names = ("plane.npz", "unseen.npz", "many.npz", "sweep.csv")
+    files = [folder / name for name in names]
+    html = de.report.page(files, labels=["plane", NASTY, "many", "sweep"])
     (folder / "report.html").write_text(html, encoding="utf-8")
     return folder / "report.html"
 

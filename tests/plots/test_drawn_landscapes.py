@@ -6,6 +6,7 @@ import sys
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 
 import diffevo_jax as de
@@ -68,6 +69,24 @@ def test_the_neighbourhood_is_one_sigma_of_the_kernel_and_shrinks(result, proble
     assert (np.diff(radii) < 0).all()
     y = result.recorded["population"][:, 3] * jnp.sqrt(1 + result.history.sigma**2)[:, None]
     np.testing.assert_allclose([disc.center for disc in discs], 1.5 * y, rtol=1e-5)
+
+
+def test_a_disc_is_one_deviation_of_the_kernel(result, problem):
+    figure = plots.trajectories(problem, result, [3], generations=[4], kappa=4.0)
+    (disc,) = (p for p in figure.axes[0].patches if isinstance(p, Ellipse))
+    np.testing.assert_allclose(disc.width / 2, 1.5 * result.history.sigma[3] / 2, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"kappa: got 0\.0, want a number > 0"):
+        plots.trajectories(problem, result, [3], kappa=0.0)
+
+
+def test_colours_may_be_rows_of_an_array(result, problem):
+    ax = Figure().add_subplot()
+    colors = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    plots.trajectories(problem, result, [3, 4], generations=[2], ax=ax, colors=colors)
+    drawn = [line.get_color() for line in ax.lines]
+    assert drawn == ["#ff0000"] * 2 + ["#0000ff"] * 2  # a path and a point each
+    with pytest.raises(ValueError, match="colors: got 'redd', want colours of matplotlib"):
+        plots.trajectories(problem, result, [3], ax=ax, colors=["redd"])
 
 
 def test_trajectories_say_what_was_not_recorded(result, problem):

@@ -112,14 +112,37 @@ def test_names_have_cells_of_equal_size():
     assert labels == ["Tempered()", "Gaussian()", "Perplexity(30)", "Latent()"]
 
 
-def test_a_third_axis_is_to_be_selected():
+def with_a_third_axis() -> xarray.Dataset:
+    """Of which the second value is 2 better."""
     low = table(scale=("setting", np.full(12, 1.0)))
-    both = xarray.concat([low, low.assign_coords(scale=low.scale * 2)], "setting")
-    message = "got scale swept too, want one value: dataset.isel(setting=dataset['scale']"
-    with pytest.raises(ValueError, match=re.escape(message)):
-        plots.heat_map(both, "eta", "temperature")
-    chosen = both.isel(setting=both["scale"].values == 1.0)
-    assert plots.heat_map(chosen, "eta", "temperature")
+    high = low.assign_coords(scale=low.scale * 2).assign(final_mean=low.final_mean + 2)
+    return xarray.concat([low, high], "setting")
+
+
+def test_of_a_third_axis_a_cell_is_the_mean_and_the_title_says_so():
+    both = with_a_third_axis()
+    one = mesh(
+        plots.heat_map(both.isel(setting=both["scale"].values == 1.0), "eta", "temperature")
+    )
+    figure = plots.heat_map(both, "eta", "temperature")
+    np.testing.assert_allclose(mesh(figure), one + 1)
+    assert figure.axes[0].get_title().splitlines()[-1] == "mean over 2 values of scale"
+    figure = plots.heat_map(both, "eta", "temperature", title="Mine")
+    assert figure.axes[0].get_title() == "Mine\nmean over 2 values of scale"
+
+
+def test_a_cell_that_lacks_a_value_of_a_third_axis_has_no_mean():
+    figure = plots.heat_map(
+        with_a_third_axis().isel(setting=range(23)), "eta", "temperature"
+    )
+    assert np.argwhere(np.ma.getmaskarray(mesh(figure))).tolist() == [[3, 2]]
+    assert len(patches(figure, "missing")) == 1
+
+
+def test_a_setting_that_is_there_twice_is_refused():
+    twice = xarray.concat([table(), table()], "setting")
+    with pytest.raises(ValueError, match="got a setting twice, want each once"):
+        plots.heat_map(twice, "eta", "temperature")
 
 
 def test_an_axis_that_goes_with_another_needs_no_selection():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffevo_jax.report import films
+from diffevo_jax.report import films, projections, screens
 from diffevo_jax.running import Plane
 
 RNG = np.random.default_rng(0)
@@ -14,7 +14,7 @@ RNG = np.random.default_rng(0)
 
 def test_principal_components_are_those_of_the_covariance() -> None:
     rows = RNG.normal(size=(200, 5)) * [5.0, 3.0, 1.0, 0.5, 0.1]
-    centre, directions, shares = films.principal_components(rows)
+    centre, directions, shares = projections.principal_components(rows)
     values, vectors = np.linalg.eigh(np.cov(rows.T))
     np.testing.assert_allclose(centre, rows.mean(axis=0))
     np.testing.assert_allclose(np.abs(directions), np.abs(vectors[:, :-3:-1]), atol=1e-8)
@@ -22,7 +22,7 @@ def test_principal_components_are_those_of_the_covariance() -> None:
 
 
 def test_components_of_what_does_not_vary_are_none() -> None:
-    _, directions, shares = films.principal_components(np.ones((4, 3)))
+    _, directions, shares = projections.principal_components(np.ones((4, 3)))
     assert not directions.any()
     assert not shares.any()
 
@@ -74,7 +74,7 @@ def test_the_fitter_the_darker_with_the_second_number_up() -> None:
     height[3, 0] = 1.0  # the upper left
     plane = Plane(np.zeros((1, 1, 2)), np.zeros(2), np.ones(2), height)
     film = films.film_of(np.zeros((1, 1, 2)), None, np.ones(1), plane)
-    alpha = np.asarray(Image.open(io.BytesIO(films._png(film.ground))).convert("RGBA"))[
+    alpha = np.asarray(Image.open(io.BytesIO(screens._png(film.ground))).convert("RGBA"))[
         ..., 3
     ]
     assert alpha.shape == (4, 5)
@@ -90,4 +90,4 @@ def test_no_generation_is_refused() -> None:
 def test_the_script_gets_places_from_the_top() -> None:
     plane = Plane(np.array([[[0.0, 1.0]]]), np.zeros(2), np.ones(2), None)
     film = films.film_of(np.zeros((1, 1, 2)), None, np.ones(1), plane)
-    assert films.frames(film)["points"] == [[0, 0]]
+    assert screens.frames(film)["points"] == [[0, 0]]

@@ -13,7 +13,15 @@ import xarray
 from made_results import made
 
 import diffevo_jax as de
-from diffevo_jax.report import markup, pages, sources, sweep_tables
+from diffevo_jax.report import (
+    comparisons,
+    markup,
+    pages,
+    problem_groups,
+    sections,
+    sources,
+    sweep_tables,
+)
 
 COMMAND = "diffevo evolve himmelblau --seeds 3 --out 'a <b>.npz'"
 NASTY = "</script><script>alert(1)</script><b>&"
@@ -164,7 +172,7 @@ def test_it_says_the_numbers_of_the_results(both, two_numbers, many_numbers) -> 
         for values in saved.named.values():
             assert f"{values[best]:.6g}".replace("-", "−") in both.texts["td"]
     values = json.loads(both.texts["script"].split('"use strict"')[0])
-    assert len(values["charts"]) == both.html.count('class="chart"') == 5
+    assert len(values["charts"]) == both.html.count('class="chart"') == 10
     assert len(values["films"]) == 2
     first = values["charts"][0]["curves"][0]
     assert [len(first[name]) for name in ("at", "x", "values")] == [6, 6, 6]
@@ -188,6 +196,29 @@ def test_no_name_gets_out_of_its_place(two_numbers) -> None:
     assert page.tags["b"] == 0
     assert not page.wrong
     assert page.texts["title"] == page.texts["h1"] == NASTY
+
+
+def test_from_a_thousand_on_thousands_are_parted_everywhere(tmp_path) -> None:
+    result = made(1200, 1500, 2)
+    grown = lambda leaf: leaf * 5000 if leaf.dtype.kind == "f" else leaf
+    result = jax.tree.map(lambda leaf: grown(np.asarray(leaf)), result)
+    notes = {"seeds": 1200, "population_size": 1500, "budget": [9000.0, -1234.5]}
+    problem = de.problems.Landscape("beale", scale=2500.0)
+    de.save(tmp_path / "a.npz", result, problem=problem, notes=notes)
+    rows = ["setting,seed,final_mean,a", "0,0,5000.0,1000", "1,0,10000.0,2000.5"]
+    (tmp_path / "b.csv").write_text("\n".join(rows))
+    html = de.report.page([tmp_path / "a.npz", tmp_path / "b.csv"])
+    words = re.sub(r"<style>.*?</style>|<[^>]*>", " ", html, flags=re.DOTALL)
+    words = words.split('"use strict"')[0]
+    words = re.sub(r'"(at|points|best|counts|most)":\[.*?\]+', "", words)  # of the script
+    assert re.findall(r"(?<![\w.])\d{4,}(?!\w)", words) == []
+    for number in ("1,500", "9,000", "−1,234.5", "2,500.0", "5,000", "10,000", "2,000"):
+        assert number in words
+
+
+@pytest.mark.parametrize("value", [1e3, -4321.4, 9999.6, 54321.0, 9_999_999.0])
+def test_a_float_is_written_as_an_int_is(value) -> None:
+    assert markup.numeral(value) == markup.numeral(round(value))
 
 
 def test_a_dollar_in_a_name_is_a_dollar(two_numbers) -> None:
@@ -229,9 +260,71 @@ def test_other_tables_say_the_same(swept, ending, tmp_path) -> None:
     assert ours == theirs
 
 
-def test_results_of_other_sizes_are_compared_by_evaluations(two_numbers) -> None:
-    result = de.replace(made(None, 8, 2), recorded={})
-    html = de.report.page([two_numbers, result], labels=["a", "b"])
+def of_problem(path, problem, size=8, **about) -> str:
+    """The file of one run of a problem of two numbers."""
+    result = de.replace(made(None, size, 2), recorded={})
+    de.save(path, result, problem=problem, **about)
+    return str(path)
+
+
+def drawn_together(html: str) -> list[str]:
+    """The labels that share the axes of mean fitness, figure by figure."""
+    return re.findall(r"mean fitness over \w+: ([^.]*)\.", html)
+
+
+def test_results_of_a_problem_share_axes_and_of_others_do_not(tmp_path) -> None:
+    landscape = lambda name, **more: de.problems.Landscape(name, **more)
+    problems = {
+        "a": landscape("beale"),
+        "b": landscape("himmelblau"),
+        "c": landscape("beale", scale=2.0),  # another start, and the same worth
+        "d": landscape("beale", temperature=2.0),
+    }
+    paths = [of_problem(tmp_path / f"{n}.npz", one) for n, one in problems.items()]
+    page = Page(de.report.page(paths))
+    assert drawn_together(page.html) == ["a, c", "b", "d"]
+    names = re.findall(r'class="problem"><h3>([^<]*)</h3>', page.html)
+    assert names[:3] == ["beale, temperature 1.0", "himmelblau", "beale, temperature 2.0"]
+    assert names[3:] == names[:3], "of the diagnostics too"
+    assert '<th scope="row">b</th><td>himmelblau</td>' in page.html
+    assert not page.wrong
+
+
+def test_results_of_one_problem_need_no_heading(two_numbers, tmp_path) -> None:
+    other = of_problem(tmp_path / "a.npz", de.problems.Landscape("himmelblau"))
+    html = de.report.page([two_numbers, other])
+    assert drawn_together(html) == ["landscape, a"]
+    assert 'class="problem"' not in html
+
+
+def test_an_environment_with_another_policy_is_the_same_problem() -> None:
+    run = sources.of_result(made(3, 8, 2), "a")
+    control = lambda width: {"class": "Control", "env_name": "A", "policy": [width]}
+    runs = [dataclasses.replace(run, config={"problem": control(n)}) for n in (8, 16)]
+    (group,) = problem_groups.by_problem(runs)
+    assert group.name == "A"
+
+
+def test_results_that_do_not_say_their_problem_are_parted_by_their_numbers() -> None:
+    results = [made(None, 8, dim) for dim in (2, 3, 2)]
+    html = de.report.page(results, labels=["a", "b", "c"])
+    assert drawn_together(html) == ["a, c", "b"]
+    assert "<h3>a problem of 3 numbers, not named</h3>" in html
+
+
+def test_where_a_result_is_far_longer_the_axis_is_logarithmic(two_numbers) -> None:
+    run = sources.of_result(made(2, 8, 2), "short")
+    history = {"mean_fitness": np.tile(run.history["mean_fitness"], 50)}
+    long = dataclasses.replace(run, label="long", history=history)
+    groups = problem_groups.by_problem([run, long])
+    curves = comparisons.curves(groups, sections.Made())
+    assert "the axis along is logarithmic" in curves.html
+
+
+def test_results_of_other_sizes_are_compared_by_evaluations(two_numbers, tmp_path) -> None:
+    problem = de.problems.Landscape("himmelblau")
+    path = of_problem(tmp_path / "b.npz", problem)
+    html = de.report.page([two_numbers, path], labels=["a", "b"])
     assert "mean fitness over evaluations: a, b" in html
     assert "want record=" in html
 
@@ -274,7 +367,7 @@ def test_wrong_arguments_are_said(two_numbers, tmp_path) -> None:
     with pytest.raises(ValueError, match=r"want a folder or an ending among \.npz"):
         de.report.page([tmp_path / "odd.txt"])
     (tmp_path / "odd.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(ValueError, match="which has no column setting"):
+    with pytest.raises(ValueError, match="no column setting"):
         de.report.page([tmp_path / "odd.csv"])
     (tmp_path / "odd.json").write_text('{"config": {}}')
     with pytest.raises(ValueError, match="want a file of 'diffevo evolve --json'"):
@@ -342,7 +435,7 @@ def test_a_sweep_of_huge_numbers_is_ranked(tmp_path) -> None:
     path = tmp_path / "sweep.csv"
     rows = ("0,0,1e308,1", "0,1,-1e308,1", "1,0,1e308,2", "1,1,1e308,2")
     path.write_text("\n".join(("setting,seed,final_mean,a", *rows)))
-    rows = sweep_tables.ranked(sweep_tables.read_sweep(path, "sweep").runs)
+    rows = sweep_tables.ranked(sweep_tables.sweep_of(de.sweeps.load(path), "sweep"))
     assert rows["setting"].tolist() == [1, 0]
     assert rows["mean"].tolist() == [1e308, 0.0]
     assert Page(pages.page([path])).wrong == []
@@ -361,7 +454,9 @@ def test_of_infeasible_runs_the_nearest_is_shown_and_called_so() -> None:
     result = dataclasses.replace(result, best_fitness=none, best_violation=violation)
     html = pages.page([result])
     assert "It is infeasible: its violation is 0.25." in html
-    assert f'<td class="number">{pages._exactly(result.best_solution[1, 0])}</td>' in html
+    assert (
+        f'<td class="number">{markup.numeral(result.best_solution[1, 0], 6)}</td>' in html
+    )
     assert "nothing feasible was found: the smallest violation is 0.25" in html
 
 
@@ -372,7 +467,7 @@ def test_a_feasible_solution_is_not_called_infeasible(two_numbers) -> None:
 def test_a_setting_with_a_failed_run_has_no_mean_and_comes_last(tmp_path) -> None:
     path = tmp_path / "sweep.csv"
     path.write_text("setting,seed,final_mean,failed,a\n0,0,9,True,1\n1,0,1,False,2\n")
-    rows = sweep_tables.ranked(sweep_tables.read_sweep(path, "sweep").runs)
+    rows = sweep_tables.ranked(sweep_tables.sweep_of(de.sweeps.load(path), "sweep"))
     assert rows["setting"].tolist() == [1, 0]
     assert np.isnan(rows["mean"].tolist()[1])
 
@@ -381,10 +476,26 @@ def test_a_heat_map_has_each_mean_beside_its_values(tmp_path) -> None:
     path = tmp_path / "sweep.csv"
     rows = [f"{i},0,{10 * a + b},{a},{b}" for i, (a, b) in enumerate(np.ndindex(2, 3))]
     path.write_text("\n".join(["setting,seed,final_mean,a,b", *rows]))
-    (map_,), _ = sweep_tables.dependence(sweep_tables.read_sweep(path, "sweep"))
+    (map_,), _ = sweep_tables.dependence(
+        sweep_tables.sweep_of(de.sweeps.load(path), "sweep")
+    )
     shown = re.findall(r'<tr><th scope="row">(\d)</th>(.*?)</tr>', map_)
     cells = {row: re.findall(r">(\d+)</td>", line) for row, line in shown}
     assert cells == {"1": ["10", "11", "12"], "0": ["0", "1", "2"]}
+
+
+def test_a_heat_map_says_what_it_is_the_mean_over(tmp_path) -> None:
+    path = tmp_path / "sweep.csv"
+    cells = np.ndindex(2, 2, 2)
+    rows = [
+        f"{i},0,{100 * a + 10 * b + c},{a},{b},{c}" for i, (a, b, c) in enumerate(cells)
+    ]
+    rows[-1] = "7,0,,1,1,1"  # has failed, so that its cell has no mean
+    path.write_text("\n".join(["setting,seed,final_mean,a,b,c", *rows]))
+    sweep = sweep_tables.sweep_of(de.sweeps.load(path), "sweep")
+    (map_,), _ = sweep_tables.dependence(sweep)
+    assert "Each is the mean over 2 values of c." in map_
+    assert re.findall(r">([\d.]+|–)</td>", map_) == ["10.5", "–", "0.5", "100.5"]
 
 
 def test_the_film_of_a_run_that_stopped_ends_there() -> None:
