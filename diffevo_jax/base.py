@@ -51,6 +51,14 @@ class Estimate:
             has undone it.
         sound: () bool, whether the answer may be used, False where all evaluations have
             failed; if not, the population stays.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> mean, y = jnp.array([1.0, -1.0]), jnp.zeros((5, 2))
+        >>> none = jnp.zeros(len(y))  # of a model, behind whose answers are no individuals
+        >>> estimate = de.Estimate(jnp.broadcast_to(mean, y.shape), none, none)
+        >>> estimate.clean[0].tolist(), estimate.sound
+        ([1.0, -1.0], True)
     """
 
     clean: jax.Array
@@ -77,6 +85,16 @@ class Evaluated:
         violation: (N,) at most 0 where a solution is feasible; None if all are. It is in
             the fitness already.
         present: (N,) bool, False where a candidate was broken; None if none was.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> points = jnp.array([[0.0], [4.0], [9.0]])
+        >>> fitness = jnp.array([3.0, 1.0, jnp.nan])
+        >>> evaluated = de.Evaluated(points, fitness, clean=points, sigma=0.5)
+        >>> failed = ~jnp.isfinite(evaluated.fitness)  # what to learn: a mean by fitness
+        >>> weight = jnp.where(failed, 0.0, evaluated.fitness)
+        >>> float(weight @ evaluated.points[:, 0] / weight.sum())
+        1.0
     """
 
     points: jax.Array
@@ -117,7 +135,18 @@ class Denoiser(Protocol[StateT]):
 
 @pytree.dataclass
 class Info:
-    """What one generation is like: scalars only, so that a history stays small."""
+    """What one generation is like: scalars only, so that a history stays small.
+
+    Example:
+        >>> import jax, diffevo_jax as de
+        >>> problem, strategy = de.problems.Landscape("beale"), de.DiffusionEvolution(10)
+        >>> history = de.evolve(
+        ...     jax.random.key(0), strategy, problem, population_size=32).history
+        >>> history.best_fitness.shape, int(history.done.argmax())
+        ((10,), 9)
+        >>> bool((history.mean_fitness <= history.best_fitness).all())
+        True
+    """
 
     #: () highest feasible fitness of the generation; -inf if there was none.
     best_fitness: jax.Array
@@ -162,6 +191,13 @@ class Evaluation:
         penalty: (N,) at least 0, by how many standard deviations of the generation's
             fitness a strategy sees a solution lower; None for none. It changes neither
             who is feasible nor who is the best.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> x = jnp.array([0.5, 2.0])  # the larger the better, and at most 1
+        >>> evaluation = de.Evaluation(fitness=x, violation=x - 1.0)
+        >>> evaluation.violation.tolist()
+        [-0.5, 1.0]
     """
 
     fitness: jax.Array

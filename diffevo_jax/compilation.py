@@ -83,6 +83,13 @@ def arithmetic_of_others() -> Iterator[None]:
 
     Whoever has JAX refuse that (``jax_numpy_rank_promotion="raise"``,
     ``jax_numpy_dtype_promotion="strict"``) means code that can be changed.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from diffevo_jax import compilation
+        >>> with jax.numpy_rank_promotion("raise"), compilation.arithmetic_of_others():
+        ...     (jnp.ones((2, 3)) + jnp.ones(3)).shape
+        (2, 3)
     """
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         yield
@@ -95,6 +102,17 @@ def explain_untraced(name: str, error: Exception, instead: str) -> None:
         name: what it is called.
         error: what was raised.
         instead: what takes any function.
+
+    Example:
+        >>> import jax
+        >>> from diffevo_jax import compilation
+        >>> try:
+        ...     jax.jit(lambda x: float(x))(1.0)
+        ... except TypeError as error:
+        ...     compilation.explain_untraced("function", error, "External takes any")
+        Traceback (most recent call last):
+        TypeError: function: got a function that cannot be traced (...), want one of
+        jax.numpy, without if on numbers; External takes any
     """
     if any(isinstance(one, _UNTRACED) for one in _causes(error)):
         raise TypeError(
@@ -111,7 +129,13 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def first_line(error: Exception) -> str:
-    """The kind of an error, and the first line of what it says."""
+    """The kind of an error, and the first line of what it says.
+
+    Example:
+        >>> from diffevo_jax import compilation
+        >>> compilation.first_line(ValueError("got 3, want 2" + chr(10) + "and much more"))
+        'ValueError: got 3, want 2'
+    """
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
@@ -120,6 +144,14 @@ def without_locations() -> Iterator[None]:
     """Lower programs that do not say in which files, and under which folders, they were.
 
     What is lowered elsewhere meanwhile has no locations either, which debuggers alone miss.
+
+    Example:
+        >>> import jax
+        >>> from diffevo_jax import compilation
+        >>> with compilation.without_locations():
+        ...     text = jax.jit(lambda x: 2 * x).lower(1.0).as_text(debug_info=True)
+        >>> "doctest" in text
+        False
     """
     name = "jax_traceback_in_locations_limit"
     before = getattr(jax.config, name)
@@ -139,6 +171,14 @@ def use_cache(directory: str | Path) -> None:
 
     Args:
         directory: is made if it is missing.
+
+    Example:
+        >>> import jax, pathlib, tempfile, diffevo_jax as de
+        >>> before = jax.config.jax_compilation_cache_dir
+        >>> de.use_cache(pathlib.Path(tempfile.mkdtemp()) / "programs")
+        >>> pathlib.Path(jax.config.jax_compilation_cache_dir).name
+        'programs'
+        >>> jax.config.update("jax_compilation_cache_dir", before)  # as it was
     """
     jax.config.update("jax_compilation_cache_dir", str(Path(directory).resolve()))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
@@ -155,6 +195,16 @@ def make_room() -> None:
     ``jax.clear_caches()``: what is used again is compiled again. A process with fewer
     structures never notices. Whatever compiles for a new structure, such as
     :func:`diffevo_jax.evolve`, calls it first; an own loop over many structures may.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, diffevo_jax as de
+        >>> total = jax.jit(jnp.sum)
+        >>> for size in (1, 2, 3):  # or some hundreds
+        ...     de.make_room()
+        ...     print(total(jnp.ones(size)))
+        1.0
+        2.0
+        3.0
     """
     new = _new_programs()
     if new[_COMPILED] < _BETWEEN_LOOKS:

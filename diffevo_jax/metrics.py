@@ -38,6 +38,12 @@ def self_weight(weights: jax.Array) -> jax.Array:
 
     Returns:
         (N,) in [0, 1].
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax import metrics
+        >>> metrics.self_weight(jnp.array([[0.75, 0.25], [1.0, 0.0]])).tolist()
+        [0.75, 0.0]
     """
     return jnp.diagonal(weights)
 
@@ -90,6 +96,14 @@ def top(population: jax.Array, fitness: jax.Array, count: int) -> jax.Array:
 
     Returns:
         (count, D).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax import metrics
+        >>> population = jnp.array([[1.0], [2.0], [3.0], [4.0]])
+        >>> fitness = jnp.array([5.0, jnp.nan, 7.0, 6.0])
+        >>> metrics.top(population, fitness, 2).tolist()
+        [[3.0], [4.0]]
     """
     if jnp.shape(fitness) != (len(population),):
         size = len(population)
@@ -122,6 +136,14 @@ def qd_score(
 
     Returns:
         () in [0, number of cells x highest fitness].
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax import metrics
+        >>> solutions = jnp.array([[0.0], [0.2], [1.0]])  # the first two share a cell
+        >>> fitness = jnp.array([3.0, 5.0, 2.0])
+        >>> float(metrics.qd_score(solutions, fitness, low=0.0, high=1.0))
+        7.0
 
     References:
         Pugh, Soros, Stanley, "Quality Diversity", Frontiers in Robotics and AI, 2016.

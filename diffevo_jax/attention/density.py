@@ -74,6 +74,13 @@ def standardized_distances(distance: jax.Array, valid: jax.Array) -> jax.Array:
     """Distances ``(N,)`` in deviations from their mean over the valid.
 
     Zeros if all are the same, to rounding.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.attention import standardized_distances
+        >>> distance, valid = jnp.array([1.0, 3.0, 9.0]), jnp.array([True, True, False])
+        >>> standardized_distances(distance, valid).tolist()[:2]
+        [-1.0, 1.0]
     """
     number = jnp.maximum(jnp.sum(valid), 1).astype(distance.dtype)
     weight = valid.astype(distance.dtype) / number

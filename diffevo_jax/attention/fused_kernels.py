@@ -47,6 +47,15 @@ class Tiling(NamedTuple):
         precision: of products of matrices: ``jax.lax.Precision.HIGHEST``, full float32, or
             ``jax.lax.DotAlgorithmPreset.TF32_TF32_F32_X3``, by tensor cores: numbers are
             sums of two of TF32's, and three of the four products are made.
+
+    Example:
+        >>> import functools, diffevo_jax as de
+        >>> from diffevo_jax.attention import Tiling, attend_fused
+        >>> tiling = Tiling(wide=False, queries=64, keys=8, num_warps=2)
+        >>> timed = functools.partial(attend_fused, tiling=tiling)  # instead of the guess
+        >>> strategy = de.DiffusionEvolution(25, de.denoisers.Population(attention=timed))
+        >>> strategy.denoiser.attention.keywords["tiling"].queries
+        64
     """
 
     wide: bool

@@ -23,6 +23,17 @@ class Guidance(NamedTuple):
     Attributes:
         strength: (), 0 gives the weighted means, -1 the plain ones.
         log_weight: (M,) of the plain means; ``-inf`` for weight zero; not all may be.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.attention import Guidance, attend_by_rows
+        >>> points, log_weight = jnp.array([[-1.0], [1.0]]), jnp.log(jnp.array([1.0, 3.0]))
+        >>> weighted = jnp.zeros((1, 1)), points, points, log_weight, jnp.array([2])
+        >>> one = lambda half_squares, mask: jnp.ones(len(half_squares))
+        >>> twice = Guidance(strength=1.0, log_weight=jnp.zeros(2))  # 0.5 + (0.5 - 0)
+        >>> answer = attend_by_rows(*weighted, row_precision=one, guidance=twice)
+        >>> round(float(answer.clean[0, 0]), 5)
+        1.0
     """
 
     strength: Number
@@ -76,19 +87,44 @@ def relative(logits: jax.Array, largest: jax.Array) -> jax.Array:
 
 @checked
 def matmul(first: jax.Array, second: jax.Array) -> jax.Array:
-    """A matrix product at full precision."""
+    """A matrix product at full precision.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.attention import matmul
+        >>> row = jnp.array([[4097.0]])  # 13 bits, and 26 of its square; bfloat16 has 8
+        >>> float(matmul(row, jnp.array([[4095.0]]))[0, 0])
+        16777215.0
+    """
     return jnp.matmul(first, second, precision=_EXACT)
 
 
 @checked
 def einsum(subscripts: str, *arrays: jax.Array) -> jax.Array:
-    """A sum of products at full precision, as :func:`jax.numpy.einsum`."""
+    """A sum of products at full precision, as :func:`jax.numpy.einsum`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.attention import einsum
+        >>> points = jnp.array([[3.0, 4.0], [1.0, 0.0]])
+        >>> einsum("nd,nd->n", points, points).tolist()
+        [25.0, 1.0]
+    """
     return jnp.einsum(subscripts, *arrays, precision=_EXACT)
 
 
 @checked
 def or_uniform(log_weight: jax.Array) -> jax.Array:
-    """Log-weights; zeros if all are ``-inf``, so that all count the same."""
+    """Log-weights; zeros if all are ``-inf``, so that all count the same.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.attention import or_uniform
+        >>> or_uniform(jnp.array([-jnp.inf, -2.0])).tolist()
+        [-inf, -2.0]
+        >>> or_uniform(jnp.array([-jnp.inf, -jnp.inf])).tolist()
+        [0.0, 0.0]
+    """
     return jnp.where(jnp.any(log_weight > -jnp.inf), log_weight, 0.0)
 
 
@@ -102,6 +138,13 @@ def whitened(
         queries: (N, d).
         keys: (M, d).
         precision: () of the kernel, its inverse variance.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.attention import whitened
+        >>> queries, keys = whitened(jnp.array([[5.0]]), jnp.array([[3.0], [5.0]]), 4.0)
+        >>> queries.tolist(), keys.tolist()
+        ([[2.0]], [[-2.0], [2.0]])
     """
     # A little more, so that a precision of 0 has the derivative that its products have.
     scale = jnp.sqrt(jnp.asarray(precision) + 1e-30)

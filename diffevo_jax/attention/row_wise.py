@@ -68,6 +68,16 @@ def attend_by_rows(
 
     Returns:
         The answers to the N queries.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.attention import attend_by_rows
+        >>> keys, values = jnp.array([[-1.0], [1.0]]), jnp.array([[10.0], [20.0]])
+        >>> queries, none = jnp.array([[0.0], [0.9]]), jnp.array([2, 2])
+        >>> sharp = lambda half_squares, mask: jnp.array([0.0, 1e3])[: len(half_squares)]
+        >>> given = queries, keys, values, jnp.zeros(2), none
+        >>> attend_by_rows(*given, row_precision=sharp).clean.tolist()
+        [[15.0], [20.0]]
     """
     check_given(queries, keys, values, log_weight, own, floor)
     size = max(1, min(len(queries), block_numbers // len(keys)))

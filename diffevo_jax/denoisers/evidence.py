@@ -32,6 +32,15 @@ class Evidence:
         competing: (M,) competition fitness, ``-inf`` where there is none; () else.
         labels: (M, m) what a model is told of each, see
             :class:`diffevo_jax.shaping.conditions.Labelled`; () where none is.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> evidence = lambda *points: de.denoisers.Evidence(
+        ...     jnp.array(points)[:, None], jnp.zeros(len(points)), jnp.zeros(len(points)))
+        >>> now, before = evidence(5.0, 6.0), evidence(1.0, 2.0, 3.0, 4.0)
+        >>> memory = de.denoisers.Archive(generations=1)
+        >>> memory.remember(now, before).points.ravel().tolist()
+        [5.0, 6.0, 1.0, 2.0]
     """
 
     points: jax.Array

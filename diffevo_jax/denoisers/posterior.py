@@ -53,6 +53,15 @@ def posterior_weights(
     Returns:
         (N, M) with rows that sum to 1.
 
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax import denoisers
+        >>> query, keys = jnp.array([[0.0]]), jnp.array([[-1.0], [1.0]])  # equally far
+        >>> log_weight, precision = jnp.log(jnp.array([1.0, 3.0])), jnp.array(4.0)
+        >>> (row,) = denoisers.posterior_weights(query, keys, log_weight, precision)
+        >>> [round(float(weight), 5) for weight in row]
+        [0.25, 0.75]
+
     References:
         Zhang et al., 2024, arXiv:2410.02543, eqs. 8 and 9.
     """

@@ -135,6 +135,13 @@ def principal_axes(points: jax.Array, log_weight: jax.Array, count: int) -> jax.
 
     Returns:
         (count, D), rows orthonormal; zero where M points have fewer axes.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> points = jnp.array([[3.0, 4.0], [-3.0, -4.0], [0.0, 0.0]])
+        >>> (axis,) = de.kernels.principal_axes(points, jnp.zeros(3), 1)
+        >>> [round(abs(float(x)), 3) for x in axis]
+        [0.6, 0.8]
     """
     weight = jax.nn.softmax(or_uniform(log_weight))
     centred = points - matmul(weight, points)[None]
@@ -163,6 +170,14 @@ def perplexity_precision(
 
     Returns:
         (B,) precisions, > 0.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, diffevo_jax as de
+        >>> half_squares, mask = jnp.array([[0.0, 1.0, 4.0, 9.0]]), jnp.ones(4, bool)
+        >>> precision = de.kernels.perplexity_precision(half_squares, mask, 2.0)
+        >>> weight = jax.nn.softmax(-precision * half_squares[0])
+        >>> round(float(jnp.exp(-(weight * jnp.log(weight)).sum())), 3)  # neighbours
+        2.0
     """
     mask = mask | ~jnp.any(mask)
     nearest = jnp.min(jnp.where(mask, half_squares, jnp.inf), axis=1, keepdims=True)

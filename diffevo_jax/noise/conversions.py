@@ -58,13 +58,25 @@ def sigma_from_alpha_bar(alpha_bar: Number) -> jax.Array:
 
 @checked
 def alpha_bar_from_sigma(sigma: Number) -> jax.Array:
-    """Cumulative signal rate of a noise level, ``1 / (1 + sigma^2)``."""
+    """Cumulative signal rate of a noise level, ``1 / (1 + sigma^2)``.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> [float(de.noise.alpha_bar_from_sigma(sigma)) for sigma in (0.0, 1.0)]
+        [1.0, 0.5]
+    """
     return 1.0 / (1.0 + jnp.asarray(sigma, dtype=float) ** 2)
 
 
 @checked
 def canonical_scale(sigma: Number) -> jax.Array:
-    """Factor from unit scale to canonical coordinates, ``y = sqrt(1 + sigma^2) x``."""
+    """Factor from unit scale to canonical coordinates, ``y = sqrt(1 + sigma^2) x``.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> float(de.noise.canonical_scale(0.75))
+        1.25
+    """
     return jnp.sqrt(1.0 + jnp.asarray(sigma, dtype=float) ** 2)
 
 
@@ -77,6 +89,11 @@ def log_snr_from_sigma(sigma: Number) -> jax.Array:
 
     Returns:
         Natural logarithm of ``alpha_bar / (1 - alpha_bar)``, same shape.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> round(float(de.noise.log_snr_from_sigma(0.5)), 3)  # 2 log 2
+        1.386
 
     References:
         Kingma, Salimans, Poole, Ho, 2021, arXiv:2107.00630, section 3.
@@ -135,6 +152,11 @@ def betas_from_alpha_bar(alpha_bar: jax.Array) -> jax.Array:
 
     Returns:
         ``(T,)`` betas in [0, 1).
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> de.noise.betas_from_alpha_bar(jnp.array([0.75, 0.375])).round(6).tolist()
+        [0.25, 0.5]
     """
     log_signal = jnp.log(jnp.asarray(alpha_bar, dtype=float))
     return -jnp.expm1(jnp.diff(log_signal, prepend=jnp.zeros(1)))
@@ -152,6 +174,11 @@ def noise_from_clean(y: jax.Array, clean: jax.Array, sigma: Number) -> jax.Array
     Returns:
         eps (..., D), of unit variance if ``clean`` is right.
 
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> float(de.noise.noise_from_clean(jnp.array(3.0), jnp.array(2.0), 2.0))
+        0.5
+
     References:
         Song, Meng, Ermon, 2020, arXiv:2010.02502, eq. 9.
     """
@@ -163,6 +190,11 @@ def clean_from_noise(y: jax.Array, eps: jax.Array, sigma: Number) -> jax.Array:
     """The clean point that a noise implies, ``x_0 = y - sigma eps``.
 
     Inverse of :func:`noise_from_clean`.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> float(de.noise.clean_from_noise(jnp.array(3.0), jnp.array(0.5), 2.0))
+        2.0
     """
     return y - sigma * eps
 
@@ -196,6 +228,11 @@ def clean_from_score(y: jax.Array, score: jax.Array, sigma: Number) -> jax.Array
     """The clean point that a score implies, ``x_0 = y + sigma^2 score``.
 
     Inverse of :func:`score_from_clean`.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> float(de.noise.clean_from_score(jnp.array(3.0), jnp.array(-0.5), 2.0))
+        1.0
     """
     return y + sigma * (sigma * score)
 
@@ -236,6 +273,12 @@ def clean_from_velocity(y: jax.Array, velocity: jax.Array, sigma: Number) -> jax
     ``x_0 = (y - sigma sqrt(1 + sigma^2) v) / (1 + sigma^2)``, which is
     ``sqrt(alpha_bar) x_t - sqrt(1 - alpha_bar) v``. Inverse of
     :func:`velocity_from_clean`.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> y = jnp.array(5.0)  # sigma 0.75, and sqrt(1 + sigma^2) = 1.25
+        >>> round(float(de.noise.clean_from_velocity(y, jnp.array(0.0), 0.75)), 5)
+        3.2
     """
     signal = jnp.sqrt(alpha_bar_from_sigma(sigma))
     return signal * (signal * y - sigma * velocity)

@@ -24,6 +24,15 @@ def diffuse(key: jax.Array, clean: jax.Array, sigma: Number) -> jax.Array:
     Returns:
         (..., D) noisy points in unit scale, ``(clean + sigma eps) / sqrt(1 + sigma^2)``.
 
+    Example:
+        >>> import jax, jax.numpy as jnp, diffevo_jax as de
+        >>> key, clean = jax.random.key(0), jnp.full(4000, 3.0)
+        >>> bool((de.noise.diffuse(key, clean, 0.0) == clean).all())
+        True
+        >>> noisy = de.noise.diffuse(key, clean, 0.75)  # N(3 / 1.25, (0.75 / 1.25)^2)
+        >>> round(float(noisy.mean()), 1), round(float(noisy.std()), 1)
+        (2.4, 0.6)
+
     References:
         Ho, Jain, Abbeel, 2020, arXiv:2006.11239, eq. 4.
     """
@@ -49,6 +58,13 @@ def forward_step(key: jax.Array, x: jax.Array, beta: Number) -> jax.Array:
 
     Returns:
         (..., D) noisier points in unit scale.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, diffevo_jax as de
+        >>> key, x = jax.random.key(0), jnp.full(4000, 3.0)
+        >>> noisier = de.noise.forward_step(key, x, 0.36)  # N(0.8 x, 0.6^2)
+        >>> round(float(noisier.mean()), 1), round(float(noisier.std()), 1)
+        (2.4, 0.6)
 
     References:
         Ho, Jain, Abbeel, 2020, arXiv:2006.11239, eq. 2.
@@ -147,6 +163,14 @@ def ddpm_mean_from_noise(
 
     Returns:
         (..., D) mean of ``q(x_{t-1} | x_t, x_0)``.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> clean, eps = jnp.array([2.0]), jnp.array([1.0])
+        >>> x = 0.6 * clean + 0.8 * eps  # at alpha_bar 0.36
+        >>> mean = de.noise.ddpm_mean_from_noise(x, eps, 0.36, 1.0)  # the clean point
+        >>> round(float(mean[0]), 5)
+        2.0
 
     References:
         Ho, Jain, Abbeel, 2020, arXiv:2006.11239, eq. 11.

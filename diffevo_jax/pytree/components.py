@@ -43,6 +43,17 @@ def static(*, by_value: bool = False, **options: Any) -> Any:
     Returns:
         A dataclass field that JAX keeps out of the leaves. Its value must be hashable,
         unless it is compared by value.
+
+    Example:
+        >>> import jax
+        >>> from diffevo_jax import pytree
+        >>> @pytree.dataclass
+        ... class Layer:
+        ...     width: int = pytree.static(default=8)
+        >>> jax.tree.leaves(Layer())  # it is not traced, so it may be a shape
+        []
+        >>> jax.jit(lambda layer: jax.numpy.ones(layer.width))(Layer(3)).shape
+        (3,)
     """
     return dataclasses.field(metadata={"static": True, "by_value": by_value}, **options)
 
@@ -69,6 +80,15 @@ def number(
 
     Returns:
         A dataclass field. ``validation.validate`` checks its range, on concrete values.
+
+    Example:
+        >>> from diffevo_jax import pytree
+        >>> @pytree.dataclass
+        ... class Cooling:
+        ...     rate: pytree.Number = pytree.number(default=0.5, low=0.0, high=1.0)
+        >>> pytree.validate(Cooling(rate=2.0))
+        Traceback (most recent call last):
+        ValueError: Cooling.rate: got 2.0, want a number >= 0 and <= 1
     """
     limits = {"shape": shape, "low": low, "high": high, "above": above}
     limits["optional"] = optional
@@ -91,6 +111,15 @@ def numbers(
         above: as of :func:`number`.
         infinite: whether they may be infinite.
         **options: as for :func:`dataclasses.field`.
+
+    Example:
+        >>> from diffevo_jax import pytree
+        >>> @pytree.dataclass
+        ... class Masses:
+        ...     of: dict = pytree.numbers(above=0.0)
+        >>> pytree.validate(Masses({"cart": 1.0, "pole": 0.0}))
+        Traceback (most recent call last):
+        ValueError: Masses.of: got 0.0, want a number > 0
     """
     limits = {"low": low, "high": high, "above": above, "infinite": infinite}
     return dataclasses.field(metadata={"numbers": limits}, **options)
@@ -217,7 +246,14 @@ def _repr(component: Any) -> str:
 
 
 def short(value: Any) -> str:
-    """What a pytree is, in a line: few numbers as they are, many as how many there are."""
+    """What a pytree is, in a line: few numbers as they are, many as how many there are.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax import pytree
+        >>> print(pytree.short({"w": jnp.zeros((58, 4)), "b": jnp.array([1.0, 2.0])}))
+        {'w': f32[58,4], 'b': [1.0, 2.0]}
+    """
     if isinstance(value, np.generic | np.ndarray | jax.Array):
         return _short_array(value)
     if is_component(value) or not isinstance(value, dict | list | tuple):
@@ -261,6 +297,12 @@ def is_component(value: Any) -> bool:
     """Whether ``value`` is an instance of one of this library's dataclasses.
 
     A subclass of one is not, unless it is decorated itself: JAX would not know it.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import pytree
+        >>> pytree.is_component(de.samplers.DDIM()), pytree.is_component({"eta": 1.0})
+        (True, False)
     """
     return "__is_component__" in vars(type(value))
 
@@ -367,6 +409,13 @@ def strong(tree: T) -> T:
 
     Python, NumPy and JAX numbers then share one compiled program, and changing a number
     never compiles a new one. Idempotent; structure and static fields are kept.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import pytree
+        >>> eta = pytree.strong(de.samplers.DDIM(eta=1)).eta  # as for 1.0 or np.float64(1)
+        >>> eta.dtype.name, eta.weak_type
+        ('float32', False)
     """
     if not is_component(tree):
         return jax.tree.map(
@@ -444,7 +493,17 @@ def _shapes(
 
 
 def concrete(value: Any) -> np.ndarray | None:
-    """The value as a NumPy array, or None where JAX traces it."""
+    """The value as a NumPy array, or None where JAX traces it.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from diffevo_jax import pytree
+        >>> pytree.concrete(jnp.array(2.0)).item()
+        2.0
+        >>> traced = jax.jit(lambda x: jnp.array(pytree.concrete(x) is None))(2.0)
+        >>> bool(traced)
+        True
+    """
     return None if isinstance(value, jax.core.Tracer) else np.asarray(value)
 
 
@@ -452,6 +511,13 @@ def select(condition: jax.Array, first: T, second: T) -> T:
     """Leaf by leaf, ``first`` where a scalar condition holds, else ``second``.
 
     What is the same array in both is left alone.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax import pytree
+        >>> first, second = {"x": jnp.ones(2)}, {"x": jnp.zeros(2)}
+        >>> pytree.select(jnp.array(False), first, second)["x"].tolist()
+        [0.0, 0.0]
     """
     pick: Callable[..., Any] = lambda a, b: a if a is b else jnp.where(condition, a, b)
     return jax.tree.map(pick, first, second)

@@ -139,6 +139,15 @@ def check_number(
     Raises:
         TypeError: it is not a number.
         ValueError: it has another shape, or is concrete and out of the range.
+
+    Example:
+        >>> import math
+        >>> from diffevo_jax.pytree import validation
+        >>> limits = {"shape": (), "low": 0.0, "high": 1.0, "above": -math.inf}
+        >>> validation.check_number("eta", 0.5, **limits)
+        >>> validation.check_number("eta", 2.0, **limits)
+        Traceback (most recent call last):
+        ValueError: eta: got 2.0, want a number >= 0 and <= 1
     """
     if value is None and optional:
         return
@@ -202,13 +211,29 @@ def _range(low: float, high: float, above: float) -> str:
 
 
 def check_positive(name: str, value: Any, *, or_zero: bool = False) -> None:
-    """Raise unless ``value`` is one number above 0, as far as that is known."""
+    """Raise unless ``value`` is one number above 0, as far as that is known.
+
+    Example:
+        >>> from diffevo_jax.pytree import validation
+        >>> validation.check_positive("cell", 0.0, or_zero=True)
+        >>> validation.check_positive("cell", 0.0)
+        Traceback (most recent call last):
+        ValueError: cell: got 0.0, want a number > 0 ...
+    """
     above = -math.inf if or_zero else 0.0
     check_number(name, value, shape=(), low=0.0, high=math.inf, above=above)
 
 
 def check_floor(name: str, value: float | None) -> None:
-    """Raise unless ``value`` is None, or a finite number above 0."""
+    """Raise unless ``value`` is None, or a finite number above 0.
+
+    Example:
+        >>> from diffevo_jax.pytree import validation
+        >>> validation.check_floor("floor", None)
+        >>> validation.check_floor("floor", 0.0)
+        Traceback (most recent call last):
+        ValueError: floor: got 0.0, want None or > 0, finite
+    """
     annotations.check(name, value, float | None)
     if value is not None and not 0 < value < math.inf:
         raise ValueError(f"{name}: got {value}, want None or > 0, finite")
@@ -226,6 +251,15 @@ def check_part(name: str, part: Any, contract: type, examples: str) -> None:
     Raises:
         TypeError: it is a class, or lacks a member.
         TypeError, ValueError: as :func:`validate`.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax.pytree import validation
+        >>> want = de.Sampler, "samplers.DDIM()"
+        >>> validation.check_part("sampler", de.samplers.DDIM(), *want)
+        >>> validation.check_part("sampler", de.samplers.DDIM, *want)
+        Traceback (most recent call last):
+        TypeError: sampler: got <class ...>, want an object like samplers.DDIM(); it is ...
     """
     annotations.check(name, part, contract, examples)
     if is_component(part):
@@ -238,7 +272,15 @@ def check_part(name: str, part: Any, contract: type, examples: str) -> None:
 
 
 def check_count(name: str, value: Any, low: int = 1) -> None:
-    """Raise unless ``value`` is a Python int of at least ``low``."""
+    """Raise unless ``value`` is a Python int of at least ``low``.
+
+    Example:
+        >>> from diffevo_jax.pytree import validation
+        >>> validation.check_count("count", 0, low=0)
+        >>> validation.check_count("count", 0)
+        Traceback (most recent call last):
+        ValueError: count: got 0, want an int >= 1
+    """
     annotations.check(name, value, int)
     if value < low:
         raise ValueError(f"{name}: got {value}, want an int >= {low}")
@@ -254,6 +296,13 @@ def clipped(component: Component) -> tuple[Component, jax.Array]:
 
     Returns:
         The component with legal numbers, and how many were not, () int32.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax.pytree import validation
+        >>> legal, count = validation.clipped(de.samplers.DDIM(eta=1.5))
+        >>> float(legal.eta), int(count)
+        (1.0, 1)
     """
     count = jnp.zeros((), jnp.int32)
     changes = {}

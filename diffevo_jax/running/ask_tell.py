@@ -76,6 +76,15 @@ def ask(
 
     Raises:
         TypeError, ValueError: the state is not one of this strategy.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, diffevo_jax as de
+        >>> key, strategy = jax.random.key(0), de.DiffusionEvolution(num_generations=3)
+        >>> population = jax.random.normal(key, (8, 2))
+        >>> state = de.init(strategy, key, population)
+        >>> candidates, state = jax.jit(de.ask)(strategy, key, state)
+        >>> bool((candidates == population).all())  # the first are those that one has given
+        True
     """
     _check_state(strategy, key, state)
     return strategy.ask(key, state)
@@ -111,6 +120,18 @@ def tell(
 
     Raises:
         ValueError: candidates are not (N, D) or fitness is not (N,).
+
+    Example:
+        >>> import jax, jax.numpy as jnp, diffevo_jax as de
+        >>> key, strategy = jax.random.key(0), de.DiffusionEvolution(num_generations=3)
+        >>> state = de.init(strategy, key, jax.random.normal(key, (8, 2)))
+        >>> candidates, state = jax.jit(de.ask)(strategy, key, state)
+        >>> fitness = jnp.arange(8.0)  # measured, for example, in a laboratory
+        >>> state, info = jax.jit(de.tell)(strategy, key, state, candidates, fitness)
+        >>> float(info.best_fitness), float(info.mean_fitness)
+        (7.0, 3.5)
+        >>> bool((state.best_solution == candidates[7]).all())
+        True
     """
     candidates = check_population("candidates", candidates)
     asked = _check_state(strategy, key, state)
@@ -172,6 +193,13 @@ def generation_keys(
 
     Raises:
         TypeError, ValueError: ``generation`` is no such int.
+
+    Example:
+        >>> import jax, diffevo_jax as de
+        >>> key = jax.random.key(0)
+        >>> last = de.generation_keys(key, 99)  # those before it need not be drawn
+        >>> bool(last[0] == de.generation_keys(key, 99)[0]), bool(last[0] == last[1])
+        (True, False)
     """
     generation = arrays.check_index("generation", generation)
     first, second, third = _threes_of(key, jnp.asarray(generation)[None])[0]
@@ -180,7 +208,15 @@ def generation_keys(
 
 @checked
 def setup_keys(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Keys of a run's set-up: for the problem, the population, the strategy."""
+    """Keys of a run's set-up: for the problem, the population, the strategy.
+
+    Example:
+        >>> import jax, diffevo_jax as de
+        >>> for_problem, for_population, for_strategy = de.setup_keys(jax.random.key(0))
+        >>> space = de.problems.Landscape("beale").space
+        >>> space.sample(for_population, 8).shape  # where evolve with this key starts
+        (8, 2)
+    """
     first, second, third = _threes_of(key, jnp.asarray(_SETUP)[None])[0]
     return first, second, third
 

@@ -56,6 +56,17 @@ class Solutions:
         num_evaluations: () int, how many were made to tell them apart, and to judge them.
         standard_error: (K,) of the fitness of a noisy problem: infinite if that is of one
             evaluation; None without noise.
+
+    Example:
+        >>> import numpy as np, diffevo_jax as de
+        >>> x, fitness = np.array([[-1.5], [1.0]]), np.array([0.25, -0.5])
+        >>> de.Solutions(  # as of de.solutions
+        ...     points=x, solutions=x, named={"x": x[:, 0]}, fitness=fitness,
+        ...     violation=None, measures=(), count=np.array([3, 2]), num_evaluations=0)
+        different solutions: 2
+        fitness  feasible  count     x
+           0.25      True      3  -1.5
+           -0.5      True      2     1
     """
 
     points: np.ndarray

@@ -64,6 +64,15 @@ class Result:
             it; in words ``reason``; see :mod:`diffevo_jax.running.stops`. Of many runs,
             each is left as it was when it was stopped, and later rows of its history and of
             what was recorded repeat its last one.
+
+    Example:
+        >>> import jax, diffevo_jax as de
+        >>> problem, strategy = de.problems.Landscape("beale"), de.DiffusionEvolution(10)
+        >>> result = de.evolve(jax.random.key(0), strategy, problem, population_size=32)
+        >>> result.reason, int(result.num_generations), result.population.shape
+        ('finished', 10, (32, 2))
+        >>> float(result.best_fitness - result.history.best_fitness.max())
+        0.0
     """
 
     population: jax.Array

@@ -52,6 +52,14 @@ class FinalEvaluation:
         chosen: () int32, number of the chosen candidate.
         feasible: () bool, whether it is: its mean violation in the choosing half is at most
             0, and some evaluation there succeeded.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, diffevo_jax as de
+        >>> problem = de.problems.Function(lambda x: -(x**2).sum(), dim=1)
+        >>> candidates = jnp.array([[2.0], [0.5]])
+        >>> final = de.final_evaluation(jax.random.key(0), problem, (), candidates, 16)
+        >>> int(final.chosen), float(final.fitness), int(final.num_evaluations)
+        (1, -0.25, 8)
     """
 
     solution: jax.Array

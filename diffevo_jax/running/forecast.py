@@ -26,6 +26,12 @@ class Footprint:
         results: bytes on each device of what comes out, and is kept.
         free: bytes that a device has left; None where nobody says. That of a CPU is the
             machine's, in equal parts if several devices share it.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> footprint = de.Footprint(needed=3 * 10**9, results=5 * 10**7, free=2 * 10**9)
+        >>> footprint.fits  # of de.footprint; if not, evolve fewer runs at once
+        False
     """
 
     needed: int = pytree.static()

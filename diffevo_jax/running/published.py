@@ -58,6 +58,12 @@ def control(
         hidden: widths of the policy's hidden layers.
         kernel: the latent kernel in two dimensions if None, as published.
         env: in place of a name, an environment of your own.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> experiment = de.published.control("Pendulum-v1", kernel=de.kernels.Gaussian())
+        >>> experiment.strategy.num_generations, experiment.population_size
+        (10, 256)
     """
     problem = problems.Control(
         env_name, policy=problems.MLP(hidden), max_steps=CONTROL_STEPS, env=env
@@ -94,6 +100,14 @@ def landscape(name: str, *, dim: int = 2, num_generations: int | None = None) ->
         name: one of ``landscapes.NAMES``.
         dim: dimension, for ``rastrigin``.
         num_generations: None takes the published number.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> experiment = de.published.landscape("rastrigin", dim=4)
+        >>> experiment.strategy.num_generations, experiment.population_size
+        (25, 512)
+        >>> experiment.strategy.sampler
+        DDIM(eta=0.1)
     """
     peaks = name in PEAKS
     return Experiment(

@@ -44,6 +44,17 @@ class About(NamedTuple):
             anneal.
         seconds: since the run began; since it went on, if it was resumed.
         skipped: generations that the run has not, since it goes on from another one.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> from diffevo_jax.running import stops
+        >>> class LastTenth:  # a stop of one's own
+        ...     reason = "own function"
+        ...     def holds(self, result, about):
+        ...         return result.num_generations > 0.9 * about.num_generations
+        >>> about = stops.About(100, length=10, noisy=False, known=False, lowest=0.01)
+        >>> [LastTenth().holds(SimpleNamespace(num_generations=t), about) for t in (90, 91)]
+        [False, True]
     """
 
     num_generations: int
@@ -323,6 +334,15 @@ def watcher(
         TypeError: a stop is neither an object with what :class:`Stop` asks for nor a
             function.
         ValueError: a number of one is out of range, or too small for this run.
+
+    Example:
+        >>> import jax, diffevo_jax as de
+        >>> from diffevo_jax.running import evolution, stops
+        >>> problem, strategy = de.problems.Landscape("beale"), de.DiffusionEvolution(100)
+        >>> results = de.iterate(jax.random.key(0), strategy, problem, population_size=64)
+        >>> codes = stops.watcher(stops.Target(0.0), strategy, problem, 64, length=1)
+        >>> evolution.REASONS[codes(next(results))]  # fitness is above 0 everywhere
+        'target'
     """
     each = stop if isinstance(stop, tuple) else () if stop is None else (stop,)
     for one in each:
@@ -378,7 +398,17 @@ def _codes(each: tuple[One, ...], result: Result, about: About) -> np.ndarray:
 
 @checked
 def interrupted(result: Result) -> Result:
-    """A result that says of the runs that neither finished nor stopped: interrupted."""
+    """A result that says of the runs that neither finished nor stopped: interrupted.
+
+    Example:
+        >>> import jax, diffevo_jax as de
+        >>> from diffevo_jax.running import stops
+        >>> problem, strategy = de.problems.Landscape("beale"), de.DiffusionEvolution(100)
+        >>> results = de.iterate(jax.random.key(0), strategy, problem, population_size=64)
+        >>> result = next(results)
+        >>> result.reason, stops.interrupted(result).reason
+        ('going on', 'interrupted')
+    """
     stopped = np.asarray(result.stopped)
     going = (stopped == 0) & ~np.asarray(result.state.done)
     codes = np.where(going, np.int32(REASONS.index("interrupted")), stopped)
@@ -393,7 +423,15 @@ def frozen(stopped: jax.Array, before: PyTree, after: PyTree) -> PyTree:
 
 @checked
 def repeated(stopped: np.ndarray, before: PyTree, rows: PyTree) -> PyTree:
-    """Rows ``(R, n, ...)``; of runs that are ``stopped`` (R,) the last row before them."""
+    """Rows ``(R, n, ...)``; of runs that are ``stopped`` (R,) the last row before them.
+
+    Example:
+        >>> import numpy as np
+        >>> from diffevo_jax.running import stops
+        >>> stopped, before = np.array([True, False]), np.array([[1, 2], [10, 20]])
+        >>> stops.repeated(stopped, before, np.array([[3, 4], [30, 40]])).tolist()
+        [[2, 2], [30, 40]]
+    """
 
     def of_leaf(before: np.ndarray, rows: np.ndarray) -> np.ndarray:
         rows = rows.copy()

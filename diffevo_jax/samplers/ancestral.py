@@ -46,6 +46,12 @@ def ancestral_step(
     Returns:
         (N, D) points at sigma_next.
 
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> y, clean, eps = jnp.array([[5.0]]), jnp.array([[1.0]]), jnp.zeros((1, 1))
+        >>> float(de.samplers.ancestral_step(y, clean, 2.0, 1.0, 0.0, eps)[0, 0])
+        2.0
+
     References:
         Ho et al., 2020, arXiv:2006.11239, section 3.2, divided by sqrt(alpha_bar); Bao et
         al., 2022, arXiv:2201.06503, theorem 1, for that Gaussian.

@@ -86,6 +86,14 @@ def check_grid(sampler: Sampler, grid: Grid, num_levels: int) -> None:
         sampler: may offer :class:`diffevo_jax.base.ChecksGrid`, which warns or raises.
         grid: the noise levels.
         num_levels: of the grid, >= 1.
+
+    Example:
+        >>> import warnings, diffevo_jax as de
+        >>> with warnings.catch_warnings(record=True, action="always") as said:
+        ...     de.samplers.check_grid(de.samplers.DDIM(), de.noise.Cosine(), 5)
+        ...     de.samplers.check_grid(de.samplers.EulerMaruyama(), de.noise.Cosine(), 5)
+        >>> [str(each.message) for each in said]
+        ['EulerMaruyama overshoots where sigma falls by a factor of more than 2 in a ...]
     """
     known = all(pytree.concrete(leaf) is not None for leaf in jax.tree.leaves(grid))
     if known and pytree.offers(sampler, ChecksGrid):

@@ -67,6 +67,14 @@ def ddim_step(
     Returns:
         (N, D) points at sigma_next.
 
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> y, clean, eps = jnp.array([[5.0]]), jnp.array([[1.0]]), jnp.zeros((1, 1))
+        >>> float(de.samplers.ddim_step(y, clean, 2.0, 1.0, 0.0, eps)[0, 0])  # half as far
+        3.0
+        >>> float(de.samplers.ddim_step(y, clean, 2.0, 1.0, 1.0, eps)[0, 0])  # a quarter
+        2.0
+
     References:
         Song, Meng, Ermon, 2020, arXiv:2010.02502, eq. 12, divided by sqrt(alpha_bar).
     """

@@ -41,6 +41,13 @@ def extrapolate(
         sigma_next: noise level to reach, <= sigma.
         trust: fraction of the extrapolation, in [0, 1]; 0 gives ``clean``.
 
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> clean, previous = jnp.array([[3.0]]), jnp.array([[1.0]])
+        >>> sigmas = 4.0, 2.0, 1.0  # steps of one length, so half of the last change
+        >>> float(de.samplers.extrapolate(clean, previous, *sigmas, trust=1.0)[0, 0])
+        4.0
+
     References:
         Lu et al., 2022, arXiv:2211.01095, algorithm 2.
 

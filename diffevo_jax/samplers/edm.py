@@ -38,6 +38,12 @@ def heun_correction(
     Returns:
         (N, D) points at sigma'.
 
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> arrived, clean, clean_next = jnp.array([[[3.0]], [[1.0]], [[2.0]]])
+        >>> float(de.samplers.heun_correction(arrived, clean, clean_next, ratio=0.5)[0, 0])
+        3.5
+
     References:
         Karras et al., 2022, arXiv:2206.00364, algorithm 1 with sigma(t) = t and s(t) = 1.
     """

@@ -43,6 +43,13 @@ def euler_maruyama_step(
             reverse SDE of Song et al.
         eps: (N, D) standard normal noise.
 
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> y, clean, eps = jnp.array([[5.0]]), jnp.array([[1.0]]), jnp.zeros((1, 1))
+        >>> step = de.samplers.euler_maruyama_step
+        >>> [float(step(y, clean, 2.0, 1.0, rate, eps)[0, 0]) for rate in (0.0, 1.0)]
+        [3.0, 1.0]
+
     References:
         Karras et al., 2022, arXiv:2206.00364, eq. 6, with sigma as its time and
         beta = rate / sigma.

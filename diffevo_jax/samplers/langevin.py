@@ -27,6 +27,12 @@ def langevin_step(y: Array, clean: Array, sigma: Number, step: Number, eps: Arra
         step: in units of sigma^2, > 0; up to 1 it does not overshoot.
         eps: (N, D) standard normal noise.
 
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> y, clean, eps = jnp.array([[5.0]]), jnp.array([[1.0]]), jnp.ones((1, 1))
+        >>> float(de.samplers.langevin_step(y, clean, 2.0, 0.5, eps)[0, 0])  # 5 - 2 + 2
+        5.0
+
     References:
         Song and Ermon, 2019, arXiv:1907.05600, algorithm 1 (step = alpha_i / (2
         sigma_i^2)); Song et al., 2020, arXiv:2011.13456, algorithms 2 to 5.

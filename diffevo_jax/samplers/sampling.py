@@ -29,6 +29,17 @@ class SamplePath:
             ``sqrt(1 + sigma^2)`` to look at them in unit scale.
         clean: (A, N, D) its answers.
         sigmas: (A,) noise levels of the points.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, diffevo_jax as de
+        >>> to_zero = lambda y, sigma: jnp.zeros_like(y)
+        >>> path = de.sample_path(jax.random.key(0), to_zero, de.noise.Cosine(),
+        ...                       de.samplers.DDIM(eta=0.0), shape=(5, 2), num_levels=4)
+        >>> path.points.shape, path.samples.shape
+        ((4, 5, 2), (5, 2))
+        >>> noise = path.points / path.sigmas[:, None, None]  # the same all the way
+        >>> bool(jnp.allclose(noise, noise[0], rtol=1e-4))
+        True
     """
 
     samples: jax.Array

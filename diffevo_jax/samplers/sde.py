@@ -85,6 +85,14 @@ def reverse_terms(
         (N, D) drift in increasing time, and () diffusion: a step from t down to t' is
         ``x + (t' - t) drift + sqrt(t - t') diffusion eps``.
 
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> from diffevo_jax.samplers import sde
+        >>> to_zero, x = lambda y, sigma: jnp.zeros_like(y), jnp.ones((1, 1))
+        >>> drift, diffusion = sde.reverse_terms(de.noise.EDM(), to_zero, x, 2.0, beta=0.5)
+        >>> float(drift[0, 0]), float(diffusion)
+        (1.0, 2.0)
+
     References:
         Karras et al., 2022, arXiv:2206.00364, eq. 6 and appendix B.
     """
@@ -123,6 +131,14 @@ def reverse_step(
 
     Returns:
         (N, D) points at ``t_next``, in the process's coordinates.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> from diffevo_jax.samplers import sde
+        >>> to_zero, eps = lambda y, sigma: jnp.zeros_like(y), jnp.zeros((1, 1))
+        >>> given = de.noise.EDM(), to_zero, jnp.full((1, 1), 4.0), 4.0, 3.0
+        >>> [float(sde.reverse_step(*given, rate, eps)[0, 0]) for rate in (0.0, 1.0)]
+        [3.0, 2.0]
     """
     _, _, sigma, sigma_rate = _path(process, t)
     drift, diffusion = reverse_terms(process, denoise, x, t, rate * sigma_rate / sigma)
@@ -205,6 +221,14 @@ def heun(
 
     Returns:
         (N, D) points at ``times[-1]``, or (T, N, D) the start and all after it.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> from diffevo_jax.samplers import sde
+        >>> to_zero = lambda y, sigma: jnp.zeros_like(y)  # so dx/dt = x / t
+        >>> x, times = jnp.full((1, 1), 8.0), jnp.array([4.0, 2.0, 1.0])
+        >>> sde.heun(de.noise.EDM(), to_zero, x, times, return_path=True).ravel().tolist()
+        [8.0, 4.0, 2.0]
 
     References:
         Karras et al., 2022, arXiv:2206.00364, section 3 and algorithm 1.

@@ -295,7 +295,15 @@ class Density:
 
 
 def check_conditions(name: str, conditions: Any) -> None:
-    """Raise TypeError unless what these have is the method of conditions."""
+    """Raise TypeError unless what these have is the method of conditions.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax.shaping import conditions
+        >>> conditions.check_conditions("conditions", (de.shaping.Identity(),))
+        Traceback (most recent call last):
+        TypeError: conditions[0]: got Identity(...), want one like conditions.Density()
+    """
     for number, condition in enumerate(conditions):
         where, like = f"{name}[{number}]", "conditions.Density()"
         try:  # a shaping has a method of that name, of fitness alone
@@ -313,6 +321,15 @@ def total(
     """Sum of the log-weights of conditions, ``(N,)``, to be added to that of the fitness.
 
     Zeros without conditions. NaN and ``+inf`` of a condition count as ``-inf``, failed.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.shaping import conditions
+        >>> right = conditions.Target(lambda x, measures: x[:, 0], value=2.0, scale=0.5)
+        >>> low = conditions.Target(lambda x, measures: x[:, 1], value=0.0, scale=0.5)
+        >>> points = jnp.array([[2.0, 0.0], [1.0, 0.0], [1.0, 1.0]])
+        >>> conditions.total((right, low), points, jnp.zeros(3)).tolist()
+        [0.0, -2.0, -4.0]
     """
     log_weight = jnp.zeros(len(candidates), candidates.dtype)
     for condition in conditions:

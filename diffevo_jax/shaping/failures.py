@@ -34,7 +34,14 @@ def log_weight(shaping: Shaping, fitness: jax.Array) -> jax.Array:
 
 @checked
 def without_failures(fitness: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Fitness ``(N,)`` with the lowest value where it failed, and where it did not fail."""
+    """Fitness ``(N,)`` with the lowest value where it failed, and where it did not fail.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> fitness = jnp.array([jnp.nan, 5.0, 2.0, jnp.inf])
+        >>> [each.tolist() for each in de.shaping.without_failures(fitness)]
+        [[2.0, 5.0, 2.0, 2.0], [False, True, True, False]]
+    """
     valid = jnp.isfinite(fitness)
     lowest = jnp.min(jnp.where(valid, fitness, jnp.inf))
     return jnp.where(valid, fitness, jnp.where(jnp.any(valid), lowest, 0.0)), valid

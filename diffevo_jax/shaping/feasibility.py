@@ -78,6 +78,13 @@ def ranked(fitness: jax.Array, violation: jax.Array) -> jax.Array:
 
     Returns:
         (N,); ``-inf`` for who failed, is not known, or teaches nothing.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.shaping import feasibility
+        >>> fitness, violation = jnp.array([2.0, 4.0, 9.0]), jnp.array([0.0, -1.0, 3.0])
+        >>> feasibility.ranked(fitness, violation).tolist()
+        [2.0, 4.0, -inf]
     """
     over = jnp.where(jnp.isfinite(fitness), excess(violation), jnp.inf)
     enough = jnp.sort(over)[math.ceil(TEACHING * len(over)) - 1]
@@ -99,6 +106,13 @@ def is_feasible(fitness: jax.Array, violation: jax.Array | None) -> jax.Array:
     Args:
         fitness: (N,).
         violation: (N,); None if all are.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.shaping import feasibility
+        >>> fitness, violation = jnp.array([2.0, jnp.nan, 9.0]), jnp.array([-1.0, 0.0, 0.5])
+        >>> feasibility.is_feasible(fitness, violation).tolist()
+        [True, False, False]
     """
     valid = jnp.isfinite(fitness)
     return valid if violation is None else valid & (violation <= 0)
@@ -106,7 +120,14 @@ def is_feasible(fitness: jax.Array, violation: jax.Array | None) -> jax.Array:
 
 @checked
 def excess(violation: jax.Array) -> jax.Array:
-    """Violation ``(N,)`` from 0 on; ``+inf`` where it is not known."""
+    """Violation ``(N,)`` from 0 on; ``+inf`` where it is not known.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.shaping import feasibility
+        >>> feasibility.excess(jnp.array([-2.0, 0.5, jnp.nan])).tolist()
+        [0.0, 0.5, inf]
+    """
     return jnp.where(violation < jnp.inf, jnp.maximum(violation, 0.0), jnp.inf)
 
 
@@ -120,6 +141,13 @@ def deviation(fitness: jax.Array, counted: jax.Array) -> jax.Array:
     Args:
         fitness: (N,); NaN or infinite where the evaluation failed.
         counted: (N,) bool, which count.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.shaping import feasibility
+        >>> fitness = jnp.array([1.0, 3.0, 90.0])
+        >>> float(feasibility.deviation(fitness, jnp.array([True, True, False])))
+        1.0
     """
     valid = jnp.isfinite(fitness)
     size = jnp.max(jnp.abs(fitness), where=valid, initial=0.0)

@@ -126,6 +126,11 @@ def standard_scores(fitness: jax.Array, valid: jax.Array | None = None) -> jax.A
 
     Returns:
         (N,), clipped to +-1e4.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> de.shaping.standard_scores(jnp.array([10.0, 30.0])).tolist()
+        [-1.0, 1.0]
     """
     mask = _mask(fitness, valid)
     scaled = min_max_scaled(fitness, valid)

@@ -60,6 +60,12 @@ class ConsensusState:
         best_fitness: () its fitness; -inf before any feasible evaluation succeeded.
         best_violation: () its violation: 0 if feasible; +inf before any evaluation.
         done: () bool; after it the state is frozen.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, diffevo_jax as de
+        >>> state = de.init(de.Consensus(25), jax.random.key(0), jnp.ones((8, 2)))
+        >>> bool((state.clean_estimate == state.population).all()), int(state.generation)
+        (True, 0)
     """
 
     population: jax.Array

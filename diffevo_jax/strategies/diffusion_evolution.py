@@ -57,6 +57,13 @@ class DiffusionEvolutionState:
         best_fitness: () its fitness; -inf before any feasible evaluation succeeded.
         best_violation: () its violation: 0 if feasible; +inf before any evaluation.
         done: () bool; after it the state is frozen.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, diffevo_jax as de
+        >>> strategy = de.DiffusionEvolution(25)
+        >>> state = de.init(strategy, jax.random.key(0), jnp.ones((8, 2)))
+        >>> state.population.shape, bool(state.sigma == strategy.sigmas()[0])
+        ((8, 2), True)
     """
 
     population: jax.Array

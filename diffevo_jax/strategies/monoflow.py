@@ -66,6 +66,12 @@ class MonoFlowState:
         best_fitness: () its fitness; -inf before any feasible evaluation succeeded.
         best_violation: () its violation: 0 if feasible; +inf before any evaluation.
         done: () bool; after it the state is frozen.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, diffevo_jax as de
+        >>> state = de.init(de.MonoFlow(25), jax.random.key(0), jnp.ones((8, 2)))
+        >>> state.population.shape, state.latent, int(state.generation)
+        ((8, 2), (), 0)
     """
 
     population: jax.Array

@@ -79,7 +79,15 @@ class Moves(Protocol[StateT]):
 
 
 def before_all(population: jax.Array) -> dict[str, jax.Array]:
-    """What a state says of the generations and the best before any evaluation."""
+    """What a state says of the generations and the best before any evaluation.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.strategies import shell
+        >>> known = shell.before_all(jnp.array([[3.0], [4.0]]))
+        >>> int(known["generation"]), float(known["best_fitness"]), bool(known["done"])
+        (0, -inf, False)
+    """
     return {
         "generation": jnp.zeros((), jnp.int32),
         "best_solution": population[0],
@@ -98,13 +106,35 @@ def _drawing(strategy: object, key: jax.Array) -> jax.Array:
 
 
 def init(strategy: Moves[StateT], key: jax.Array, population: jax.Array) -> StateT:
-    """Start from a population ``(N, D)``, unit scale; see :func:`diffevo_jax.init`."""
+    """Start from a population ``(N, D)``, unit scale; see :func:`diffevo_jax.init`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, diffevo_jax as de
+        >>> from diffevo_jax.strategies import shell
+        >>> de.DiffusionEvolution.init is shell.init  # as of every strategy on the shell
+        True
+        >>> strategy, population = de.DiffusionEvolution(3), jnp.ones((8, 2))
+        >>> state = shell.init(strategy, jax.random.key(0), population)
+        >>> int(state.generation), bool((state.population == population).all())
+        (0, True)
+    """
     strategy, _ = validation.clipped(strategy)
     return strategy.start(_drawing(strategy, key), population)
 
 
 def ask(strategy: Moves[StateT], key: jax.Array, state: StateT) -> tuple[jax.Array, StateT]:
-    """Return candidates ``(N, D)``; see :func:`diffevo_jax.ask`."""
+    """Return candidates ``(N, D)``; see :func:`diffevo_jax.ask`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, diffevo_jax as de
+        >>> from diffevo_jax.strategies import shell
+        >>> to_zero = de.denoisers.Fixed(lambda y, sigma: 0.0 * y)
+        >>> strategy, key = de.DiffusionEvolution(3, to_zero), jax.random.key(0)
+        >>> state = shell.init(strategy, key, jnp.ones((8, 2)))
+        >>> candidates, state = jax.jit(shell.ask)(strategy, key, state)
+        >>> bool((candidates == 1.0).all())  # at first they are evaluated as they are
+        True
+    """
     strategy, _ = validation.clipped(strategy)
     candidates, asked = strategy.query(_drawing(strategy, key), state)
     return candidates, pytree.select(state.done, state, asked)
@@ -120,7 +150,19 @@ def tell(
     violation: jax.Array | None = None,
     penalty: jax.Array | None = None,
 ) -> tuple[StateT, Info]:
-    """Learn the fitness ``(N,)`` of candidates; see :func:`diffevo_jax.tell`."""
+    """Learn the fitness ``(N,)`` of candidates; see :func:`diffevo_jax.tell`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, diffevo_jax as de
+        >>> from diffevo_jax.strategies import shell
+        >>> to_zero = de.denoisers.Fixed(lambda y, sigma: 0.0 * y)
+        >>> strategy, key = de.DiffusionEvolution(3, to_zero), jax.random.key(0)
+        >>> state = shell.init(strategy, key, jnp.ones((8, 2)))
+        >>> broken, fitness = state.population.at[0].set(jnp.nan), jnp.arange(8.0)
+        >>> state, info = jax.jit(shell.tell)(strategy, key, state, broken, fitness)
+        >>> int(info.num_failed), bool(jnp.isfinite(state.population).all())
+        (1, True)
+    """
     strategy, num_clipped = validation.clipped(strategy)
     candidates, fitness, present = repaired(candidates, fitness)
     evaluated = Evaluated(
@@ -163,7 +205,15 @@ def tell(
 def repaired(
     candidates: jax.Array, fitness: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Put broken numbers (NaN, infinite) at 0: such candidates failed and are not there."""
+    """Put broken numbers (NaN, infinite) at 0: such candidates failed and are not there.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.strategies import shell
+        >>> candidates = jnp.array([[1.0, 2.0], [jnp.nan, 3.0]])
+        >>> [each.tolist() for each in shell.repaired(candidates, jnp.array([5.0, 6.0]))]
+        [[[1.0, 2.0], [0.0, 3.0]], [5.0, -inf], [True, False]]
+    """
     finite = jnp.isfinite(candidates)
     present = jnp.all(finite, axis=1)
     fitness = jnp.where(present, fitness, -jnp.inf)
@@ -192,6 +242,16 @@ def best_so_far(
         The fields of the state: ``best_solution`` (D,), ``best_fitness`` () and
         ``best_violation`` ().
 
+    Example:
+        >>> import jax, jax.numpy as jnp, diffevo_jax as de
+        >>> from diffevo_jax.strategies import shell
+        >>> population = jnp.array([[1.0], [2.0], [3.0]])
+        >>> state = de.init(de.DiffusionEvolution(3), jax.random.key(0), population)
+        >>> fitness, violation = jnp.array([5.0, 7.0, 9.0]), jnp.array([0.0, -1.0, 2.0])
+        >>> best = jax.jit(shell.best_so_far)(state, population, fitness, violation)
+        >>> best["best_solution"].tolist(), float(best["best_fitness"])
+        ([2.0], 7.0)
+
     References:
         Deb, 2000, Computer Methods in Applied Mechanics and Engineering 186, section 3.
     """
@@ -217,7 +277,15 @@ def best_so_far(
 def describe_fitness(
     fitness: jax.Array, violation: jax.Array | None = None
 ) -> dict[str, jax.Array]:
-    """What :class:`diffevo_jax.Info` says of the fitness ``(N,)`` of a generation."""
+    """What :class:`diffevo_jax.Info` says of the fitness ``(N,)`` of a generation.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.strategies import shell
+        >>> told = shell.describe_fitness(jnp.array([1.0, 3.0, jnp.nan]))
+        >>> {name: float(value) for name, value in told.items()}
+        {'best_fitness': 3.0, 'mean_fitness': 2.0, 'num_failed': 1.0}
+    """
     valid = jnp.isfinite(fitness)
     feasible = feasibility.is_feasible(fitness, violation)
     num_valid = jnp.sum(valid, dtype=jnp.int32)

@@ -38,6 +38,21 @@ class Start:
         chunk_size: generations between looks of the host.
         settings: what runs, by name.
         began: when it started or went on, by ``time.perf_counter``.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> class Bar:
+        ...     def begin(self, start):
+        ...         print(f"{start.generation} to {start.num_generations}")
+        ...     def __call__(self, generation, info, result):
+        ...         print(generation)
+        ...     def end(self):
+        ...         print("done")
+        >>> start = de.loggers.Start(generation=11, num_generations=50)
+        >>> list(de.loggers.logged([], [Bar()], start))
+        11 to 50
+        done
+        []
     """
 
     generation: int = 1

@@ -60,6 +60,14 @@ class Populations:
         violation: (G, N), or None if the problem has none.
         measures: by name, (G, N, ...) each: ``""`` of a single array, a path such as
             ``"terminated"`` of one within others.
+
+    Example:
+        >>> import numpy as np, diffevo_jax as de
+        >>> population, fitness = np.zeros((2, 2, 4)), np.array([[1.0, 5.0], [7.0, 3.0]])
+        >>> kept = de.loggers.Populations(  # as of read_populations
+        ...     np.array([10, 20]), population, fitness, violation=None, measures={})
+        >>> dict(zip(kept.generation.tolist(), kept.fitness.mean(axis=1).tolist()))
+        {10: 3.0, 20: 5.0}
     """
 
     generation: PyTree
@@ -81,6 +89,16 @@ def read_populations(
 
     Raises:
         ValueError: there are none, or not those.
+
+    Example:
+        >>> import jax, tempfile, diffevo_jax as de
+        >>> folder, problem = tempfile.mkdtemp(), de.problems.Landscape("beale")
+        >>> result = de.run(
+        ...     jax.random.key(0), de.DiffusionEvolution(6), problem, population_size=8,
+        ...     chunk_size=3, loggers=(de.loggers.populations(folder, every=3),))
+        >>> (last,) = de.loggers.read_populations(folder, generations=[6]).population
+        >>> bool((last == result.population).all())
+        True
     """
     found = _files(Path(folder).expanduser())
     if not found:
