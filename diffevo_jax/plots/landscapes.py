@@ -44,8 +44,8 @@ def landscape(
         >>> import diffevo_jax as de
         >>> problem = de.problems.Landscape("two_peaks", scale=1.5)
         >>> figure = de.plots.landscape(problem)  # figure.savefig("two_peaks.png") keeps it
-        >>> figure.axes[0].get_xlim()  # two deviations each way
-        (-3.0, 3.0)
+        >>> [float(end) for end in figure.axes[0].get_xlim()]  # two deviations each way
+        [-3.0, 3.0]
     """
     space, key = problem.space, jax.random.key(0)
     if (shapes := space.layout.shapes) != ((2,),):
