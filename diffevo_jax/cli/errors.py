@@ -15,7 +15,14 @@ _BEFORE = {
 
 
 class UsageError(ValueError):
-    """The command line asks for what cannot be."""
+    """The command line asks for what cannot be.
+
+    Example:
+        >>> from diffevo_jax.cli import request
+        >>> request.read(["beale"])
+        Traceback (most recent call last):
+        diffevo_jax.cli.errors.UsageError: got 'beale', want a flag, such as --seeds 3
+    """
 
 
 def hint_at(

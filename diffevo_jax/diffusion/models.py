@@ -42,6 +42,15 @@ class ModelDenoiser:
         schedule: the process that it was trained along, so t and s.
         shape: of one sample, or None if it takes them flat.
         integer: whether its times are the numbers of steps.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> from diffevo_jax import diffusion
+        >>> straight = de.noise.Flow()
+        >>> velocity = lambda x, t: (x - 2.0) / t[:, None]  # exact where all data are 2
+        >>> denoiser = diffusion.from_model(velocity, diffusion.Flow(), straight)
+        >>> [f"{x:.2f}" for x in denoiser.denoise(jnp.array([[10.0]]), 3.0)[0]]
+        ['2.00']
     """
 
     model: PyTree

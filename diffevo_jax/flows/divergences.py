@@ -77,7 +77,14 @@ class ReverseKL:
 
 @pytree.dataclass
 class ForwardKL:
-    """The steepest way down KL(p | q): fast where q misses p, and sensitive to noise."""
+    """The steepest way down KL(p | q): fast where q misses p, and sensitive to noise.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> slopes = de.flows.ForwardKL().slope(jnp.log(jnp.array([1.0, 2.0])))
+        >>> [f"{slope:.2f}" for slope in slopes]
+        ['1.00', '2.00']
+    """
 
     def value(self, log_ratio: jax.Array) -> jax.Array:
         """The ratio."""
@@ -90,7 +97,14 @@ class ForwardKL:
 
 @pytree.dataclass
 class Pearson:
-    """The steepest way down Pearson's chi-squared: as ``ForwardKL``, only more so."""
+    """The steepest way down Pearson's chi-squared: as ``ForwardKL``, only more so.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> slopes = de.flows.Pearson().slope(jnp.log(jnp.array([1.0, 2.0])))
+        >>> [f"{slope:.2f}" for slope in slopes]
+        ['2.00', '8.00']
+    """
 
     def value(self, log_ratio: jax.Array) -> jax.Array:
         """The squared ratio."""
@@ -132,7 +146,14 @@ class Vanilla:
 
 @pytree.dataclass
 class JensenShannon:
-    """The steepest way down the Jensen-Shannon divergence, times 2."""
+    """The steepest way down the Jensen-Shannon divergence, times 2.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> slopes = de.flows.JensenShannon().slope(jnp.log(jnp.array([1.0, 3.0])))
+        >>> [f"{slope:.2f}" for slope in slopes]
+        ['0.50', '0.75']
+    """
 
     def value(self, log_ratio: jax.Array) -> jax.Array:
         """``log(1 + e^d)``."""
@@ -148,6 +169,12 @@ class NonSaturating:
     """The non-saturating GAN: the log of what the discriminator calls true.
 
     Fast where q is too dense, and slow where it is too thin.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> slopes = de.flows.NonSaturating().slope(jnp.log(jnp.array([1.0, 3.0])))
+        >>> [f"{slope:.2f}" for slope in slopes]
+        ['0.50', '0.25']
     """
 
     def value(self, log_ratio: jax.Array) -> jax.Array:
@@ -161,7 +188,14 @@ class NonSaturating:
 
 @pytree.dataclass
 class Arcsinh:
-    """Inverse hyperbolic sine: ``ReverseKL`` near balance, slower far from it."""
+    """Inverse hyperbolic sine: ``ReverseKL`` near balance, slower far from it.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> slopes = de.flows.Arcsinh().slope(jnp.array([0.0, 0.75]))
+        >>> [f"{slope:.2f}" for slope in slopes]
+        ['1.00', '0.80']
+    """
 
     def value(self, log_ratio: jax.Array) -> jax.Array:
         """``arcsinh(d)``."""

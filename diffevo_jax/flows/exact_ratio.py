@@ -30,6 +30,15 @@ class ExactRatio:
         radius: half the side of the square about the origin, > 0: nothing leaves it.
         cells: along a side, static: two or more to a deviation of p.
 
+    Example:
+        >>> import jax, jax.numpy as jnp, diffevo_jax as de
+        >>> target, start = (
+        ...     de.oracles.gaussian_mixture([[x, 0.0]], 1.0) for x in (0.0, 1.0))
+        >>> ratio = de.flows.ExactRatio(target, start, radius=6.0)
+        >>> mass = jax.jit(ratio.init)(jax.random.key(0), jnp.zeros((1, 2)))
+        >>> f"{jax.jit(ratio.divergence)(mass):.3f}"  # of Gaussians one deviation apart
+        '0.500'
+
     References:
         Jordan, Kinderlehrer, Otto, 1998, doi:10.1137/S0036141096303359, eq. 1 (the flow);
         Scharfetter, Gummel, 1969, doi:10.1109/T-ED.1969.16566 (the rates).

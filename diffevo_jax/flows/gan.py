@@ -54,6 +54,12 @@ class GANRecipe:
         loss: ``"regression"`` on the moved points; or ``"adversarial"``, -h(D(g(z))) itself
             in all of the generator's steps, which is the same for one of them; with more
             the generator chases a discriminator that does not answer meanwhile; static.
+
+    Example:
+        >>> from diffevo_jax import flows
+        >>> recipe = flows.GANRecipe(divergence=flows.NonSaturating(), step_size=0.01)
+        >>> recipe.divergence, recipe.generator.hidden
+        (NonSaturating(), (64, 64, 64))
     """
 
     generator: Generator = dataclasses.field(default_factory=_small_generator)

@@ -138,6 +138,14 @@ def kernel_log_density(
 
     Returns:
         (N,) in [-log N, 0], or below it when leaving one out; 0 for who does not count.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from diffevo_jax import flows
+        >>> points = jnp.array([[-1.0], [1.0], [1.0]])  # one alone, and two together
+        >>> found = jnp.exp(jax.jit(flows.kernel_log_density)(points, 100.0))
+        >>> [f"{density:.2f}" for density in found]
+        ['0.33', '0.67', '0.67']
     """
     valid = jnp.ones(len(points), bool) if valid is None else valid
     own = self_weights(points, precision, valid, attention=attention)

@@ -36,6 +36,15 @@ class GaussianRatio:
 
     Args:
         target: p.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, diffevo_jax as de
+        >>> ratio = de.flows.GaussianRatio(de.oracles.gaussian_mixture([[1.0]], 1.0))
+        >>> particles = jnp.array([[-1.0], [1.0]])  # mean 0 and variance 1
+        >>> log_ratio, gradient, _ = jax.jit(ratio.estimate)(
+        ...     jax.random.key(0), (), particles, 0.1)
+        >>> [f"{d:.2f}" for d in log_ratio], [f"{d:.2f}" for d in gradient[:, 0]]  # x - 1/2
+        (['-1.50', '0.50'], ['1.00', '1.00'])
     """
 
     target: GaussianMixture
@@ -67,6 +76,15 @@ class SmoothedRatio:
     Args:
         target: p.
         width: h, > 0.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, diffevo_jax as de
+        >>> target = de.oracles.gaussian_mixture([[2.0]], 1.0)
+        >>> ratio = de.flows.SmoothedRatio(target, width=1.0)
+        >>> _, gradient, _ = jax.jit(ratio.estimate)(
+        ...     jax.random.key(0), (), jnp.array([[0.0]]), 0.1)
+        >>> f"{gradient[0, 0]:.2f}"  # towards 2, over the variance 1 + 1
+        '1.00'
     """
 
     target: GaussianMixture
@@ -114,6 +132,16 @@ class LearnedRatio:
         target: p; only its samples are used.
         discriminator: learns from where it was the step before.
         width: h, deviation of its instance noise, >= 0.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, diffevo_jax as de
+        >>> from diffevo_jax import flows
+        >>> target = de.oracles.gaussian_mixture([[2.0]], 1.0)
+        >>> ratio = flows.LearnedRatio(target, flows.Discriminator((8,)), width=0.5)
+        >>> flow = lambda key: flows.particle_flow(
+        ...     key, ratio, jnp.zeros((16, 1)), num_steps=5, step_size=0.1)
+        >>> jax.eval_shape(flow, jax.random.key(0)).path.shape
+        (5, 16, 1)
     """
 
     target: GaussianMixture

@@ -22,6 +22,14 @@ class FlowResult:
         particles: (N, D) at the end.
         path: (T, N, D) before each step.
         ratio_state: what the ratio kept.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, diffevo_jax as de
+        >>> ratio = de.flows.GaussianRatio(de.oracles.gaussian_mixture([[3.0]], 0.25))
+        >>> flow = lambda key: de.flows.particle_flow(
+        ...     key, ratio, jnp.zeros((8, 1)), num_steps=100, step_size=0.02)
+        >>> jax.eval_shape(flow, jax.random.key(0)).path.shape
+        (100, 8, 1)
     """
 
     particles: jax.Array
@@ -107,6 +115,13 @@ def smoothed_kl(
         target: p.
         width: deviation of the noise, > 0.
         num_samples: points drawn from the particles plus noise.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, diffevo_jax as de
+        >>> target, key = de.oracles.gaussian_mixture([[0.0]], 1e-4), jax.random.key(0)
+        >>> kl = jax.jit(lambda x: de.flows.smoothed_kl(key, x, target, width=1.0))
+        >>> [f"{abs(kl(jnp.array([[x]]))):.1f}" for x in (0.0, 2.0)]  # 2^2 / 2
+        ['0.0', '2.0']
     """
     key_which, key_noise = jax.random.split(key)
     size, dim = particles.shape

@@ -20,6 +20,15 @@ class Ratio:
         effective_sample_size: (N,) points of p behind each answer.
         self_weight: (N,) weight of each point in its own answer.
         sound: () bool; False if the estimate failed, and nothing of it may be used.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from diffevo_jax import flows
+        >>> points = jnp.array([[-1.0], [1.0]])
+        >>> more, less = jnp.log(jnp.array([[0.25, 0.75], [0.5, 0.5]]))
+        >>> ratio = jax.jit(flows.kernel_ratio)(points, points, more, less, 100.0)
+        >>> [f"{r:.2f}" for r in jnp.exp(ratio.log_ratio)], bool(ratio.sound)
+        (['0.50', '1.50'], True)
     """
 
     log_ratio: jax.Array

@@ -26,6 +26,16 @@ def parallel_coordinates(found: Solutions, *, ax: Axes | None = None) -> Figure:
     Args:
         found: of :func:`diffevo_jax.solutions`, of at least one.
         ax: where to draw.
+
+    Example:
+        >>> import numpy as np, diffevo_jax as de
+        >>> points, fitness = np.array([[0.0, 1.0], [2.0, -1.0]]), np.array([3.0, 1.0])
+        >>> named = {"x": points[:, 0], "y": points[:, 1]}
+        >>> found = de.Solutions(points, points, named, fitness, violation=None,
+        ...     measures=(), count=np.array([8, 8]), num_evaluations=0)
+        >>> figure = de.plots.parallel_coordinates(found)
+        >>> len(figure.axes[0].lines)  # one a solution
+        2
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize

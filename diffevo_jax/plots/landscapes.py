@@ -40,6 +40,13 @@ def landscape(
         extent: left, right, bottom, top; None is the box, or two deviations each way.
         ax: where to draw.
         levels: fitness values between the greys; None takes twelve even steps.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> problem = de.problems.Landscape("two_peaks", scale=1.5)
+        >>> figure = de.plots.landscape(problem)  # figure.savefig("two_peaks.png") keeps it
+        >>> [float(end) for end in figure.axes[0].get_xlim()]  # two deviations each way
+        [-3.0, 3.0]
     """
     space = problem.space
     if (shapes := space.layout.shapes) != ((2,),):
@@ -81,6 +88,14 @@ def population(
         ax: where to add the points; None draws the landscape first.
         color: a colour, or N of them.
         size: area of a point, in square points.
+
+    Example:
+        >>> import numpy as np, diffevo_jax as de
+        >>> problem = de.problems.Landscape("two_peaks", scale=1.5)
+        >>> points = np.random.default_rng(0).normal(size=(32, 2))
+        >>> figure = de.plots.population(problem, points, fitness=points[:, 0])
+        >>> len(figure.axes[0].collections[-1].get_offsets())
+        32
     """
     ax = ax or landscape(problem).axes[0]
     x, y = decoded(problem, population).T

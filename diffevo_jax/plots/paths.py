@@ -51,6 +51,16 @@ def trajectories(
     Raises:
         ValueError: something was not recorded, kappa is not positive, or a colour, a
             generation or an individual is none.
+
+    Example:
+        >>> import jax, diffevo_jax as de
+        >>> problem = de.problems.Landscape("two_peaks", scale=1.5)
+        >>> record = ("population", "clean_estimate")
+        >>> result = de.evolve(jax.random.key(0), de.DiffusionEvolution(4), problem,
+        ...     population_size=16, record=record)
+        >>> figure = de.plots.trajectories(problem, result, [0, 1], generations=[1, 4])
+        >>> len(figure.axes[0].patches)  # discs of two individuals in two generations
+        4
     """
     from matplotlib.patches import Ellipse
 

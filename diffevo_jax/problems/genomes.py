@@ -27,6 +27,14 @@ class Drawing:
         denoise: ``denoise(y, sigma)``, a pytree that can be called.
         sigmas: (T,) noise levels, falling.
         start: (S, D) the noise that it begins with, N(0, 1); times the first level.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> nowhere = lambda y, sigma: jnp.zeros_like(y)
+        >>> drawing = de.problems.Drawing(
+        ...     nowhere, sigmas=jnp.array([4.0, 2.0, 1.0]), start=jnp.ones((1, 4)))
+        >>> (drawing.sigmas[0] * drawing.start).tolist()  # where the samples begin
+        [[4.0, 4.0, 4.0, 4.0]]
     """
 
     denoise: PyTree
@@ -61,6 +69,15 @@ class InitialNoise:
             what the model draws from no noise at all, or leave the noise it knows. In less
             than some ten dimensions lengths differ, and False lets them. Static.
 
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> nowhere = lambda y, sigma: jnp.zeros_like(y)
+        >>> drawing = de.problems.Drawing(nowhere, jnp.array([4.0, 1.0]), jnp.zeros((1, 4)))
+        >>> solution = jnp.array([[3.0, 4.0, 0.0, 0.0]])  # of length 5; noise has sqrt(4)
+        >>> start = de.problems.InitialNoise().changed(drawing, solution).start
+        >>> [f"{x:.1f}" for x in start[0]]
+        ['1.2', '1.6', '0.0', '0.0']
+
     References:
         Jajal et al., 2025, arXiv:2506.00299 (evolution of the initial noise of a model).
     """
@@ -89,6 +106,16 @@ class NoiseLevels:
 
     Args:
         spread: deviation of the logarithm of an increment at the start, > 0.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> nowhere = lambda y, sigma: jnp.zeros_like(y)
+        >>> grid = jnp.array([16.0, 4.0, 1.0])
+        >>> drawing = de.problems.Drawing(nowhere, grid, jnp.ones((1, 2)))
+        >>> solution = jnp.array([jnp.log(3.0), 0.0])  # three quarters of the way at first
+        >>> sigmas = de.problems.NoiseLevels().changed(drawing, solution).sigmas
+        >>> [f"{sigma:.2f}" for sigma in sigmas]
+        ['16.00', '2.00', '1.00']
     """
 
     spread: Number = pytree.number(default=1.0, above=0.0)
@@ -119,6 +146,14 @@ class Guidance:
         low: lowest of each number.
         high: highest, above ``low``.
         count: K, at least 1; static.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> shrunk = lambda y, sigma, g: g[0] * y
+        >>> drawing = de.problems.Drawing(shrunk, jnp.array([4.0, 1.0]), jnp.ones((1, 2)))
+        >>> guided = de.problems.Guidance().changed(drawing, jnp.array([0.5])).denoise
+        >>> guided(jnp.array([[2.0, 4.0]]), 1.0).tolist()
+        [[1.0, 2.0]]
     """
 
     low: Number = pytree.number(default=0.0)
@@ -178,6 +213,13 @@ class LowRank:
         rank: r, at least 1; static.
         scale: deviation of the entries of a change, in the root mean square of those of
             its matrix, > 0.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, diffevo_jax as de
+        >>> linear = jax.tree_util.Partial(lambda w, y, sigma: y @ w, jnp.ones((100, 100)))
+        >>> drawing = de.problems.Drawing(linear, jnp.array([4.0, 1.0]), jnp.ones((1, 100)))
+        >>> de.problems.LowRank(rank=2).space(drawing).dim  # 2 (100 + 100), not 10,000
+        400
 
     References:
         Sarkar et al., 2025, arXiv:2511.16652 (perturbations of low rank).

@@ -27,13 +27,27 @@ BOX = 4.0
 
 @checked
 def rosenbrock(x: jax.Array) -> jax.Array:
-    """Rosenbrock's valley, ``(1 - x)^2 + 100 (y - x^2)^2``; 0 at (1, 1)."""
+    """Rosenbrock's valley, ``(1 - x)^2 + 100 (y - x^2)^2``; 0 at (1, 1).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.problems import landscapes
+        >>> [float(landscapes.rosenbrock(jnp.array(x))) for x in ([1.0, 1.0], [0.0, 1.0])]
+        [0.0, 101.0]
+    """
     return (1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2
 
 
 @checked
 def beale(x: jax.Array) -> jax.Array:
-    """Beale's function; 0 at (3, 0.5)."""
+    """Beale's function; 0 at (3, 0.5).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.problems import landscapes
+        >>> [float(landscapes.beale(jnp.array(x))) for x in ([3.0, 0.5], [0.0, 0.0])]
+        [0.0, 14.203125]
+    """
     a, b = x[0], x[1]
     first = (1.5 - a + a * b) ** 2
     return first + (2.25 - a + a * b**2) ** 2 + (2.625 - a + a * b**3) ** 2
@@ -41,13 +55,28 @@ def beale(x: jax.Array) -> jax.Array:
 
 @checked
 def himmelblau(x: jax.Array) -> jax.Array:
-    """Himmelblau's function, ``(x^2 + y - 11)^2 + (x + y^2 - 7)^2``; 0 at four points."""
+    """Himmelblau's function, ``(x^2 + y - 11)^2 + (x + y^2 - 7)^2``; 0 at four points.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.problems import landscapes
+        >>> [float(landscapes.himmelblau(jnp.array(x))) for x in ([3.0, 2.0], [0.0, 0.0])]
+        [0.0, 170.0]
+    """
     return (x[0] ** 2 + x[1] - 11) ** 2 + (x[0] + x[1] ** 2 - 7) ** 2
 
 
 @checked
 def ackley(x: jax.Array) -> jax.Array:
-    """Ackley's function with a = 20, b = 0.2, c = 2 pi; 0 at the origin."""
+    """Ackley's function with a = 20, b = 0.2, c = 2 pi; 0 at the origin.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.problems import landscapes
+        >>> points = jnp.array([[0.0, 0.0], [1.0, 1.0]])
+        >>> [f"{abs(landscapes.ackley(x)):.2f}" for x in points]  # 20 (1 - e^-0.2)
+        ['0.00', '3.63']
+    """
     radius = jnp.sqrt(jnp.mean(x**2))
     waves = jnp.mean(jnp.cos(2 * jnp.pi * x))
     return -20 * jnp.exp(-0.2 * radius) - jnp.exp(waves) + 20 + math.e
@@ -55,7 +84,14 @@ def ackley(x: jax.Array) -> jax.Array:
 
 @checked
 def rastrigin(x: jax.Array) -> jax.Array:
-    """Rastrigin's function in any dimension; 0 at the origin."""
+    """Rastrigin's function in any dimension; 0 at the origin.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.problems import landscapes
+        >>> [f"{landscapes.rastrigin(x):.2f}" for x in jnp.array([[0.0] * 3, [1.0] * 3])]
+        ['0.00', '3.00']
+    """
     return 10 * x.size + jnp.sum(x**2 - 10 * jnp.cos(2 * jnp.pi * x))
 
 
@@ -65,6 +101,12 @@ def shubert(x: jax.Array) -> jax.Array:
 
     On [-10, 10]^D it has ``D 3^D`` global minima in pairs, 18 in two dimensions, where it
     is -186.7309, and hundreds of local ones.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.problems import landscapes
+        >>> f"{landscapes.shubert(jnp.array([-1.42513, -0.80032])):.2f}"
+        '-186.73'
     """
     j = jnp.arange(1.0, 6.0)
     return jnp.prod(jnp.sum(j * jnp.cos((j + 1) * x[:, None] + j), axis=1))
@@ -76,6 +118,12 @@ def vincent(x: jax.Array) -> jax.Array:
 
     On [0.25, 10]^D it has ``6^D`` global minima and no other, where it is -1: at ``x_i =
     exp((pi / 2 + 2 pi k) / 10)``, k from -2 to 3. Their basins shrink with x.
+
+    Example:
+        >>> import math, jax.numpy as jnp
+        >>> from diffevo_jax.problems import landscapes
+        >>> f"{landscapes.vincent(jnp.array([math.exp(math.pi / 20)])):.3f}"
+        '-1.000'
     """
     return -jnp.mean(jnp.sin(10.0 * jnp.log(x)))
 
@@ -87,6 +135,13 @@ def two_peaks(x: jax.Array, width: float = 0.1) -> jax.Array:
     Args:
         x: (2,).
         width: standard deviation of a peak.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.problems import landscapes
+        >>> points = jnp.array([[1.0, 1.0], [1.0, 1.1]])  # a peak, and one width beside it
+        >>> [f"{landscapes.two_peaks(x):.3f}" for x in points]
+        ['1.000', '0.607']
     """
     distance = _distance_to_peaks(x)
     return jnp.sum(jnp.exp(-0.5 * (distance / width) ** 2))
@@ -94,7 +149,15 @@ def two_peaks(x: jax.Array, width: float = 0.1) -> jax.Array:
 
 @checked
 def two_peaks_step(x: jax.Array, radius: float = 0.5) -> jax.Array:
-    """1 within ``radius`` of (-1, -1) or (1, 1), else 1e-9."""
+    """1 within ``radius`` of (-1, -1) or (1, 1), else 1e-9.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.problems import landscapes
+        >>> points = jnp.array([[1.0, 1.4], [1.0, 1.6]])
+        >>> [f"{landscapes.two_peaks_step(x):.0e}" for x in points]
+        ['1e+00', '1e-09']
+    """
     return jnp.where(jnp.any(_distance_to_peaks(x) < radius), 1.0, 1e-9)
 
 
@@ -113,6 +176,12 @@ class Rescaling(NamedTuple):
         scale: objective distance over which the density falls by e, at temperature 1.
         max_distance: objective distance that gets density 0.
         outside: objective value given to points outside the box.
+
+    Example:
+        >>> from diffevo_jax.problems import landscapes
+        >>> beale = landscapes.rescaling("beale", 2)
+        >>> beale.scale, beale.sign
+        (20.0, 1.0)
     """
 
     fn: Callable[[jax.Array], jax.Array]

@@ -155,6 +155,19 @@ def save(dataset: "xarray.Dataset", path: str | Path) -> None:
         ValueError: the ending is none of these, or a folder is there that is no Zarr store.
         ImportError: the package for it is missing.
         OSError: it cannot be written, or the disk is full.
+
+    Example:
+        >>> import numpy as np, tempfile, xarray, diffevo_jax as de
+        >>> from pathlib import Path
+        >>> dims = ("setting", "seed", "generation")
+        >>> history = np.ones((1, 2, 5))
+        >>> columns = {"final_mean": (dims[:2], [[1.0, 3.0]]), "sigma": (dims, history)}
+        >>> path = tempfile.mkdtemp() + "/sweep.csv"
+        >>> de.sweeps.save(xarray.Dataset(columns), path)  # of de.sweep
+        >>> print(Path(path).read_text())
+        setting,seed,final_mean
+        0,0,1.0
+        0,1,3.0
     """
     check_dataset(dataset)
     path = check_ending(path)
@@ -191,6 +204,16 @@ def tidy(dataset: "xarray.Dataset", *, generations: bool = True) -> "pandas.Data
     Args:
         dataset: of :func:`diffevo_jax.sweep`.
         generations: False leaves the history out: a row for each setting and seed.
+
+    Example:
+        >>> import numpy as np, xarray, diffevo_jax as de
+        >>> dims = ("setting", "seed", "generation")
+        >>> history = np.ones((1, 2, 5))
+        >>> columns = {"final_mean": (dims[:2], [[1.0, 3.0]]), "sigma": (dims, history)}
+        >>> dataset = xarray.Dataset(columns)  # as a sweep has it
+        >>> table = de.sweeps.tidy(dataset, generations=False)
+        >>> table.final_mean.tolist(), len(de.sweeps.tidy(dataset))
+        ([1.0, 3.0], 10)
     """
     check_dataset(dataset)
     kept = [name for name in dataset.data_vars if name in KEEPABLE]
@@ -241,6 +264,15 @@ def ranking(dataset: "xarray.Dataset", by: str = "final_mean") -> np.ndarray:
     Args:
         dataset: of :func:`diffevo_jax.sweep`.
         by: ``"final_mean"`` or ``"final_best"``, which under noise ranks by luck.
+
+    Example:
+        >>> import numpy as np, xarray, diffevo_jax as de
+        >>> final = np.array([[1.0, 3.0], [4.0, 6.0], [9.0, np.nan]])  # as a sweep has it
+        >>> columns = {"final_mean": final, "failed": np.isnan(final), "missing": final < 0}
+        >>> dims = ("setting", "seed")
+        >>> dataset = xarray.Dataset({name: (dims, rows) for name, rows in columns.items()})
+        >>> de.sweeps.ranking(dataset).tolist()  # of the last a run has failed
+        [1, 0]
     """
     check_dataset(dataset)
     broken = np.asarray(dataset["failed"] | dataset["missing"]).any(axis=1)
@@ -254,6 +286,15 @@ def best_setting(dataset: "xarray.Dataset", by: str = "final_mean") -> int:
 
     Raises:
         ValueError: no setting is without failed and missing runs.
+
+    Example:
+        >>> import numpy as np, xarray, diffevo_jax as de
+        >>> final = np.array([[1.0, 3.0], [4.0, 6.0], [9.0, np.nan]])  # as a sweep has it
+        >>> columns = {"final_mean": final, "failed": np.isnan(final), "missing": final < 0}
+        >>> dims = ("setting", "seed")
+        >>> dataset = xarray.Dataset({name: (dims, rows) for name, rows in columns.items()})
+        >>> de.sweeps.best_setting(dataset)  # of the last a run has failed
+        1
     """
     ranked = ranking(dataset, by)
     if not len(ranked):
@@ -268,6 +309,11 @@ def interval(values: npt.ArrayLike, level: float = 0.95) -> tuple[float, float, 
     Args:
         values: (R,) with R >= 2.
         level: how often it covers, in (0, 1).
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> [round(x, 2) for x in de.sweeps.interval([1.0, 3.0])]  # 2 and 12.71 either way
+        [2.0, -10.71, 14.71]
     """
     values = np.asarray(values, float)
     if values.ndim != 1 or len(values) < 2:

@@ -86,14 +86,26 @@ def _told(
 
 
 def state_keeps_its_types(denoiser: Denoiser, dim: int = D) -> None:
-    """Shapes, dtypes, structure and weak types of what is known never change."""
+    """Shapes, dtypes, structure and weak types of what is known never change.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.denoisers.state_keeps_its_types(de.denoisers.GaussianFit())
+    """
     start = _start(denoiser, dim)
     state, _ = _learnt(*_told(denoiser, dim, start))
     same_types(start, state, "a state with the structure, shapes and dtypes of before")
 
 
 def every_point_is_answered(denoiser: Denoiser, dim: int = D) -> None:
-    """An answer for every individual, finite, with weights in their ranges."""
+    """An answer for every individual, finite, with weights in their ranges.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.denoisers.every_point_is_answered(de.denoisers.GaussianFit())
+    """
     _, answer = _learnt(*_told(denoiser, dim))
     clean, own, size = answer.clean, answer.self_weight, answer.effective_sample_size
     expect(clean.shape == (N, dim), f"clean points of shape {(N, dim)}", clean.shape)
@@ -105,7 +117,13 @@ def every_point_is_answered(denoiser: Denoiser, dim: int = D) -> None:
 
 
 def every_level_is_answered(denoiser: Denoiser, dim: int = D) -> None:
-    """Answers are finite at noise levels from 1e-3 to 1e6."""
+    """Answers are finite at noise levels from 1e-3 to 1e6.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.denoisers.every_level_is_answered(de.denoisers.GaussianFit())
+    """
     for sigma in (1e-3, 1e-1, 1e2, noise.SIGMA_MAX):
         _, answer = _learnt(*_told(denoiser, dim, sigma=sigma))
         finite = jnp.isfinite(answer.clean).all()
@@ -113,7 +131,13 @@ def every_level_is_answered(denoiser: Denoiser, dim: int = D) -> None:
 
 
 def other_points_are_answered(denoiser: Denoiser, dim: int = D) -> None:
-    """Points that are no individuals get answers, or a ValueError says that they do not."""
+    """Points that are no individuals get answers, or a ValueError says that they do not.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.denoisers.other_points_are_answered(de.denoisers.GaussianFit())
+    """
     state, _ = _learnt(*_told(denoiser, dim))
     points = population(OTHERS, dim)
     try:
@@ -160,7 +184,13 @@ def same_key_same_bits(denoiser: Denoiser, dim: int = D) -> None:
 
 
 def order_does_not_matter(denoiser: Denoiser, dim: int = D) -> None:
-    """Individuals in another order get the same answers, in that order."""
+    """Individuals in another order get the same answers, in that order.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.denoisers.order_does_not_matter(de.denoisers.GaussianFit())
+    """
     denoiser, key, start, points, *rest = _told(denoiser, dim)
     order = jnp.array([3, 1, 7, 0, 2, 6, 5, 4])
     _, answer = _learnt(denoiser, key, start, points, *rest)
@@ -169,7 +199,13 @@ def order_does_not_matter(denoiser: Denoiser, dim: int = D) -> None:
 
 
 def every_failure_acts_the_same(denoiser: Denoiser, dim: int = D) -> None:
-    """NaN, +inf and -inf give the same bits, and nothing becomes NaN."""
+    """NaN, +inf and -inf give the same bits, and nothing becomes NaN.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.denoisers.every_failure_acts_the_same(de.denoisers.GaussianFit())
+    """
     start, alone = _start(denoiser, dim), jnp.zeros(N).at[2]
     each = [_learnt(*_told(denoiser, dim, start, alone.set(bad))) for bad in FAILURES]
     for bad, told in zip(FAILURES, each, strict=True):
@@ -178,7 +214,13 @@ def every_failure_acts_the_same(denoiser: Denoiser, dim: int = D) -> None:
 
 
 def failure_of_all_is_not_sound(denoiser: Denoiser, dim: int = D) -> None:
-    """If all fail, the answer says that it may not be used, and nothing is NaN."""
+    """If all fail, the answer says that it may not be used, and nothing is NaN.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.denoisers.failure_of_all_is_not_sound(de.denoisers.GaussianFit())
+    """
     start = _start(denoiser, dim)
     for bad in FAILURES:
         told = _, answer = _learnt(*_told(denoiser, dim, start, bad))
@@ -187,7 +229,13 @@ def failure_of_all_is_not_sound(denoiser: Denoiser, dim: int = D) -> None:
 
 
 def evolves_and_draws(denoiser: Denoiser, dim: int = D) -> None:
-    """It answers in an evolution, and what it has learnt answers in ``sample``."""
+    """It answers in an evolution, and what it has learnt answers in ``sample``.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.denoisers.evolves_and_draws(de.denoisers.GaussianFit())
+    """
     for points in _drawn(pytree.strong(denoiser), key(), dim):
         expect(points.shape == (N, dim), f"shape {(N, dim)}", points.shape)
         expect(np.isfinite(points).all(), "finite points", points)

@@ -35,7 +35,13 @@ def _levels(grid: Grid) -> dict[int, jax.Array]:
 
 
 def levels_fall(grid: Grid, dim: int = D) -> None:
-    """Noise levels (T,) never rise, and are within [1e-6, 1e6]."""
+    """Noise levels (T,) never rise, and are within [1e-6, 1e6].
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.grids.levels_fall(de.noise.Cosine())
+    """
     for count, sigmas in _levels(grid).items():
         expect(sigmas.shape == (count,), f"levels of shape {(count,)}", sigmas.shape)
         expect(jnp.all(sigmas[1:] <= sigmas[:-1]), "levels that never rise", sigmas)
@@ -46,7 +52,13 @@ def levels_fall(grid: Grid, dim: int = D) -> None:
 
 
 def one_level_is_the_noisiest(grid: Grid, dim: int = D) -> None:
-    """However many levels there are, they begin at the same one."""
+    """However many levels there are, they begin at the same one.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.grids.one_level_is_the_noisiest(de.noise.Cosine())
+    """
     first, *others = [sigmas[0] for sigmas in _levels(grid).values()]
     for other in others:
         agree = jnp.isclose(first, other, rtol=1e-4)
@@ -54,14 +66,26 @@ def one_level_is_the_noisiest(grid: Grid, dim: int = D) -> None:
 
 
 def jit_equals_eager(grid: Grid, dim: int = D) -> None:
-    """Compiled and eager agree to rounding."""
+    """Compiled and eager agree to rounding.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.grids.jit_equals_eager(de.noise.Cosine())
+    """
     for count, sigmas in _levels(grid).items():
         compiled = jax.jit(lambda grid, count=count: grid.sigmas(count))
         close(jnp.log(compiled(pytree.strong(grid))), jnp.log(sigmas), "compiled as eager")
 
 
 def vmap_over_any_number_equals_a_loop(grid: Grid, dim: int = D) -> None:
-    """Every numeric field can be swept."""
+    """Every numeric field can be swept.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.grids.vmap_over_any_number_equals_a_loop(de.noise.Cosine())
+    """
     count = max(_levels(grid))
     together_and_alone(
         lambda numbers: jnp.log(numbers.sigmas(count)),

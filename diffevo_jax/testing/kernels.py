@@ -47,13 +47,25 @@ def _given(kernel: Kernel, dim: int, shift: jax.typing.ArrayLike = 0.0) -> tuple
 
 
 def state_keeps_its_types(kernel: Kernel, dim: int = D) -> None:
-    """Shapes, dtypes and structure of what is known never change."""
+    """Shapes, dtypes and structure of what is known never change.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.kernels.state_keeps_its_types(de.kernels.PrincipalComponents(2))
+    """
     known = _known(*_given(kernel, dim))
     same_types(known["drawn"], known["learnt"], "a state with the types of before")
 
 
 def features_are_finite(kernel: Kernel, dim: int = D) -> None:
-    """Features (N, d) are finite, and the factor on their distances is >= 0."""
+    """Features (N, d) are finite, and the factor on their distances is >= 0.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.kernels.features_are_finite(de.kernels.PrincipalComponents(2))
+    """
     known = _known(*_given(kernel, dim))
     features, factor = known["features"], known["factor"]
     expect(features.ndim == 2 and len(features) == N, "features (N, d)", features.shape)
@@ -63,14 +75,26 @@ def features_are_finite(kernel: Kernel, dim: int = D) -> None:
 
 
 def a_point_has_its_own_features(kernel: Kernel, dim: int = D) -> None:
-    """Features of a point do not depend on the points beside it."""
+    """Features of a point do not depend on the points beside it.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.kernels.a_point_has_its_own_features(de.kernels.PrincipalComponents(2))
+    """
     known, points = _known(*_given(kernel, dim)), population(dim=dim)
     some = pytree.strong(kernel).features(known["learnt"], points[::-2])
     close(some, known["features"][::-2], "for some of the points their features of before")
 
 
 def the_weightless_teach_nothing(kernel: Kernel, dim: int = D) -> None:
-    """What is learnt does not depend on points of weight zero."""
+    """What is learnt does not depend on points of weight zero.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.kernels.the_weightless_teach_nothing(de.kernels.PrincipalComponents(2))
+    """
     nobody = jnp.zeros(N).at[2].set(-jnp.inf)
     kernel, key, points, log_weight = _given(kernel, dim, nobody)
     here = _known(kernel, key, points, log_weight)["learnt"]
@@ -85,12 +109,24 @@ def _projection(state: PyTree) -> Any:
 
 
 def failure_of_all_is_survived(kernel: Kernel, dim: int = D) -> None:
-    """Nothing is NaN where no point has a weight."""
+    """Nothing is NaN where no point has a weight.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.kernels.failure_of_all_is_survived(de.kernels.PrincipalComponents(2))
+    """
     without_nan(_known(*_given(kernel, dim, -jnp.inf)), "no NaN where nothing has a weight")
 
 
 def rows_have_precisions(kernel: Kernel, dim: int = D) -> None:
-    """Bandwidths by rows, where there are any, are positive and need no origin."""
+    """Bandwidths by rows, where there are any, are positive and need no origin.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.kernels.rows_have_precisions(de.kernels.Perplexity(3.0, 2))
+    """
     if not pytree.offers(kernel, RowKernel):
         return
     points = population(dim=dim)
@@ -107,13 +143,25 @@ def rows_have_precisions(kernel: Kernel, dim: int = D) -> None:
 
 
 def jit_equals_eager(kernel: Kernel, dim: int = D) -> None:
-    """Compiled and eager agree to rounding."""
+    """Compiled and eager agree to rounding.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.kernels.jit_equals_eager(de.kernels.PrincipalComponents(2))
+    """
     given = _given(kernel, dim)
     close(_known(*given), _know(*given), "compiled as eager")
 
 
 def same_key_same_bits(kernel: Kernel, dim: int = D) -> None:
-    """What is drawn is a function of the key."""
+    """What is drawn is a function of the key.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.kernels.same_key_same_bits(de.kernels.PrincipalComponents(2))
+    """
     given = _given(kernel, dim)
     same_bits(_know(*given), _know(*given), "the same bits for the same key")
 

@@ -45,7 +45,14 @@ def _given(problem: Problem) -> tuple[Any, ...]:
 
 
 def solutions_are_decoded_and_encoded(problem: Problem, dim: int = D) -> None:
-    """What the space draws is (N, D), is decoded row by row, and comes back."""
+    """What the space draws is (N, D), is decoded row by row, and comes back.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> beale = de.problems.Landscape("beale")
+        >>> testing.problems.solutions_are_decoded_and_encoded(beale)
+    """
     space = problem.space
     points = space.sample(key(), N)
     solutions = space.decode(points)
@@ -59,7 +66,13 @@ def solutions_are_decoded_and_encoded(problem: Problem, dim: int = D) -> None:
 
 
 def everyone_is_evaluated(problem: Problem, dim: int = D) -> None:
-    """Fitness is (N,) floats, measures have a row for everyone, the rest is (N,)."""
+    """Fitness is (N,) floats, measures have a row for everyone, the rest is (N,).
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.problems.everyone_is_evaluated(de.problems.Landscape("beale"))
+    """
     evaluation, _ = _evaluated(*_given(problem))
     expect(isinstance(evaluation, Evaluation), "an Evaluation", evaluation)
     fitness = evaluation.fitness
@@ -73,26 +86,50 @@ def everyone_is_evaluated(problem: Problem, dim: int = D) -> None:
 
 
 def state_keeps_its_types(problem: Problem, dim: int = D) -> None:
-    """Shapes, dtypes and structure of the problem's own state never change."""
+    """Shapes, dtypes and structure of the problem's own state never change.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.problems.state_keeps_its_types(de.problems.Landscape("beale"))
+    """
     given = _given(problem)
     _, state = _evaluated(*given)
     same_types(given[-1], state, "a state with the structure, shapes and dtypes of before")
 
 
 def same_key_same_bits(problem: Problem, dim: int = D) -> None:
-    """An evaluation is a function of its key."""
+    """An evaluation is a function of its key.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.problems.same_key_same_bits(de.problems.Landscape("beale"))
+    """
     given = _given(problem)
     same_bits(_evaluate(*given), _evaluate(*given), "the same bits for the same key")
 
 
 def jit_equals_eager(problem: Problem, dim: int = D) -> None:
-    """Compiled and eager agree to rounding."""
+    """Compiled and eager agree to rounding.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.problems.jit_equals_eager(de.problems.Landscape("beale"))
+    """
     given = _given(problem)
     close(_evaluated(*given), _evaluate(*given), "compiled as eager")
 
 
 def vmap_over_keys_equals_a_loop(problem: Problem, dim: int = D) -> None:
-    """Many evaluations under ``vmap`` are the evaluations alone."""
+    """Many evaluations under ``vmap`` are the evaluations alone.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.problems.vmap_over_keys_equals_a_loop(de.problems.Landscape("beale"))
+    """
     strong, _, state = _given(problem)
     together_and_alone(
         lambda key: _evaluated(strong, key, state)[0],

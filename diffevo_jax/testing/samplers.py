@@ -62,7 +62,13 @@ def _num_answers(sampler: Sampler) -> int:
 
 
 def rounds_are_counted(sampler: Sampler, dim: int = D) -> None:
-    """One round for one level, and more for more levels; at least an answer in each."""
+    """One round for one level, and more for more levels; at least an answer in each.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.samplers.rounds_are_counted(de.samplers.Heun(frozen=True))
+    """
     rounds = [sampler.num_rounds(levels) for levels in range(1, 20)]
     expect(rounds[0] == 1, "one round for one level", rounds[0])
     expect(min(np.diff(rounds)) > 0, "more rounds for more levels", rounds)
@@ -71,7 +77,13 @@ def rounds_are_counted(sampler: Sampler, dim: int = D) -> None:
 
 
 def memory_keeps_its_types(sampler: Sampler, dim: int = D) -> None:
-    """Points, levels and memory keep structure, shapes and dtypes."""
+    """Points, levels and memory keep structure, shapes and dtypes.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.samplers.memory_keeps_its_types(de.samplers.Heun(frozen=True))
+    """
     given = _, _, y, memory, *_ = _given(sampler, dim)
     for returned in _compiled(*given):
         level = jnp.zeros((), y.dtype)
@@ -79,7 +91,13 @@ def memory_keeps_its_types(sampler: Sampler, dim: int = D) -> None:
 
 
 def asks_where_it_is(sampler: Sampler, dim: int = D) -> None:
-    """The first question is the first point itself, at the first level of the grid."""
+    """The first question is the first point itself, at the first level of the grid.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.samplers.asks_where_it_is(de.samplers.Heun(frozen=True))
+    """
     given = _given(sampler, dim)
     (y, sigma, _), _ = _compiled(*given)
     same_bits(y, given[2], "the first question about the first point")
@@ -87,7 +105,13 @@ def asks_where_it_is(sampler: Sampler, dim: int = D) -> None:
 
 
 def asking_draws_nothing(sampler: Sampler, dim: int = D) -> None:
-    """Noise is added in ``update`` alone: what is asked about is what is evaluated."""
+    """Noise is added in ``update`` alone: what is asked about is what is evaluated.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.samplers.asking_draws_nothing(de.samplers.Heun(frozen=True))
+    """
     sampler, key, *rest = _given(sampler, dim)
     for answer in range(2):
         rest[-1] = jnp.asarray(answer)
@@ -97,7 +121,13 @@ def asking_draws_nothing(sampler: Sampler, dim: int = D) -> None:
 
 
 def walks_to_the_end(sampler: Sampler, dim: int = D) -> None:
-    """With one clean point for all, they end at the last level, about its noise away."""
+    """With one clean point for all, they end at the last level, about its noise away.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.samplers.walks_to_the_end(de.samplers.Heun(frozen=True))
+    """
     sampler, first, y, memory, clean, _ = _given(sampler, dim)
     for k in range(_num_answers(sampler)):
         given = sampler, jax.random.fold_in(first, k), y, memory, clean, jnp.asarray(k)
@@ -109,13 +139,25 @@ def walks_to_the_end(sampler: Sampler, dim: int = D) -> None:
 
 
 def jit_equals_eager(sampler: Sampler, dim: int = D) -> None:
-    """Compiled and eager agree to rounding."""
+    """Compiled and eager agree to rounding.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.samplers.jit_equals_eager(de.samplers.Heun(frozen=True))
+    """
     given = _given(sampler, dim)
     close(_compiled(*given), _round(*given), "compiled as eager")
 
 
 def same_key_same_bits(sampler: Sampler, dim: int = D) -> None:
-    """A step is a function of its key."""
+    """A step is a function of its key.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.samplers.same_key_same_bits(de.samplers.Heun(frozen=True))
+    """
     given = _given(sampler, dim)
     same_bits(_round(*given), _round(*given), "the same bits for the same key")
 
@@ -130,7 +172,13 @@ def vmap_over_any_number_equals_a_loop(sampler: Sampler, dim: int = D) -> None:
 
 
 def one_level_is_enough(sampler: Sampler, dim: int = D) -> None:
-    """A grid of one level is legal: what it asks there and answers is finite."""
+    """A grid of one level is legal: what it asks there and answers is finite.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.samplers.one_level_is_enough(de.samplers.Heun(frozen=True))
+    """
     sampler, key, y, memory, clean, k = _given(sampler, dim)
     sigmas = jnp.asarray([noise.SIGMA_MIN], y.dtype)
     asked = sampler.query(key, y, memory, sigmas, k)

@@ -34,7 +34,13 @@ def _weigh(part: Shaping, fitness: jax.Array) -> jax.Array:
 
 
 def fitness_of_any_size_is_weighed(shaping: Shaping, dim: int = D) -> None:
-    """Log-weights (N,) are finite or -inf: for tiny, huge, equal and negative fitness."""
+    """Log-weights (N,) are finite or -inf: for tiny, huge, equal and negative fitness.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.shapings.fitness_of_any_size_is_weighed(de.shaping.Rank())
+    """
     fitness = sphere(population())
     largest = jnp.finfo(fitness.dtype).max
     huge = jnp.linspace(-0.5, 0.5, N) * largest
@@ -46,7 +52,13 @@ def fitness_of_any_size_is_weighed(shaping: Shaping, dim: int = D) -> None:
 
 
 def the_better_weigh_more(shaping: Shaping, dim: int = D) -> None:
-    """Whoever is better never weighs less, and the best weighs more than the worst."""
+    """Whoever is better never weighs less, and the best weighs more than the worst.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.shapings.the_better_weigh_more(de.shaping.Rank())
+    """
     log_weight = _weigh(shaping, jnp.sort(sphere(population())))
     rises = jnp.all(log_weight[1:] >= log_weight[:-1] - 1e-6)
     expect(rises, "log-weights that never fall as fitness rises", log_weight)
@@ -54,14 +66,26 @@ def the_better_weigh_more(shaping: Shaping, dim: int = D) -> None:
 
 
 def order_does_not_matter(shaping: Shaping, dim: int = D) -> None:
-    """Fitness in another order gets the same log-weights, in that order."""
+    """Fitness in another order gets the same log-weights, in that order.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.shapings.order_does_not_matter(de.shaping.Rank())
+    """
     fitness, order = sphere(population()), jnp.array([3, 1, 7, 0, 2, 6, 5, 4])
     before, after = _weigh(shaping, fitness), _weigh(shaping, fitness[order])
     close(after, before[order], "the same log-weights in another order")
 
 
 def every_failure_acts_the_same(shaping: Shaping, dim: int = D) -> None:
-    """Whoever failed weighs nothing, and the others do not feel how."""
+    """Whoever failed weighs nothing, and the others do not feel how.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.shapings.every_failure_acts_the_same(de.shaping.Rank())
+    """
     fitness = sphere(population())
     each = [_weigh(shaping, fitness.at[2].set(bad)) for bad in FAILURES]
     for bad, log_weight in zip(FAILURES, each, strict=True):
@@ -71,13 +95,25 @@ def every_failure_acts_the_same(shaping: Shaping, dim: int = D) -> None:
 
 
 def failure_of_all_is_survived(shaping: Shaping, dim: int = D) -> None:
-    """If all fail, all weigh nothing."""
+    """If all fail, all weigh nothing.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.shapings.failure_of_all_is_survived(de.shaping.Rank())
+    """
     log_weight = _weigh(shaping, jnp.full(N, jnp.nan))
     same_bits(log_weight, jnp.full(N, -jnp.inf), "no weight where all failed")
 
 
 def rows_are_weighed(shaping: Shaping, dim: int = D) -> None:
-    """Log-weights by rows, where there are any, are (B, M), finite or -inf."""
+    """Log-weights by rows, where there are any, are (B, M), finite or -inf.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.shapings.rows_are_weighed(de.shaping.Local())
+    """
     if not pytree.offers(shaping, RowShaping):
         return
     log_kernel = -0.5 * jnp.arange(float(3 * N)).reshape(3, N)
@@ -89,14 +125,26 @@ def rows_are_weighed(shaping: Shaping, dim: int = D) -> None:
 
 
 def jit_equals_eager(shaping: Shaping, dim: int = D) -> None:
-    """Compiled and eager agree to rounding."""
+    """Compiled and eager agree to rounding.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.shapings.jit_equals_eager(de.shaping.Rank())
+    """
     fitness, valid = sphere(population()), jnp.ones(N, bool)
     eager = pytree.strong(shaping).log_weight(fitness, valid)
     close(_weigh(shaping, fitness), eager, "compiled as eager")
 
 
 def vmap_over_any_number_equals_a_loop(shaping: Shaping, dim: int = D) -> None:
-    """Every numeric field can be swept."""
+    """Every numeric field can be swept.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.shapings.vmap_over_any_number_equals_a_loop(de.shaping.Rank())
+    """
     together_and_alone(
         lambda numbers: _weigh(numbers, sphere(population())),
         each_number_changed(shaping),

@@ -24,7 +24,14 @@ def _points(space: Space) -> jax.Array:
 
 
 def a_sample_needs_no_repair(space: Space, dim: int = D) -> None:
-    """What is drawn is (N, D), finite, in the box, and a function of its key."""
+    """What is drawn is (N, D), finite, in the box, and a function of its key.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> space = de.problems.Space({"n": de.problems.Integer(1, 9)})
+        >>> testing.spaces.a_sample_needs_no_repair(space)
+    """
     points = space.sample(key(), N)
     expect(points.shape == (N, space.dim), f"points {(N, space.dim)}", points.shape)
     expect(jnp.isfinite(points).all(), "finite points", points)
@@ -33,7 +40,14 @@ def a_sample_needs_no_repair(space: Space, dim: int = D) -> None:
 
 
 def every_point_is_a_solution(space: Space, dim: int = D) -> None:
-    """Points near and far are decoded to finite values, in the box of each leaf."""
+    """Points near and far are decoded to finite values, in the box of each leaf.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> space = de.problems.Space({"n": de.problems.Integer(1, 9)})
+        >>> testing.spaces.every_point_is_a_solution(space)
+    """
     solutions = _decode(space, _points(space))
     chex.assert_tree_shape_prefix(solutions, (4 * N,))
     chex.assert_tree_all_finite(solutions)
@@ -42,7 +56,14 @@ def every_point_is_a_solution(space: Space, dim: int = D) -> None:
 
 
 def variables_come_back(space: Space, dim: int = D) -> None:
-    """Decoded, encoded and decoded, variables are the same; floats within two units."""
+    """Decoded, encoded and decoded, variables are the same; floats within two units.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> space = de.problems.Space({"n": de.problems.Integer(1, 9)})
+        >>> testing.spaces.variables_come_back(space)
+    """
     solutions = _decode(space, _points(space))
     encoded = _encode(space, solutions)
     again = _decode(space, encoded)
@@ -63,7 +84,14 @@ def variables_come_back(space: Space, dim: int = D) -> None:
 
 
 def python_values_come_back(space: Space, dim: int = D) -> None:
-    """What people read is what they may give back; columns have the names of the space."""
+    """What people read is what they may give back; columns have the names of the space.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> space = de.problems.Space({"n": de.problems.Integer(1, 9)})
+        >>> testing.spaces.python_values_come_back(space)
+    """
     solutions = _decode(space, _points(space))
     rows, table = space.as_python(solutions), space.named(solutions)
     expect(len(rows) == 4 * N, f"{4 * N} solutions", len(rows))

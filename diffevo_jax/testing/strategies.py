@@ -105,14 +105,26 @@ def _told(
 
 
 def state_keeps_its_types(strategy: Strategy, dim: int = D) -> None:
-    """Shapes, dtypes, structure and weak types of the state never change."""
+    """Shapes, dtypes, structure and weak types of the state never change.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.strategies.state_keeps_its_types(de.DiffusionEvolution(4))
+    """
     start = _start(strategy, dim)
     told, *_ = _step(strategy, start)
     same_types(start, told, "a state with the structure, shapes and dtypes of before")
 
 
 def info_is_scalar(strategy: Strategy, dim: int = D) -> None:
-    """Info holds scalars only."""
+    """Info holds scalars only.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.strategies.info_is_scalar(de.DiffusionEvolution(4))
+    """
     _, info, _ = _step(strategy, _start(strategy, dim))
     expect(isinstance(info, Info), "an Info", info)
     for leaf in jax.tree.leaves(info):
@@ -120,7 +132,13 @@ def info_is_scalar(strategy: Strategy, dim: int = D) -> None:
 
 
 def first_ask_returns_the_population(strategy: Strategy, dim: int = D) -> None:
-    """The first candidates are the initial population, bit for bit."""
+    """The first candidates are the initial population, bit for bit.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.strategies.first_ask_returns_the_population(de.DiffusionEvolution(4))
+    """
     *_, candidates = _step(strategy, _start(strategy, dim))
     same_bits(candidates, population(dim=dim), "the initial population from the first ask")
 
@@ -193,7 +211,13 @@ def same_key_same_bits(strategy: Strategy, dim: int = D) -> None:
 
 
 def a_constant_does_not_matter(strategy: Strategy, dim: int = D) -> None:
-    """A constant added to fitness changes nothing: where that is documented."""
+    """A constant added to fitness changes nothing: where that is documented.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.strategies.a_constant_does_not_matter(de.DiffusionEvolution(4))
+    """
     start = _start(strategy, dim)
     plain, raised = (_step(strategy, start, shift=c)[0].population for c in (0.0, 1.0))
     distance = jnp.abs(plain - raised).max()
@@ -201,7 +225,13 @@ def a_constant_does_not_matter(strategy: Strategy, dim: int = D) -> None:
 
 
 def every_failure_acts_the_same(strategy: Strategy, dim: int = D) -> None:
-    """NaN, +inf and -inf give the same bits, weight zero, and are counted."""
+    """NaN, +inf and -inf give the same bits, weight zero, and are counted.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.strategies.every_failure_acts_the_same(de.DiffusionEvolution(4))
+    """
     start, points = _start(strategy, dim), population(dim=dim)
     best = jnp.delete(sphere(points), 2).max()
     alone = jnp.zeros(N).at[2]
@@ -214,7 +244,14 @@ def every_failure_acts_the_same(strategy: Strategy, dim: int = D) -> None:
 
 
 def failure_of_all_changes_no_individual(strategy: Strategy, dim: int = D) -> None:
-    """If all fail, the next candidates are the same ones, and time goes on."""
+    """If all fail, the next candidates are the same ones, and time goes on.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> strategy = de.DiffusionEvolution(4)
+        >>> testing.strategies.failure_of_all_changes_no_individual(strategy)
+    """
     start = _start(strategy, dim)
     for bad in FAILURES:
         state, info, _ = _step(strategy, start, shift=bad)
@@ -226,7 +263,13 @@ def failure_of_all_changes_no_individual(strategy: Strategy, dim: int = D) -> No
 
 
 def best_is_never_forgotten(strategy: Strategy, dim: int = D) -> None:
-    """The best so far survives a worse generation."""
+    """The best so far survives a worse generation.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.strategies.best_is_never_forgotten(de.DiffusionEvolution(4))
+    """
     points = population(dim=dim)
     state, *_ = _step(strategy, _start(strategy, dim))
     best = state.best_solution, state.best_fitness
@@ -236,7 +279,13 @@ def best_is_never_forgotten(strategy: Strategy, dim: int = D) -> None:
 
 
 def the_infeasible_are_never_the_best(strategy: Strategy, dim: int = D) -> None:
-    """The best is feasible; while none is it is who violates least, of fitness -inf."""
+    """The best is feasible; while none is it is who violates least, of fitness -inf.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.strategies.the_infeasible_are_never_the_best(de.DiffusionEvolution(4))
+    """
     start, points = _start(strategy, dim), population(dim=dim)
     # The fittest violate most.
     order = jnp.argsort(jnp.argsort(-sphere(points))).astype(float)
@@ -274,7 +323,13 @@ def one_generation_is_enough(strategy: Strategy, dim: int = D) -> None:
 
 
 def nothing_happens_after_the_end(strategy: Strategy, dim: int = D) -> None:
-    """After the last round the state is frozen, and says so."""
+    """After the last round the state is frozen, and says so.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax import testing
+        >>> testing.strategies.nothing_happens_after_the_end(de.DiffusionEvolution(4))
+    """
     state = _start(strategy, dim)
     for generation in range(strategy.num_generations):
         expect(not state.done, f"more to do in generation {generation}", "done")

@@ -170,6 +170,13 @@ class WienerFilter:
             the signal is above the noise.
         num_above: (L,) int32, directions whose variance is above that of the noise.
         degrees_of_freedom: (L,) sum of the gains: directions that can be seen, in [0, D].
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax import diffusion
+        >>> kept = diffusion.wiener_filter(jnp.array([9.0, 1.0]), jnp.array([3.0]))
+        >>> [f"{gain:.2f}" for gain in kept.gains[0]]  # 9 / (9 + 9), 1 / (1 + 9)
+        ['0.50', '0.10']
     """
 
     gains: jax.Array

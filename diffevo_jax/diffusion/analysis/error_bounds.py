@@ -45,6 +45,14 @@ class ErrorBound:
     Attributes:
         error: () the share of the denoiser's errors.
         prior: () the share of where samples start.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax import diffusion
+        >>> sigmas, errors = jnp.array([2.0, 1.0]), jnp.zeros(2)
+        >>> bound = diffusion.kl_bound(sigmas, errors, prior=0.25)
+        >>> float(bound.error), float(bound.prior), float(bound.total)
+        (0.0, 0.25, 0.25)
     """
 
     error: jax.Array

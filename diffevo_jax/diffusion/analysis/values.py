@@ -84,5 +84,11 @@ def value_entropy(
 
 @checked
 def normal_entropy(variance: Number) -> jax.Array:
-    """Entropy of normal values, the largest of a variance, ``log(2 pi e v) / 2`` nats."""
+    """Entropy of normal values, the largest of a variance, ``log(2 pi e v) / 2`` nats.
+
+    Example:
+        >>> from diffevo_jax import diffusion
+        >>> f"{diffusion.normal_entropy(1.0):.2f} {diffusion.normal_entropy(4.0):.2f}"
+        '1.42 2.11'
+    """
     return 0.5 * jnp.log(2 * math.pi * math.e * jnp.asarray(variance, dtype=float))

@@ -37,6 +37,17 @@ class VariationalBound:
         steps: (L - 1,) KL of each step of the chain, from noisy to clean.
         decoder: () ``-log p`` of a clean point given its last noisy one, of a Gaussian
             around the denoiser's answer with the last level's deviation.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, diffevo_jax as de
+        >>> from diffevo_jax import diffusion
+        >>> of_normal = lambda y, sigma: y / (1 + sigma**2)  # data N(0, 1)
+        >>> bound = jax.jit(lambda key: diffusion.variational_bound(
+        ...     key, of_normal, jnp.ones((4, 1)), de.noise.VE(), num_levels=3))(
+        ...     jax.random.key(0))
+        >>> parts = bound.prior, *bound.steps, bound.decoder
+        >>> len(bound.steps), bool(jnp.isclose(bound.total, sum(parts)))
+        (2, True)
     """
 
     prior: jax.Array

@@ -24,6 +24,14 @@ class Images:
         pixels: (N, H, W, C) uint8, or float32.
         labels: (N,) int32 the class of each, from 0; None if the folder has no classes.
         classes: their names; static.
+
+    Example:
+        >>> import numpy as np
+        >>> from diffevo_jax import diffusion
+        >>> images = diffusion.Images(
+        ...     np.zeros((3, 8, 8, 1), np.uint8), np.int32([0, 1, 1]), ("cat", "dog"))
+        >>> [images.classes[label] for label in images.labels]
+        ['cat', 'dog', 'dog']
     """
 
     pixels: np.ndarray

@@ -27,6 +27,17 @@ class NetworkDenoiser:
         parameterisation: says what they are.
         weights: of the network.
         shape: of one sample.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax import diffusion
+        >>> linear = diffusion.Network(init=lambda key, shape: jnp.zeros(shape * 2),
+        ...     apply=lambda weights, y, c_noise, label: y @ weights)
+        >>> untrained = jnp.zeros((2, 2))  # which answer 0
+        >>> denoiser = diffusion.NetworkDenoiser(linear, diffusion.EDM(), untrained, (2,))
+        >>> clean = denoiser.denoise(jnp.array([[5.0, 10.0]]), 2.0)
+        >>> [f"{x:.2f}" for x in clean[0]]  # y / (1 + 2^2)
+        ['1.00', '2.00']
     """
 
     network: NetworkLike

@@ -34,6 +34,16 @@ class TrainState:
         last: (2,) sums of both over the last tenth of the whole training.
         diverged_at: () int32, the step whose loss or gradient was not finite, after which
             nothing changes; -1 if there was none.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from diffevo_jax import diffusion
+        >>> linear = diffusion.Network(init=lambda key, shape: jnp.zeros(shape * 2),
+        ...     apply=lambda weights, y, c_noise, label: y @ weights)
+        >>> state = diffusion.init_training(
+        ...     jax.random.key(0), linear, diffusion.Recipe(), shape=(2,))
+        >>> int(state.step), int(state.diverged_at)  # none done, none diverged
+        (0, -1)
     """
 
     step: jax.Array
@@ -49,7 +59,18 @@ class TrainState:
 def init_training(
     key: jax.Array, network: NetworkLike, recipe: Recipe, shape: tuple[int, ...]
 ) -> TrainState:
-    """The state before the first step, for samples of a shape."""
+    """The state before the first step, for samples of a shape.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from diffevo_jax import diffusion
+        >>> linear = diffusion.Network(init=lambda key, shape: jnp.zeros(shape * 2),
+        ...     apply=lambda weights, y, c_noise, label: y @ weights)
+        >>> state = diffusion.init_training(
+        ...     jax.random.key(0), linear, diffusion.Recipe(), shape=(2,))
+        >>> state.weights.tolist()
+        [[0.0, 0.0], [0.0, 0.0]]
+    """
     weights = network.init(jax.random.fold_in(key, _SETUP), shape)
     weights = jax.tree.map(jnp.asarray, weights)
     # An average that moves by a thousandth a step would stand still in bfloat16.
@@ -97,6 +118,21 @@ def train_steps(
 
     Returns:
         The state; losses and baselines, both (length,), infinite after ``count``.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from diffevo_jax import diffusion
+        >>> linear = diffusion.Network(init=lambda key, shape: jnp.zeros(shape * 2),
+        ...     apply=lambda weights, y, c_noise, label: y @ weights)
+        >>> recipe, data = diffusion.Recipe(batch_size=4), jnp.ones((8, 2))
+        >>> def losses_of(key):
+        ...     state = diffusion.init_training(key, linear, recipe, shape=(2,))
+        ...     _, losses, _ = diffusion.train_steps(
+        ...         key, linear, recipe, state, data, count=5, length=5)
+        ...     return losses
+        >>> keys = jax.random.split(jax.random.key(0), 3)
+        >>> jax.eval_shape(jax.vmap(losses_of), keys).shape  # three trainings at once
+        (3, 5)
     """
     data, labels = jax.tree.map(jnp.asarray, (data, labels))
     share = None if sample_weight is None else jnp.cumsum(sample_weight)

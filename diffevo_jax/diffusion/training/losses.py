@@ -72,6 +72,17 @@ def sample_losses(
 
     Returns:
         (B,) errors.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax import diffusion
+        >>> linear = diffusion.Network(init=lambda key, shape: jnp.zeros(shape * 2),
+        ...     apply=lambda weights, y, c_noise, label: y @ weights)
+        >>> clean, eps = jnp.zeros((2, 2)), jnp.array([[1.0, 1.0], [2.0, 0.0]])
+        >>> diffusion.sample_losses(  # of the answer 0, where the noise is wanted
+        ...     jnp.zeros((2, 2)), clean, eps, jnp.ones(2), network=linear,
+        ...     parameterisation=diffusion.Noise()).tolist()
+        [1.0, 2.0]
     """
     y = clean + append_axes(sigma, clean) * eps
     got = network_output(network, parameterisation, weights, y, sigma, label)

@@ -45,6 +45,14 @@ class LogNormalLevels:
         mean: of log sigma; -1.2 for images of deviation 0.5.
         deviation: of log sigma, > 0.
 
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from diffevo_jax import diffusion
+        >>> levels = diffusion.LogNormalLevels(mean=0.0, deviation=1.0)
+        >>> sigmas, _ = jax.jit(levels.draw)(jnp.array([0.1587, 0.5, 0.8413]))
+        >>> [f"{sigma:.2f}" for sigma in sigmas]  # 1 / e, 1, e
+        ['0.37', '1.00', '2.72']
+
     References:
         Karras et al., 2022, arXiv:2206.00364, section 5 and table 1.
     """
@@ -91,6 +99,14 @@ class ProcessLevels:
         process: for example ``de.noise.VP()``, ``de.noise.SubVP()``, ``de.noise.VE()`` as
             in score matching, or ``de.noise.Flow()``.
 
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> from diffevo_jax import diffusion
+        >>> levels = diffusion.ProcessLevels(de.noise.Flow(t_min=0.25, t_max=0.75))
+        >>> sigmas, _ = levels.draw(jnp.array([0.0, 0.5, 1.0]))
+        >>> [f"{sigma:.2f}" for sigma in sigmas]  # t / (1 - t)
+        ['0.33', '1.00', '3.00']
+
     References:
         Song et al., 2021, arXiv:2011.13456, eq. 7.
     """
@@ -113,6 +129,13 @@ class GridLevels:
     Args:
         grid: the noise levels.
         num_levels: of the grid.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> from diffevo_jax import diffusion
+        >>> levels = diffusion.GridLevels(de.noise.Levels([4.0, 2.0, 1.0]), num_levels=3)
+        >>> levels.draw(jnp.array([0.1, 0.5, 0.9]))[0].tolist()
+        [4.0, 2.0, 1.0]
 
     References:
         Ho, Jain, Abbeel, 2020, arXiv:2006.11239, eq. 14 and algorithm 1.

@@ -28,6 +28,16 @@ def default_optimizer(
     Args:
         learning_rate: the largest one.
         num_steps: until 0 is reached; the first twentieth is the warm-up.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from diffevo_jax import diffusion
+        >>> optimizer = diffusion.default_optimizer(learning_rate=0.1, num_steps=100)
+        >>> weights, gradient = jnp.zeros(2), jnp.array([3.0, -4.0])
+        >>> state = optimizer.init(weights)
+        >>> change, _ = jax.jit(optimizer.update)(gradient, state, weights)
+        >>> [f"{x:.2f}" for x in change]  # the first of 5 steps of warm-up
+        ['-0.02', '0.02']
     """
     import optax
 

@@ -29,7 +29,15 @@ from diffevo_jax.pytree import Number
 
 
 class Coefficients(NamedTuple):
-    """The four coefficients at some noise levels, of their shape."""
+    """The four coefficients at some noise levels, of their shape.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax import diffusion
+        >>> coefficients = diffusion.Flow().coefficients(jnp.array(3.0))
+        >>> float(coefficients.scale), float(coefficients.level)  # 1 - t and t
+        (0.25, 0.75)
+    """
 
     skip: jax.Array
     out: jax.Array
@@ -116,6 +124,16 @@ class Noise:
     Args:
         sigma_data: standard deviation of the data, > 0.
 
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax import diffusion
+        >>> clean, eps, sigma = jnp.array(1.0), jnp.array(2.0), jnp.array(3.0)
+        >>> noise = diffusion.Noise()
+        >>> answer = noise.target(clean, eps, sigma)
+        >>> skip, out, _, _ = noise.coefficients(sigma)
+        >>> float(answer), float(skip * (clean + sigma * eps) + out * answer)
+        (2.0, 1.0)
+
     References:
         Ho, Jain, Abbeel, 2020, arXiv:2006.11239, eqs. 11 and 14; Karras et al., 2022,
         arXiv:2206.00364, table 1, first column.
@@ -152,6 +170,14 @@ class Velocity:
     Args:
         sigma_data: s, standard deviation of the data, > 0; in the paper 1.
 
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax import diffusion
+        >>> clean, eps, sigma = jnp.array(1.0), jnp.array(2.0), jnp.array(0.75)
+        >>> v = diffusion.Velocity().target(clean, eps, sigma)
+        >>> round(float(v), 3)  # (2 - 0.75) / 1.25
+        1.0
+
     References:
         Salimans and Ho, 2022, arXiv:2202.00512, section 4 and appendix D.
     """
@@ -184,6 +210,16 @@ class Flow:
     Args:
         sigma_data: standard deviation of the data, > 0; its size decides what the paths
             look like, so 1 is best.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax import diffusion
+        >>> clean, eps, sigma = jnp.array(1.0), jnp.array(2.0), jnp.array(3.0)
+        >>> flow = diffusion.Flow()
+        >>> answer = flow.target(clean, eps, sigma)
+        >>> skip, out, _, time = flow.coefficients(sigma)
+        >>> float(time), float(skip * (clean + sigma * eps) + out * answer)
+        (0.75, 1.0)
 
     References:
         Lipman et al., 2022, arXiv:2210.02747, eqs. 9 and 23; Liu, Gong, Liu, 2022,
@@ -222,6 +258,13 @@ class Score:
     Args:
         sigma_data: standard deviation of the data, > 0.
 
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax import diffusion
+        >>> skip, out, scale, level = diffusion.Score().coefficients(jnp.array(2.0))
+        >>> float(skip), float(out), float(scale), float(level)
+        (1.0, 2.0, 1.0, 0.0)
+
     References:
         Song et al., 2021, arXiv:2011.13456, appendix C; Karras et al., 2022,
         arXiv:2206.00364, table 1, second column.
@@ -254,6 +297,13 @@ class Clean:
 
     Args:
         sigma_data: standard deviation of the data, > 0.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax import diffusion
+        >>> skip, out, scale, _ = diffusion.Clean().coefficients(jnp.array(0.75))
+        >>> float(skip), float(out), round(float(scale), 3)
+        (0.0, 1.0, 0.8)
 
     References:
         Salimans and Ho, 2022, arXiv:2202.00512, section 4.

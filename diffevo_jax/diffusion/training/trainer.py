@@ -45,6 +45,16 @@ class Trained:
             it is kept in a folder.
         baselines: (S,) the loss of the answer 0 on the same batches and noise. What they
             have in common is not the network's.
+
+    Example:
+        >>> import jax, diffevo_jax as de
+        >>> from diffevo_jax import diffusion
+        >>> data = jax.random.normal(jax.random.key(0), (1000, 2))
+        >>> recipe = diffusion.Recipe(num_steps=50, batch_size=64)
+        >>> trained = diffusion.train(
+        ...     jax.random.key(1), data, diffusion.MLP((16,)), recipe)
+        >>> trained.losses.shape, int(trained.state.step)
+        ((50,), 50)
     """
 
     denoiser: NetworkDenoiser

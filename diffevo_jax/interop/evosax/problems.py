@@ -81,6 +81,13 @@ class EvosaxProblem:
         maximize: whether its fitness is a reward, static.
         space: of its solutions.
         noisy: whether fitness depends on the key, static.
+
+    Example:
+        >>> from evosax.problems import BBOBProblem
+        >>> from diffevo_jax.interop.evosax import from_problem
+        >>> problem = from_problem(BBOBProblem("sphere", num_dims=2))
+        >>> problem.maximize, problem.space.dim, float(problem.space.upper)
+        (False, 2, 5.0)
     """
 
     problem: Any = pytree.static()

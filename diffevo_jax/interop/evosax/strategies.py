@@ -117,6 +117,15 @@ class EvosaxStrategy:
         num_generations: rounds of evaluation, static, >= 1.
         algorithm: the evosax algorithm, static; one object is one compiled program.
         params: its parameters.
+
+    Example:
+        >>> import jax.numpy as jnp, diffevo_jax as de
+        >>> from evosax.algorithms import CMA_ES
+        >>> from diffevo_jax.interop.evosax import from_algorithm
+        >>> algorithm = CMA_ES(population_size=16, solution=jnp.zeros(3))
+        >>> strategy = from_algorithm(algorithm, num_generations=30)
+        >>> strategy.num_generations, isinstance(strategy, de.Strategy)
+        (30, True)
     """
 
     num_generations: int = pytree.static()

@@ -82,6 +82,12 @@ def environment(env_name: str | Environment) -> tuple[PlayedEnvironment, PyTree]
         ImportError: it is one of brax, which is not installed.
         ValueError: the name is not registered (the message has the closest ones), or the
             environment cannot be built.
+
+    Example:
+        >>> from diffevo_jax.problems import control
+        >>> cartpole, env_params = control.environment("cartpole")
+        >>> cartpole.action_space(env_params).n, env_params.max_steps_in_episode
+        (2, 500)
     """
     if isinstance(env_name, str):
         return _named(full_name(env_name))

@@ -170,6 +170,17 @@ def load_controller(path: str | Path) -> SavedController:
         ImportError: flatbuffers is not installed.
         OSError: it cannot be read.
         ValueError: it is no such file.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, tempfile, diffevo_jax as de
+        >>> from diffevo_jax.problems import control
+        >>> problem = de.problems.Control("cartpole")
+        >>> weights = problem.space.decode(jnp.ones((1, 58)))
+        >>> weights = jax.tree.map(lambda leaf: leaf[0], weights)
+        >>> path = tempfile.mkdtemp() + "/policy.zip"
+        >>> control.save_controller(path, problem, weights)
+        >>> control.load_controller(path)
+        SavedController(58 weights, ...)
     """
     _check_flatbuffers()
     try:

@@ -125,6 +125,16 @@ def normalise(observation: PyTree, space: EnvSpace) -> PyTree:
 
     Returns:
         A pytree of float arrays.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from gymnax.environments.spaces import Box, Discrete
+        >>> from diffevo_jax.problems import control
+        >>> control.normalise(1, Discrete(3)).tolist()
+        [0.0, 1.0, 0.0]
+        >>> ends = control.normalise(jnp.array([-2.0, 2.0]), Box(-2.0, 2.0, (2,)))
+        >>> [f"{end:.3f}" for end in ends]  # sqrt(3) from the middle
+        ['-1.732', '1.732']
     """
     return _map_boxes(_by_bounds, observation, space)
 

@@ -31,6 +31,15 @@ class Counts:
         num_rejected: () int32, those that ``reject`` kept from it; they have failed.
         num_cached: () int32, those that were known, or stood twice in a generation.
         memory: what is known; None if nothing is remembered.
+
+    Example:
+        >>> import jax, numpy as np, diffevo_jax as de
+        >>> problem = de.problems.External(
+        ...     lambda x: -(x**2).sum(axis=1), de.problems.Space(np.zeros(2)))
+        >>> key = jax.random.key(0)
+        >>> evaluation, counts = problem.evaluate(key, problem.init(key), np.zeros((8, 2)))
+        >>> int(counts.num_evaluated), int(counts.num_rejected)
+        (8, 0)
     """
 
     num_evaluated: jax.typing.ArrayLike

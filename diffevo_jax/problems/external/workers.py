@@ -115,6 +115,16 @@ class Each:
         failures: how often evaluations failed, by the name of the error; those that
             succeeded when tried again count too.
         last_error: of the evaluation that failed last; None if none has.
+
+    Example:
+        >>> import math, numpy as np
+        >>> from concurrent.futures import ThreadPoolExecutor
+        >>> from diffevo_jax.problems import external
+        >>> with external.each(math.log, ThreadPoolExecutor(2)) as evaluate:
+        ...     evaluate(np.array([1.0, 0.0])).fitness.tolist()
+        [0.0, nan]
+        >>> evaluate, evaluate.last_error
+        (each(log), ValueError(...))
     """
 
     def __init__(
