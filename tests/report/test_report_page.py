@@ -199,7 +199,7 @@ def test_no_name_gets_out_of_its_place(two_numbers) -> None:
 
 
 def test_from_a_thousand_on_thousands_are_parted_everywhere(tmp_path) -> None:
-    result = made(1200, 1500, 2)
+    result = made(2, 1500, 2)
     grown = lambda leaf: leaf * 5000 if leaf.dtype.kind == "f" else leaf
     result = jax.tree.map(lambda leaf: grown(np.asarray(leaf)), result)
     notes = {"seeds": 1200, "population_size": 1500, "budget": [9000.0, -1234.5]}
