@@ -280,7 +280,7 @@ def test_the_page_on_sweeps_runs(shards_asked_for, monkeypatch, tmp_path) -> Non
 @pytest.fixture
 def shards_asked_for(monkeypatch):
     """A list of them; with a submitit that runs jobs at once, as task number 3."""
-    asked, run = [], sweep_command._run
+    asked, run = [], sweep_command.run
 
     def record(name, settings, plan, store, shard) -> int:
         if store is None:
