@@ -42,16 +42,6 @@ def trajectories(
         generations: where to draw arrows and discs; none given takes five, evenly spaced.
         ax: where to draw; None draws the landscape first.
         colors: of the individuals in turn.
-
-    Example:
-        >>> import jax, diffevo_jax as de
-        >>> problem = de.problems.Landscape("two_peaks", scale=1.5)
-        >>> record = ("population", "clean_estimate")
-        >>> result = de.evolve(jax.random.key(0), de.DiffusionEvolution(4), problem,
-        ...     population_size=16, record=record)
-        >>> figure = de.plots.trajectories(problem, result, [0, 1], generations=[1, 4])
-        >>> len(figure.axes[0].patches)  # discs of two individuals in two generations
-        4
     """
     from matplotlib.patches import Ellipse
 
