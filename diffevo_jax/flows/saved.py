@@ -21,14 +21,6 @@ class SavedGenerator:
     Attributes:
         generator: the architecture.
         state: weights, centre and scale; its optimizer has none.
-
-    Example:
-        >>> import jax, jax.numpy as jnp
-        >>> from diffevo_jax import flows
-        >>> generator, key = flows.Generator((8,)), jax.random.key(0)
-        >>> state = jax.jit(generator.init)(key, jnp.array([[2.0, 1.0], [4.0, -1.0]]))
-        >>> flows.SavedGenerator(generator, state).sample(key, 5).shape
-        (5, 2)
     """
 
     generator: Generator

@@ -121,15 +121,6 @@ def neighbourhood_film(
     Raises:
         ValueError: the population was not recorded, a generation or an individual is none
             of the run's, or the path cannot be written.
-
-    Example:
-        >>> import jax, tempfile, diffevo_jax as de
-        >>> problem = de.problems.Landscape("two_peaks", scale=1.5)
-        >>> record = ("population", "clean_estimate")
-        >>> result = de.evolve(jax.random.key(0), de.DiffusionEvolution(4), problem,
-        ...     population_size=16, record=record)
-        >>> film = de.plots.neighbourhood_film(
-        ...     problem, result, [0], tempfile.mkdtemp() + "/film.gif", generations=[1, 4])
     """
     from matplotlib.patches import Ellipse
 

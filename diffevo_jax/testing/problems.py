@@ -50,8 +50,8 @@ def solutions_are_decoded_and_encoded(problem: Problem, dim: int = D) -> None:
     Example:
         >>> import diffevo_jax as de
         >>> from diffevo_jax import testing
-        >>> beale = de.problems.Landscape("beale")
-        >>> testing.problems.solutions_are_decoded_and_encoded(beale)
+        >>> rastrigin = de.problems.Landscape("rastrigin", dim=4)
+        >>> testing.problems.solutions_are_decoded_and_encoded(rastrigin)
     """
     space = problem.space
     points = space.sample(key(), N)
@@ -71,7 +71,8 @@ def everyone_is_evaluated(problem: Problem, dim: int = D) -> None:
     Example:
         >>> import diffevo_jax as de
         >>> from diffevo_jax import testing
-        >>> testing.problems.everyone_is_evaluated(de.problems.Landscape("beale"))
+        >>> rastrigin = de.problems.Landscape("rastrigin", dim=4)
+        >>> testing.problems.everyone_is_evaluated(rastrigin)
     """
     evaluation, _ = _evaluated(*_given(problem))
     expect(isinstance(evaluation, Evaluation), "an Evaluation", evaluation)
@@ -91,7 +92,8 @@ def state_keeps_its_types(problem: Problem, dim: int = D) -> None:
     Example:
         >>> import diffevo_jax as de
         >>> from diffevo_jax import testing
-        >>> testing.problems.state_keeps_its_types(de.problems.Landscape("beale"))
+        >>> rastrigin = de.problems.Landscape("rastrigin", dim=4)
+        >>> testing.problems.state_keeps_its_types(rastrigin)
     """
     given = _given(problem)
     _, state = _evaluated(*given)
@@ -104,7 +106,8 @@ def same_key_same_bits(problem: Problem, dim: int = D) -> None:
     Example:
         >>> import diffevo_jax as de
         >>> from diffevo_jax import testing
-        >>> testing.problems.same_key_same_bits(de.problems.Landscape("beale"))
+        >>> rastrigin = de.problems.Landscape("rastrigin", dim=4)
+        >>> testing.problems.same_key_same_bits(rastrigin)
     """
     given = _given(problem)
     same_bits(_evaluate(*given), _evaluate(*given), "the same bits for the same key")
@@ -116,7 +119,8 @@ def jit_equals_eager(problem: Problem, dim: int = D) -> None:
     Example:
         >>> import diffevo_jax as de
         >>> from diffevo_jax import testing
-        >>> testing.problems.jit_equals_eager(de.problems.Landscape("beale"))
+        >>> rastrigin = de.problems.Landscape("rastrigin", dim=4)
+        >>> testing.problems.jit_equals_eager(rastrigin)
     """
     given = _given(problem)
     close(_evaluated(*given), _evaluate(*given), "compiled as eager")
@@ -128,7 +132,8 @@ def vmap_over_keys_equals_a_loop(problem: Problem, dim: int = D) -> None:
     Example:
         >>> import diffevo_jax as de
         >>> from diffevo_jax import testing
-        >>> testing.problems.vmap_over_keys_equals_a_loop(de.problems.Landscape("beale"))
+        >>> rastrigin = de.problems.Landscape("rastrigin", dim=4)
+        >>> testing.problems.vmap_over_keys_equals_a_loop(rastrigin)
     """
     strong, _, state = _given(problem)
     together_and_alone(
