@@ -24,11 +24,14 @@ QUICK = {"xla_backend_optimization_level": 0}
 def outcome(strategy: Any, start: jax.Array, height: jax.Array, failed: jax.Array) -> Any:
     """A number that depends on a whole run, of ``height`` times a sphere."""
     state = strategy.init(jax.random.key(0), start)
-    for generation in range(GENERATIONS):
-        ask, _, tell = de.generation_keys(jax.random.key(1), jnp.asarray(generation))
+
+    def advance(state: Any, generation: jax.Array) -> tuple[Any, None]:
+        ask, _, tell = de.generation_keys(jax.random.key(1), generation)
         candidates, state = strategy.ask(ask, state)
         fitness = jnp.where(failed, jnp.nan, height * sphere(candidates))
-        state, _ = strategy.tell(tell, state, candidates, fitness)
+        return strategy.tell(tell, state, candidates, fitness)[0], None
+
+    state, _ = jax.lax.scan(advance, state, jnp.arange(GENERATIONS))
     return jnp.sum(jax.random.normal(jax.random.key(2), start.shape) * state.population)
 
 
