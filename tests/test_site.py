@@ -20,7 +20,7 @@ TOCTREE = re.compile(
 )
 LINK = re.compile(r"(?:\]\(|\b(?:src|srcset|href)=\")([^)\s\"#:]*)(?:#([^)\s\"]*))?[)\s\"]")
 #: Contracts, states, promises and the like; there may be fewer.
-MOST_WITHOUT_EXAMPLE = 288
+MOST_WITHOUT_EXAMPLE = 68
 
 
 @pytest.fixture(scope="module")
