@@ -25,7 +25,7 @@ _OF_GENERATIONS = tuple(field.name for field in dataclasses.fields(Info))
 
 @checked
 def load(path: str | Path) -> "xarray.Dataset":
-    """Read a table of a sweep that :func:`save` or ``diffevo sweep --out`` has written.
+    """Read a table that :func:`diffevo_jax.sweeps.save` or ``diffevo sweep --out`` wrote.
 
     Of NetCDF and Zarr it is the dataset as it was. Of Parquet and CSV it is made of their
     rows: what they leave out, the attributes and what ``keep=`` asked for, and in CSV the

@@ -210,7 +210,7 @@ def test_from_a_thousand_on_thousands_are_parted_everywhere(tmp_path) -> None:
     html = de.report.page([tmp_path / "a.npz", tmp_path / "b.csv"])
     words = re.sub(r"<style>.*?</style>|<[^>]*>", " ", html, flags=re.DOTALL)
     words = words.split('"use strict"')[0]
-    words = re.sub(r'"(at|points|best|counts|most)":\[.*?\]+', "", words)  # of the script
+    words = re.sub(r"\[[-\d.,\[\]]*\]", "", words)  # places that the script draws at
     assert re.findall(r"(?<![\w.])\d{4,}(?!\w)", words) == []
     for number in ("1,500", "9,000", "−1,234.5", "2,500.0", "5,000", "10,000", "2,000"):
         assert number in words
