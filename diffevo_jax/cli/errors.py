@@ -18,8 +18,8 @@ class UsageError(ValueError):
     """The command line asks for what cannot be.
 
     Example:
-        >>> from diffevo_jax.cli import request
-        >>> request.read(["beale"])
+        >>> from diffevo_jax.cli import words
+        >>> words.read(["beale"])
         Traceback (most recent call last):
         diffevo_jax.cli.errors.UsageError: got 'beale', want a flag, such as --seeds 3
     """
