@@ -90,8 +90,13 @@ def number(
         Traceback (most recent call last):
         ValueError: Cooling.rate: got 2.0, want a number >= 0 and <= 1
     """
-    limits = {"shape": shape, "low": low, "high": high, "above": above}
-    limits["optional"] = optional
+    limits = {
+        "shape": shape,
+        "low": low,
+        "high": high,
+        "above": above,
+        "optional": optional,
+    }
     return dataclasses.field(metadata={"number": limits}, **options)
 
 

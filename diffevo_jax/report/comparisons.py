@@ -7,7 +7,7 @@ import numpy as np
 
 from diffevo_jax.plots.curves import mean_band
 from diffevo_jax.report import sources
-from diffevo_jax.report.charts import legend, mean_curve
+from diffevo_jax.report.charts import chart, legend, mean_curve
 from diffevo_jax.report.markup import Markup, caption, element, joined, numeral
 from diffevo_jax.report.problem_groups import Group
 from diffevo_jax.report.sections import Made, Section, section
@@ -100,7 +100,7 @@ def curves(groups: Sequence[Group], made: Made) -> Section:
         axes = [_x(run, by_evaluations) for run in runs]
         is_log = max(x[-1] for x in axes) > _MOST_TIMES * min(x[-1] for x in axes)
         draw = functools.partial(
-            made.chart,
+            chart,
             x_label="evaluations" if by_evaluations else "generation",
             log_x=is_log,
             is_part=len(groups) > 1,
@@ -110,7 +110,7 @@ def curves(groups: Sequence[Group], made: Made) -> Section:
             for slot, (run, x) in enumerate(zip(runs, axes, strict=True))
         ]
         about = "Of the population of each generation."
-        charts = [draw("mean fitness", means, about=about)]
+        charts = [made.kept(draw("mean fitness", means, about=about))]
         records = [
             mean_curve(run.label, slot, x, _so_far(run.history["best_fitness"]))
             for slot, (run, x) in enumerate(zip(runs, axes, strict=True))
@@ -118,7 +118,7 @@ def curves(groups: Sequence[Group], made: Made) -> Section:
         ]
         if records:
             about = "Of all evaluations up to a generation."
-            charts.append(draw("best so far", records, about=about))
+            charts.append(made.kept(draw("best so far", records, about=about)))
         if is_log:
             notes.append(
                 f"Where a result is {_MOST_TIMES} times as long as another one the axis "
@@ -172,7 +172,7 @@ def diagnostics(groups: Sequence[Group], made: Made) -> Section:
                 is_part = len(groups) > 1
                 said = about if not parts else ""  # once is enough
                 charts.append(
-                    made.chart(title, lines, log_y=log_y, about=said, is_part=is_part)
+                    made.kept(chart(title, lines, log_y=log_y, about=said, is_part=is_part))
                 )
         if charts:
             parts.append(_of_problem(group, groups, charts, "charts small"))

@@ -10,7 +10,7 @@ import numpy as np
 from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.pytree.records import version_of
 from diffevo_jax.report import sources, sweep_tables
-from diffevo_jax.report.charts import legend, mean_curve
+from diffevo_jax.report.charts import chart, legend, mean_curve
 from diffevo_jax.report.comparisons import curves, diagnostics, overview
 from diffevo_jax.report.configurations import details
 from diffevo_jax.report.markup import Markup, data, element, joined
@@ -167,7 +167,7 @@ def _sweep(number: int, sweep: Sweep, made: Made) -> Section:
     ]
     if any(np.isfinite(curve.mean).any() for curve in known):
         about = "Of the best settings."
-        drawn = made.chart("mean fitness", known, about=about)
+        drawn = made.kept(chart("mean fitness", known, about=about))
         parts = [*parts, legend([curve.label for curve in known]), drawn]
     parts = [*parts, sweep_tables.table(sweep)]
     spaced = [element("div", part, class_="part") for part in parts]

@@ -1,10 +1,8 @@
 """Sections of a page, and what its script needs of them."""
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
-from diffevo_jax.report.charts import Curve, chart
 from diffevo_jax.report.markup import Child, Markup, element
 
 
@@ -30,26 +28,8 @@ class Made:
         self.charts: list[dict[str, Any]] = []
         self.films: list[dict[str, Any]] = []
 
-    def chart(
-        self,
-        title: str,
-        curves: Sequence[Curve],
-        *,
-        x_label: str = "generation",
-        log_x: bool = False,
-        log_y: bool = False,
-        about: str = "",
-        is_part: bool = False,
-    ) -> Markup:
-        """A chart whose values are kept; see :func:`diffevo_jax.report.charts.chart`."""
-        drawn, values = chart(
-            title,
-            curves,
-            x_label=x_label,
-            log_x=log_x,
-            log_y=log_y,
-            about=about,
-            is_part=is_part,
-        )
+    def kept(self, drawn: tuple[Markup, dict[str, Any]]) -> Markup:
+        """A chart of :func:`diffevo_jax.report.charts.chart`, whose values are kept."""
+        picture, values = drawn
         self.charts.append(values)
-        return drawn
+        return picture
