@@ -18,6 +18,7 @@ from accelerator_cases import LONG, Case, Cases, Row, compiled, peak_memory, rep
 import diffevo_jax as de
 from diffevo_jax import attention
 from diffevo_jax.attention import Tiling
+from diffevo_jax.attention.blocked import ACCELERATOR_BLOCK_SIZE
 
 #: Queries whose answers are compared with those in float64.
 CHECKED = 256
@@ -25,40 +26,34 @@ CHECKED = 256
 NUMBERS = 2**27
 DIMS = (2, 58, 3, 1024)
 #: Sizes of the block beside the usual one; the first also meets the largest population.
-BLOCKS = (8192, 4096, 2048, 512)
-USUAL = attention.BLOCK_SIZE
-#: Ways to cut the work of the kernel, beside its own guess.
-NARROW = [
-    Tiling(False, queries, keys, num_warps)
-    for queries, keys, num_warps in (
-        (256, 8, 4),
-        (512, 8, 4),
-        (512, 16, 4),
-        (1024, 4, 8),
-        (256, 8, 2),
-        (128, 8, 1),
-    )
-]
-WIDE = [
-    Tiling(True, queries, keys, num_warps, num_stages)
-    for queries, keys, num_warps, num_stages in (
-        (64, 32, 8, 1),
-        (64, 32, 8, 2),
-        (32, 32, 4, 2),
-        (64, 16, 4, 1),
-        (64, 64, 8, 1),
-        (64, 32, 4, 2),
-        (128, 16, 8, 1),
-    )
-]
+BLOCKS = (8192, 4096, 1024)
+USUAL = attention.BLOCK_SIZE if jax.default_backend() == "cpu" else ACCELERATOR_BLOCK_SIZE
+#: Ways to cut the work of the kernel, beside the usual ones.
 THREE_PRODUCTS = jax.lax.DotAlgorithmPreset.TF32_TF32_F32_X3
 THREE = [
-    tiling._replace(precision=THREE_PRODUCTS)
-    for tiling in (
-        Tiling(True, 64, 32, 4),
-        Tiling(True, 64, 64, 4),
-        Tiling(True, 128, 32, 8),
-        Tiling(True, 128, 64, 8),
+    (dim, Tiling(True, queries, keys, num_warps, num_stages, THREE_PRODUCTS))
+    for dim, queries, keys, num_warps, num_stages in (
+        (58, 64, 64, 4, 1),
+        (58, 128, 32, 4, 2),
+        (58, 64, 32, 4, 3),
+        (58, 128, 64, 4, 2),
+        (10, 64, 64, 4, 2),
+        (10, 128, 32, 4, 2),
+        (28, 64, 64, 4, 2),
+        (28, 128, 32, 4, 2),
+        (112, 32, 32, 4, 2),
+        (112, 64, 32, 4, 2),
+        (4, 64, 32, 4, 2),
+    )
+]
+FULL = [(58, Tiling(True, 32, 32, 4)), (58, Tiling(True, 64, 16, 4, 1))]
+NARROW = [
+    (dim, Tiling(False, queries, keys, num_warps))
+    for dim, queries, keys, num_warps in (
+        (3, 512, 8, 4),
+        (3, 256, 8, 2),
+        (3, 128, 16, 2),
+        (5, 256, 8, 4),
     )
 ]
 
@@ -103,13 +98,10 @@ def kernels(quick: bool, seed: int) -> Cases:
     found = [_kernel_case(10**4, dim, seed) for dim in (3, 58)]
     found += [_kernel_case(10**5, dim, seed, before=10**4) for dim in (3, 58)]
     found.append(_kernel_case(10**6, 3, seed, before=10**5))
-    for tiling in WIDE + THREE:
-        found.append(_kernel_case(10**5, 58, seed, tiling, before=10**5))
-    for tiling in NARROW:
-        found.append(_kernel_case(3 * 10**5, 3, seed, tiling, before=10**5))
-    for dim in (2, 9, 10, 32, 112):
-        found.append(_kernel_case(10**5, dim, seed))
     found.append(_kernel_case(10**6, 58, seed, before=10**5))
+    found += [_kernel_case(10**5, dim, seed) for dim in (2, 4, 5, 10, 28, 112)]
+    for dim, tiling in THREE + FULL + NARROW:
+        found.append(_kernel_case(10**5, dim, seed, tiling))
     return found, ("flops_per_second", "error")
 
 

@@ -15,21 +15,27 @@ from diffevo_jax.problems.control import rollout
 POWERS = (10, 12, 14, 16, 17, 18, 19, 20, 11, 13, 15)
 #: Solved policies, which are repeated to any number of lanes.
 SOLVED = 16
-#: What is changed of the ladder, one thing at a time, at 2^17 lanes.
-LADDER: tuple[dict[str, int], ...] = (
-    {},
-    {"smallest": 2**30},  # nobody is gathered
-    {"smallest": 1024},
-    {"smallest": 16_384},
-    {"block": 4},
-    {"block": 64},
-    {"shrink": 2},
-    {"shrink": 32},
-    {"width": 2**15},
-    {"block": 8},
-    {"block": 32},
-    {"shrink": 4},
-    {"width": 2**13},
+#: What is changed of the ladder, one thing at a time, and at what power of 2 of lanes.
+LADDER: tuple[tuple[int, dict[str, int]], ...] = (
+    (17, {}),
+    (10, {}),
+    (20, {}),
+    (20, {"width": 2**30}),
+    (20, {"width": 2**18}),
+    (10, {"unroll": 1}),
+    (17, {"unroll": 1}),
+    (10, {"unroll": 4}),
+    (17, {"unroll": 4}),
+    (10, {"packed": True, "unroll": 1}),
+    (17, {"packed": True, "unroll": 1}),
+    (17, {"block": 16}),
+    (17, {"block": 32}),
+    (10, {"block": 128}),
+    (17, {"smallest": 2**30}),  # nobody is gathered
+    (20, {"width": 2**16}),
+    (20, {"block": 32}),
+    (17, {"shrink": 4}),
+    (17, {"unroll": 16}),
 )
 
 
@@ -48,16 +54,19 @@ def lanes(quick: bool, seed: int) -> Cases:
 
 def ladders(quick: bool, seed: int) -> Cases:
     """The same evaluation by other ladders."""
-    power, changes = (7, LADDER[:2]) if quick else (17, LADDER)
+    changes = ((7, {}), (7, {"smallest": 2**30})) if quick else LADDER
     found = []
-    for change in changes:
+    for power, change in changes:
         name = ", ".join(f"{field} {value:,}" for field, value in change.items()) or "usual"
+        what = lambda kind, name=name, power=power: (
+            f"ladder, 2^{power} lanes, {name}, {kind}"
+        )
         for kind in ("fresh", "solved"):
             measure = functools.partial(
                 episodes, 2**power, kind, seed, tuple(change.items())
             )
-            after = f"ladder, usual, {kind}" if change else None
-            found.append(Case(f"ladder, {name}, {kind}", measure, after, 2.0))
+            after = f"ladder, 2^{power} lanes, usual, {kind}" if change else None
+            found.append(Case(what(kind), measure, after, 2.0))
     return found, ("living_steps_per_second",)
 
 

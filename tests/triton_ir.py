@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from for_cuda import program_for_cuda
 
+from diffevo_jax.attention.fused_kernels import three_products
+
 #: What an operation is called, without its dialect, and what it does.
 BINARY = {
     "addi": np.add,
@@ -25,6 +27,8 @@ BINARY = {
     "minnumf": np.fmin,
 }
 COMPARED = {"cmpi": {0: np.equal}, "cmpf": {1: np.equal}}
+#: Of matrices, by their precision: three of TF32's numbers, and full float32.
+PRODUCTS = {1: lambda *both: np.asarray(three_products(*both)), 2: np.matmul}
 FUNCTIONS = {"__nv_exp2f": np.exp2, "__nv_log1pf": np.log1p, "__nv_fabsf": np.abs}
 
 
@@ -140,8 +144,7 @@ class _Program:
             (place,) = given
             return place[0][_inside(place)]
         if name == "dot":
-            assert one.attributes["inputPrecision"].value == 2  # full float32
-            return given[0] @ given[1] + given[2]
+            return PRODUCTS[one.attributes["inputPrecision"].value](*given[:2]) + given[2]
         change = {
             "splat": lambda array: np.broadcast_to(array, shape),
             "broadcast": lambda array: np.broadcast_to(array, shape),

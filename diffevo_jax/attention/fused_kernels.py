@@ -27,8 +27,9 @@ if TYPE_CHECKING:  # a tenth of the time that the library takes to import
 LOG2_E = 1.0 / math.log(2.0)
 #: Keys of a round.
 _ADDED_UP = 512
-#: Columns of queries and of values for which the narrow form has registers.
-_NARROW = 24
+#: Columns of queries and of values up to which the narrow form is the faster one: there it
+#: takes a time by their number, where a product of matrices has 16 of each at least.
+_NARROW = 14
 #: A matrix product in a kernel has at least so many columns.
 _FEWEST = 16
 #: Products of matrices in full float32, and by three of TF32's numbers on tensor cores.
@@ -119,7 +120,7 @@ _Carry = tuple[jax.Array, ...]
 
 
 def usual_tiling(num_queries: int, columns: int, value_columns: int) -> Tiling:
-    """A guess by counts of registers and of instructions, not by times on a card.
+    """The fastest of those that an H200 was given (``benchmarks/accelerator.py``).
 
     Args:
         num_queries: N.
@@ -130,9 +131,9 @@ def usual_tiling(num_queries: int, columns: int, value_columns: int) -> Tiling:
         few = 128 if num_queries < 2**15 else 256
         return Tiling(False, few if num_queries < 2**17 else 512, 8, 4)
     widest = max(columns, value_columns)
-    if widest <= 32:
-        return Tiling(True, 64, 32, 4)
-    return Tiling(True, 64 if widest <= 64 else 32, 32, 8)
+    # Wider ones have no registers for as many keys at once.
+    keys = 32 if widest <= 32 else 64 if widest <= 64 else 16
+    return Tiling(True, 64, keys, 4, precision=THREE)
 
 
 def sums(table: Table, floor: float | None, tiling: Tiling, interpret: bool) -> Sums:

@@ -294,6 +294,21 @@ def test_no_array_is_as_large_as_all_pairs(attention) -> None:
 # Blocks
 
 
+@pytest.mark.parametrize(("platform", "block_size"), [("cpu", 1024), ("gpu", 2048)])
+def test_the_usual_block_is_larger_where_more_work_at_once_costs_less(
+    monkeypatch, platform, block_size
+) -> None:
+    monkeypatch.setattr(jax, "default_backend", lambda: platform)
+    points = jax.ShapeDtypeStruct((3000, 2), jnp.float32)
+    each = jax.ShapeDtypeStruct((3000,), jnp.float32)
+    own = jax.ShapeDtypeStruct((3000,), jnp.int32)
+    program = lambda **size: str(
+        jax.make_jaxpr(functools.partial(attend, **size))(points, points, points, each, own)
+    )
+    usual, given = program(), program(block_size=block_size)
+    assert usual == given != program(block_size=512)
+
+
 @pytest.mark.parametrize("block_size", [8, 36, 64])
 def test_block_sizes_agree_to_rounding(block_size) -> None:
     given = points(37, 50)

@@ -386,11 +386,11 @@ def test_the_program_that_a_gpu_is_given_sums_up_the_same(
 
 @pytest.mark.gpu
 @pytest.mark.filterwarnings("ignore:The Pallas Triton backend:DeprecationWarning")
-@pytest.mark.parametrize("precision", ["full", "three products"])
+@pytest.mark.parametrize("precision", ["full", "usual"])
 @pytest.mark.parametrize(("dim", "value_dim", "wide"), SHAPES.values(), ids=list(SHAPES))
 def test_a_gpu_answers_as_the_definition_does(dim, value_dim, wide, precision) -> None:
     arguments = given(3000, dim, value_dim, scale=dim**-0.5)
-    three = Tiling(True, 64, 32, 4, precision=THREE)
-    tiling = None if precision == "full" else three
+    full = Tiling(wide, *((64, 32) if wide else (128, 8)), 4)
+    tiling = full if precision == "full" else None
     got = jax.jit(functools.partial(attend_fused, tiling=tiling))(*arguments)
     compare(got, dense(*arguments), 4 * np.finfo(np.float32).eps * (4 + dim))

@@ -51,6 +51,27 @@ _IDENTITIES = ("copy", "stop_gradient")
 _DERIVATIVES = ("jvp_jaxpr_fun", "fwd_jaxpr_thunk", "bwd")
 
 
+def num_equations(function: Callable[..., PyTree], *arguments: PyTree) -> int:
+    """Equations of a traced program, those of inner programs included.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from diffevo_jax.problems.control.rewriting import num_equations
+        >>> num_equations(lambda x: jnp.sin(x) + x**2, 1.0)
+        3
+    """
+    is_program = lambda value: isinstance(value, core.ClosedJaxpr | core.Jaxpr)
+
+    def count(program: Any) -> int:
+        total = 0
+        for equation in getattr(program, "jaxpr", program).eqns:
+            values = jax.tree.leaves(list(equation.params.values()), is_leaf=is_program)
+            total += sum(map(count, filter(is_program, values))) or 1
+        return total
+
+    return count(jax.make_jaxpr(function)(*arguments))
+
+
 # The observation that the state already has
 
 

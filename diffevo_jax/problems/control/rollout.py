@@ -16,6 +16,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
+from jax.typing import ArrayLike
 
 from diffevo_jax import pytree
 from diffevo_jax.base import PyTree
@@ -41,6 +42,8 @@ class Ladder(NamedTuple):
         shrink: each smaller program has so many times fewer lanes ...
         smallest: ... and at least so many.
         block: steps between looks at who is done.
+        packed: whether lanes are rows of few arrays; else every leaf is an array.
+        unroll: so many steps are written out one after the other, where a step is short.
     """
 
     width: int
@@ -48,6 +51,8 @@ class Ladder(NamedTuple):
     shrink: int
     smallest: int
     block: int
+    packed: bool = True
+    unroll: int = 1
 
     def rungs(self, num_lanes: int, lane_bytes: int) -> list[int]:
         """Widths of the programs for lanes with so many bytes each, from the widest."""
@@ -61,11 +66,18 @@ class Ladder(NamedTuple):
 
 #: A CPU plays what fits its cache; a power of two would map all rows to the same lines.
 CPU = Ladder(width=528, cache=2**22, shrink=6, smallest=16, block=8)
-#: Other devices play all lanes together, and a few thousand cost them no more than one.
-ACCELERATOR = Ladder(width=2**30, cache=2**60, shrink=8, smallest=4096, block=16)
+#: On other devices a start of a kernel costs more than a step of some thousand lanes. So
+#: lanes play together, and several steps of arithmetic alone become one kernel, which reads
+#: and writes its lanes, and their weights, only once. Of many more lanes than these XLA
+#: gives a thread four, whose weights do not fit its registers.
+ACCELERATOR = Ladder(
+    width=2**17, cache=2**60, shrink=8, smallest=4096, block=64, packed=False, unroll=8
+)
+#: Equations of a step; a longer one is several kernels by itself, and slow to compile.
+SHORT = 800
 
-#: The words of the lanes, and those of their last actions.
-PackedLanes = tuple[packing.Words, packing.Words]
+#: The words of the lanes, and those of their last actions; or the lanes, (..., L).
+PackedLanes = PyTree
 
 
 @functools.partial(jax.jit, static_argnums=0)  # traced once, also for its shapes
@@ -147,21 +159,21 @@ def _play(
         row=_of_one_lane(in_rows),
         matrices=_parts(policy_params, few=False),
         lane=_of_one_lane(lanes),
-        block=ladder.block,
+        ladder=ladder,
         num_lanes=len(keys),
     )
-    packed = _pack(lanes)
+    packed = _pack(constants, lanes)
     lane_bytes = sum(leaf[0].nbytes for leaf in jax.tree.leaves(policy_params))
     widest, *smaller = ladder.rungs(len(keys), lane_bytes)
     stops = [*smaller, 0]
     if len(keys) > widest:
         packed = _rounds(constants, packed, widest, stops[0])
     else:
-        packed = _advance(constants, packed, jnp.arange(len(keys)), stops[0])
+        packed = _advance(constants, packed, None, stops[0])
     for size, stop in zip(smaller, stops[1:], strict=True):
         packed = _advance(constants, packed, _active_lanes(constants, packed, size), stop)
     ends = jax.vmap(functools.partial(end, spec), in_axes=(axis, -1))
-    return ends(context, _unpack(packed, constants.lane))
+    return ends(context, _unpack(constants, packed))
 
 
 class _Constants(NamedTuple):
@@ -175,7 +187,7 @@ class _Constants(NamedTuple):
         row: shapes of those of a single lane.
         matrices: the other leaves, (L, ...).
         lane: shapes of a single lane.
-        block: steps between looks at who is done.
+        ladder: how lanes step together.
         num_lanes: L.
     """
 
@@ -186,7 +198,7 @@ class _Constants(NamedTuple):
     row: PyTree
     matrices: PyTree
     lane: PyTree
-    block: int
+    ladder: Ladder
     num_lanes: int
 
 
@@ -217,43 +229,70 @@ def _rounds(
 
 
 def _advance(
-    constants: _Constants, packed: PackedLanes, index: jax.Array, limit: int | jax.Array
+    constants: _Constants, packed: PackedLanes, index: jax.Array | None, limit: ArrayLike
 ) -> PackedLanes:
     """Step some lanes until at most ``limit`` of them are active.
 
     Args:
         constants: what the lanes need.
-        packed: (S, L) all lanes.
-        index: (K,) which of them; out of bounds is nobody.
+        packed: (..., L) all lanes.
+        index: (K,) which of them, out of bounds is nobody; None for all.
         limit: () int.
     """
+    if index is None:
+        return _stepped(constants, packed, jnp.ones(constants.num_lanes, bool), limit)
     take = lambda leaf: leaf.at[index].get(mode="clip")
-    columns = lambda array: array.at[:, index].get(mode="clip")
-    context, matrices = constants.context, jax.tree.map(take, constants.matrices)
+    columns = lambda array: array.at[..., index].get(mode="clip")
+    context = constants.context
     if constants.axis is not None:
         context = jax.tree.map(take, context)
-    rows = jax.tree.map(columns, constants.rows)
-    numbers, keys = packing.unpack(rows, constants.row)
+    some = constants._replace(
+        context=context,
+        rows=jax.tree.map(columns, constants.rows),
+        matrices=jax.tree.map(take, constants.matrices),
+    )
+    part = _stepped(some, jax.tree.map(columns, packed), index < constants.num_lanes, limit)
+    write = lambda array, columns: array.at[..., index].set(columns, mode="drop")
+    return jax.tree.map(write, packed, part)
+
+
+def _stepped(
+    constants: _Constants, packed: PackedLanes, real: jax.Array, limit: ArrayLike
+) -> PackedLanes:
+    """Step all lanes of these constants until at most ``limit`` real ones are active."""
+    numbers, keys = packing.unpack(constants.rows, constants.row)
+    matrices, spec = constants.matrices, constants.spec
     axes = _whole(_everywhere(-1, numbers), _everywhere(0, matrices))
     steps = jax.vmap(
-        functools.partial(step, constants.spec), (constants.axis, axes, -1, -1), out_axes=-1
+        functools.partial(step, spec), (constants.axis, axes, -1, -1), out_axes=-1
     )
     policy_params = _whole(numbers, matrices)
 
-    def one(_: jax.Array, part: PackedLanes) -> PackedLanes:
-        lanes = _unpack(part, constants.lane)
-        return _pack(steps(context, policy_params, keys, lanes))
+    def one(_: ArrayLike, packed: PackedLanes) -> PackedLanes:
+        lanes = _unpack(constants, packed)
+        return _pack(constants, steps(constants.context, policy_params, keys, lanes))
 
-    def goes_on(part: PackedLanes) -> jax.Array:
-        return jnp.sum(_active(constants, part) & (index < constants.num_lanes)) > limit
+    def goes_on(packed: PackedLanes) -> jax.Array:
+        return jnp.sum(_active(constants, packed) & real) > limit
 
-    part = jax.lax.while_loop(
-        goes_on,
-        lambda part: jax.lax.fori_loop(0, constants.block, one, part),
-        jax.tree.map(columns, packed),
-    )
-    write = lambda array, columns: array.at[:, index].set(columns, mode="drop")
-    return jax.tree.map(write, packed, part)
+    block, unroll = constants.ladder.block, _steps_in_a_row(constants, one, packed)
+    some = lambda packed: jax.lax.fori_loop(0, block, one, packed, unroll=unroll)
+    return jax.lax.while_loop(goes_on, some, packed)
+
+
+def _steps_in_a_row(
+    constants: _Constants,
+    one: Callable[[int, PackedLanes], PackedLanes],
+    packed: PackedLanes,
+) -> int:
+    """How many steps are written out: several if they are arithmetic, and short."""
+    unroll = constants.ladder.unroll
+    if unroll == 1 or jax.tree.leaves(constants.matrices):
+        return 1
+    # Here, not above: it reads programs by what brings Pallas.
+    from diffevo_jax.problems.control.rewriting import num_equations
+
+    return unroll if num_equations(one, 0, packed) <= SHORT else 1
 
 
 def _parts(policy_params: PyTree, few: bool) -> PyTree:
@@ -282,20 +321,26 @@ def _of_one_lane(lanes: PyTree) -> PyTree:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[:-1], x.dtype), lanes)
 
 
-def _pack(lanes: Lane) -> PackedLanes:
+def _pack(constants: _Constants, lanes: Lane) -> PackedLanes:
     """As rows; the actions apart, so that they are computed apart."""
+    if not constants.ladder.packed:
+        return lanes
     rest = packing.pack(pytree.replace(lanes, action=None))
     return rest, packing.pack(lanes.action)
 
 
-def _unpack(packed: PackedLanes, lane: PyTree) -> Lane:
+def _unpack(constants: _Constants, packed: PackedLanes) -> Lane:
+    if not constants.ladder.packed:
+        lanes: Lane = packed
+        return lanes
+    lane = constants.lane
     rest: Lane = packing.unpack(packed[0], pytree.replace(lane, action=None))
     return pytree.replace(rest, action=packing.unpack(packed[1], lane.action))
 
 
 def _active(constants: _Constants, packed: PackedLanes) -> jax.Array:
     """(L,) bool, who is not done."""
-    return ~_unpack(packed, constants.lane).done
+    return ~_unpack(constants, packed).done
 
 
 def _active_lanes(constants: _Constants, packed: PackedLanes, size: int) -> jax.Array:

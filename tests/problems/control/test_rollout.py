@@ -74,6 +74,23 @@ def test_lanes_play_what_each_plays_alone(name, count, key) -> None:
     assert_same(lanes, alone(problem, key, weights))
 
 
+@pytest.mark.parametrize("count", [7, 150])
+@pytest.mark.parametrize(
+    "name", ["cartpole", pytest.param("random steps", marks=pytest.mark.slow)]
+)
+def test_an_accelerators_lanes_play_the_same(monkeypatch, name, count, key) -> None:
+    # given arrays of their own, and steps that are written out, not all of a block's
+    ladder = rollout.CPU._replace(packed=False, unroll=3, block=7)
+    monkeypatch.setattr(rollout, "CPU", ladder)
+    problem, weights = PROBLEMS[name], weights_of(PROBLEMS[name], count)
+    lanes = jax.jit(functools.partial(together, problem))(key, weights)
+    definition = alone(problem, key, weights)
+    # then a compiler may join a product and a sum otherwise, and no episode is another one
+    np.testing.assert_array_equal(lanes.length.ravel(), definition.length)
+    np.testing.assert_array_equal(lanes.terminated.ravel(), definition.terminated)
+    np.testing.assert_allclose(lanes.total_reward.ravel(), definition.total_reward)
+
+
 @pytest.mark.slow
 def test_runs_under_vmap_are_more_lanes(key) -> None:
     problem, keys = PROBLEMS["cartpole"], jax.random.split(key, 5)
@@ -109,6 +126,25 @@ def test_nested_vmap_is_more_lanes_still(key) -> None:
     lanes = jax.jit(jax.vmap(jax.vmap(play)))(keys)
     one = alone(problem, keys[1, 2], weights).length
     np.testing.assert_array_equal(lanes[1, 2].ravel(), one)
+
+
+@pytest.mark.parametrize(
+    ("name", "hidden", "steps"),
+    [("CartPole-v1", 8, 3), ("CartPole-v1", 64, 1), ("Acrobot-v1", 8, 1)],
+)
+def test_only_short_steps_of_arithmetic_are_written_out(
+    monkeypatch, name, hidden, steps, key
+) -> None:
+    # given a policy of few numbers, one whose products are kernels, and a long step
+    ladder = rollout.CPU._replace(packed=False, unroll=3, block=7)
+    monkeypatch.setattr(rollout, "CPU", ladder)
+    found = []
+    original = rollout._steps_in_a_row
+    seen = lambda *arguments: found.append(original(*arguments)) or found[-1]
+    monkeypatch.setattr(rollout, "_steps_in_a_row", seen)
+    problem = de.problems.Control(name, policy=de.problems.MLP((hidden,)), max_steps=5)
+    jax.eval_shape(functools.partial(together, problem), key, weights_of(problem, 9))
+    assert set(found) == {steps}
 
 
 def test_the_ladder_gets_smaller_and_stops() -> None:
