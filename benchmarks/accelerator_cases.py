@@ -49,10 +49,12 @@ def warmed(call: Callable[[], Any], repeats: int) -> Row:
     return {"compile": seconds(call)} | repeated(call, repeats)
 
 
-def compiled(function: Callable[..., Any], *arguments: Any) -> tuple[Any, Row]:
+def compiled(
+    function: Callable[..., Any], *arguments: Any, options: Any = None
+) -> tuple[Any, Row]:
     """A program, the seconds until it was there, and the bytes that it needs to run."""
     begin = time.perf_counter()
-    program = jax.jit(function).lower(*arguments).compile()
+    program = jax.jit(function).lower(*arguments).compile(compiler_options=options)
     spent = time.perf_counter() - begin
     known = program.memory_analysis() is not None  # not by every device
     return program, {

@@ -24,14 +24,27 @@ from diffevo_jax import diffusion
 
 #: Settings that a loop goes through; their rate is the number.
 LOOPED = 8
+#: Options under which a GPU starts the kernels of a loop by itself.
+GRAPHS = {
+    "xla_gpu_enable_command_buffer": "FUSION,CUBLAS,CUSTOM_CALL,WHILE,CONDITIONAL,"
+    "DYNAMIC_SLICE_FUSION",
+    "xla_gpu_graph_min_graph_size": 1,
+}
 #: A run, a function of its key.
 Run = Callable[[jax.Array], Any]
 
 
 def main_jobs(quick: bool, seed: int) -> Cases:
     """So many runs of the main job in one program."""
-    runs = (1,) if quick else (1, 32, 256, 1024, 4096)
-    return evolved("main job", lambda: main_job.our_run, runs, seed), ("runs_per_second",)
+    sizes = (1,) if quick else (1, 32, 256, 1024, 4096)
+    found = evolved("main job", lambda: main_job.our_run, sizes, seed)
+    if jax.default_backend() == "gpu":
+        for runs in (1, 32):
+            measure = functools.partial(
+                evolutions, lambda: main_job.our_run, runs, seed, GRAPHS
+            )
+            found.append(Case(f"main job by graphs, {runs} runs", measure))
+    return found, ("runs_per_second",)
 
 
 def evolved(
@@ -54,10 +67,10 @@ def evolved(
     return found
 
 
-def evolutions(make: Callable[[], Run], runs: int, seed: int) -> Row:
+def evolutions(make: Callable[[], Run], runs: int, seed: int, options: Any = None) -> Row:
     """Whole CartPole evolutions: the history of every run."""
     keys = jax.random.split(jax.random.key(seed), runs)
-    program, row = compiled(jax.vmap(make()), keys)
+    program, row = compiled(jax.vmap(make()), keys, options=options)
     row |= repeated(lambda: program(keys), 5)
     history = program(keys)
     mean = history.mean_fitness if isinstance(history, de.Info) else history[0]
