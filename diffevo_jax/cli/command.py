@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         streams.complain(f"error: {error}")
         return 2
     except KeyboardInterrupt:
-        streams.complain("interrupted before the first result")
+        streams.complain("interrupted before there was a result")
         return interrupts.code()
     except (OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
         if not (isinstance(error, OSError) or memory.is_full(error)):

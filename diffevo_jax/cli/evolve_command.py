@@ -11,6 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from diffevo_jax import pytree
 from diffevo_jax.base import Problem
 from diffevo_jax.cli import files, films, interrupts, limits, report, streams
 from diffevo_jax.cli.entry import asked
@@ -158,6 +159,9 @@ def check_request(settings: Request[EvolveOptions]) -> jax.Array:
         ImportError: there is no matplotlib for the plot.
     """
     options = settings.options
+    # A space of no numbers is an error of rooms below, which know nothing of flags.
+    for part in filter(pytree.is_component, (settings.strategy, settings.problem)):
+        validation.validate(part, shapes=False)
     _check_files(options)
     if options.film is not None:
         films.check(options.film, settings.problem)

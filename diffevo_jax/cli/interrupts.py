@@ -23,7 +23,7 @@ _INTERRUPTED, _TERMINATED = 130, 143
 def install() -> None:
     """Answer signals from now on, but for those that are ignored, as under ``nohup``."""
     handler = signals.Handler(_ask, _end)
-    handler.words = lambda: "interrupted before the first result"
+    handler.words = lambda: "interrupted before there was a result"
     signals.install(handler)
 
 

@@ -610,7 +610,7 @@ def test_ctrl_c_before_the_first_chunk_says_so(interrupt, capsys, tmp_path) -> N
     interrupt(chunks=0)
     path = tmp_path / "out.json"
     assert cli.main(["evolve", *LANDSCAPE, "--json", str(path)]) == 130
-    assert capsys.readouterr() == ("", "diffevo: interrupted before the first result\n")
+    assert capsys.readouterr() == ("", "diffevo: interrupted before there was a result\n")
     assert not path.exists()
 
 
@@ -692,6 +692,7 @@ def test_patience_is_the_share_of_a_stagnation(read) -> None:
             "--patience=50",
             "--patience: got 50.0, want a number > 0 and <= 1, a share of the",
         ),
+        ("--dim=0", "error: --dim: got 0, want an int >= 1"),
         ("--seeds=two", "error: --seeds: got 'two', want an int; see"),
         ("--kernel.kappa=two", "error: --kernel.kappa: got 'two', want a number; see"),
     ],
