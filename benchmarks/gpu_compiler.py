@@ -56,12 +56,9 @@ platform_name: "CUDA"
 dnn_version_info { major: 9 minor: 10 }
 device_description_str: "NVIDIA H200 141GB HBM3e"
 """
-#: Where the compiler leaves its programs; it is told so before JAX starts it.
-DUMP = Path(tempfile.mkdtemp())
-os.environ["XLA_FLAGS"] = " ".join(
-    (os.environ.get("XLA_FLAGS", ""), f"--xla_dump_to={DUMP}", "--xla_gpu_autotune_level=0")
-)
-ENVIRONMENTS = ("CartPole-v1", "Pendulum-v1", "MountainCar-v0", "Acrobot-v1")
+#: Where the compiler leaves its programs.
+DUMP = Path(tempfile.gettempdir()) / f"diffevo_jax-{os.getpid()}"
+ENVIRONMENTS = ("Pendulum-v1", "MountainCar-v0", "Acrobot-v1")
 
 
 class Compiled(NamedTuple):
@@ -127,9 +124,9 @@ def _used() -> Iterator[tuple[int, int]]:
 
 
 def rollouts(name: str, lanes: int, **changes: int) -> dict[str, Any]:
-    """Of an evaluation of so many policies, with a ladder that is changed."""
+    """Of an evaluation of so many policies that all play at once."""
     usual = rollout.ACCELERATOR
-    rollout.ACCELERATOR = usual._replace(smallest=2**30, **changes)  # one loop alone
+    rollout.ACCELERATOR = usual._replace(width=2**30, smallest=2**30, **changes)
     jax.clear_caches()
     problem, key = de.problems.Control(name), jax.random.key(0)
     draw = lambda: problem.space.decode(problem.space.sample(key, lanes))
@@ -138,8 +135,8 @@ def rollouts(name: str, lanes: int, **changes: int) -> dict[str, Any]:
         found = compiled(play, key, jax.eval_shape(draw))
     finally:
         rollout.ACCELERATOR = usual
-    changed = ", ".join(f"{field} {value:,}" for field, value in changes.items())
-    what = f"{name}, {lanes:,} lanes{', ' if changed else ''}{changed}"
+    steps = f", {changes['unroll']} steps" if "unroll" in changes else ""
+    what = f"{name}, {lanes:,} lanes{steps}"
     return {"what": what, **found._asdict()}
 
 
@@ -154,20 +151,29 @@ def estimator(dim: int) -> dict[str, Any]:
     return {"what": f"attend_fused, D = {dim}", **found._asdict()}
 
 
+def report(rows: list[dict[str, Any]]) -> str:
+    """The rows as the table of a document."""
+    head = ["program", "kernels a turn", "registers", "spilled loads, bytes"]
+    said = lambda row: [row["what"], *(f"{row[name]:,}" for name in Compiled._fields)]
+    return table(head, [said(row) for row in rows])
+
+
 def main() -> None:
     options = arguments(__doc__ or "")
+    flags = f"--xla_dump_to={DUMP} --xla_gpu_autotune_level=0"  # before JAX starts
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
     play = functools.partial(rollouts, "CartPole-v1")
     steps = [functools.partial(play, 2**10, unroll=n) for n in (1, 2, 4, 8, 16)]
-    wide = [functools.partial(play, 2**n, width=2**30) for n in (17, 18, 19, 20)]
+    wide = [functools.partial(play, 2**n) for n in (17, 18, 19, 20)]
     others = [functools.partial(rollouts, name, 2**10) for name in ENVIRONMENTS]
     fused = [functools.partial(estimator, dim) for dim in (3, 10, 58, 112)]
     rows = []
     for case in steps[:1] if options.quick else [*steps, *wide, *others, *fused]:
         rows.append(case())
         print(rows[-1], file=sys.stderr, flush=True)
-    head = ["program", "kernels a turn", "registers", "spilled loads, bytes"]
-    print(table(head, [[str(value) for value in row.values()] for row in rows]))
+    print(report(rows))
     save("gpu_compiler", options, rows)
+    shutil.rmtree(DUMP, ignore_errors=True)
 
 
 if __name__ == "__main__":

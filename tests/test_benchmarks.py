@@ -322,6 +322,33 @@ def test_every_case_of_the_kernel_can_be_lowered_for_a_gpu():
         assert lowered(fused, *given).count(KERNEL) == 1, case.what
 
 
+def test_kernels_are_counted_in_the_innermost_loop_that_has_the_fewest():
+    import gpu_compiler
+
+    # given a loop of three kernels around one of two, beside one of three
+    text = """
+%inner (a: f32[2]) -> f32[2] {
+  %one = f32[2] fusion(%a), kind=kLoop, calls=%f
+  ROOT %two = f32[2] copy(%one)
+}
+%outer (a: f32[2]) -> f32[2] {
+  %while.1 = f32[2] while(%a), condition=%c, body=%inner
+  ROOT %three = f32[2] fusion(%while.1), kind=kLoop, calls=%f
+}
+%beside (a: f32[2]) -> f32[2] {
+  %x = f32[2] fusion(%a), kind=kLoop, calls=%f
+  %y = f32[2] custom-call(%x), custom_call_target="t"
+  ROOT %z = f32[2] fusion(%y), kind=kLoop, calls=%f
+}
+ENTRY %main (a: f32[2]) -> f32[2] {
+  %while.2 = f32[2] while(%a), condition=%c, body=%outer
+  ROOT %while.3 = f32[2] while(%while.2), condition=%c, body=%beside
+}
+"""
+    assert gpu_compiler._in_a_turn(text) == 2
+    assert gpu_compiler._in_a_turn("ENTRY %main (a: f32[2]) -> f32[2] {") == 0
+
+
 @pytest.mark.slow
 def test_every_part_of_an_accelerator_runs_on_a_cpu_from_a_source_tree(tmp_path):
     stored = {path: path.read_text() for path in (BENCHMARKS / "results").iterdir()}
