@@ -135,7 +135,8 @@ def rollouts(name: str, lanes: int, **changes: int) -> dict[str, Any]:
         found = compiled(play, key, jax.eval_shape(draw))
     finally:
         rollout.ACCELERATOR = usual
-    steps = f", {changes['unroll']} steps" if "unroll" in changes else ""
+    unroll = changes.get("unroll")
+    steps = "" if unroll is None else f", {unroll} step{'s' * (unroll > 1)}"
     what = f"{name}, {lanes:,} lanes{steps}"
     return {"what": what, **found._asdict()}
 
