@@ -169,6 +169,6 @@ def _sweep(number: int, sweep: Sweep, made: Made) -> Section:
         about = "Of the best settings."
         drawn = made.kept(chart("mean fitness", known, about=about))
         parts = [*parts, legend([curve.label for curve in known]), drawn]
-    parts = [*parts, sweep_tables.table(sweep)]
+    parts = [*parts, sweep_tables.settings_table(sweep)]
     spaced = [element("div", part, class_="part") for part in parts]
     return section(f"sweep-{number}", f"Sweep: {sweep.label}", spaced)

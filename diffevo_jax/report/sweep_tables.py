@@ -11,7 +11,8 @@ from diffevo_jax.base import PyTree
 from diffevo_jax.plots.curves import mean_band
 from diffevo_jax.plots.sweep_grids import over_two_axes
 from diffevo_jax.report.charts import Curve, chart, mean_curve
-from diffevo_jax.report.markup import Markup, caption, element, numeral
+from diffevo_jax.report.markup import Markup, element, numeral
+from diffevo_jax.report.tables import sorting, table
 from diffevo_jax.sweeps.tables import axes_of, half_width, tidy
 
 if TYPE_CHECKING:
@@ -96,26 +97,14 @@ def ranked(sweep: Sweep) -> "pandas.DataFrame":
     return pandas.DataFrame(rows).sort_values("mean", ascending=False, kind="stable")
 
 
-def table(sweep: Sweep) -> Markup:
+def settings_table(sweep: Sweep) -> Markup:
     """The settings, ranked; the page's script sorts it by any column."""
     rows = ranked(sweep)
     has_half = bool(np.isfinite(rows["half"]).any())
     heads = ["setting", *sweep.axes, "mean"] + ["± 95 %"] * has_half + ["best"]
     names = ["setting", *sweep.axes, "mean"] + ["half"] * has_half + ["best"]
     numeric = {name: rows[name].dtype.kind in "fiu" for name in names}
-    head = element(
-        "tr",
-        [
-            element(
-                "th",
-                element("button", text, type="button"),
-                scope="col",
-                class_="number" if numeric[name] else None,
-                aria_sort="descending" if name == "mean" else None,
-            )
-            for text, name in zip(heads, names, strict=True)
-        ],
-    )
+    columns = [(text, numeric[name]) for text, name in zip(heads, names, strict=True)]
     body = [
         element("tr", [_cell(row[name], numeric[name]) for name in names])
         for row in rows.head(MOST_ROWS).to_dict("records")
@@ -132,21 +121,9 @@ def table(sweep: Sweep) -> Markup:
     broken = int((~np.isfinite(rows["mean"])).sum())
     if broken:
         said += f" {broken:,} settings have failed or missing runs, and no mean."
-    whole = element(
-        "table",
-        caption(said + " A click on a column sorts by it."),
-        element("thead", head),
-        element("tbody", body),
-        class_="sortable",
-    )
-    return element(
-        "div",
-        whole,
-        class_="wide",
-        role="region",
-        tabindex=0,
-        aria_label=f"Settings of {sweep.label}",
-    )
+    said += " A click on a column sorts by it."
+    label, head = f"Settings of {sweep.label}", sorting(columns, falling="mean")
+    return table(label, said, head, body, "sortable")
 
 
 def _cell(value: PyTree, is_numeric: bool) -> Markup:
@@ -232,16 +209,7 @@ def _heat_map(sweep: Sweep, across: str, down: str) -> Markup:
         said += f" Each is the {grid.averaged}."
     if not np.isfinite(cells).all():
         said += " A cell with a failed or a missing run has no mean."
-    whole = element(
-        "table",
-        caption(said),
-        element("thead", head),
-        element("tbody", body),
-        class_="heat",
-    )
-    return element(
-        "div", whole, class_="wide", role="region", tabindex=0, aria_label="Heat map"
-    )
+    return table("Heat map", said, head, body, "heat")
 
 
 def _shade(dark: float) -> str:
