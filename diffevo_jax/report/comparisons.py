@@ -201,12 +201,10 @@ def _mean(values: np.ndarray) -> float | None:
 
 
 def _spread(values: np.ndarray) -> str:
-    """The mean over runs, and half of its 95 % interval."""
-    curve = mean_curve("", 0, [0], np.reshape(values, (-1, 1)))
-    text = numeral(float(curve.mean[0]))
-    if curve.low is None or not np.isfinite(curve.low[0]):
-        return text
-    return f"{text} ± {numeral(float(curve.mean[0] - curve.low[0]), 2)}"
+    """The mean over runs, and half of its 95 % interval if that is finite."""
+    (mean,), (low,), _ = mean_band(np.reshape(values, (-1, 1)))
+    text = numeral(float(mean))
+    return f"{text} ± {numeral(float(mean - low), 2)}" if np.isfinite(low) else text
 
 
 def _span(counts: np.ndarray) -> tuple[str, int]:

@@ -476,9 +476,8 @@ def test_a_heat_map_has_each_mean_beside_its_values(tmp_path) -> None:
     path = tmp_path / "sweep.csv"
     rows = [f"{i},0,{10 * a + b},{a},{b}" for i, (a, b) in enumerate(np.ndindex(2, 3))]
     path.write_text("\n".join(["setting,seed,final_mean,a,b", *rows]))
-    (map_,), _ = sweep_tables.dependence(
-        sweep_tables.sweep_of(de.sweeps.load(path), "sweep")
-    )
+    sweep = sweep_tables.sweep_of(de.sweeps.load(path), "sweep")
+    (map_,) = sweep_tables.dependence(sweep, sections.Made())
     shown = re.findall(r'<tr><th scope="row">(\d)</th>(.*?)</tr>', map_)
     cells = {row: re.findall(r">(\d+)</td>", line) for row, line in shown}
     assert cells == {"1": ["10", "11", "12"], "0": ["0", "1", "2"]}
@@ -493,7 +492,7 @@ def test_a_heat_map_says_what_it_is_the_mean_over(tmp_path) -> None:
     rows[-1] = "7,0,,1,1,1"  # has failed, so that its cell has no mean
     path.write_text("\n".join(["setting,seed,final_mean,a,b,c", *rows]))
     sweep = sweep_tables.sweep_of(de.sweeps.load(path), "sweep")
-    (map_,), _ = sweep_tables.dependence(sweep)
+    (map_,) = sweep_tables.dependence(sweep, sections.Made())
     assert "Each is the mean over 2 values of c." in map_
     assert re.findall(r">([\d.]+|–)</td>", map_) == ["10.5", "–", "0.5", "100.5"]
 
