@@ -57,7 +57,12 @@ def test_a_run_has_the_same_bits_on_one_and_eight_devices(told, strategy) -> Non
     ("strategy", "num_attentions"),
     [
         (de.DiffusionEvolution(2), 1),
-        (de.DiffusionEvolution(2, de.denoisers.Mixture(*[de.denoisers.Population()] * 2)), 2),
+        (
+            de.DiffusionEvolution(
+                2, de.denoisers.Mixture(*[de.denoisers.Population()] * 2)
+            ),
+            2,
+        ),
         (de.DiffusionEvolution(2, de.denoisers.GaussianFit()), 0),
         (de.Consensus(2), 1),
         (de.MonoFlow(2), 1),
