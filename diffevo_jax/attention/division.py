@@ -9,10 +9,12 @@ from typing import Any, TypeVar
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Divisible
+from diffevo_jax.pytree.annotations import checked
 
 ComponentT = TypeVar("ComponentT")
 
 
+@checked
 def parts_divided(component: ComponentT, divide: Callable[[Any], Any]) -> ComponentT:
     """The same, each part divided that can be; see :class:`diffevo_jax.base.Divisible`.
 
