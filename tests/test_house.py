@@ -39,7 +39,7 @@ ROOMS = (
 )
 #: Imports that go up or in a circle, and why: (importer, imported) -> reason.
 ALLOWED = {
-    ("diffevo_jax.cli.summary", "diffevo_jax.cli.sweep_command"): "the type of its options",
+    ("diffevo_jax.cli.sweep_summary", "diffevo_jax.cli.sweep_command"): "type of options",
 }
 #: What a command runs enters by the door of its room.
 ENTRANCES = {"diffevo_jax.cli.__main__"}

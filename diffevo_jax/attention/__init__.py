@@ -27,6 +27,9 @@ from diffevo_jax.attention.density import (
 )
 
 # What an attention, a kernel or a denoiser of your own needs.
+from diffevo_jax.attention.division import (
+    parts_divided as parts_divided,  # ``divided`` of what has parts
+)
 from diffevo_jax.attention.numerics import matmul as matmul  # at full precision
 from diffevo_jax.attention.numerics import einsum as einsum  # at full precision
 from diffevo_jax.attention.numerics import or_uniform as or_uniform  # if none has weight

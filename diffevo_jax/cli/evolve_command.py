@@ -13,9 +13,10 @@ import numpy as np
 
 from diffevo_jax import pytree
 from diffevo_jax.base import Problem
-from diffevo_jax.cli import files, films, interrupts, limits, report, streams
+from diffevo_jax.cli import evolve_summary, files, films, interrupts, limits, streams
 from diffevo_jax.cli.entry import asked
 from diffevo_jax.cli.errors import UsageError
+from diffevo_jax.cli.evolve_summary import Ended
 from diffevo_jax.cli.naming import in_words, said_by
 from diffevo_jax.cli.outputs import save_and_show
 from diffevo_jax.cli.request import Request
@@ -128,10 +129,10 @@ def evolve(args: Sequence[str]) -> int:
         return _forecast(settings)
     told = follow(name, settings, keys)
     told = told._replace(command=shlex.join(["diffevo", "evolve", *args]))
-    outputs = report.outputs(told, options.json, options.out, options.plot)
+    outputs = evolve_summary.outputs(told, options.json, options.out, options.plot)
     if options.film is not None:
         outputs.append(films.output(options.film, settings.problem, told.result, keys))
-    code = save_and_show(outputs, lambda: report.show_report(told))
+    code = save_and_show(outputs, lambda: evolve_summary.show(told))
     return interrupts.code() if told.interrupted else code
 
 
@@ -240,7 +241,7 @@ def _check_files(options: EvolveOptions) -> None:
         raise ValueError(f"--plot: got {options.plot}, want one of {', '.join(kinds)}")
 
 
-def follow(name: str, settings: Request[EvolveOptions], keys: jax.Array) -> report.Report:
+def follow(name: str, settings: Request[EvolveOptions], keys: jax.Array) -> Ended:
     """Evolve until the end, or until a signal, which keeps the chunks that are there.
 
     Raises:
@@ -278,7 +279,7 @@ def follow(name: str, settings: Request[EvolveOptions], keys: jax.Array) -> repo
     if resumed and len(seconds) > 1:
         seconds = seconds[1:]
     last = stops.interrupted(last)
-    return report.Report(config, last, seconds, not is_whole, resumed, options.folder)
+    return Ended(config, last, seconds, not is_whole, resumed, options.folder)
 
 
 def _in_words(message: str, settings: Request[EvolveOptions]) -> str:

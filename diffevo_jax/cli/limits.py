@@ -4,6 +4,8 @@ An estimate counts only what must be there: what it refuses cannot run, and what
 pass may still be too much.
 """
 
+import math
+
 import jax.numpy as jnp
 
 from diffevo_jax.cli.errors import UsageError
@@ -55,7 +57,7 @@ def check_runs(
     Raises:
         UsageError: they do not.
     """
-    number = jnp.zeros(()).dtype.itemsize * _COPIES
+    number = _float_bytes() * _COPIES
     for what, count in (
         (f"num_generations: got {num_generations:,}", num_generations * _SCALARS),
         (
@@ -76,9 +78,7 @@ def check_population(size: int) -> None:
     Raises:
         UsageError: they do not.
     """
-    check_memory(
-        f"population_size: got {size:,}", jnp.zeros(()).dtype.itemsize * _COPIES * size
-    )
+    check_memory(f"population_size: got {size:,}", _float_bytes() * _COPIES * size)
 
 
 def check_settings(counts: list[int], seeds: int, num_generations: int) -> None:
@@ -92,11 +92,9 @@ def check_settings(counts: list[int], seeds: int, num_generations: int) -> None:
     Raises:
         UsageError: it does not.
     """
-    settings = 1
-    for count in counts:
-        settings *= count
+    settings = math.prod(counts)
     check_memory(f"axes: got {settings:,} settings", _VALUE * settings)
-    row = jnp.zeros(()).dtype.itemsize * _SCALARS * num_generations
+    row = _float_bytes() * _SCALARS * num_generations
     counted = {"axes": settings, "seeds": seeds, "num_generations": num_generations}
     name = max(counted, key=lambda each: counted[each])
     what = f"{settings:,} settings and {seeds:,} seeds of {num_generations:,} generations"
@@ -106,3 +104,8 @@ def check_settings(counts: list[int], seeds: int, num_generations: int) -> None:
 def check_values(where: str, word: str, count: int) -> None:
     """Raise unless so many values of an axis, that a word asks for, fit into memory."""
     check_memory(f"{where}: got {word!r}, {count:,} values", _VALUE * count)
+
+
+def _float_bytes() -> int:
+    """Of a number, as JAX makes them here: 4, or 8 with ``jax_enable_x64``."""
+    return jnp.zeros(()).dtype.itemsize

@@ -18,7 +18,7 @@ from diffevo_jax.cli import (
     limits,
     rerun,
     streams,
-    summary,
+    sweep_summary,
 )
 from diffevo_jax.cli.axes import Axis
 from diffevo_jax.cli.entry import Asked, asked
@@ -108,11 +108,11 @@ def sweep(args: Sequence[str]) -> int:
         if settings.options.dry_run:
             return _forecast(plan)
         store = _folder(settings.options.folder, plan)
-    interrupts.at_the_end(lambda: summary.interrupted(plan, store))
+    interrupts.at_the_end(lambda: sweep_summary.interrupted(plan, store))
     try:
         return run(found.name, settings, plan, store, shard)
     except KeyboardInterrupt:
-        streams.complain(summary.interrupted(plan, store))
+        streams.complain(sweep_summary.interrupted(plan, store))
         return interrupts.code()
     except FolderError as error:
         raise UsageError(str(error)) from error
@@ -272,7 +272,7 @@ def run(
         shard: i of n; ``(0, 1)`` is all.
     """
     options, begin = settings.options, time.perf_counter()
-    stored = 0 if store is None else summary.stored_runs(plan, store)
+    stored = 0 if store is None else sweep_summary.stored_runs(plan, store)
     dataset = execute(
         plan,
         store,
@@ -281,12 +281,12 @@ def run(
         progress=options.progress and streams.is_terminal(),
     )
     if store is not None and dataset.missing.any():
-        summary.show_missing(plan, store, options.shard)
+        sweep_summary.show_missing(plan, store, options.shard)
         return 0
     notes = {"wall time": f"{time.perf_counter() - begin:.2f} s"}
     if stored:
         notes["wall time"] += f"; {stored:,} runs were stored before"
-    dataset.attrs |= summary.about(name, settings)
+    dataset.attrs |= sweep_summary.about(name, settings)
     if len(tables.ranking(dataset)):
         best = plan.settings[tables.best_setting(dataset)]
         words = rerun.words(name, experiments.experiment_of(name)[1], best)
@@ -300,5 +300,5 @@ def run(
 
     outputs = [] if options.out is None else [Output("--out", options.out, save)]
     noisy = is_noisy(settings.problem)
-    show = lambda: summary.show_best(dataset, options.top, notes, noisy)
+    show = lambda: sweep_summary.show_best(dataset, options.top, notes, noisy)
     return save_and_show(outputs, show)

@@ -10,14 +10,13 @@ for their means alone a mixture is also the product.
 """
 
 import dataclasses
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
-from diffevo_jax.attention import Attention
-from diffevo_jax.base import Denoiser, Divisible, Estimate, Evaluated, PyTree
+from diffevo_jax.attention.division import parts_divided
+from diffevo_jax.base import Denoiser, Estimate, Evaluated, PyTree
 from diffevo_jax.denoisers.gaussian_fit import GaussianFit
 from diffevo_jax.pytree import Number
 from diffevo_jax.pytree.annotations import checked
@@ -73,6 +72,8 @@ class Mixture:
     weight: Number = pytree.number(default=0.5, low=0.0, high=1.0)
     crossover: Number = pytree.number(default=0.0, low=0.0)
 
+    divided = parts_divided
+
     def init(self, key: jax.Array, population: jax.Array) -> MixtureState:
         """What both know before any evaluation of a population (N, D)."""
         key_near, key_far = jax.random.split(key)
@@ -96,14 +97,6 @@ class Mixture:
         near = self.near.denoise(state.near, y, sigma)
         far = self.far.denoise(state.far, y, sigma)
         return mixed(near, far, far_weight(self.weight, self.crossover, sigma))
-
-    def divided(self, divide: Callable[[Attention], Attention]) -> "Mixture":
-        """The same, its parts divided; see :class:`diffevo_jax.base.Divisible`."""
-        near, far = (
-            part.divided(divide) if pytree.offers(part, Divisible) else part
-            for part in (self.near, self.far)
-        )
-        return pytree.replace(self, near=near, far=far)
 
 
 @checked

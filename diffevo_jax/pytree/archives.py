@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from diffevo_jax.pytree.records import read_record
+
 #: What arrays are like, by name.
 Shapes = Mapping[str, jax.ShapeDtypeStruct]
 #: The array of a sealed file that holds its text.
@@ -76,12 +78,9 @@ def read_sealed(path: Path) -> Sealed:
     try:
         with archive.open(f"{_TEXT}.npy") as file:
             text = np.lib.format.read_array(file, allow_pickle=False).tobytes()
-        found = json.loads(text)
-    except (KeyError, ValueError, RecursionError) as error:
-        raise DamagedError(f"it has no text: {error}") from error
-    if not isinstance(found, dict):
-        raise DamagedError(f"its text is a {type(found).__name__}, want a dict")
-    return Sealed(found, archive)
+        return Sealed(read_record(text), archive)
+    except (KeyError, ValueError) as error:
+        raise DamagedError(f"its text cannot be read: {error}") from error
 
 
 def read_array(

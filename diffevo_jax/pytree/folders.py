@@ -1,7 +1,6 @@
 """A folder that belongs to one computation: what it is of, and who is at work in it."""
 
 import contextlib
-import json
 import os
 import tempfile
 import warnings
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diffevo_jax.pytree.files import UNFINISHED
+from diffevo_jax.pytree.records import read_record
 
 #: Bytes of a manifest at most, of which some thousands are used.
 _LARGEST_MANIFEST = 2**16
@@ -64,13 +64,8 @@ def read_manifest(path: Path, limit: int = _LARGEST_MANIFEST) -> dict[str, Any]:
     """
     content = content_of(path, limit + 1)
     try:
-        if len(content) > limit:
-            raise ValueError(f"got more than {limit} bytes")
-        found = json.loads(content)
-        if not isinstance(found, dict):
-            raise TypeError(f"got a {type(found).__name__}, want names and values")
-        return found
-    except (TypeError, ValueError, RecursionError) as error:
+        return read_record(content, limit)
+    except ValueError as error:
         raise FolderError(f"folder: {path} is damaged: {error}") from error
 
 

@@ -1,6 +1,7 @@
 """What a record of a run holds: components and arrays as strict JSON, and versions."""
 
 import dataclasses
+import json
 import math
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -31,6 +32,35 @@ def plain(value: object) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if isinstance(value, int | str | None) else described(value)
+
+
+def read_record(content: bytes, most: int | None = None) -> dict[str, Any]:
+    """The names and values of a record in JSON; a file may hold anything.
+
+    Args:
+        content: of the file; it need not be longer than ``most`` and one byte.
+        most: bytes of a record; None for any number.
+
+    Raises:
+        ValueError: it is longer, no JSON, or something else than names and values.
+
+    Example:
+        >>> from diffevo_jax.pytree.records import read_record
+        >>> read_record(b'{"seeds": 8}')
+        {'seeds': 8}
+        >>> read_record(b"[8]")
+        Traceback (most recent call last):
+        ValueError: got a list, want names and values
+    """
+    if most is not None and len(content) > most:
+        raise ValueError(f"got more than {most:,} bytes")
+    try:
+        found = json.loads(content)
+    except RecursionError as error:
+        raise ValueError(str(error)) from error
+    if not isinstance(found, dict):
+        raise ValueError(f"got a {type(found).__name__}, want names and values")
+    return found
 
 
 #: A version of what is not installed: below every other one.

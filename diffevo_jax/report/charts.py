@@ -252,9 +252,9 @@ def _band(x: np.ndarray, low: np.ndarray, high: np.ndarray) -> str:
     edges = np.flatnonzero(np.diff(np.concatenate([[False], known, [False]]).astype(int)))
     found = []
     for begin, end in edges.reshape(-1, 2):
-        there, back = slice(begin, end), slice(begin, end)
+        there = slice(begin, end)
         up = _line(x[there], high[there])
-        down = _line(x[back][::-1], low[back][::-1])
+        down = _line(x[there][::-1], low[there][::-1])
         found.append(f"{up}L{down[1:]}Z")
     return "".join(found)
 

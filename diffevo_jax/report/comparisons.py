@@ -8,10 +8,11 @@ import numpy as np
 from diffevo_jax.plots.curves import mean_band
 from diffevo_jax.report import sources
 from diffevo_jax.report.charts import chart, legend, mean_curve
-from diffevo_jax.report.markup import Markup, caption, element, joined, numeral
+from diffevo_jax.report.markup import Markup, element, joined, numeral
 from diffevo_jax.report.problem_groups import Group
 from diffevo_jax.report.sections import Made, Section, section
 from diffevo_jax.report.sources import Run
+from diffevo_jax.report.tables import sorting, table
 
 #: Where a result is more than so many times as long as another, an axis is logarithmic.
 _MOST_TIMES = 30
@@ -39,8 +40,9 @@ _DIAGNOSTICS = {
 
 def overview(groups: Sequence[Group]) -> Section:
     """A row for each result."""
-    heads = ["final mean", "best", "evaluations", "generations", "runs"]
     names = ["result"] + ["problem"] * (len(groups) > 1)
+    numbers = ["final mean", "best", "evaluations", "generations", "runs"]
+    columns = [(name, name in numbers) for name in (*names, *numbers, "ended")]
     problems = {run: group.name for group in groups for run in group.runs}
     rows = []
     for run, problem in problems.items():
@@ -55,39 +57,21 @@ def overview(groups: Sequence[Group]) -> Section:
             _span(run.generations),
             (numeral(run.num_runs), run.num_runs),
         ]
-        numbers = [
+        values = [
             element("td", text, class_="number", data_value=value) for text, value in cells
         ]
         ended = element("td", sources.reasons_of(run) if run.reasons else "–")
         of = element("td", problem) if len(groups) > 1 else ""
         label = element("th", run.label, scope="row")
-        rows.append(element("tr", label, of, numbers, ended))
-    head = [
-        element(
-            "th",
-            element("button", text, type="button"),
-            scope="col",
-            class_="number" if text in heads else None,
-        )
-        for text in (*names, *heads, "ended")
-    ]
+        rows.append(element("tr", label, of, values, ended))
     several = any(run.num_runs > 1 for run in problems)
     interval = "Means over runs, with 95 % intervals of the mean. " if several else ""
     note = (
         "Final mean is that of the last population; evaluations are those of a run. "
         "A click on a column sorts by it."
     )
-    table = element(
-        "table",
-        caption(interval + note),
-        element("thead", element("tr", head)),
-        element("tbody", rows),
-        class_="sortable",
-    )
-    region = element(
-        "div", table, class_="wide", role="region", tabindex=0, aria_label="Results"
-    )
-    return section("results", "Results", region)
+    shown = table("Results", interval + note, sorting(columns), rows, "sortable")
+    return section("results", "Results", shown)
 
 
 def curves(groups: Sequence[Group], made: Made) -> Section:
@@ -217,12 +201,10 @@ def _mean(values: np.ndarray) -> float | None:
 
 
 def _spread(values: np.ndarray) -> str:
-    """The mean over runs, and half of its 95 % interval."""
-    curve = mean_curve("", 0, [0], np.reshape(values, (-1, 1)))
-    text = numeral(float(curve.mean[0]))
-    if curve.low is None or not np.isfinite(curve.low[0]):
-        return text
-    return f"{text} ± {numeral(float(curve.mean[0] - curve.low[0]), 2)}"
+    """The mean over runs, and half of its 95 % interval if that is finite."""
+    (mean,), (low,), _ = mean_band(np.reshape(values, (-1, 1)))
+    text = numeral(float(mean))
+    return f"{text} ± {numeral(float(mean - low), 2)}" if np.isfinite(low) else text
 
 
 def _span(counts: np.ndarray) -> tuple[str, int]:

@@ -3,10 +3,11 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from diffevo_jax.report.markup import Markup, caption, element
+from diffevo_jax.report.markup import Markup, element
 from diffevo_jax.report.sections import Section, section
 from diffevo_jax.report.sources import Run
 from diffevo_jax.report.sweep_tables import Sweep
+from diffevo_jax.report.tables import table
 
 #: A number as Python writes it.
 _NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")
@@ -46,17 +47,8 @@ def _folded(
         [element("th", label, scope="col") for label in labels],
     )
     said = "What differs is in bold." if len(labels) > 1 else ""
-    table = element(
-        "table",
-        caption(said) if said else "",
-        element("thead", head_row),
-        element("tbody", rows),
-        class_="config",
-    )
-    region = element(
-        "div", table, class_="wide", role="region", tabindex=0, aria_label=title
-    )
-    return element("details", element("summary", title), region)
+    whole = table(title, said, head_row, rows, "config")
+    return element("details", element("summary", title), whole)
 
 
 def shown(text: str) -> str:

@@ -59,11 +59,6 @@ def _escaped(text: str) -> str:
     return html.escape(text.encode(errors="backslashreplace").decode())
 
 
-def caption(text: str) -> Markup:
-    """The caption of a table, which stays in view where a wide table scrolls."""
-    return element("caption", element("span", text))
-
-
 def data(name: str, value: object) -> Markup:
     """JSON for the page's script, in an element that no text in it can end.
 

@@ -5,23 +5,20 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
-import numpy as np
-
 from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.pytree.records import version_of
-from diffevo_jax.report import sources, sweep_tables
-from diffevo_jax.report.charts import chart, legend, mean_curve
+from diffevo_jax.report import sources
 from diffevo_jax.report.comparisons import curves, diagnostics, overview
 from diffevo_jax.report.configurations import details
 from diffevo_jax.report.markup import Markup, data, element, joined
 from diffevo_jax.report.problem_groups import by_problem
-from diffevo_jax.report.sections import Made, Section, section
+from diffevo_jax.report.sections import Made, Section
 from diffevo_jax.report.single_runs import of_run
 from diffevo_jax.report.sources import Run
-from diffevo_jax.report.sweep_tables import Sweep
+from diffevo_jax.report.sweep_tables import Sweep, of_sweep, sweep_of
 from diffevo_jax.running.evolution import Result
 from diffevo_jax.running.result_files import Saved
-from diffevo_jax.sweeps.stored_tables import load
+from diffevo_jax.sweeps.stored_tables import ENDINGS, load
 
 #: What a page can show.
 Source = Result | Saved | str | Path
@@ -80,7 +77,7 @@ def page(
         groups = by_problem(runs)
         sections += [overview(groups), curves(groups, made), diagnostics(groups, made)]
         sections += [of_run(number, run, made) for number, run in enumerate(runs, 1)]
-    sections += [_sweep(number, one, made) for number, one in enumerate(sweeps, 1)]
+    sections += [of_sweep(number, one, made) for number, one in enumerate(sweeps, 1)]
     sections.append(details(read))
     shown = [one for one in sections if one]
     here = resources.files("diffevo_jax.report")
@@ -129,11 +126,11 @@ def _read(one: Source, label: str) -> Run | Sweep:
         path = path.expanduser()
         if not path.exists():
             raise ValueError(f"path: got {path}, which is not there")
-        if path.suffix in sweep_tables.ENDINGS:
+        if path.suffix in ENDINGS:
             table = load(path)
             named = table.attrs.get("name", label) if label == path.stem else label
-            return sweep_tables.sweep_of(table, str(named))
-        known = (".npz", ".json", *sweep_tables.ENDINGS)
+            return sweep_of(table, str(named))
+        known = (".npz", ".json", *ENDINGS)
         if not path.is_dir() and path.suffix not in known:
             wanted = ", ".join(known)
             raise ValueError(f"path: got {path}, want a folder or an ending among {wanted}")
@@ -151,24 +148,3 @@ def _contents(sections: Sequence[Section]) -> Markup:
         element("li", element("a", one.title, href=f"#{one.anchor}")) for one in sections
     ]
     return element("nav", element("ul", links), aria_label="On this page")
-
-
-def _sweep(number: int, sweep: Sweep, made: Made) -> Section:
-    parts, values = sweep_tables.dependence(sweep)
-    made.charts += values
-    known = [
-        mean_curve(
-            sweep_tables.words_of(sweep, setting),
-            slot,
-            np.arange(1, runs.shape[1] + 1),
-            runs,
-        )
-        for slot, (setting, runs) in enumerate(sweep.curves.items())
-    ]
-    if any(np.isfinite(curve.mean).any() for curve in known):
-        about = "Of the best settings."
-        drawn = made.kept(chart("mean fitness", known, about=about))
-        parts = [*parts, legend([curve.label for curve in known]), drawn]
-    parts = [*parts, sweep_tables.table(sweep)]
-    spaced = [element("div", part, class_="part") for part in parts]
-    return section(f"sweep-{number}", f"Sweep: {sweep.label}", spaced)

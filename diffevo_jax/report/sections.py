@@ -22,7 +22,12 @@ def section(anchor: str, title: str, *children: Child) -> Section:
 
 
 class Made:
-    """What the page's script needs, in the order of the page."""
+    """What the page's script needs, in the order of the page.
+
+    Attributes:
+        charts: values of each, of :func:`diffevo_jax.report.charts.chart`.
+        films: frames of each, of :func:`diffevo_jax.report.screens.frames`.
+    """
 
     def __init__(self) -> None:
         self.charts: list[dict[str, Any]] = []

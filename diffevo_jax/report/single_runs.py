@@ -5,6 +5,7 @@ from diffevo_jax.report.markup import Markup, element, numeral
 from diffevo_jax.report.screens import frames, picture
 from diffevo_jax.report.sections import Made, Section, section
 from diffevo_jax.report.sources import Run
+from diffevo_jax.report.tables import wide
 
 
 def of_run(number: int, run: Run, made: Made) -> Section:
@@ -45,14 +46,7 @@ def _solution(run: Run) -> Markup:
         "section",
         element("h3", "Best solution"),
         element("p", said, class_="about"),
-        element(
-            "div",
-            element("div", tables, class_="columns"),
-            class_="wide",
-            role="region",
-            tabindex=0,
-            aria_label=f"Best solution of {run.label}",
-        ),
+        wide(f"Best solution of {run.label}", element("div", tables, class_="columns")),
     )
 
 

@@ -14,6 +14,7 @@ from diffevo_jax.base import Info, PyTree
 from diffevo_jax.pytree import archives
 from diffevo_jax.pytree.folders import read_manifest
 from diffevo_jax.pytree.kept import MOST_BYTES
+from diffevo_jax.pytree.records import read_record
 from diffevo_jax.report.films import Film, film_of
 from diffevo_jax.running.diagnosis import carried_on, diagnose
 from diffevo_jax.running.evolution import REASONS, Result, best_run
@@ -368,13 +369,8 @@ def _json(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         content = file.read(_MOST_JSON + 1)
     try:
-        if len(content) > _MOST_JSON:
-            raise ValueError(f"more than {_MOST_JSON:,} bytes")
-        found = json.loads(content)
-        if not isinstance(found, dict):
-            raise TypeError(f"a {type(found).__name__}")
-        return found
-    except (RecursionError, TypeError, ValueError) as error:
+        return read_record(content, _MOST_JSON)
+    except ValueError as error:
         raise ValueError(f"path: got {path}, which is no record: {error}") from error
 
 

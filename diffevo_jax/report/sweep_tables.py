@@ -1,4 +1,4 @@
-"""What a page can show of a sweep: its settings, ranked; how fitness depends on an axis."""
+"""What belongs to one sweep: how fitness depends on its axes, and its settings, ranked."""
 
 import dataclasses
 import json
@@ -10,16 +10,16 @@ import numpy as np
 from diffevo_jax.base import PyTree
 from diffevo_jax.plots.curves import mean_band
 from diffevo_jax.plots.sweep_grids import over_two_axes
-from diffevo_jax.report.charts import Curve, chart, mean_curve
-from diffevo_jax.report.markup import Markup, caption, element, numeral
+from diffevo_jax.report.charts import chart, legend, mean_curve
+from diffevo_jax.report.markup import Markup, element, numeral
+from diffevo_jax.report.sections import Made, Section, section
+from diffevo_jax.report.tables import sorting, table
 from diffevo_jax.sweeps.tables import axes_of, half_width, tidy
 
 if TYPE_CHECKING:
     import pandas
     import xarray
 
-#: Endings of the files that are tables of sweeps.
-ENDINGS = (".nc", ".zarr", ".parquet", ".csv")
 #: Rows of the table at most, and values of an axis of a heat map.
 MOST_ROWS, MOST_VALUES = 500, 30
 #: Learning curves that are drawn of a sweep: those of the best settings.
@@ -73,6 +73,22 @@ def sweep_of(dataset: "xarray.Dataset", label: str) -> Sweep:
     return dataclasses.replace(sweep, curves=curves)
 
 
+def of_sweep(number: int, sweep: Sweep, made: Made) -> Section:
+    """What belongs to one sweep: dependence on its axes, best curves, all settings."""
+    parts = dependence(sweep, made)
+    known = [
+        mean_curve(words_of(sweep, setting), slot, np.arange(1, runs.shape[1] + 1), runs)
+        for slot, (setting, runs) in enumerate(sweep.curves.items())
+    ]
+    if any(np.isfinite(curve.mean).any() for curve in known):
+        about = "Of the best settings."
+        drawn = made.kept(chart("mean fitness", known, about=about))
+        parts += [legend([curve.label for curve in known]), drawn]
+    parts.append(settings_table(sweep))
+    spaced = [element("div", part, class_="part") for part in parts]
+    return section(f"sweep-{number}", f"Sweep: {sweep.label}", spaced)
+
+
 def ranked(sweep: Sweep) -> "pandas.DataFrame":
     """A row for each setting, the best mean over seeds first.
 
@@ -96,26 +112,14 @@ def ranked(sweep: Sweep) -> "pandas.DataFrame":
     return pandas.DataFrame(rows).sort_values("mean", ascending=False, kind="stable")
 
 
-def table(sweep: Sweep) -> Markup:
+def settings_table(sweep: Sweep) -> Markup:
     """The settings, ranked; the page's script sorts it by any column."""
     rows = ranked(sweep)
     has_half = bool(np.isfinite(rows["half"]).any())
     heads = ["setting", *sweep.axes, "mean"] + ["± 95 %"] * has_half + ["best"]
     names = ["setting", *sweep.axes, "mean"] + ["half"] * has_half + ["best"]
     numeric = {name: rows[name].dtype.kind in "fiu" for name in names}
-    head = element(
-        "tr",
-        [
-            element(
-                "th",
-                element("button", text, type="button"),
-                scope="col",
-                class_="number" if numeric[name] else None,
-                aria_sort="descending" if name == "mean" else None,
-            )
-            for text, name in zip(heads, names, strict=True)
-        ],
-    )
+    columns = [(text, numeric[name]) for text, name in zip(heads, names, strict=True)]
     body = [
         element("tr", [_cell(row[name], numeric[name]) for name in names])
         for row in rows.head(MOST_ROWS).to_dict("records")
@@ -132,21 +136,9 @@ def table(sweep: Sweep) -> Markup:
     broken = int((~np.isfinite(rows["mean"])).sum())
     if broken:
         said += f" {broken:,} settings have failed or missing runs, and no mean."
-    whole = element(
-        "table",
-        caption(said + " A click on a column sorts by it."),
-        element("thead", head),
-        element("tbody", body),
-        class_="sortable",
-    )
-    return element(
-        "div",
-        whole,
-        class_="wide",
-        role="region",
-        tabindex=0,
-        aria_label=f"Settings of {sweep.label}",
-    )
+    said += " A click on a column sorts by it."
+    label, head = f"Settings of {sweep.label}", sorting(columns, falling="mean")
+    return table(label, said, head, body, "sortable")
 
 
 def _cell(value: PyTree, is_numeric: bool) -> Markup:
@@ -156,27 +148,23 @@ def _cell(value: PyTree, is_numeric: bool) -> Markup:
     return element("td", str(value))
 
 
-def dependence(sweep: Sweep) -> tuple[list[Markup], list[dict[str, Any]]]:
-    """How the mean depends on the axes: a chart of one, a heat map of two.
-
-    Returns:
-        What the page shows, and what its script needs of charts.
-    """
+def dependence(sweep: Sweep, made: Made) -> list[Markup]:
+    """How the mean depends on the axes: a chart of one, a heat map of two."""
     rows = ranked(sweep)
     values = {name: _levels(rows[name].tolist()) for name in sweep.axes}
     varied = [name for name in sweep.axes if len(values[name]) > 1]
     if len(varied) == 1 and rows[varied[0]].dtype.kind in "fiu":
-        return _line(sweep, varied[0])
+        return [made.kept(_line(sweep, varied[0]))]
     if len(varied) < 2:
-        return [], []
+        return []
     across, down = sorted(varied, key=lambda name: -len(values[name]))[:2]
     if max(len(values[across]), len(values[down])) > MOST_VALUES:
         said = f"An axis has more than {MOST_VALUES} values: there is no heat map."
-        return [element("p", said, class_="about")], []
+        return [element("p", said, class_="about")]
     if rows.duplicated(list(sweep.axes)).any():
         said = "A setting is there twice: there is no heat map."
-        return [element("p", said, class_="about")], []
-    return [_heat_map(sweep, across, down)], []
+        return [element("p", said, class_="about")]
+    return [_heat_map(sweep, across, down)]
 
 
 def words_of(sweep: Sweep, setting: int) -> str:
@@ -186,7 +174,7 @@ def words_of(sweep: Sweep, setting: int) -> str:
     return ", ".join(said) or f"setting {setting}"
 
 
-def _line(sweep: Sweep, axis: str) -> tuple[list[Markup], list[dict[str, Any]]]:
+def _line(sweep: Sweep, axis: str) -> tuple[Markup, dict[str, Any]]:
     runs = sweep.runs.sort_values([axis, "seed"])
     groups = list(runs.groupby(axis, sort=True))
     x = np.array([value for value, _ in groups], float)
@@ -194,10 +182,9 @@ def _line(sweep: Sweep, axis: str) -> tuple[list[Markup], list[dict[str, Any]]]:
     seeds = np.stack(
         [group["final_mean"].to_numpy(float)[:count] for _, group in groups], 1
     )
-    curve: Curve = mean_curve(sweep.label, 0, x, seeds)
+    curve = mean_curve(sweep.label, 0, x, seeds)
     log_x = bool(x.min() > 0 and x.max() / x.min() > 100)
-    drawn, values = chart("final mean fitness", [curve], x_label=axis, log_x=log_x)
-    return [drawn], [values]
+    return chart("final mean fitness", [curve], x_label=axis, log_x=log_x)
 
 
 def _heat_map(sweep: Sweep, across: str, down: str) -> Markup:
@@ -232,16 +219,7 @@ def _heat_map(sweep: Sweep, across: str, down: str) -> Markup:
         said += f" Each is the {grid.averaged}."
     if not np.isfinite(cells).all():
         said += " A cell with a failed or a missing run has no mean."
-    whole = element(
-        "table",
-        caption(said),
-        element("thead", head),
-        element("tbody", body),
-        class_="heat",
-    )
-    return element(
-        "div", whole, class_="wide", role="region", tabindex=0, aria_label="Heat map"
-    )
+    return table("Heat map", said, head, body, "heat")
 
 
 def _shade(dark: float) -> str:

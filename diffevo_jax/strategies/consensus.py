@@ -21,14 +21,13 @@ Shi, Qu, "Model-Based Diffusion for Trajectory Optimization", 2024, arXiv:2407.0
 """
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from diffevo_jax import noise, pytree
-from diffevo_jax.base import Denoiser, Divisible, Estimate, Evaluated, Grid, PyTree
+from diffevo_jax.attention.division import parts_divided
+from diffevo_jax.base import Denoiser, Estimate, Evaluated, Grid, PyTree
 from diffevo_jax.denoisers import Population
 from diffevo_jax.kernels import Gaussian
 from diffevo_jax.pytree import Number, validation
@@ -147,6 +146,7 @@ class Consensus:
     init = shell.init
     ask = shell.ask
     tell = shell.tell
+    divided = parts_divided
 
     @classmethod
     @checked
@@ -300,12 +300,6 @@ class Consensus:
     def rest(self, state: ConsensusState, moved: ConsensusState) -> ConsensusState:
         """The last generation stays where it is."""
         return pytree.replace(moved, population=state.population, sigma=state.sigma)
-
-    def divided(self, divide: Callable[[Any], Any]) -> "Consensus":
-        """The same, its denoiser divided; see :class:`diffevo_jax.base.Divisible`."""
-        if not pytree.offers(self.denoiser, Divisible):
-            return self
-        return pytree.replace(self, denoiser=self.denoiser.divided(divide))
 
     def sigmas(self) -> jax.Array:
         """Widths of all generations, ``(num_generations,)``."""

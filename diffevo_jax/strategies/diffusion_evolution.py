@@ -14,16 +14,15 @@ ICLR 2025, arXiv:2410.02543.
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from diffevo_jax import noise, pytree
+from diffevo_jax.attention.division import parts_divided
 from diffevo_jax.base import (
     Denoiser,
-    Divisible,
     Estimate,
     Evaluated,
     Grid,
@@ -129,6 +128,7 @@ class DiffusionEvolution:
     init = shell.init
     ask = shell.ask
     tell = shell.tell
+    divided = parts_divided
 
     @classmethod
     @checked
@@ -243,12 +243,6 @@ class DiffusionEvolution:
     ) -> DiffusionEvolutionState:
         """The last generation stays at its level."""
         return pytree.replace(moved, population=state.population, sigma=state.sigma)
-
-    def divided(self, divide: Callable[[Any], Any]) -> "DiffusionEvolution":
-        """The same, its denoiser divided; see :class:`diffevo_jax.base.Divisible`."""
-        if not pytree.offers(self.denoiser, Divisible):
-            return self
-        return pytree.replace(self, denoiser=self.denoiser.divided(divide))
 
     def sigmas(self) -> jax.Array:
         """The noise levels that the sampler walks down, ``(T,)``."""

@@ -16,17 +16,16 @@ Wasserstein Gradient Flows", ICML 2023, arXiv:2302.01075.
 """
 
 import dataclasses
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 
 from diffevo_jax import noise, pytree
 from diffevo_jax import shaping as shapings
+from diffevo_jax.attention.division import parts_divided
 from diffevo_jax.base import (
     Competition,
-    Divisible,
     Estimate,
     Evaluated,
     Grid,
@@ -168,6 +167,7 @@ class MonoFlow:
     init = shell.init
     ask = shell.ask
     tell = shell.tell
+    divided = parts_divided
 
     def check(self) -> None:
         """Raise ValueError or TypeError if the parts do not go together."""
@@ -277,12 +277,6 @@ class MonoFlow:
     def rest(self, state: MonoFlowState, moved: MonoFlowState) -> MonoFlowState:
         """The last generation stays where it is, as it was generated."""
         return pytree.replace(moved, population=state.population, latent=state.latent)
-
-    def divided(self, divide: Callable[[Any], Any]) -> "MonoFlow":
-        """The same, its ratio divided; see :class:`diffevo_jax.base.Divisible`."""
-        if not pytree.offers(self.ratio, Divisible):
-            return self
-        return pytree.replace(self, ratio=self.ratio.divided(divide))
 
     def sigmas(self) -> jax.Array:
         """Widths of all generations, ``(num_generations,)``."""

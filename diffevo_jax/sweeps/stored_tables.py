@@ -117,6 +117,8 @@ _READERS: dict[str, Callable[[Path], "xarray.Dataset"]] = {
     ".parquet": _read_parquet,
     ".csv": _read_csv,
 }
+#: Endings of the files that are tables of sweeps.
+ENDINGS = tuple(_READERS)
 
 
 def of_rows(rows: "pandas.DataFrame") -> "xarray.Dataset":

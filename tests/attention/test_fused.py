@@ -108,13 +108,22 @@ def test_three_products_are_as_right_as_full_ones(dim) -> None:
     compare(got, dense(*arguments), 4 * np.finfo(np.float32).eps * (4 + dim))
 
 
-def test_three_products_are_of_numbers_with_ten_digits() -> None:
-    third = jnp.full((1, 1), 1 / 3, jnp.float32)
-    short = float(rounded_to_tf32(third)[0, 0])
+THIRD = np.full((1, 1), 1 / 3, np.float32)
+
+
+def test_a_number_of_tf32_has_ten_binary_digits_after_the_first() -> None:
+    # given a third, which is 1.0101... times 2^-2
+    short = float(rounded_to_tf32(jnp.asarray(THIRD))[0, 0])
     assert short == round(2**12 / 3) / 2**12
-    # one product is wrong by some 2^-12, three by about its square
-    assert abs(short**2 - 1 / 9) > 1e-5
-    assert abs(float(three_products(third, third)[0, 0]) - 1 / 9) < 2**-24
+
+
+def test_three_products_are_wrong_by_the_square_of_what_one_is() -> None:
+    third = jnp.asarray(THIRD)
+    one = float(rounded_to_tf32(third)[0, 0]) ** 2
+    three = float(three_products(third, third)[0, 0])
+    # one is wrong by some 2^-12 of itself, so three by less than float32 can say
+    assert 2**-17 < abs(one - 1 / 9) < 2**-12
+    assert abs(three - 1 / 9) < 2**-24
 
 
 @pytest.mark.slow
@@ -126,11 +135,14 @@ def test_the_usual_tiling_is_right_too(dim, value_dim, wide) -> None:
 
 
 def test_few_columns_are_narrow_and_many_are_wide() -> None:
-    # of d = 3 and d = 58 with their cells, and of ten times as many queries
-    few, many = usual_tiling(10**5, 7, 4), usual_tiling(10**6, 7, 4)
-    assert (few.wide, many.wide) == (False, False)
-    assert few.queries < many.queries
+    # of d = 3 and d = 58 with their cells
+    assert not usual_tiling(10**5, 7, 4).wide
     assert usual_tiling(10**5, 64, 61).wide
+
+
+def test_of_many_queries_more_are_answered_together() -> None:
+    few, many = usual_tiling(10**5, 7, 4), usual_tiling(10**6, 7, 4)
+    assert few.queries < many.queries
 
 
 @pytest.mark.slow

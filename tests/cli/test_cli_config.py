@@ -70,13 +70,18 @@ def test_a_printed_file_is_the_same_run_with_flags(printed, flags) -> None:
     same(asked("evolve", EvolveOptions, ["--config", file]), given)
 
 
-def test_parameters_of_an_environment_and_axes_are_in_the_file(printed) -> None:
-    words = ["pendulum", "--env-params.g=9", "--hidden", "--axis=sampler.eta=0,1"]
-    words += ["--axis=scale,population_size=1:8,2:9", "--seeds=2"]
+def test_parameters_of_an_environment_and_of_its_policy_are_in_the_file(printed) -> None:
+    file = printed("evolve", "pendulum", "--env-params.g=9", "--hidden")
+    problem = asked("evolve", EvolveOptions, [file]).request.problem
+    assert problem.env_params.g == 9.0
+    assert problem.policy.hidden == ()
+
+
+def test_the_axes_of_a_sweep_are_in_the_file(printed) -> None:
+    words = ["beale", "--axis=sampler.eta=0,1", "--seeds=2"]
+    words += ["--axis=scale,population_size=1:8,2:9"]
     file = printed("sweep", *words)
     one, two = (asked("sweep", SweepOptions, each) for each in ([file], words))
-    assert one.request.problem.env_params.g == 9.0
-    assert one.request.problem.policy.hidden == ()
     plans = [sweep_command.plan_of(each.request, each.axes) for each in (one, two)]
     values = [[setting.values for setting in plan.settings] for plan in plans]
     assert values[0] == values[1]

@@ -24,9 +24,9 @@ import diffevo_jax as de
 from diffevo_jax import cli
 from diffevo_jax.cli import (
     evolve_command,
+    evolve_summary,
     interrupts,
     outputs,
-    report,
     streams,
     sweep_command,
 )
@@ -70,7 +70,7 @@ def ended() -> tuple[Any, Any]:
     table = {name: (("setting", "seed"), np.ones((1, 2))) for name in SCORES}
     table |= {name: (("setting", "seed"), np.zeros((1, 2), bool)) for name in FLAGS}
     dataset = xarray.Dataset(table | {"evaluations": ("setting", [16])})
-    return report.Report(config, result, [1.0, 2.0], False), dataset
+    return evolve_summary.Ended(config, result, [1.0, 2.0], False), dataset
 
 
 @pytest.fixture(autouse=True)
@@ -210,7 +210,7 @@ def test_the_json_file_has_the_violation_of_each_solution(
 ) -> None:
     result = de.replace(ended[0].result, best_violation=np.array(violations))
     told = ended[0]._replace(result=result)
-    (output,) = report.outputs(told, tmp_path / "out.json", None, None)
+    (output,) = evolve_summary.outputs(told, tmp_path / "out.json", None, None)
     output.write(output.path)
     record = json.loads(output.path.read_text())
     written = [math.inf if one is None else one for one in record["violations"]]

@@ -21,7 +21,7 @@ import pytest
 
 import diffevo_jax as de
 from diffevo_jax import cli
-from diffevo_jax.cli import evolve_command, report
+from diffevo_jax.cli import evolve_command, evolve_summary
 from diffevo_jax.problems import landscapes
 from diffevo_jax.pytree.records import plain
 from diffevo_jax.running import plan
@@ -537,14 +537,17 @@ def test_success_is_the_step_limit_on_cartpole_and_the_end_elsewhere(
 ) -> None:
     measures = SimpleNamespace(terminated=np.array([[[True], [True], [False], [True]]]))
     problem = de.problems.Control(env_name)
-    assert report.success(problem, measures).tolist() == [share]
+    assert evolve_summary.success(problem, measures).tolist() == [share]
 
 
 @pytest.mark.parametrize(
     "problem", [de.problems.Control("Pendulum-v1"), de.problems.Landscape("ackley")]
 )
 def test_success_is_not_defined_everywhere(problem) -> None:
-    assert report.success(problem, SimpleNamespace(terminated=np.ones((1, 1, 1)))) is None
+    assert (
+        evolve_summary.success(problem, SimpleNamespace(terminated=np.ones((1, 1, 1))))
+        is None
+    )
 
 
 def test_plot_writes_a_picture(tmp_path) -> None:
@@ -708,11 +711,11 @@ def test_failures_of_runs_that_have_stopped_count_once(key, capsys) -> None:
     early = lambda result: result.history.done.shape[-1] >= np.array([1, 3])
     result = de.run(jax.random.split(key), strategy, failing, population_size=8, stop=early)
     config = {"problem": failing, "strategy": strategy, "population_size": 8}
-    told = report.Report(config | {"name": "failing"}, result, [1.0, 2.0], False)
-    summary = report.summarise(told)
+    told = evolve_summary.Ended(config | {"name": "failing"}, result, [1.0, 2.0], False)
+    summary = evolve_summary.summarise(told)
     assert summary["num_failed"] == 8 * (1 + 3)
     assert summary["evaluations_per_run"] == 16
-    report.show_report(told)
+    evolve_summary.show(told)
     out = " ".join(capsys.readouterr().out.split())
     assert "16 a run on average" in out
     assert "what has stopped keeps its last row" in out

@@ -80,17 +80,17 @@ def check_random_files(load: Any, folder: Path, count: int, seed: int) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def test_random_files_are_refused_in_one_line(load, tmp_path) -> None:
+def test_a_random_file_is_right_or_refused_in_one_line(load, tmp_path) -> None:
     check_random_files(load, tmp_path, 500, seed=0)
 
 
 @pytest.mark.slow
-def test_many_random_files_are_refused_in_one_line(load, tmp_path) -> None:
+def test_each_of_many_random_files_is_right_or_refused_in_one_line(load, tmp_path) -> None:
     check_random_files(load, tmp_path, 10_000, seed=1)
 
 
 @pytest.mark.slow
-def test_random_files_are_refused_by_processes(tmp_path) -> None:
+def test_a_random_file_with_an_unknown_key_is_refused_by_a_process(tmp_path) -> None:
     choose = random.Random(2)
     for number in range(PROCESSES):
         path = tmp_path / f"{number}.toml"
@@ -202,8 +202,7 @@ def test_a_file_of_settings_may_be_at_home(monkeypatch, tmp_path) -> None:
         ("sweep", "beale", "--folder=out.zarr/runs", "--out=out.zarr"),
     ],
 )
-def test_no_output_takes_another_away(monkeypatch, tmp_path, capsys, flags) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_no_output_takes_another_away(tmp_path, capsys, flags) -> None:
     assert cli.main([*flags, "--population-size=8", "--num-generations=2"]) == 2
     assert "goes too, want a path of its own" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

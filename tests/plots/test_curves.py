@@ -3,7 +3,6 @@
 import itertools
 import re
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas
@@ -192,4 +191,4 @@ def test_a_mean_of_one_run_has_no_interval():
     band = curves.mean_band(OURS[:1])
     np.testing.assert_array_equal(band.mean, OURS[0])
     assert np.isnan(band.low).all()
-    assert isinstance(jax.tree.leaves(band)[0], np.ndarray)
+    assert np.isnan(band.high).all()

@@ -75,6 +75,9 @@ def test_a_disc_is_one_deviation_of_the_kernel(result, problem):
     figure = plots.trajectories(problem, result, [3], generations=[4], kappa=4.0)
     (disc,) = (p for p in figure.axes[0].patches if isinstance(p, Ellipse))
     np.testing.assert_allclose(disc.width / 2, 1.5 * result.history.sigma[3] / 2, rtol=1e-5)
+
+
+def test_a_kappa_of_no_kernel_is_refused(problem, result):
     with pytest.raises(ValueError, match=r"kappa: got 0\.0, want a number > 0"):
         plots.trajectories(problem, result, [3], kappa=0.0)
 
@@ -85,8 +88,11 @@ def test_colours_may_be_rows_of_an_array(result, problem):
     plots.trajectories(problem, result, [3, 4], generations=[2], ax=ax, colors=colors)
     drawn = [line.get_color() for line in ax.lines]
     assert drawn == ["#ff0000"] * 2 + ["#0000ff"] * 2  # a path and a point each
+
+
+def test_a_colour_that_matplotlib_has_not_is_refused(problem, result):
     with pytest.raises(ValueError, match="colors: got 'redd', want colours of matplotlib"):
-        plots.trajectories(problem, result, [3], ax=ax, colors=["redd"])
+        plots.trajectories(problem, result, [3], colors=["redd"])
 
 
 def test_trajectories_say_what_was_not_recorded(result, problem):
@@ -95,7 +101,7 @@ def test_trajectories_say_what_was_not_recorded(result, problem):
         plots.trajectories(problem, blank)
 
 
-def test_importing_the_library_does_not_import_matplotlib():
+def test_importing_the_library_does_not_import_matplotlib_gymnax_or_pallas():
     code = (
         "import sys, diffevo_jax, diffevo_jax.plots;"
         "late = {'matplotlib', 'gymnax', 'jax.experimental.pallas'};"

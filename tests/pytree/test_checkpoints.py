@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from damages import damages
 
 from diffevo_jax.pytree import files, folders, kept
 from diffevo_jax.pytree.checkpoints import Checkpoints
@@ -67,14 +68,8 @@ def test_numpy_alone_reads_it(checkpoints, tmp_path):
 
 def check_damage(checkpoints, path, count, seed):
     """Every flip of a bit and every truncation falls back on the one before, loudly."""
-    rng, whole = np.random.default_rng(seed), path.read_bytes()
-    for number in range(count):
-        content = bytearray(whole)
-        if number % 5:
-            at = rng.integers(8 * len(content))
-            content[at // 8] ^= 1 << (at % 8)
-        else:
-            content = content[: rng.integers(len(content))]
+    whole = path.read_bytes()
+    for content in damages(whole, count, seed):
         path.write_bytes(content)
         with pytest.warns(UserWarning, match=f"{path.name} is damaged: .* is taken"):
             assert load(checkpoints).number == 1

@@ -171,6 +171,9 @@ def test_it_says_the_numbers_of_the_results(both, two_numbers, many_numbers) -> 
         best = int(np.argmax(np.atleast_1d(saved.result.best_fitness)))
         for values in saved.named.values():
             assert f"{values[best]:.6g}".replace("-", "−") in both.texts["td"]
+
+
+def test_the_script_gets_what_it_needs_of_every_chart_and_film(both) -> None:
     values = json.loads(both.texts["script"].split('"use strict"')[0])
     assert len(values["charts"]) == both.html.count('class="chart"') == 10
     assert len(values["films"]) == 2
@@ -229,11 +232,20 @@ def test_a_dollar_in_a_name_is_a_dollar(two_numbers) -> None:
 def test_a_result_of_this_process_is_shown_too(two_numbers) -> None:
     saved = de.load(two_numbers)
     html = de.report.page([saved.result, two_numbers], labels=["here", "there"])
-    assert ">here</th>" in html
-    assert de.report.page([saved], labels=["a"]) == de.report.page(
-        [two_numbers], labels=["a"]
-    )
-    assert "says nothing" not in html
+    assert drawn_together(html) == ["here", "there"]
+
+
+def test_what_was_read_makes_the_page_of_its_file(two_numbers) -> None:
+    saved = de.load(two_numbers)
+    ours, theirs = (de.report.page([one], labels=["a"]) for one in (saved, two_numbers))
+    assert ours == theirs
+
+
+def test_a_result_without_a_configuration_says_so(two_numbers) -> None:
+    said = "The results say nothing of their configuration."
+    result = de.load(two_numbers).result
+    assert said in de.report.page([result])
+    assert said not in de.report.page([result, two_numbers])
 
 
 def test_a_sweep_has_a_table_and_a_heat_map(swept) -> None:
@@ -312,7 +324,7 @@ def test_results_that_do_not_say_their_problem_are_parted_by_their_numbers() -> 
     assert "<h3>a problem of 3 numbers, not named</h3>" in html
 
 
-def test_where_a_result_is_far_longer_the_axis_is_logarithmic(two_numbers) -> None:
+def test_where_a_result_is_far_longer_the_axis_is_logarithmic() -> None:
     run = sources.of_result(made(2, 8, 2), "short")
     history = {"mean_fitness": np.tile(run.history["mean_fitness"], 50)}
     long = dataclasses.replace(run, label="long", history=history)
@@ -326,6 +338,12 @@ def test_results_of_other_sizes_are_compared_by_evaluations(two_numbers, tmp_pat
     path = of_problem(tmp_path / "b.npz", problem)
     html = de.report.page([two_numbers, path], labels=["a", "b"])
     assert "mean fitness over evaluations: a, b" in html
+
+
+def test_where_there_is_no_film_it_says_what_to_record(tmp_path) -> None:
+    path = of_problem(tmp_path / "a.npz", de.problems.Landscape("himmelblau"))
+    html = de.report.page([path])
+    assert 'class="film"' not in html
     assert "want record=" in html
 
 
@@ -428,7 +446,9 @@ def test_no_number_is_too_large_or_too_small(scale) -> None:
     scaled = lambda leaf: leaf if leaf.dtype.kind != "f" else np.float64(leaf) * scale
     with np.errstate(all="ignore"):
         result = jax.tree.map(lambda leaf: scaled(np.asarray(leaf)), made(2, 8, 3))
-    assert Page(pages.page([result])).wrong == []
+    page = Page(pages.page([result]))
+    assert page.wrong == []
+    assert not re.search(r"\b(nan|inf)\b", page.texts["td"] + page.texts["span"])
 
 
 def test_a_sweep_of_huge_numbers_is_ranked(tmp_path) -> None:
@@ -476,9 +496,8 @@ def test_a_heat_map_has_each_mean_beside_its_values(tmp_path) -> None:
     path = tmp_path / "sweep.csv"
     rows = [f"{i},0,{10 * a + b},{a},{b}" for i, (a, b) in enumerate(np.ndindex(2, 3))]
     path.write_text("\n".join(["setting,seed,final_mean,a,b", *rows]))
-    (map_,), _ = sweep_tables.dependence(
-        sweep_tables.sweep_of(de.sweeps.load(path), "sweep")
-    )
+    sweep = sweep_tables.sweep_of(de.sweeps.load(path), "sweep")
+    (map_,) = sweep_tables.dependence(sweep, sections.Made())
     shown = re.findall(r'<tr><th scope="row">(\d)</th>(.*?)</tr>', map_)
     cells = {row: re.findall(r">(\d+)</td>", line) for row, line in shown}
     assert cells == {"1": ["10", "11", "12"], "0": ["0", "1", "2"]}
@@ -493,7 +512,7 @@ def test_a_heat_map_says_what_it_is_the_mean_over(tmp_path) -> None:
     rows[-1] = "7,0,,1,1,1"  # has failed, so that its cell has no mean
     path.write_text("\n".join(["setting,seed,final_mean,a,b,c", *rows]))
     sweep = sweep_tables.sweep_of(de.sweeps.load(path), "sweep")
-    (map_,), _ = sweep_tables.dependence(sweep)
+    (map_,) = sweep_tables.dependence(sweep, sections.Made())
     assert "Each is the mean over 2 values of c." in map_
     assert re.findall(r">([\d.]+|–)</td>", map_) == ["10.5", "–", "0.5", "100.5"]
 

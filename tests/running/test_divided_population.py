@@ -53,11 +53,25 @@ def test_a_run_has_the_same_bits_on_one_and_eight_devices(told, strategy) -> Non
     assert len(set(told[strategy])) == 1
 
 
-@pytest.mark.parametrize("strategy", [de.DiffusionEvolution(2), de.MonoFlow(2)])
-def test_a_strategy_is_divided_where_its_attention_is(strategy) -> None:
+@pytest.mark.parametrize(
+    ("strategy", "num_attentions"),
+    [
+        (de.DiffusionEvolution(2), 1),
+        (
+            de.DiffusionEvolution(
+                2, de.denoisers.Mixture(*[de.denoisers.Population()] * 2)
+            ),
+            2,
+        ),
+        (de.DiffusionEvolution(2, de.denoisers.GaussianFit()), 0),
+        (de.Consensus(2), 1),
+        (de.MonoFlow(2), 1),
+    ],
+)
+def test_a_strategy_is_divided_where_its_attention_is(strategy, num_attentions) -> None:
     seen = []
     strategy.divided(seen.append)
-    assert len(seen) == 1
+    assert len(seen) == num_attentions
     assert pytree.offers(strategy, Divisible)
 
 

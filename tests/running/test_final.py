@@ -12,7 +12,7 @@ from scipy import stats
 
 import diffevo_jax as de
 from diffevo_jax import cli
-from diffevo_jax.cli import report, summary
+from diffevo_jax.cli import evolve_summary, sweep_summary
 from diffevo_jax.running import ask_tell, evolution, final
 from diffevo_jax.running.bars import show_generations
 from diffevo_jax.running.divided_population import DividedProblem
@@ -404,7 +404,7 @@ def test_a_sweep_under_noise_shows_no_luck(capsys, noisy) -> None:
     table: dict[str, Any] = dict.fromkeys(("final_mean", "final_best"), (flat, [[1.0]]))
     table |= dict.fromkeys(("failed", "missing"), (flat, [[False]]))
     table["evaluations"] = ("setting", [16])
-    summary.show_best(xarray.Dataset(table, attrs={"name": "it"}), 1, {}, noisy)
+    sweep_summary.show_best(xarray.Dataset(table, attrs={"name": "it"}), 1, {}, noisy)
     out = capsys.readouterr().out
     assert "final mean" in out
     assert ("best" in out) != noisy
@@ -414,11 +414,11 @@ def test_a_sweep_under_noise_shows_no_luck(capsys, noisy) -> None:
 def test_the_line_of_many_runs_says_how_sure_each_is(key) -> None:
     told = jax.vmap(evolve)(jax.random.split(key, 2))
     config = {"problem": PROBLEM, "strategy": STRATEGY, "population_size": N}
-    lines = list(report._lines(report.Report(config, told, [1.0], False)))
+    lines = list(evolve_summary._lines(evolve_summary.Ended(config, told, [1.0], False)))
     (line,) = (line for line in lines if line.startswith("best"))
     assert "each by 32 new evaluations with a standard error of" in line
     none = de.pytree.replace(told, final=None)
-    lines = list(report._lines(report.Report(config, none, [1.0], False)))
+    lines = list(evolve_summary._lines(evolve_summary.Ended(config, none, [1.0], False)))
     assert any(re.fullmatch(r"luckiest .*, of single evaluations", one) for one in lines)
 
 

@@ -232,7 +232,9 @@ def test_a_sealed_file_of_something_else_is_said(saved, tmp_path, change) -> Non
 def test_a_sealed_file_without_a_text_of_names_is_said(tmp_path) -> None:
     path = tmp_path / "other.npz"
     archives.write_sealed(path, {}, [1, 2])  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"^path: .*other\.npz.*its text is a list"):
+    with pytest.raises(
+        ValueError, match=r"^path: .*other\.npz.*its text cannot be read: got a list"
+    ):
         de.load(path)
 
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from damages import damages
 from often import often
 
 import diffevo_jax as de
@@ -179,14 +180,7 @@ def test_a_network_that_is_given_must_be_that_of_the_file(tmp_path):
 
 
 def test_every_damage_is_refused(path):
-    whole, rng = path.read_bytes(), np.random.default_rng(0)
-    for number in range(250):
-        content = bytearray(whole)
-        if number % 5:
-            at = rng.integers(8 * len(content))
-            content[at // 8] ^= 1 << (at % 8)
-        else:
-            content = content[: rng.integers(len(content))]
+    for content in damages(path.read_bytes(), count=250, seed=0):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"path: got .*own.npz, want a whole file"):
             diffusion.load(path, network=LINEAR)

@@ -27,7 +27,7 @@ _ENDS = ("Acrobot-v1", "MountainCar-v0", "MountainCarContinuous-v0")
 _SUCCESS_ENDS = {"CartPole-v1": False} | dict.fromkeys(_ENDS, True)
 
 
-class Report(NamedTuple):
+class Ended(NamedTuple):
     """Runs of one setting.
 
     Attributes:
@@ -50,9 +50,9 @@ class Report(NamedTuple):
     command: str = ""
 
 
-def summarise(report: Report) -> dict[str, Any]:
+def summarise(ended: Ended) -> dict[str, Any]:
     """The last generation in a few numbers, as in the JSON file."""
-    config, result = report.config, report.result
+    config, result = ended.config, ended.result
     generations = result.history.done.shape[1]
     size, each = config["population_size"], np.asarray(result.num_generations)
     happened = np.arange(generations) < each[:, None]  # rows after a stop repeat its last
@@ -60,18 +60,18 @@ def summarise(report: Report) -> dict[str, Any]:
     final = result.final
     return {
         "generations": generations,
-        "interrupted": report.interrupted,
+        "interrupted": ended.interrupted,
         "reasons": result.reason,
         "num_generations": each,
-        "resumed_after": report.resumed,
+        "resumed_after": ended.resumed,
         "mean_fitness": _over_runs(result.history.mean_fitness[:, -1]),
         "success": None if share is None else _over_runs(share),
         "best_fitness": _over_runs(result.best_fitness),
         "final": None if final is None else _final(final),
         "evaluations_per_run": int(np.mean(size * each)),
         "num_failed": int(np.sum(result.history.num_failed, where=happened)),
-        "seconds_first_chunk": report.seconds[0],
-        "seconds_later_chunks": report.seconds[-1] - report.seconds[0],
+        "seconds_first_chunk": ended.seconds[0],
+        "seconds_later_chunks": ended.seconds[-1] - ended.seconds[0],
     }
 
 
@@ -90,21 +90,21 @@ def success(problem: Problem, measures: PyTree) -> np.ndarray | None:
     return np.mean(np.asarray(measures.terminated) == ends, axis=(1, 2))
 
 
-def show_report(report: Report) -> None:
+def show(ended: Ended) -> None:
     """Print the generations as a table, and the summary."""
     from rich.table import Table
 
-    history = jax.tree.map(np.asarray, report.result.history)
+    history = jax.tree.map(np.asarray, ended.result.history)
     runs, total = history.done.shape
     rows = np.unique(np.linspace(0, total - 1, 20).round().astype(int))
     caption = f"means of {runs} runs ± standard deviation" if runs > 1 else "one run"
     if len(rows) < total:
         caption += f"; {len(rows)} of {total} generations"
-    if np.ptp(report.result.num_generations):
+    if np.ptp(ended.result.num_generations):
         caption += "; what has stopped keeps its last row"
-    table = Table(title=report.config["name"], caption=caption)
+    table = Table(title=ended.config["name"], caption=caption)
     headers = ["generation", "sigma", "best", "mean fitness", "effective size"]
-    if noisy := is_noisy(report.config["problem"]):
+    if noisy := is_noisy(ended.config["problem"]):
         headers.remove("best")  # the luckiest
     for header in headers:
         table.add_column(header, justify="right")
@@ -117,19 +117,19 @@ def show_report(report: Report) -> None:
             _spread(info.mean_fitness),
             f"{info.effective_sample_size['mean']:.3g}",
         )
-    text = "".join(f"{line}\n" for line in _lines(report))
+    text = "".join(f"{line}\n" for line in _lines(ended))
     streams.say(streams.rendered(table) + text)
 
 
-def _lines(report: Report) -> Iterator[str]:
-    summary = summarise(report)
+def _lines(ended: Ended) -> Iterator[str]:
+    summary = summarise(ended)
     yield f"final mean   {_spread(summary['mean_fitness'])}"
     if summary["success"]:
         yield f"success      {_spread(summary['success'], 100)} %"
     best, final = _spread(summary["best_fitness"]), summary["final"]
     if final is not None:
         yield f"best         {best}, {_certainty(final)}"
-    elif is_noisy(report.config["problem"]):
+    elif is_noisy(ended.config["problem"]):
         yield f"luckiest     {best}, of single evaluations"
     else:
         yield f"best so far  {best}"
@@ -138,7 +138,7 @@ def _lines(report: Report) -> Iterator[str]:
     yield f"evaluations  {summary['evaluations_per_run']:,} a run{mean}{more}"
     if summary["num_failed"]:
         yield f"failed       {summary['num_failed']:,} evaluations in all runs"
-    total = report.config["strategy"].num_generations
+    total = ended.config["strategy"].num_generations
     reasons, counts = np.array(summary["reasons"]), summary["num_generations"]
     for reason in np.unique(reasons[~np.isin(reasons, ("finished", "interrupted"))]):
         each = counts[reasons == reason]
@@ -146,15 +146,15 @@ def _lines(report: Report) -> Iterator[str]:
         span = " to ".join(f"{count:,}" for count in np.unique([each.min(), each.max()]))
         yield f"stopped      {which}{reason}, after {span} of {total:,} generations"
     first, rest = summary["seconds_first_chunk"], summary["seconds_later_chunks"]
-    if report.resumed == summary["generations"]:
+    if ended.resumed == summary["generations"]:
         yield f"wall time    {first:.2f} s; all of it was there before"
     else:
         took = f"{first:.2f} s for compiling and the first chunk, then {rest:.2f} s"
         yield f"wall time    {took}"
-        if report.resumed:
-            yield f"resumed      after {report.resumed} of {total} generations"
-    if report.interrupted:
-        kept = "" if report.folder is None else "; the same command goes on from there"
+        if ended.resumed:
+            yield f"resumed      after {ended.resumed} of {total} generations"
+    if ended.interrupted:
+        kept = "" if ended.folder is None else "; the same command goes on from there"
         when = f"after {summary['generations']} of {total} generations"
         if summary["generations"] == total:
             when = "before the final evaluation"
@@ -175,7 +175,7 @@ def _certainty(final: dict[str, Any]) -> str:
 
 
 def outputs(
-    report: Report, json: Path | None, out: Path | None, plot: Path | None
+    ended: Ended, json: Path | None, out: Path | None, plot: Path | None
 ) -> list[Output]:
     """The files that are asked for."""
     wanted = (
@@ -184,41 +184,41 @@ def outputs(
         ("--plot", plot, _plot),
     )
     return [
-        Output(flag, path, functools.partial(write, report))
+        Output(flag, path, functools.partial(write, ended))
         for flag, path, write in wanted
         if path is not None
     ]
 
 
-def _write_json(report: Report, path: Path) -> None:
+def _write_json(ended: Ended, path: Path) -> None:
     record = {
-        "config": report.config,
-        "command": report.command,
+        "config": ended.config,
+        "command": ended.command,
         "versions": {"python": sys.version.split()[0]} | versions(),
         "device": f"{jax.default_backend()}: {jax.devices()[0].device_kind}",
-        "summary": summarise(report),
-        "history": vars(report.result.history),
-    } | _solutions(report)
+        "summary": summarise(ended),
+        "history": vars(ended.result.history),
+    } | _solutions(ended)
     with written_whole(path) as unfinished:
         unfinished.write_text(json.dumps(plain(record), allow_nan=False) + "\n")
 
 
-def _save(report: Report, path: Path) -> None:
+def _save(ended: Ended, path: Path) -> None:
     """The result, with what was run; `diffevo report` shows it."""
-    config = dict(report.config)
+    config = dict(ended.config)
     result_files.save(
         path,
-        report.result,
+        ended.result,
         strategy=config.pop("strategy"),
         problem=config.pop("problem"),
         notes=config,
-        command=report.command,
+        command=ended.command,
     )
 
 
-def _solutions(report: Report) -> dict[str, Any]:
+def _solutions(ended: Ended) -> dict[str, Any]:
     """The best solution of each run, decoded, and which of them to take."""
-    result, space = report.result, report.config["problem"].space
+    result, space = ended.result, ended.config["problem"].space
     solutions = space.as_python(result.best_solution)
     violations, best = np.asarray(result.best_violation), best_run(result)
     taken = {
@@ -230,13 +230,13 @@ def _solutions(report: Report) -> dict[str, Any]:
     return {"solutions": solutions, "violations": violations, "recommended": taken}
 
 
-def _plot(report: Report, path: Path) -> None:
+def _plot(ended: Ended, path: Path) -> None:
     from diffevo_jax import plots
 
     figure = plots.learning_curve(
-        report.result.history,
-        title=report.config["name"],
-        noisy=is_noisy(report.config["problem"]),
+        ended.result.history,
+        title=ended.config["name"],
+        noisy=is_noisy(ended.config["problem"]),
     )
     with written_whole(path) as unfinished:
         figure.savefig(unfinished)

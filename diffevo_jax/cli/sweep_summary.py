@@ -49,8 +49,7 @@ def show_best(
         seeds = dataset.sizes["seed"]
         caption = f"means of {seeds} seeds ± 95 % interval" if seeds > 1 else "one seed"
         table = Table(title=dataset.attrs["name"], caption=caption)
-        coords = {str(name): values for name, values in dataset.coords.items()}
-        axes = [name for name, values in coords.items() if _is_axis(name, values)]
+        axes = tables.axes_of(dataset)
         columns = {"final mean": "final_mean", "best": "final_best"}
         if noisy:
             del columns["best"]
@@ -65,10 +64,6 @@ def show_best(
     lines = dict(_lines(dataset)) | notes
     text = [f"{name:12} {value}\n" for name, value in lines.items()]
     streams.say(shown + "".join(text))
-
-
-def _is_axis(name: str, values: "xarray.DataArray") -> bool:
-    return name != "setting" and values.dims == ("setting",)
 
 
 def _score(values: npt.ArrayLike) -> str:
