@@ -118,11 +118,13 @@ def _flat(
 ) -> Iterator[tuple[str, PyTree]]:
     """Nested tables as dotted names; the ``class`` of a part is its own name.
 
-    An empty table is a value, which nothing takes: so that it is said.
+    A table that is empty, or that a ``class`` is, is a value, which nothing takes: so that
+    it is said.
     """
     for key, value in table.items():
         name = prefix.removesuffix(".") if prefix and key == "class" else prefix + key
-        if value and isinstance(value, dict) and not is_whole(value):
+        is_table = isinstance(value, dict) and key != "class"
+        if value and is_table and not is_whole(value):
             yield from _flat(value, is_whole, f"{name}.")
         else:
             yield name.replace("-", "_"), value

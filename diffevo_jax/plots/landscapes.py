@@ -133,3 +133,9 @@ def check_individuals(individuals: Sequence[int], count: int) -> None:
     """Raise ValueError if one is not in a population of so many."""
     if wrong := [i for i in individuals if not 0 <= i < count]:
         raise ValueError(f"individuals: got {wrong[0]}, want 0 to {count - 1}")
+
+
+def check_kappa(kappa: float) -> None:
+    """Raise ValueError unless it is a factor of a kernel: finite, and above 0."""
+    if not 0 < kappa < np.inf:
+        raise ValueError(f"kappa: got {kappa}, want a number > 0")

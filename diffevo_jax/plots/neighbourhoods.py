@@ -21,7 +21,13 @@ from diffevo_jax.plots.canvas import (
     evenly,
     palette,
 )
-from diffevo_jax.plots.landscapes import check_individuals, decoded, landscape, recorded
+from diffevo_jax.plots.landscapes import (
+    check_individuals,
+    check_kappa,
+    decoded,
+    landscape,
+    recorded,
+)
 from diffevo_jax.plots.writing import filmed
 from diffevo_jax.pytree.annotations import Index, checked
 from diffevo_jax.running.evolution import Result
@@ -63,7 +69,10 @@ def neighbourhood(
         population: (N, D) in unit scale.
         individual: i.
         sigma: noise level of the generation.
-        kappa: of the kernel; the larger, the smaller the neighbourhood.
+        kappa: of the kernel, > 0; the larger, the smaller the neighbourhood.
+
+    Raises:
+        ValueError: kappa is not positive.
 
     Example:
         >>> from diffevo_jax.plots.neighbourhoods import neighbourhood
@@ -72,6 +81,7 @@ def neighbourhood(
         >>> neighbourhood([[0.0], [0.4], [0.6]], 0, sigma=100.0).heard.tolist()
         [True, True, True]
     """
+    check_kappa(kappa)
     points = np.asarray(population, float)
     centre = points[individual] * float(canonical_scale(sigma))
     squares = ((points - centre) ** 2).sum(axis=-1)
@@ -110,20 +120,21 @@ def neighbourhood_film(
         path: of a GIF, or of an MP4 where there is ffmpeg, which is written in whole or not
             at all; None writes nothing.
         generations: one a frame, from 1; none given takes 25, evenly spaced.
-        kappa: factor of the kernel on squared distances: 1 of ``Gaussian()`` and, in two
-            dimensions, of the default. Kernels with a bandwidth for each individual have
-            no such disc.
+        kappa: factor of the kernel on squared distances, > 0: 1 of ``Gaussian()`` and, in
+            two dimensions, of the default. Kernels with a bandwidth for each individual
+            have no such disc.
         fps: frames a second.
         dpi: pixels an inch; the film is 4.5 inches wide and high, unless ``ax`` is given.
         colors: of the individuals in turn: names, or an array (K, 3).
         ax: where to draw; None draws the landscape first.
 
     Raises:
-        ValueError: the population was not recorded, a generation or an individual is none
-            of the run's, or the path cannot be written.
+        ValueError: the population was not recorded, kappa is not positive, a generation or
+            an individual is none of the run's, or the path cannot be written.
     """
     from matplotlib.patches import Ellipse
 
+    check_kappa(kappa)
     paths = recorded(problem, result, "population")
     pulls = "clean_estimate" in result.recorded
     clean = recorded(problem, result, "clean_estimate") if pulls else None

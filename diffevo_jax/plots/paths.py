@@ -10,7 +10,13 @@ import numpy as np
 from diffevo_jax.base import Problem
 from diffevo_jax.noise import canonical_scale
 from diffevo_jax.plots.canvas import BLUE, GREEN, INK, ORANGE, Colors, evenly, palette
-from diffevo_jax.plots.landscapes import check_individuals, decoded, landscape, recorded
+from diffevo_jax.plots.landscapes import (
+    check_individuals,
+    check_kappa,
+    decoded,
+    landscape,
+    recorded,
+)
 from diffevo_jax.pytree.annotations import Index, checked
 from diffevo_jax.running.evolution import Result
 
@@ -64,8 +70,7 @@ def trajectories(
     """
     from matplotlib.patches import Ellipse
 
-    if not 0 < kappa < np.inf:
-        raise ValueError(f"kappa: got {kappa}, want a number > 0")
+    check_kappa(kappa)
     paths, clean = (recorded(problem, result, n) for n in ("population", "clean_estimate"))
     check_individuals(individuals, paths.shape[1])
     ax = ax or landscape(problem).axes[0]

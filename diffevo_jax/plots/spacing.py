@@ -47,9 +47,14 @@ def cells(values: Sequence[float | str]) -> Cells:
 
 
 def _even(numbers: np.ndarray) -> bool:
-    """Whether the gaps are equal, to a hundredth: values are often rounded."""
+    """Whether the gaps are equal, to a hundredth: values are often rounded.
+
+    Of numbers so large that an edge beside them may be infinite they are not.
+    """
+    if not (np.abs(numbers) < np.finfo(float).max / 4).all():
+        return False
     gaps = np.diff(numbers)
-    return bool(np.isfinite(gaps).all() and np.ptp(gaps) <= 0.01 * np.abs(gaps).max())
+    return bool(np.ptp(gaps) <= 0.01 * np.abs(gaps).max())
 
 
 def _between(numbers: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
@@ -22,10 +23,14 @@ if TYPE_CHECKING:
 
 #: What is maximised, so that the highest is the best.
 FITNESS = ("final_mean", "final_best")
+#: The largest magnitude that has a colour of its own: a quarter of float64's.
+_FARTHEST = np.finfo(float).max / 4
 #: How cells without a mean are hatched.
 HATCHES = {"failed": "xx", "missing": "//"}
 #: Cells in which the numbers are written, at most.
 WRITTEN = 36
+#: Letters of a name in a line, at most: one of a part with its parameters is long.
+LINE = 28
 #: Ticks an axis that are at the values themselves, at most.
 TICKS = 12
 
@@ -89,12 +94,14 @@ def heat_map(
     columns = [whole.columns, whole.rows]
     grid = np.ma.masked_invalid(whole.means)
     ax = ax or blank(5.6, 4.2).add_subplot()
-    mesh = ax.pcolormesh(columns[0].edges, columns[1].edges, grid, cmap="viridis")
+    # Beyond these a colour would need a difference that is infinite.
+    shade = np.ma.clip(grid, -_FARTHEST, _FARTHEST)
+    mesh = ax.pcolormesh(columns[0].edges, columns[1].edges, shade, cmap="viridis")
     reason = _hatch(ax, columns, {"failed": whole.failed, "missing": whole.missing})
     _scale(ax, "x", columns[0])
     _scale(ax, "y", columns[1])
     if grid.size <= WRITTEN:
-        _write(ax, columns, grid, mesh.norm(grid))
+        _write(ax, columns, grid, mesh.norm(shade))
     words = str(dataset[value].attrs.get("long_name", value.replace("_", " ")))
     if value in FITNESS and grid.count():
         row, column = np.unravel_index(grid.argmax(), grid.shape)
@@ -207,7 +214,10 @@ def _scale(ax: Axes, which: str, axis: Cells) -> None:
 
 
 def _text(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:.4g}"
+    """A value in short lines, of which no dollar begins a formula."""
+    if not isinstance(value, str):
+        return f"{value:.4g}"
+    return textwrap.fill(value, LINE).replace("$", r"\$")
 
 
 def _last(name: str) -> str:

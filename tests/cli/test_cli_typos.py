@@ -167,6 +167,11 @@ def written(content) -> str:
         ("strategy.kernel = []", "strategy.kernel: got [], want one of 'gaussian'"),
         ("strategy.kernel.class = {}", "strategy.kernel: got {}, want one of 'gaussian'"),
         ("strategy.class = {}", "strategy: got {}, want one of"),
+        # A class is a word, and a table of one is none.
+        (
+            "strategy.kernel.class = {class = 'tempered'}",
+            "strategy.kernel: got {'class': 'tempered'}, want one of 'gaussian'",
+        ),
         ("strategy.denoiser = {}", "strategy.denoiser: got {}, want one of 'populat"),
         ("strategy.num_generations = {}", "strategy.num_generations: got {}, want an int"),
         ("[strategy.kernl]", "[strategy] got 'kernl'; closest: kernel"),

@@ -105,6 +105,12 @@ def test_a_larger_kappa_hears_fewer():
     assert narrow.heard.sum() < wide.heard.sum()
 
 
+@pytest.mark.parametrize("kappa", [-1.0, 0.0, np.inf, np.nan])
+def test_a_neighbourhood_has_a_kernel(kappa):
+    with pytest.raises(ValueError, match=f"kappa: got {kappa}, want a number > 0"):
+        neighbourhoods.neighbourhood([[0.0], [1.0]], 0, sigma=1.0, kappa=kappa)
+
+
 def test_everyone_is_heard_while_the_noise_is_large():
     """Of points within a tenth: a difference of their distances is below a deviation."""
     points = np.random.default_rng(0).uniform(-0.1, 0.1, (50, 2))
@@ -114,6 +120,7 @@ def test_everyone_is_heard_while_the_noise_is_large():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"kappa": 0.0}, "kappa: got 0.0, want a number > 0"),
         ({"individuals": [16]}, "individuals: got 16, want 0 to 15"),
         ({"generations": [7]}, "generations: got 7, want 1 to 6"),
         ({"path": "film.webm"}, "path: got film.webm, want a name that ends in .gif or"),

@@ -112,6 +112,26 @@ def test_names_have_cells_of_equal_size():
     assert labels == ["Tempered()", "Gaussian()", "Perplexity(30)", "Latent()"]
 
 
+def test_names_that_are_long_are_in_lines_and_no_formulas():
+    name = "Tempered(dimension=2.0, scale=$1, memory=Archive(capacity=1000), fade=$2)"
+    data = table(kernel=("setting", np.repeat(["Gaussian()", name], 6).astype(object)))
+    figure = plots.heat_map(data, "temperature", "kernel")
+    figure.draw_without_rendering()  # a warning if there is no room left for the map
+    label = figure.axes[0].get_yticklabels()[1].get_text()
+    assert "".join(label.split()).replace("\\$", "$") == name.replace(" ", "")
+    assert max(map(len, label.splitlines())) <= 32
+
+
+def test_means_whose_difference_is_infinite_are_drawn():
+    data = table()
+    data["final_mean"][0] = -1.7e308
+    data["final_mean"][11] = 1.7e308
+    figure = plots.heat_map(data, "eta", "temperature")
+    figure.draw_without_rendering()
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert {"-1.7e+308", "1.7e+308"} <= set(texts)
+
+
 def with_a_third_axis() -> xarray.Dataset:
     """Of which the second value is 2 better."""
     low = table(scale=("setting", np.full(12, 1.0)))
@@ -190,6 +210,8 @@ def test_axes_of_the_caller_are_used():
         ([0.0, 0.1, 1.0], "names"),
         ([5.0], "names"),
         (["a", "b"], "names"),
+        ([-1e308, 1e308], "names"),
+        ([1.5e308, 1.6e308], "names"),
     ],
 )
 def test_what_the_spacing_of_values_is(values, kind):

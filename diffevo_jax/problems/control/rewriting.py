@@ -26,6 +26,7 @@ Notes:
 """
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -51,25 +52,40 @@ _IDENTITIES = ("copy", "stop_gradient")
 _DERIVATIVES = ("jvp_jaxpr_fun", "fwd_jaxpr_thunk", "bwd")
 
 
-def num_equations(function: Callable[..., PyTree], *arguments: PyTree) -> int:
-    """Equations of a traced program, those of inner programs included.
+def size_of(function: Callable[..., PyTree], *arguments: PyTree) -> tuple[int, int]:
+    """Equations of a traced program, and the multiplications of its largest product.
+
+    Those of inner programs are included; a product is one of matrices.
 
     Example:
         >>> import jax.numpy as jnp
-        >>> from diffevo_jax.problems.control.rewriting import num_equations
-        >>> num_equations(lambda x: jnp.sin(x) + x**2, 1.0)
-        3
+        >>> from diffevo_jax.problems.control.rewriting import size_of
+        >>> size_of(lambda x: jnp.sin(x) + x**2, 1.0)
+        (3, 0)
+        >>> size_of(lambda x: x @ x.T, jnp.ones((2, 5)))
+        (2, 20)
     """
     is_program = lambda value: isinstance(value, core.ClosedJaxpr | core.Jaxpr)
 
-    def count(program: Any) -> int:
-        total = 0
+    def found(program: Any) -> tuple[int, int]:
+        total = largest = 0
         for equation in getattr(program, "jaxpr", program).eqns:
             values = jax.tree.leaves(list(equation.params.values()), is_leaf=is_program)
-            total += sum(map(count, filter(is_program, values))) or 1
-        return total
+            inner = [found(value) for value in values if is_program(value)]
+            total += sum(count for count, _ in inner) or 1
+            largest = max([largest, _multiplications(equation), *(n for _, n in inner)])
+        return total, largest
 
-    return count(jax.make_jaxpr(function)(*arguments))
+    return found(jax.make_jaxpr(function)(*arguments))
+
+
+def _multiplications(equation: core.JaxprEqn) -> int:
+    """How many a product of matrices takes; 0 of any other equation."""
+    if equation.primitive.name != "dot_general":
+        return 0
+    (summed, _), _ = equation.params["dimension_numbers"]
+    left, result = _array(equation.invars[0]), _array(equation.outvars[0])
+    return math.prod(result.shape) * math.prod(left.shape[axis] for axis in summed)
 
 
 # The observation that the state already has
@@ -206,7 +222,7 @@ def _description(
         return tuple(map(read, atoms))
 
     def read(atom: Atom) -> tuple[Any, ...]:
-        kind: Any = atom.aval  # of an array, which its type does not say
+        kind = _array(atom)
         if isinstance(atom, core.Literal):
             return "literal", kind.shape, kind.dtype, _described(atom.val)
         return "variable", kind.shape, kind.dtype, numbers[atom]
@@ -329,6 +345,12 @@ def _evaluated(
 
 def _value(atom: Atom, values: dict[core.Var, Any]) -> Any:
     return atom.val if isinstance(atom, core.Literal) else values[atom]
+
+
+def _array(atom: Atom) -> jax.ShapeDtypeStruct:
+    """Shape and dtype."""
+    kind: Any = atom.aval  # of an array, which its type does not say
+    return jax.ShapeDtypeStruct(kind.shape, kind.dtype)
 
 
 def _variables(atoms: Sequence[Atom]) -> set[core.Var]:

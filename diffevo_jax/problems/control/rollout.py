@@ -285,14 +285,21 @@ def _steps_in_a_row(
     one: Callable[[int, PackedLanes], PackedLanes],
     packed: PackedLanes,
 ) -> int:
-    """How many steps are written out: several if they are arithmetic, and short."""
+    """How many steps are written out: several if they are arithmetic, and short.
+
+    A product of matrices is a kernel by itself, also if only one of them is a lane's, as of
+    a policy of few numbers that changes a large one.
+    """
     unroll = constants.ladder.unroll
     if unroll == 1 or jax.tree.leaves(constants.matrices):
         return 1
     # Here, not above: it reads programs by what brings Pallas.
-    from diffevo_jax.problems.control.rewriting import num_equations
+    from diffevo_jax.problems.control.rewriting import size_of
 
-    return unroll if num_equations(one, 0, packed) <= SHORT else 1
+    num_equations, multiplications = size_of(one, 0, packed)
+    num_lanes = jax.tree.leaves(constants.rows)[0].shape[-1]
+    few = multiplications <= UNROLLED_WEIGHTS * num_lanes
+    return unroll if few and num_equations <= SHORT else 1
 
 
 def _parts(policy_params: PyTree, few: bool) -> PyTree:

@@ -128,21 +128,34 @@ def test_nested_vmap_is_more_lanes_still(key) -> None:
     np.testing.assert_array_equal(lanes[1, 2].ravel(), one)
 
 
+NARROW, WIDE = de.problems.MLP((8,)), de.problems.MLP((64,))
+
+
 @pytest.mark.parametrize(
-    ("name", "hidden", "steps"),
-    [("CartPole-v1", 8, 3), ("CartPole-v1", 64, 1), ("Acrobot-v1", 8, 1)],
+    ("name", "policy", "steps"),
+    [
+        pytest.param("CartPole-v1", NARROW, 3, id="few numbers"),
+        pytest.param("CartPole-v1", RECURRENT, 3, id="a small product"),
+        pytest.param("CartPole-v1", WIDE, 1, id="products that are kernels"),
+        pytest.param(
+            "CartPole-v1",
+            de.problems.LowRankPolicy(WIDE, rank=2),
+            1,
+            id="few numbers that change a large policy",
+        ),
+        pytest.param("Acrobot-v1", NARROW, 1, id="a long step"),
+    ],
 )
 def test_only_short_steps_of_arithmetic_are_written_out(
-    monkeypatch, name, hidden, steps, key
+    monkeypatch, name, policy, steps, key
 ) -> None:
-    # given a policy of few numbers, one whose products are kernels, and a long step
     ladder = rollout.CPU._replace(packed=False, unroll=3, block=7)
     monkeypatch.setattr(rollout, "CPU", ladder)
     found = []
     original = rollout._steps_in_a_row
     seen = lambda *arguments: found.append(original(*arguments)) or found[-1]
     monkeypatch.setattr(rollout, "_steps_in_a_row", seen)
-    problem = de.problems.Control(name, policy=de.problems.MLP((hidden,)), max_steps=5)
+    problem = de.problems.Control(name, policy=policy, max_steps=5)
     jax.eval_shape(functools.partial(together, problem), key, weights_of(problem, 9))
     assert set(found) == {steps}
 
