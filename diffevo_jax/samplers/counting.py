@@ -67,9 +67,15 @@ def num_levels(sampler: Sampler, num_generations: int) -> int:
         >>> de.samplers.num_levels(de.samplers.Heun(), 9)
         5
     """
-    levels = 1
-    while sampler.num_rounds(levels + 1) <= num_generations:
-        levels += 1
+    levels, beyond = 1, 2
+    while sampler.num_rounds(beyond) <= num_generations:
+        levels, beyond = beyond, 2 * beyond
+    while beyond - levels > 1:  # more levels never take fewer rounds
+        middle = (levels + beyond) // 2
+        if sampler.num_rounds(middle) <= num_generations:
+            levels = middle
+        else:
+            beyond = middle
     if sampler.num_rounds(levels) != num_generations:
         raise ValueError(
             f"num_generations: got {num_generations}, want {sampler.num_rounds(levels)} "
