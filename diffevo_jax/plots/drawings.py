@@ -45,7 +45,8 @@ def cart_and_pole(ax: Axes, x: float, angle: float) -> None:
     ax.axhline(0, color="0.7", lw=1, zorder=0)
     ax.fill_between([x - 0.4, x + 0.4], 0.0, 0.3, color=INK, lw=0)
     ax.plot([x, x + np.sin(angle)], [0.3, 0.3 + np.cos(angle)], color=ORANGE, lw=4)
-    ax.set(xlim=(-2.5, 2.5), ylim=(-0.2, 1.5), aspect="equal", xticks=[], yticks=[])
+    ax.set(xlim=(-2.5, 2.5), ylim=(-0.2, 1.5), xticks=[], yticks=[])
+    ax.set(aspect="equal", anchor="S")  # what is left stands above, where the title is
 
 
 def cartpole(ax: Axes, trajectory: Trajectory, step: int) -> None:
@@ -112,8 +113,8 @@ CLASSIC: dict[str, Draw] = {
 }
 
 
-#: Height of a drawing that is wider than high, of a width of 4.
-HEIGHTS: dict[Draw, float] = {cartpole: 2.0, mountain_car: 3.4}
+#: Inches that a drawing is high where it is 4 wide, without a title; others are as high.
+HEIGHTS: dict[Draw, float] = {cartpole: 1.4, mountain_car: 2.9}
 
 
 def grid(ax: Axes, trajectory: Trajectory, step: int) -> None:

@@ -120,7 +120,8 @@ def episode_film(
         raise ValueError(f"steps: got {wrong[0]}, want one of the episode's {longest}")
     check_path(path)
     draws: list[Draw] = [draw or drawing_of(one) for one in played]
-    height = max(HEIGHTS.get(how, 4.0) for how in draws)
+    above = 0.05 + 0.2 * (2 if any(titled) else 1)  # the lines of the title
+    height = max(min(HEIGHTS.get(how, 4.0) + above, 4.0) for how in draws)
     places = _axes(ax, len(played), height)
 
     def frame(step: int) -> Iterable[Artist]:
@@ -135,7 +136,14 @@ def episode_film(
 
     figure = cast("Figure", places[0].figure)
     return filmed(
-        figure, frame, list(steps) or range(longest), path, fps=fps, dpi=dpi, repeat=False
+        figure,
+        frame,
+        list(steps) or range(longest),
+        path,
+        fps=fps,
+        dpi=dpi,
+        repeat=False,
+        still=draw is None,  # one's own labels may be wider in a later frame
     )
 
 

@@ -109,8 +109,8 @@ def neighbourhood_film(
     heard, and coloured: their kernel is at least ``exp(-1/2)`` of the nearest one's
     (:func:`diffevo_jax.plots.neighbourhoods.neighbourhood`). In the end its radius is one
     deviation of the kernel, ``sigma / sqrt(kappa)``; in the beginning it holds everyone.
-    The line is the individual's way so far, and the arrow leads to its clean estimate, if
-    that was recorded.
+    An individual has its index beside it. The line is its way so far, and the arrow leads
+    to its clean estimate, if that was recorded.
 
     Args:
         problem: see :func:`diffevo_jax.plots.landscape`.
@@ -133,6 +133,7 @@ def neighbourhood_film(
             an individual is none of the run's, or the path cannot be written.
     """
     from matplotlib.patches import Ellipse
+    from matplotlib.patheffects import withStroke
 
     check_kappa(kappa)
     paths = recorded(problem, result, "population")
@@ -148,6 +149,7 @@ def neighbourhood_film(
     x, y = paths[0].T
     everyone = drawn.scatter(x, y, 8, c="0.35", alpha=0.7, lw=0, zorder=2)
     hues = palette(colors)
+    halo = withStroke(linewidth=2.5, foreground="white")
     followed = []
     for n, i in enumerate(individuals):
         color, dashes = hues[n % len(hues)], DASHES[n % len(DASHES)]
@@ -163,14 +165,16 @@ def neighbourhood_film(
             arrowprops={"arrowstyle": "->", "color": INK, "shrinkA": 0, "shrinkB": 0},
             zorder=7,
         )
+        name = drawn.annotate(str(i), (0, 0), (6, 6), textcoords="offset points", zorder=8)
+        name.set(color=color, fontsize=9, weight="bold", path_effects=[halo])
         drawn.add_patch(disc)
-        followed.append((i, disc, rings, way, point, arrow))
+        followed.append((i, disc, rings, way, point, arrow, name))
     drawn.set(xlim=ax_limits[0], ylim=ax_limits[1])
 
     def draw(generation: int) -> Iterable[Artist]:
         g, told = generation - 1, []
         everyone.set_offsets(paths[g])
-        for i, disc, rings, way, point, arrow in followed:
+        for i, disc, rings, way, point, arrow, name in followed:
             near = neighbourhood(units[g], i, float(sigmas[g]), kappa)
             told.append(f"{i} hears {near.heard.sum()}")
             x = paths[g, i]
@@ -179,6 +183,7 @@ def neighbourhood_film(
             rings.set_offsets(paths[g][near.heard])
             way.set_data(*paths[:generation, i].T)
             point.set_data(*x[:, None])
+            name.xy = tuple(x)
             arrow.set_visible(clean is not None)
             if clean is not None:
                 arrow.xy = tuple(clean[g, i])

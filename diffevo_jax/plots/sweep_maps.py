@@ -64,8 +64,8 @@ def heat_map(
         y: the axis along the height.
         value: a variable over settings and seeds, or over settings.
         ax: where to draw.
-        title: above the axes; empty is what the value is, and where it is best. What a
-            cell is the mean over is said below it.
+        title: above the axes; empty is where the value is best. What a cell is the mean
+            over is said below it, and what the value is beside the colours.
 
     Raises:
         TypeError: the dataset is none.
@@ -102,7 +102,8 @@ def heat_map(
     _scale(ax, "y", columns[1])
     if grid.size <= WRITTEN:
         _write(ax, columns, grid, mesh.norm(shade))
-    words = str(dataset[value].attrs.get("long_name", value.replace("_", " ")))
+    meaning = str(dataset[value].attrs.get("long_name", value.replace("_", " ")))
+    best = ""
     if value in FITNESS and grid.count():
         row, column = np.unravel_index(grid.argmax(), grid.shape)
         _frame(ax, columns, int(row), int(column))
@@ -110,11 +111,11 @@ def heat_map(
             f"{_last(name)} = {_text(axis.values[n])}"
             for name, axis, n in zip((across, up), columns, (column, row), strict=True)
         )
-        words += f"\nhighest: {grid.max():.4g} at\n{place}"
+        best = f"highest: {grid.max():.4g} at\n{place}"
     ax.set(xlabel=across + reason, ylabel=up)
-    above = [title or words, whole.averaged]
-    ax.set_title("\n".join(filter(None, above)), fontsize="small")
-    ax.figure.colorbar(mesh, ax=ax, label=value.replace("_", " "))
+    above = [title or best, whole.averaged]
+    ax.set_title("\n".join(filter(None, above)), fontsize="medium")
+    ax.figure.colorbar(mesh, ax=ax, label=meaning)
     return cast("Figure", ax.figure)
 
 

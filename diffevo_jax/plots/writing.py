@@ -36,12 +36,20 @@ def filmed(
     fps: int,
     dpi: int,
     repeat: bool = True,
+    still: bool = True,
 ) -> FuncAnimation:
-    """The film of what is drawn for each of ``frames``, written if there is a path."""
+    """The film of what is drawn for each of ``frames``, written if there is a path.
+
+    If ``still``, axes stay where the first frame has them. A layout that is found anew for
+    each frame moves them by a few pixels.
+    """
     from matplotlib.animation import FFMpegWriter, FuncAnimation, PillowWriter
 
     check_path(path)
     draw(frames[0])  # here, or a writer without frames hides its errors
+    if still and figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
     film = FuncAnimation(figure, draw, frames, interval=1000 / fps, repeat=repeat)
     if path is not None:
         writer = FFMpegWriter if Path(path).suffix.lower() == ".mp4" else PillowWriter

@@ -129,6 +129,18 @@ def test_the_best_and_a_poor_one_are_beside_each_other(tmp_path):
     assert poor.get_title() == "poor\nstep 1, return 2, ended"
 
 
+def test_axes_stay_where_they_are_and_fill_the_film(tmp_path):
+    states, _ = CLASSIC["cartpole"]
+    episodes = {name: played(states, ROWS[:, None]) for name in ("best", "poor")}
+    plots.episode_film(episodes, path=tmp_path / "film.gif", dpi=80)
+    # rows that are dark from side to side are the upper and lower edges of the axes
+    dark = (frames(tmp_path / "film.gif").max(axis=-1) < 128).mean(axis=2) > 0.9
+    assert (dark == dark[0]).all()
+    rows = np.flatnonzero(dark[0])
+    assert len(rows) >= 2
+    assert dark.shape[1] - rows.max() < 10  # no white space below
+
+
 def test_a_title_of_ones_own_stands_below_the_name():
     draw = lambda ax, played, step: ax.set_title(f"at {step}")
     film = plots.episode_film({"best": played((), ROWS)}, draw)

@@ -88,7 +88,8 @@ def test_those_in_the_disc_are_coloured_and_counted(problem, result, tmp_path):
 def test_the_arrow_leads_to_the_clean_estimate_if_that_is_known(problem, result, tmp_path):
     path = tmp_path / "film.gif"
     film = plots.neighbourhood_film(problem, result, [3], path, generations=[2], dpi=40)
-    (arrow,) = film._fig.axes[0].texts
+    arrow, name = film._fig.axes[0].texts
+    assert name.get_text() == "3"
     want = 1.5 * result.recorded["clean_estimate"][1, 3]
     np.testing.assert_allclose(arrow.xy, want, rtol=1e-6)
     blind = de.replace(result, recorded={"population": result.recorded["population"]})

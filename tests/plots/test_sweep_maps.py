@@ -60,7 +60,14 @@ def test_the_best_cell_is_framed_and_named():
     assert left < 0.5 < left + frame.get_width()
     assert bottom < 0.1 < bottom + frame.get_height()
     words = figure.axes[0].get_title().splitlines()
-    assert words[1:] == ["highest: 0.25 at", "eta = 0.5, temperature = 0.1"]
+    assert words == ["highest: 0.25 at", "eta = 0.5, temperature = 0.1"]
+
+
+def test_what_the_value_is_stands_beside_the_colours():
+    data = table()
+    data["final_mean"].attrs["long_name"] = "mean fitness of the last population"
+    figure = plots.heat_map(data, "eta", "temperature")
+    assert figure.axes[1].get_ylabel() == "mean fitness of the last population"
 
 
 def test_a_number_that_is_no_fitness_has_no_best():
