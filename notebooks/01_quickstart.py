@@ -9,11 +9,11 @@
 #
 # [![Open in Colab][badge]][colab]
 #
-# Give `diffevo_jax` a function of one solution, and it evolves a population towards the
-# best ones. This notebook goes from one run to hundreds at once, in under a minute.
-# Change the function, the strategy or the sizes: everything below follows. Another
-# landscape has another best fitness, and on some of them evolution is not far ahead of
-# luck.
+# `diffevo_jax` maximises functions. It evolves a population of candidate solutions, its
+# individuals, towards those of high fitness. This notebook begins with one run and ends
+# with hundreds at once, in about a minute. Change the function, the strategy or the
+# sizes: all cells still run. What the text says of results is about the sizes and names
+# as they stand. On some functions evolution is hardly better than random search.
 #
 # [badge]: https://colab.research.google.com/assets/colab-badge.svg
 # [colab]: https://colab.research.google.com/github/diffevo-jax/diffevo_jax/blob/main/notebooks/01_quickstart.ipynb
@@ -56,10 +56,12 @@ print("jax", jax.__version__, "on", jax.devices())
 #
 # A problem is a function of one solution, and a space of solutions. Fitness is
 # maximised, so a function that is to be minimised gets a minus. Himmelblau's function
-# has four minima.
+# has four minima, all of value 0. The space says where the first generation is drawn:
+# here from a normal distribution around 0, with a deviation of 3.
 #
-# A strategy is its settings, an immutable object. It needs to know how many generations
-# there will be, because the noise level falls from the first to the last of them.
+# A strategy is an immutable object that holds the settings of an algorithm. It needs to
+# know how many generations there will be, because the noise level falls from the first
+# to the last of them. The picture has the mean and the best fitness of each generation.
 
 
 # %%
@@ -81,9 +83,9 @@ assert result.history.mean_fitness[-1] > result.history.mean_fitness[0]
 plots.learning_curve(result.history)
 
 # %% [markdown]
-# The first generation (blue) is drawn from a normal distribution of the space's scale,
-# and the last (orange) is at a good solution. The darker, the fitter: the greys are
-# quantiles of the fitness of many first generations.
+# Blue points are drawn like a first generation; orange points are the last generation of
+# the run. The darker, the fitter: the greys are quantiles of the fitness of 4000 points
+# that are drawn in the same way.
 
 # %%
 draws = problem.space.sample(jax.random.key(1), 4000)
@@ -96,9 +98,10 @@ plots.population(problem, result.population, ax=figure.axes[0], color=ORANGE)
 # %% [markdown]
 # ## Ask and tell
 #
-# `de.evolve` is three pure functions in a loop. With them the loop is yours: evaluate
-# as you like between `ask` and `tell`. Randomness comes from keys alone, so the same
-# key gives the same run, up to rounding.
+# `de.evolve` is a loop over generations: `ask` for candidates, evaluate them, and `tell`
+# their fitness. Each step is a pure function, so you can write the loop yourself, and
+# evaluate as you like. Randomness comes from keys alone. This loop takes its keys as
+# `de.evolve` does, so the first generations are those of the run above, up to rounding.
 
 # %%
 ask, tell, evaluate = jax.jit(de.ask), jax.jit(de.tell), jax.jit(jax.vmap(fitness))
@@ -121,8 +124,9 @@ assert np.allclose(means[:3], result.history.mean_fitness[:3], rtol=1e-3)
 # ## Hundreds of runs at once
 #
 # `de.evolve` is a pure function of its key, so `jax.vmap` makes one program of any
-# number of runs. Is evolution better than luck? Beside each run stands the best of as
-# many random solutions as it has evaluated.
+# number of runs. Is evolution better than random search? Each run is compared with the
+# best of as many random solutions as it has evaluated. Distances are to the best fitness
+# that anyone has found, and the curves say which share of the runs came at least so near.
 
 # %%
 RUNS = 50 if FAST else 250
@@ -157,9 +161,10 @@ assert np.median(evolved) > np.median(lucky)
 # %% [markdown]
 # ## Any number can vary
 #
-# Numbers of a strategy are leaves of a pytree, so they are mapped over like keys,
-# without a compilation for each value. Here it is the temperature of the selection: at
-# low ones the population listens to the best alone, at high ones to everyone.
+# The numbers of a strategy are leaves of a pytree, so `vmap` maps over them as over
+# keys, without a compilation for each value. Here it is the temperature of selection: at
+# low ones the fittest have nearly all the weight, at high ones all have about the same.
+# The line is the median of 16 runs, and the band has their quartiles.
 
 # %%
 temperatures = jnp.logspace(-2, 1, 4 if FAST else 9)
@@ -187,8 +192,8 @@ assert np.ptp(middle) > 0, "the temperature matters"
 # %% [markdown]
 # ## Where to go next
 #
-# - Why it works, with a film: `02_diffusion_evolution`.
+# - How it works, with a film: `02_diffusion_evolution`.
 # - Policies that balance a pole, and a sweep of a thousand runs: `03_cartpole`.
 # - Several different solutions at once: `09_niching`.
-# - Functions that are not of JAX: `11_own_evaluator`.
+# - Functions that are not written in JAX: `11_own_evaluator`.
 # - What a name means: `help(de.DiffusionEvolution)`, and so on.

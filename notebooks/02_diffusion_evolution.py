@@ -9,11 +9,11 @@
 #
 # [![Open in Colab][badge]][colab]
 #
-# A diffusion model turns noise into images by asking, again and again, where the clean
-# point behind a noisy one is. A neural network answers. In Diffusion Evolution the
-# evaluated population answers, by Bayes' rule, and the same walk from noise to
-# structure is an evolution. Here it is watched: a film, the neighbourhoods, and how
-# they part.
+# A diffusion model makes an image of noise in many steps. In each of them a neural
+# network estimates the clean point behind a noisy one. Diffusion Evolution has no
+# network: the evaluated population gives the estimate, by Bayes' rule, and the steps are
+# generations of an evolutionary algorithm. This notebook looks at one run: a film of it,
+# whom each individual listens to, and how the population splits into groups.
 #
 # [badge]: https://colab.research.google.com/assets/colab-badge.svg
 # [colab]: https://colab.research.google.com/github/diffevo-jax/diffevo_jax/blob/main/notebooks/02_diffusion_evolution.ipynb
@@ -46,6 +46,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from IPython.display import Image, display
+from matplotlib.figure import Figure
 
 import diffevo_jax as de
 from diffevo_jax import plots
@@ -53,14 +54,23 @@ from diffevo_jax import plots
 COLORS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 ORANGE, BLUE, *_ = COLORS
 
+
+def small(problem):
+    """Axes for a film that is small, with words that are not."""
+    ax = Figure(figsize=(3, 3), layout="constrained").add_subplot()
+    plots.landscape(problem, ax=ax)
+    return ax
+
+
 # %% [markdown]
 # ## Bayes' rule
 #
 # 1. A population starts as pure noise, and every individual is evaluated.
 # 2. Each individual $x_i$ is taken for a noisy view $y_i = x_i \sqrt{1 + \sigma^2}$ of a
 #    clean, fitter point: $y_i = x_0 + \sigma \epsilon$.
-# 3. *Where is $x_0$?* The evaluated individuals are the prior, with weights $g(f_j)$ by
-#    their fitness $f_j$; the noise is the likelihood; and the mean of the posterior is
+# 3. *Where is $x_0$?* The prior is the evaluated individuals, weighted by $g(f_j)$, where
+#    $f_j$ is their fitness and $g$ does not fall with it. The likelihood is that of the
+#    noise. The mean of the posterior is the individual's *answer*:
 #
 # $$\hat x_0(y_i) = \sum_j w_{ij}\, x_j, \qquad
 # w_{ij} \propto g(f_j)\, \exp\!\left(-\frac{|y_i - x_j|^2}{2\sigma^2}\right),
@@ -69,8 +79,9 @@ ORANGE, BLUE, *_ = COLORS
 # 4. The individual steps towards its answer, to a lower noise level, and some fresh
 #    noise is added. All are evaluated again.
 #
-# So the fitter have more say, and so have the nearer: $\sigma$ is the size of a
-# neighbourhood. In NumPy the answer is three lines, and the library agrees.
+# So the fitter individuals have more weight in an answer, and so have the nearer ones:
+# $\sigma$ is the size of a neighbourhood. In NumPy the answer is three lines. The
+# library's function agrees with them.
 
 # %%
 rng = np.random.default_rng(0)
@@ -90,10 +101,11 @@ assert np.allclose(answer.clean, clean, atol=1e-5)
 # %% [markdown]
 # ## A film
 #
-# The published setting: fitness is a density with narrow peaks, and it is the weight as
-# it is. For a long time the cloud hardly moves, since everybody listens to everybody,
-# and the answers are nearly the same. Then the neighbourhoods become smaller than the
-# gaps between the peaks, and the cloud splits.
+# The setting is that of the paper, with half as many individuals. Fitness is a density
+# with two narrow peaks (grey), and it is the weight as it is. The brighter a point, the
+# fitter. While $\sigma$ is large, everybody has nearly the same answer, and the cloud
+# changes slowly. It splits when the neighbourhoods have become smaller than the gap
+# between the peaks.
 
 # %%
 problem = de.problems.Landscape("two_peaks", scale=1.5)
@@ -114,11 +126,11 @@ result = de.evolve(key, strategy, problem, population_size=SIZE, record=record)
 # Frames at even steps of log sigma: where more happens there are more.
 sigmas = np.asarray(result.history.sigma)
 depth, numbers = -np.log(sigmas), np.arange(1, len(sigmas) + 1)
-steps = np.linspace(depth[1], depth[-1], 4 if FAST else 14)
+steps = np.linspace(depth[1], depth[-1], 4 if FAST else 12)
 frames = np.unique(np.interp(steps, depth, numbers).round().astype(int)).tolist()
 with tempfile.TemporaryDirectory() as folder:
     path = f"{folder}/film.gif"
-    plots.film(problem, result, path, generations=[1, *frames], dpi=42)
+    plots.film(problem, result, path, generations=[1, *frames], dpi=72, ax=small(problem))
     display(Image(path))
 
 first, *_, last = result.history.mean_fitness
@@ -128,13 +140,15 @@ assert last > first
 # %% [markdown]
 # ## Neighbourhoods
 #
-# Where did everyone go? `de.solutions` lists the different good solutions of a run, by
-# looking for valleys between them. The home of an individual is the nearest of them.
+# `de.solutions` lists the different good solutions of a run: two are different if fitness
+# falls between them. The nearest of them is called the home of an individual.
 #
-# Of all pairs that part, take the two who were closest in the first generation. The discs
-# are their neighbourhoods, one deviation $\sigma$ wide; whoever is in a disc is heard, and
-# arrows lead to the answers. At first everybody is in both discs, and both arrows lead to
-# the same place. In the end the two do not hear each other at all.
+# The film follows two individuals. Of all pairs with different homes, they were the
+# closest in the first generation. A disc is the neighbourhood of one of them. It *hears*
+# whoever is inside: their kernel, the exponential above, is at least $e^{-1/2}$ of the
+# nearest one's. Lines are the ways so far, and arrows lead to the answers. In the first
+# frame everybody is in both discs, and both arrows lead to nearly the same place. In the
+# last one neither hears the other.
 
 # %%
 found = de.solutions(problem, result, key=key, num_evaluations=400, within=0.5)
@@ -154,7 +168,9 @@ pair = [int(i) for i in np.unravel_index(apart.argmin(), apart.shape)]
 
 with tempfile.TemporaryDirectory() as folder:
     path = f"{folder}/neighbourhoods.gif"
-    plots.neighbourhood_film(problem, result, pair, path, generations=frames, dpi=42)
+    plots.neighbourhood_film(
+        problem, result, pair, path, generations=frames, dpi=72, ax=small(problem)
+    )
     display(Image(path))
 assert len(found) > 0
 assert found.count.sum() <= SIZE
@@ -162,10 +178,14 @@ assert found.count.sum() <= SIZE
 # %% [markdown]
 # ## Isolation
 #
-# How much of an individual's answer comes from those who will end at the same solution?
-# At first no more than their share of the population. When neighbourhoods are small,
-# all of it: the groups are isolated, and each evolves on its own, as species do. Nobody
-# decided on groups, or on how many; that the noise level falls is enough.
+# Kin are those with the same home. How much of an individual's answer comes from its kin?
+# In the first generation about as much as their share of the population; in the last all
+# of it. The groups are isolated, as species are. The number of groups was not set
+# anywhere. The noise level has fallen, and the landscape has two peaks.
+#
+# The right picture has the effective number of individuals in an answer, $1 / \sum_j
+# w_{ij}^2$. It is small at first, although everybody is near enough: only those few count
+# who happen to be on a peak. It grows when many are there, and falls with $\sigma$ again.
 
 # %%
 recorded = result.recorded["population"], result.recorded["fitness"]
@@ -174,7 +194,7 @@ kin = jnp.asarray(home[:, None] == home)
 
 @jax.jit
 def heard(x, fitness, sigma):
-    """The mean share of kin in an answer, and the mean number of those who are heard."""
+    """The mean share of kin in an answer, and the mean effective number in it."""
     log_weight = de.shaping.log_weight(strategy.denoiser.shaping, fitness)
     y = x * de.noise.canonical_scale(sigma)
     weight = de.denoisers.posterior_weights(y, x, log_weight, sigma**-2)
@@ -188,7 +208,7 @@ figure, axes = plt.subplots(1, 2, figsize=(9, 2.8))
 axes[0].plot(sigmas[1:], shares[1:], color=ORANGE, lw=2)
 axes[0].set(ylabel="share of kin in an answer", ylim=(0, 1.05))
 axes[1].plot(sigmas[1:], heads[1:], color=BLUE, lw=2)
-axes[1].set(ylabel="individuals that are heard", yscale="log")
+axes[1].set(ylabel="effective number in an answer", ylim=(0, None))
 for ax in axes:
     ax.set(xscale="log", xlabel="noise level σ")
     ax.invert_xaxis()
@@ -199,12 +219,13 @@ assert len(found) == 1 or shares[-1] > shares[0] + 0.1
 # %% [markdown]
 # ## The other direction
 #
-# What was reversed? Take the last generation, and add noise: at the level of each
-# column it is the population that evolution had there, or nearly so. Diffusion forgets
-# where everyone came from, and evolution brings it back.
+# What was reversed? Take the last generation, and add noise up to the level of a column:
+# that is the lower row. It looks like the population that evolution had at that level, in
+# the upper row. Colours are homes. From right to left noise mixes them, and from left to
+# right evolution separates them.
 
 # %%
-figure, axes = plt.subplots(2, 4, figsize=(9, 4.6))
+figure, axes = plt.subplots(2, 4, figsize=(8, 4.2))
 for column, level in zip(axes.T, np.linspace(depth[1], depth[-1], 4), strict=True):
     generation = int(np.interp(level, depth, numbers).round())
     evolved = result.recorded["population"][generation - 1]
@@ -224,8 +245,7 @@ assert np.isfinite(noised).all()
 # ## Where to go next
 #
 # - Other kernels, samplers and grids: `05_design_space`.
-# - What to do about many dimensions, where everybody is far from everybody:
-#   `04_high_dimension`.
+# - Many dimensions, where everybody is far from everybody: `04_high_dimension`.
 # - To keep several solutions on purpose: `09_niching`.
 #
 # The method: Zhang, Hartl, Hazan, Levin, *Diffusion Models are Evolutionary

@@ -9,10 +9,9 @@
 #
 # [![Open in Colab][badge]][colab]
 #
-# Policies are small networks; their weights are what evolves. Episodes, selection and
-# steps are all JAX, so a whole evolution is one `lax.scan` in one compiled program, and
-# a sweep of a thousand evolutions is the same program once more. Another environment of
-# gymnax is one word.
+# A policy is a small network, and its weights are what evolves. Episodes, selection and
+# steps are all JAX, so a whole evolution is one `lax.scan` in one compiled program. Then
+# a sweep makes a thousand evolutions. For another environment of gymnax change its name.
 #
 # [badge]: https://colab.research.google.com/assets/colab-badge.svg
 # [colab]: https://colab.research.google.com/github/diffevo-jax/diffevo_jax/blob/main/notebooks/03_cartpole.ipynb
@@ -45,6 +44,7 @@ import time
 import jax
 import numpy as np
 from IPython.display import Image, display
+from matplotlib.figure import Figure
 
 import diffevo_jax as de
 from diffevo_jax import plots
@@ -54,9 +54,11 @@ ORANGE, BLUE = "#D55E00", "#0072B2"
 # %% [markdown]
 # ## One scan
 #
-# A network with a hidden layer of eight sees the observation and chooses an action: 58
-# weights for CartPole. 256 policies play one episode each in a generation, from starts
-# of their own. Ten generations, eight independent runs, one program.
+# A network with a hidden layer of eight units sees the observation and chooses an action:
+# 58 weights for CartPole. In a generation 256 policies play one episode each, from starts
+# of their own. A policy's fitness is its return, the sum of rewards. Ten generations of
+# eight independent runs are one program. It is called twice, since the first call
+# compiles it.
 
 # %%
 problem = de.problems.Control("CartPole-v1", policy=de.problems.MLP((8,)))
@@ -80,12 +82,12 @@ assert typical[-1] > typical[0]
 plots.learning_curve(results.history, noisy=True)
 
 # %% [markdown]
-# ## An honest best
+# ## The best policy, judged anew
 #
-# Returns depend on luck, and the best of many lucky ones says little. Therefore
-# `evolve` has kept some evaluations for the end: on one half of them it has chosen the
-# best policy, on the other half it has judged it. So its fitness has an interval, and
-# is not that of the luckiest episode.
+# A return depends on the start of the episode, so the highest of many returns says little
+# about its policy. Therefore `evolve` keeps some evaluations for the end. With one half
+# of them it chooses the best policy. With the other half it estimates that policy's mean
+# return, and the 95 % interval of this mean.
 
 # %%
 best = int(np.argmax(results.best_fitness))
@@ -98,7 +100,8 @@ assert results.best_fitness[best] <= luckiest + 1e-3
 # %% [markdown]
 # ## Two episodes
 #
-# The best policy, and one of the first generation, in an episode that neither has seen.
+# The best policy, and a random one, in an episode that neither has seen. Frames are
+# close in time at first, and farther apart later.
 
 # %%
 weights = jax.tree.map(lambda leaf: leaf[best], results.best_solution)
@@ -109,18 +112,22 @@ played = {
     for name, own in (("evolved", weights), ("random", poor))
 }
 longest = max(int(one.length) for one in played.values())
-steps = np.unique(np.linspace(0, longest - 1, 4 if FAST else 40).astype(int)).tolist()
+steps = np.unique(np.geomspace(1, longest, 4 if FAST else 50).astype(int) - 1).tolist()
+axes = Figure(figsize=(7, 2), layout="constrained").subplots(1, 2)
 with tempfile.TemporaryDirectory() as folder:
-    plots.episode_film(played, path=f"{folder}/film.gif", steps=steps, fps=10, dpi=45)
+    plots.episode_film(
+        played, path=f"{folder}/film.gif", steps=steps, fps=7, dpi=72, ax=axes
+    )
     display(Image(f"{folder}/film.gif"))
 assert all(one.length <= problem.episode_limit for one in played.values())
 
 # %% [markdown]
 # ## A sweep of a thousand
 #
-# Which temperature, and how large weights to start with? Five values of each and forty
-# seeds are a thousand evolutions. `de.sweep` takes names of fields, of the strategy or
-# the problem, and returns a labelled table. All settings see the same seeds.
+# At which temperature should selection be, and how large the weights to start with? Five
+# values of each, with forty seeds, are a thousand evolutions. `de.sweep` takes names of
+# fields, of the strategy or the problem, and returns a labelled table. All settings see
+# the same seeds.
 
 # %%
 temperatures = (0.1, 0.3, 1.0) if FAST else (0.03, 0.1, 0.3, 1.0, 3.0)
@@ -135,13 +142,13 @@ table = de.sweep(
     population_size=32 if FAST else 64,
     confirm=4 if FAST else 64,
 )
-print(f"{table.final_mean.size} runs in {time.perf_counter() - begin:.0f} s")
+print(f"{table.final_mean.size} evolutions in {time.perf_counter() - begin:.0f} s")
 assert not table.failed.any()
 plots.heat_map(table, "scale", "temperature")
 
 # %% [markdown]
-# The best of many settings is again a lucky one. `confirm` has run it on seeds that no
-# choice has seen:
+# The best of many settings is partly a lucky one. Therefore `confirm` has run it again,
+# on fresh seeds that had no part in the choice:
 
 # %%
 top = de.sweeps.ranking(table)[0]
@@ -158,7 +165,7 @@ assert low <= confirmed <= high
 # %% [markdown]
 # ## Where to go next
 #
-# - Environments of your own, policies with a memory, a policy that leaves in a file:
+# - Environments of your own, policies with a memory, a policy saved to a file:
 #   [own_environment.md](https://github.com/diffevo-jax/diffevo_jax/blob/main/docs/own_environment.md).
-# - Sweeps that outlive their process, and from the shell:
+# - Sweeps that go on after a stop, and sweeps from the shell:
 #   [sweeps.md](https://github.com/diffevo-jax/diffevo_jax/blob/main/docs/sweeps.md).

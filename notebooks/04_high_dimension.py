@@ -9,9 +9,11 @@
 #
 # [![Open in Colab][badge]][colab]
 #
-# In many dimensions everybody is far from everybody. Bayes' rule is still right, but a
-# population that answers by it stops to select: each individual hears itself alone.
-# This notebook shows the effect, why it happens, and what the library does instead.
+# In Diffusion Evolution each individual moves towards its answer, a weighted mean of the
+# population (`02_diffusion_evolution` derives it). In many dimensions all individuals are
+# far apart, and an individual has nearly all the weight in its own answer. Then nothing
+# is selected. This notebook shows the effect, derives it, and shows what the library does
+# instead.
 #
 # [badge]: https://colab.research.google.com/assets/colab-badge.svg
 # [colab]: https://colab.research.google.com/github/diffevo-jax/diffevo_jax/blob/main/notebooks/04_high_dimension.ipynb
@@ -51,8 +53,9 @@ DIMS = (2, 32) if FAST else (2, 8, 32)
 # %% [markdown]
 # ## A function for any dimension
 #
-# Two peaks, at all ones and at all minus ones, and the mean over coordinates, so that
-# numbers are comparable between dimensions.
+# It has two peaks, at all ones and at all minus ones. Fitness is a mean over coordinates,
+# so that its values are comparable between dimensions. Those of random points vary less
+# where there are more coordinates.
 
 
 # %%
@@ -82,16 +85,18 @@ assert np.isfinite(values).all()
 # ## Everybody alone
 #
 # How near is an individual to itself, and to another? The noisy view of individual $i$
-# at unit scale is $y_i = x_i \sqrt{1 + \sigma^2}$, so it is off itself by a factor, and
-# off another one by all of their difference, whose square is about $2D$. In the
-# exponent of Bayes' rule its own advantage is about
+# at unit scale is $y_i = x_i \sqrt{1 + \sigma^2}$. From $x_i$ it differs by this factor,
+# and from $x_j$ by all of their difference, whose square is about $2D$. So in the
+# exponent of Bayes' rule the advantage of $i$ over $j$ is about
 #
 # $$\frac{|y_i - x_j|^2 - |y_i - x_i|^2}{2\sigma^2}
 # \approx \frac{D \sqrt{1 + \sigma^2}}{\sigma^2},$$
 #
-# which grows with $D$: at $\sigma = 2$ and $D = 128$ by 71 nats. No difference in
-# fitness outweighs that. The weight of an individual in its own answer is in the
-# history of each run:
+# which grows with $D$: at $\sigma = 2$ and $D = 128$ it is about 72. Fitness is worth far
+# less: with the default shaping an individual that is three deviations above the mean has
+# an advantage of 12. The weight of an individual in its own answer, in the mean over the
+# population, is in the history of each run. The left picture is Bayes' rule as it is; the
+# kernel of the right one is explained below.
 
 # %%
 exact = de.DiffusionEvolution(
@@ -106,7 +111,7 @@ for ax, (name, in_each) in zip(axes, runs.items(), strict=True):
         ax.plot(one.history.sigma[0], alone, ls=dashes, lw=2, label=f"D = {dim}")
     ax.set(xscale="log", xlabel="noise level σ", title=f"{name} kernel")
     ax.invert_xaxis()
-axes[0].set(ylabel="own weight")
+axes[0].set(ylabel="weight in the own answer")
 axes[0].legend()
 own = {name: [one.history.self_weight.mean() for one in runs[name]] for name in runs}
 assert own["exact"][-1] > own["exact"][0]
@@ -115,12 +120,17 @@ assert own["exact"][-1] > own["tempered"][-1]
 # %% [markdown]
 # ## Wider neighbourhoods
 #
-# The tempered kernel divides squared distances by $D$ beyond two dimensions, and
-# selects in any number of them; it is the default. But its neighbourhood has all peaks
-# in it, and the population ends at one. `for_several` measures neighbourhoods along the
-# two axes in which the better individuals differ most: peaks lie apart along these, and
-# every other direction is noise. Guidance repairs what selection loses. At equal
-# evaluations:
+# Four settings have the same number of evaluations:
+#
+# - *exact* is Bayes' rule as it is.
+# - *tempered* divides squared distances by $D / 2$ where $D$ is above 2. It selects in all
+#   these dimensions. But its neighbourhood has both peaks in it, and above two dimensions
+#   the population ends at one of them.
+# - *default* is the tempered kernel with guidance: an answer goes further, away from the
+#   answer in which all have equal fitness.
+# - *several* is `for_several`. It measures distances along the two axes in which the
+#   better individuals differ most, and has more guidance. The peaks lie apart along a
+#   single direction, and it keeps both.
 
 # %%
 several = de.DiffusionEvolution.for_several(GENERATIONS, SIZE)
@@ -142,19 +152,21 @@ for name, in_each in runs.items():
     gained[name] = np.array([one.fitness.mean() for one in in_each])
     kept[name] = [number_kept(one, dim) for one, dim in zip(in_each, DIMS, strict=True)]
 
-figure, axes = plt.subplots(1, 2, figsize=(10, 3.2))
-for name, color, dashes in zip(
-    runs, (INK, BLUE, ORANGE, GREEN), (":", "--", "-", "-."), strict=True
+figure, axes = plt.subplots(1, 2, figsize=(10, 3.4))
+for name, color, dashes, width in zip(
+    runs, (INK, BLUE, ORANGE, GREEN), (":", "-", "--", "-"), (2, 6, 3, 1.5), strict=True
 ):
-    axes[0].plot(DIMS, gained[name], marker="o", ls=dashes, color=color, label=name)
-    axes[1].plot(DIMS, kept[name], marker="o", ls=dashes, color=color)
-axes[0].plot(DIMS, values.mean(axis=1), color="0.7", label="random points")
+    looks = {"color": color, "ls": dashes, "lw": width, "marker": "o", "ms": 4 + width}
+    axes[0].plot(DIMS, gained[name], **looks)
+    axes[1].plot(DIMS, kept[name], label=name, **looks)
+axes[1].plot([], [], color="0.7", label="random points")
+axes[0].plot(DIMS, values.mean(axis=1), color="0.7")
 axes[0].set(ylabel="mean fitness at the end")
-axes[1].set(ylabel="solutions kept")
+axes[1].set(ylabel="solutions kept", yticks=range(int(np.max([*kept.values()])) + 2))
 for ax in axes:
     ax.set(xscale="log", xlabel="dimensions", xticks=DIMS, xticklabels=DIMS)
     ax.minorticks_off()
-axes[0].legend(fontsize="small")
+figure.legend(loc="outside right upper")
 print({name: np.round(each, 2).tolist() for name, each in kept.items()})
 assert gained["default"][-1] > gained["exact"][-1]
 assert (gained["default"] > values.mean(axis=1)).all()
@@ -162,10 +174,10 @@ assert (gained["default"] > values.mean(axis=1)).all()
 # %% [markdown]
 # ## A policy of many weights
 #
-# A policy of a million weights need not evolve in a million dimensions. In a
+# A large policy need not evolve in as many dimensions as it has weights. In a
 # `LowRankPolicy` all individuals share a base network, and each has a small change of
-# every matrix, $W_i = W_0 + u\, L\, C_i R^\top$ with frozen $L$ and $R$: only the core
-# $C_i$ evolves.
+# every matrix, $W_i = W_0 + u\, L\, C_i R^\top$. The factors $L$ and $R$ are frozen, and
+# the number $u$ sets the scale: only the core $C_i$ evolves.
 
 # %%
 WIDTH = 32 if FAST else 128

@@ -9,9 +9,10 @@
 #
 # [![Open in Colab][badge]][colab]
 #
-# A diffusion model is a grid of noise levels, a sampler, and a denoiser. So is an
-# evolution strategy of this library, with a population as the denoiser. Every part can
-# be another one, and a sampler cannot tell who answers.
+# A diffusion model has a grid of noise levels, a sampler that steps from one level to the
+# next, and a denoiser that estimates the clean point behind a noisy one. So has
+# `DiffusionEvolution`, with a population as the denoiser. Each part can be replaced, and
+# the same samplers serve both.
 #
 # [badge]: https://colab.research.google.com/assets/colab-badge.svg
 # [colab]: https://colab.research.google.com/github/diffevo-jax/diffevo_jax/blob/main/notebooks/05_design_space.ipynb
@@ -63,8 +64,9 @@ assert other.denoiser.shaping.temperature == 0.5
 # %% [markdown]
 # ## Grids
 #
-# A grid says at which noise levels the population is evaluated. Large steps first, or
-# small ones; where most levels are, the population spends most of its generations.
+# A grid is a list of noise levels, one for each generation. Grids differ in their range,
+# and in where most of their levels are: there the population spends most of its
+# generations.
 
 # %%
 grids = {
@@ -81,17 +83,21 @@ for (name, grid), dashes in zip(
 ):
     sigmas = np.asarray(grid.sigmas(GENERATIONS))
     ax.plot(np.arange(1, GENERATIONS + 1), sigmas, ls=dashes, lw=2, label=name)
-    assert (np.diff(sigmas) < 0).all()
 ax.set(yscale="log", xlabel="generation", ylabel="noise level σ", ylim=(3e-3, 3e3))
 ax.legend(loc="upper right", ncols=2)
+assert all((np.diff(grid.sigmas(GENERATIONS)) < 0).all() for grid in grids.values())
 
 # %% [markdown]
 # ## One part replaced
 #
+# The denoiser has parts, too. Its kernel says who is a neighbour, its shaping turns
+# fitness into a weight, and guidance is how far an answer goes beyond Bayes' rule.
+#
 # Each row is the default with one part replaced, on the same landscape, with the same
 # seeds and as many evaluations. Points are the mean fitness of the last generation,
-# less that of the default with the same seed; lines are 95 % intervals of the mean. One
-# landscape says little about the next: change it and look again.
+# less that of the default with the same seed. Lines are 95 % intervals of the mean: green
+# is above the default, orange is below, and black may be either. One landscape says
+# little about the next: change it and look again.
 
 # %%
 problem = de.problems.Landscape("himmelblau")
@@ -136,7 +142,8 @@ assert np.isfinite([*gains.values()]).all()
 # %% [markdown]
 # ## Two numbers against each other
 #
-# How much noise is put back ($\eta$), and how much guidance? All pairs are one program.
+# How much fresh noise should a step add ($\eta$), and how much guidance should there be?
+# Each cell is a mean over 16 runs, and all cells are one program.
 
 # %%
 etas = jnp.linspace(0, 1, 3 if FAST else 6)
@@ -163,10 +170,10 @@ assert np.isfinite(heat).all()
 # %% [markdown]
 # ## One sampler, two denoisers
 #
-# The same grid and the same sampler, first with a denoiser that is known exactly, that
-# of a mixture of Gaussians, and then with a population whose fitness is the log-density
-# of that mixture. The first draws samples of the mixture; the second looks for where
-# its density is highest.
+# The grid and the sampler are the same for both. The first denoiser is known exactly: it
+# is that of a mixture of Gaussians, whose means are the crosses. The second is a
+# population whose fitness is the log-density of this mixture. The first draws samples of
+# the mixture; the second looks for where its density is highest.
 
 # %%
 means = jnp.array([[-1.0, 0.0], [1.0, 0.5], [0.0, -1.2]])
@@ -180,8 +187,8 @@ evolved = de.evolve(key, strategy, density, population_size=256).population
 
 figure, axes = plt.subplots(1, 2, figsize=(7, 3.6), sharex=True, sharey=True)
 for ax, points, title in zip(axes, (samples, evolved), ("drawn", "evolved"), strict=True):
+    ax.plot(*means.T, "+", color=ORANGE, ms=16, mew=2)
     ax.plot(*np.asarray(points).T, ".", color=BLUE, ms=4)
-    ax.plot(*means.T, "+", color=ORANGE, ms=12, mew=2)
     ax.set(title=title, aspect="equal")
 drawn_density, evolved_density = (
     float(target.log_density(points, 0.0).mean()) for points in (samples, evolved)
@@ -192,9 +199,10 @@ assert evolved_density > drawn_density
 # %% [markdown]
 # ## Orders
 #
-# With an exact denoiser the only error is the sampler's own, so that its order can be
-# seen: where the flow without noise leads from the same start, with few answers of the
-# denoiser and with very many.
+# With an exact denoiser the only error is the sampler's own. Without fresh noise a
+# sampler solves a differential equation, and its error falls as a power of the number of
+# answers that it asks for. This power is the sampler's order. All samplers have the same
+# start here, and errors are differences from Heun's method with 512 steps.
 
 # %%
 start = grid.sigmas(2)[0] * jax.random.normal(jax.random.key(2), (256, 2))
@@ -213,17 +221,20 @@ samplers = {
     "DPMSolver2M(0), order 2": (de.samplers.DPMSolver2M(0.0), 1, BLUE),
     "Heun, order 2": (de.samplers.Heun(), 2, GREEN),
 }
+answers = (16, 32, 64) if FAST else (16, 32, 64, 128)
 figure, ax = plt.subplots(figsize=(6, 3))
+errors = {}
 for name, (sampler, per_step, color) in samplers.items():
-    answers = np.array((16, 32, 64) if FAST else (16, 32, 64, 128))
-    errors = [np.abs(end(sampler, n // per_step) - truth).mean() for n in answers]
-    ax.loglog(answers, errors, "o-", color=color, label=name)
-    assert errors[-1] < errors[0]
+    errors[name] = [np.abs(end(sampler, n // per_step) - truth).mean() for n in answers]
+    ax.loglog(answers, errors[name], "o-", color=color, label=name)
 ax.set(xlabel="answers of the denoiser", ylabel="mean error")
+ax.set_xticks(answers, labels=answers)
+ax.minorticks_off()
 ax.legend()
+assert all(each[-1] < each[0] for each in errors.values())
 
 # %% [markdown]
 # ## Where to go next
 #
-# What to choose for which task, measured on sixteen of them:
+# What to choose for which task, and the measurements behind it:
 # [design_space.md](https://github.com/diffevo-jax/diffevo_jax/blob/main/docs/design_space.md).

@@ -9,9 +9,10 @@
 #
 # [![Open in Colab][badge]][colab]
 #
-# The other half of `diffevo_jax`: the denoiser as a neural network. Curves become
-# noise, noise becomes curves, a curve with a hole is filled in, digits are drawn as
-# asked, and a network learns what a population knows. About two minutes on a laptop.
+# In this half of `diffevo_jax` the denoiser is a neural network. One network is trained
+# on curves: it draws new ones, and fills in a curve with a gap. Another one draws
+# handwritten digits by their labels. A third learns the answers of an evaluated
+# population. All of it takes about two minutes on a laptop.
 #
 # [badge]: https://colab.research.google.com/assets/colab-badge.svg
 # [colab]: https://colab.research.google.com/github/diffevo-jax/diffevo_jax/blob/main/notebooks/06_learned_diffusion.ipynb
@@ -45,7 +46,7 @@ from sklearn.datasets import load_digits
 from sklearn.svm import SVC
 
 import diffevo_jax as de
-from diffevo_jax import diffusion
+from diffevo_jax import diffusion, plots
 
 ORANGE, BLUE, INK = "#D55E00", "#0072B2", "#222222"
 grid, sampler = de.noise.EDM(sigma_min=0.01, sigma_max=30.0), de.samplers.Heun()
@@ -60,9 +61,9 @@ def panels(count):
 # %% [markdown]
 # ## From structure to noise
 #
-# A family of curves: 50 numbers each, sums of three sinusoids of random frequency.
-# Noise is added in 100 steps, $x_t = \sqrt{1 - \beta_t}\, x_{t-1} + \sqrt{\beta_t}\,
-# \epsilon$, until nothing of a curve is left.
+# The data are curves of 50 numbers, sums of three sinusoids of random frequency. Noise is
+# added in 100 steps, $x_t = \sqrt{1 - \beta_t}\, x_{t-1} + \sqrt{\beta_t}\, \epsilon$,
+# until a curve can no longer be seen.
 
 # %%
 curves = diffusion.sinusoids(jax.random.key(0), 5000)
@@ -77,11 +78,15 @@ assert abs(float(forward[-1].std()) - 1) < 0.02
 # %% [markdown]
 # ## A network that sees through noise
 #
-# In canonical coordinates a noisy curve is $y = x_0 + \sigma\epsilon$, and the network
-# learns the mean of all clean curves that could be behind it, $\mathrm{E}[x_0 \mid y]$,
-# at every noise level $\sigma$. What the network itself predicts is another choice
-# (`diffusion.Noise`, `Velocity`, `Flow`, `Score`, `Clean`); the sampler never knows.
-# EDM's is the default: input and target have unit variance whatever the noise.
+# A noisy curve is $y = x_0 + \sigma\epsilon$. The network learns the mean of all clean
+# curves that could be behind it, $\mathrm{E}[x_0 \mid y]$, at every noise level $\sigma$.
+# What its last layer predicts is another choice, the parameterisation (`diffusion.Noise`,
+# `Velocity`, `Flow`, `Score`, `Clean`), of which the sampler sees nothing. That of EDM is
+# the default: its input and its target have unit variance at every noise level.
+#
+# The printed loss is relative to that of a network that always answers 0. In the pictures
+# the dotted curve is the clean one, the orange one is noisy, and the blue one is the
+# network's answer.
 
 # %%
 trained = diffusion.train(
@@ -105,10 +110,12 @@ assert relative[-50:].mean() < 1, "better than the answer 0"
 # %% [markdown]
 # ## From noise to structure
 #
-# Any sampler of evolution draws from a network as well. `de.sample_path` keeps every
-# question and every answer. Here: what is asked (orange) and the network's answer
-# (blue) along one path. With another parameterisation expect rougher samples after as
-# many steps: a network that predicts the noise has its errors multiplied by σ.
+# The samplers of Diffusion Evolution also draw from a network. `de.sample_path` keeps the
+# noisy point and the network's answer at every noise level. Here they are along one path,
+# orange and blue. The roughness of a curve is the deviation of its second differences.
+#
+# With another parameterisation expect rougher samples after as many steps: if a network
+# predicts the noise, its errors are multiplied by $\sigma$.
 
 
 # %%
@@ -129,12 +136,12 @@ print("roughness of curves, of samples, of noise:", np.round(roughness, 2))
 assert roughness[1] < jnp.diff(path.points[0], 2).std(), "smoother than where they began"
 
 # %% [markdown]
-# ## A curve with a hole
+# ## A curve with a gap
 #
-# Bayes' rule adds scores: with a likelihood of what is observed, the same network draws
-# from the posterior. Here all but the numbers 15 to 34 of a new curve are known, with a
-# small error. Ten answers: they agree where the curve is known, and differ where it
-# could go either way.
+# Of a new curve all but the numbers 15 to 34 are known, with a small error. By Bayes'
+# rule the gradient of their log-likelihood is added to the score, so that the same
+# network draws curves that agree with them (`linear_posterior` approximates this
+# gradient). Ten draws are near the known numbers, and differ in the gap.
 
 # %%
 truth = diffusion.sinusoids(jax.random.key(5), 1)[0]
@@ -161,14 +168,15 @@ assert gap < 0.15
 # %% [markdown]
 # ## Digits
 #
-# Handwritten digits of 8 x 8 pixels, with their labels. A tenth of the labels is hidden
-# in the training, so that the network can also answer without one. Then guidance goes
-# beyond the answer with the label, away from that without:
+# The data are handwritten digits of 8 x 8 pixels, with their labels. A tenth of the
+# labels is hidden in training, so that the network has an answer $D$ without a label, and
+# an answer $D_{\mathrm{label}}$ with one. Guidance goes beyond the second, away from the
+# first:
 #
 # $$D + w\,(D_{\mathrm{label}} - D), \qquad w = 1 + \mathrm{guidance}.$$
 #
-# Rows are digits; columns are samples. A classifier that was trained on the real digits
-# names the samples.
+# Each row is one label, and each column another sample. A classifier that was trained on
+# the real digits names the samples.
 
 # %%
 images, labels = load_digits(return_X_y=True)
@@ -194,22 +202,22 @@ def draw_digits(key):
 
 
 drawn = np.asarray(draw_digits(jax.random.key(8)))
-sheet = drawn.reshape(10, EACH, 8, 8).transpose(0, 2, 1, 3).reshape(80, 8 * EACH)
 figure, ax = plt.subplots(figsize=(5.5, 4.8))
-ax.imshow(sheet, cmap="gray_r", vmin=images.min(), vmax=images.max())
-ax.set_axis_off()
+darkest = images.max()
+shown = np.clip(-drawn, -darkest, -images.min()).reshape(-1, 8, 8)
+plots.image_grid(shown, columns=EACH, value_range=(-darkest, float(-images.min())), ax=ax)
 right = float((named(drawn) == asked).mean())
 print(f"named as asked: {100 * right:.0f} %")
 assert right > 0.3, "far more than the tenth that chance names"
 
 # %% [markdown]
-# ## What a population knows
+# ## The answers of a population
 #
-# Now the bridge. An evaluated population answers the same question by Bayes' rule, with
-# no training at all: the fitter and the nearer have more say. A network that is trained
-# to denoise that population, each individual as often as its fitness says, learns the
-# same answers. The larger a dot, the fitter the individual; black arrows are the
-# population's answers, blue ones the network's.
+# An evaluated population also estimates the clean point behind a noisy one, by Bayes'
+# rule and without training: the fitter and the nearer have more weight. A network that is
+# trained to denoise this population, each individual as often as its fitness says, learns
+# nearly the same answers. The larger a dot, the fitter the individual. Arrows lead from
+# noisy points to the answers: black ones of the population, blue ones of the network.
 
 # %%
 problem = de.problems.Landscape("himmelblau")
@@ -234,17 +242,18 @@ learned = learner.denoise(y, sigma)
 error = float(jnp.sqrt(jnp.mean((told - learned) ** 2)) / told.std())
 print(f"they differ by {100 * error:.1f} % of the answers' spread")
 
-figure, ax = plt.subplots(figsize=(4, 4))
-ax.scatter(*population.T, s=2 + 50 * share / share.max(), color=ORANGE, alpha=0.35, lw=0)
-for answers, color, width in ((told, INK, 0.008), (learned, BLUE, 0.004)):
-    arrows = np.asarray(answers - y)[:60].T
+figure, ax = plt.subplots(figsize=(5, 5))
+ax.scatter(*population.T, s=4 + 60 * share / share.max(), color=ORANGE, alpha=0.6, lw=0)
+for answers, color, width in ((told, INK, 0.007), (learned, BLUE, 0.003)):
+    arrows = np.asarray(answers - y)[:40].T
     quiver = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": width}
-    ax.quiver(*y[:60].T, *arrows, color=color, **quiver)
+    ax.quiver(*y[:40].T, *arrows, color=color, **quiver)
 ax.set(aspect="equal", xticks=[], yticks=[])
+ax.spines[:].set_visible(False)
 assert error < 1, "nearer than the mean of all answers"
 
 # %% [markdown]
 # ## Where to go next
 #
-# Likelihoods, guidance, U-Nets, trainings that outlive their process:
+# Likelihoods, guidance, U-Nets, and trainings that go on after a stop:
 # [diffusion.md](https://github.com/diffevo-jax/diffevo_jax/blob/main/docs/diffusion.md).

@@ -9,10 +9,10 @@
 #
 # [![Open in Colab][badge]][colab]
 #
-# Noise is added by a stochastic differential equation, and taken away by another one,
-# or by an ordinary one with the same marginals. The ordinary one also says how probable
-# a point is. Here all of it is checked against a density that is known, and then a
-# network learns it.
+# A diffusion adds noise by a stochastic differential equation (SDE). Another SDE takes
+# it away, and so does an ordinary differential equation (ODE) that has the same marginal
+# distributions. The ODE also gives the density at a point, which is its likelihood. Here
+# all of it is checked against a density that is known; then a network learns its score.
 #
 # [badge]: https://colab.research.google.com/assets/colab-badge.svg
 # [colab]: https://colab.research.google.com/github/diffevo-jax/diffevo_jax/blob/main/notebooks/07_score_sdes.ipynb
@@ -53,10 +53,10 @@ key = jax.random.key(0)
 # %% [markdown]
 # ## A known density
 #
-# A mixture of Gaussians stays one under noise, so that its denoiser $D(y, \sigma) =
+# A mixture of Gaussians stays one when noise is added. So its denoiser $D(y, \sigma) =
 # \mathrm{E}[x_0 \mid y]$, its score and its density are known exactly at every noise
-# level. Score and denoiser are the same thing: $\nabla \log p_\sigma(y) = (D(y, \sigma)
-# - y) / \sigma^2$.
+# level. The score follows from the denoiser: $\nabla \log p_\sigma(y) = (D(y, \sigma)
+# - y) / \sigma^2$. The cell checks it against the derivative of the density.
 
 # %%
 angles = 2 * np.pi * np.arange(5) / 5
@@ -71,9 +71,8 @@ assert np.allclose(score, (target.denoise(y, 0.5) - y) / 0.5**2, atol=1e-3)
 # ## Three processes
 #
 # In its own time a process is $x_t = s(t)\,(x_0 + \sigma(t)\,\epsilon)$. Variance
-# preserving, variance exploding and sub-VP are choices of $s$ and $\sigma$; in
-# canonical coordinates $y = x / s$ only $\sigma$ is left, so that one denoiser serves
-# them all.
+# preserving (VP), variance exploding (VE) and sub-VP are choices of $s$ and $\sigma$. In
+# the coordinates $y = x / s$ only $\sigma$ is left, so that one denoiser serves them all.
 
 # %%
 processes = {"VP": de.noise.VP(), "sub-VP": de.noise.SubVP(), "VE": de.noise.VE(0.01, 20.0)}
@@ -84,23 +83,24 @@ for (name, process), dashes in zip(processes.items(), ("-", "--", ":"), strict=T
     sigmas = jax.vmap(process.sigma)(times)
     axes[1].plot(times, sigmas, ls=dashes, lw=2)
     assert (np.diff(sigmas) <= 0).all()
-axes[0].set(xlabel="time t", ylabel="scale s(t)")
-axes[1].set(xlabel="time t", ylabel="σ(t)", yscale="log")
 axes[0].legend()
+axes[1].set(yscale="log")
+for ax, name in zip(axes, ("scale s(t)", "noise level σ(t)"), strict=True):
+    ax.set(xlabel="time t", ylabel=name)
 
 # %% [markdown]
 # ## Back in time
 #
-# With $\beta$ the rate at which noise is replaced, all of these have the same
-# marginals, time running down:
+# Let $\beta$ be the rate at which noise is replaced. For every $\beta$ this SDE, in which
+# time runs down, has the same marginals:
 #
 # $$dx = \left[\tfrac{s'}{s} x - s\,\sigma' \sigma\, \nabla \log p\right] dt
 # - s\,\beta \sigma^2\, \nabla \log p\; dt + s \sqrt{2 \beta}\, \sigma\; dw.$$
 #
-# $\beta = 0$ is the probability-flow ODE, and $\beta = \sigma'/\sigma$ Song's reverse
-# SDE. `de.sde` has them in the process's own coordinates, with plain solvers. How well
-# do they draw? The log-density of the samples has the mean that it has on the data, if
-# they do.
+# $\beta = 0$ is the probability-flow ODE, and $\beta = \sigma'/\sigma$ the reverse SDE of
+# Song et al. `de.sde` has them in the process's own coordinates, with plain solvers. If
+# the samples are right, their log-density has the same mean as that of the data; the
+# titles say by how much it differs.
 
 
 # %%
@@ -129,14 +129,14 @@ print(f"mean log-density of the data: {expected:.2f}")
 # %% [markdown]
 # ## How probable is a point?
 #
-# Along the flow a volume grows by the divergence of the velocity, so the density of a
-# point is that of where it came from, corrected for the way (in $l = \log \sigma$, with
-# $d$ dimensions):
+# Along the flow of the ODE a volume grows by the divergence of the velocity. So the
+# density of a point is that of where it came from, times a factor for the way. In $l =
+# \log \sigma$, with $d$ dimensions,
 #
 # $$\log p(y_{\min}) = \log p(y_{\max}) + \int_{l_{\min}}^{l_{\max}}
 # \left(d - \nabla \!\cdot\! D(y_l)\right) dl.$$
 #
-# The exact denoiser gives the exact density.
+# With the exact denoiser the result is the exact density, up to the error of the solver.
 
 # %%
 grid = de.noise.VE(0.01, 20.0)
@@ -150,7 +150,8 @@ assert np.abs(flow - exact).max() < 0.2
 # ## A learned score
 #
 # A network that denoises has learned the score of the data, and gives densities by the
-# same integral. How far is it from the truth, on data that it has not seen?
+# same integral. How far is it from the truth, on data that it has not seen? For
+# comparison the same is done with a Gaussian that is fitted to the data.
 
 # %%
 train = target.sample(jax.random.key(1), 4000)
@@ -166,9 +167,9 @@ def log_density(denoise):
 learned, truth = log_density(trained.denoise), target.log_density(unseen, 0.01)
 gaussian = log_density(diffusion.fit_gaussian(train).denoise)
 figure, ax = plt.subplots(figsize=(4.4, 4))
-ax.plot(truth, gaussian, ".", ms=2, color=INK, label="a Gaussian")
-ax.plot(truth, learned, ".", ms=2, color=ORANGE, label="learned")
-ax.axline((0, 0), slope=1, color="0.7", zorder=0)
+ax.plot(truth, gaussian, ".", ms=3, color=INK, label="fitted Gaussian")
+ax.plot(truth, learned, ".", ms=3, color=ORANGE, label="learned")
+ax.axline((0, 0), slope=1, color="0.7", zorder=0, label="exact")
 low, high = np.quantile(truth, [0.01, 1.0])
 ax.set(
     xlabel="exact log-density",
@@ -177,7 +178,7 @@ ax.set(
     ylim=(low - 2, high + 1),
 )
 ax.legend()
-for name, values in (("exact", truth), ("learned", learned), ("a Gaussian", gaussian)):
+for name, values in (("exact", truth), ("learned", learned), ("fitted Gaussian", gaussian)):
     print(f"{name}: {-values.mean() / 2 / np.log(2):.2f} bits per dimension")
 assert gaussian.mean() < learned.mean() < truth.mean() + 0.1
 
@@ -185,7 +186,8 @@ assert gaussian.mean() < learned.mean() < truth.mean() + 0.1
 # ## Codes
 #
 # The flow is a bijection: each point has a code, the noise that it comes from, and the
-# code leads back to it. Between two codes lies a way from one point to another.
+# code leads back to it. A straight line between two codes becomes a path between their
+# points.
 
 # %%
 codes = diffusion.encode(trained.denoise, unseen[:64], grid, num_levels=48)

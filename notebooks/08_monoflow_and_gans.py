@@ -9,13 +9,14 @@
 #
 # [![Open in Colab][badge]][colab]
 #
-# A GAN is a diffusion in the time of its training. Its discriminator learns the
-# log-ratio of the data's density $p$ to that of the generated points $q$, and points
-# that follow the gradient of an increasing function $h$ of it become data:
+# The discriminator of a GAN learns the log-ratio of two densities: $p$ of the data, and
+# $q$ of the generated points. MonoFlow (Yi, Zhu, Liu, 2023) describes the training as a
+# flow, in which points follow the gradient of an increasing function $h$ of it:
 #
 # $$\frac{dx}{dt} = h'(\log r)\, \nabla \log r, \qquad r = p / q.$$
 #
-# Here it is a flow of particles, an evolution strategy, and a GAN.
+# This notebook has the flow three times: of particles, as an evolution strategy, and in
+# the training of a GAN.
 #
 # [badge]: https://colab.research.google.com/assets/colab-badge.svg
 # [colab]: https://colab.research.google.com/github/diffevo-jax/diffevo_jax/blob/main/notebooks/08_monoflow_and_gans.ipynb
@@ -75,9 +76,10 @@ def kl(points):
 # %% [markdown]
 # ## Particles
 #
-# Both densities are seen through a kernel, so that the ratio's gradient has a closed
-# form. The flow goes down the divergence of the particles from the target, to about
-# that of as many samples of the target.
+# The target $p$ is a ring of eight Gaussians, whose means are the crosses. Both densities
+# are smoothed by a Gaussian kernel of deviation 0.2, so that the gradient of the log-ratio
+# has a closed form. The flow lowers the KL divergence of the particles from the target, in
+# the end below that of as many random samples of the target.
 
 # %%
 start = jax.random.normal(key, (COUNT, 2))
@@ -102,12 +104,16 @@ assert along[-1] < along[0]
 # %% [markdown]
 # ## An evolution strategy
 #
-# Now $p$ is known by a fitness alone, at the individuals, which are a sample of $q$.
-# Weighted by $g(f) / q^\kappa$ they are also a sample of $p$. With $\kappa = 0$ that is
-# selection, and all climb to the peaks. With $\kappa = 1$ and the fitness a
-# log-density, the population becomes a sample of $g$: it keeps every mode, with its
-# width. No gradient of the fitness is taken. With a divergence of a smaller slope, or
-# another target, it is on its way longer: give it more generations before you compare.
+# Now only a fitness $f$ is known, and only at the individuals. They are a sample of $q$.
+# Weighted by $g(f) / q^\kappa$ they represent another density, and the flow moves them
+# towards it. No gradient of the fitness is taken.
+#
+# - $\kappa = 0$ is selection: all climb to the peaks ("it selects").
+# - $\kappa = 1$, with a fitness that is a log-density: the population becomes a sample of
+#   that density, which keeps its modes and their width ("it samples").
+#
+# Other divergences and targets may take longer: give them more generations before you
+# compare.
 
 # %%
 problem = de.problems.Function(lambda x: ring.log_density(x[None], 0.0)[0], dim=2)
@@ -138,36 +144,37 @@ assert spread["it samples"] < kl(start)
 # %% [markdown]
 # ## Divergences
 #
-# Which divergence a GAN is said to minimise decides $h$, and so the speed of the flow,
-# and not its direction. A bounded slope stands a noisy ratio; forward KL hurries where
-# the ratio is large.
+# The divergence that a GAN is said to minimise decides $h$. Its slope $h'$ sets the speed
+# of the flow, and not its direction. The slope of forward KL is $r$ itself: the flow is
+# fast where the ratio is large, and so are its errors. The slopes of the others are
+# bounded.
 
 # %%
 log_ratio = jnp.linspace(-4, 4, 200)
 figure, ax = plt.subplots(figsize=(6, 3))
-for number, make in enumerate(
-    (
+slopes = {
+    make.__name__: jax.vmap(make().slope)(log_ratio)
+    for make in (
         flows.ReverseKL,
         flows.ForwardKL,
         flows.JensenShannon,
         flows.NonSaturating,
         flows.Arcsinh,
     )
-):
-    slope = jax.vmap(make().slope)(log_ratio)
-    ax.plot(
-        log_ratio, slope, lw=2, ls=("-", "--", "-.", ":")[number % 4], label=make.__name__
-    )
-    assert (slope > 0).all(), "h increases"
+}
+for (name, slope), dashes in zip(slopes.items(), ("-", "--", "-.", ":", "-"), strict=True):
+    ax.plot(log_ratio, slope, lw=2, ls=dashes, label=name)
 ax.set(xlabel="log r", ylabel="h'(log r)", ylim=(0, 3))
 ax.legend(fontsize="small")
+assert all((slope > 0).all() for slope in slopes.values()), "h increases"
 
 # %% [markdown]
 # ## A GAN
 #
-# On data, with two networks. A step: the discriminator learns, the generated points
-# move along its gradient, and the generator is regressed on where they are now. One
-# step of this regression is a step of the usual loss; several are not, and stay stable.
+# Now the target is known by data alone, and two networks learn. In a step the
+# discriminator learns the ratio, the generated points move along its gradient, and the
+# generator is regressed on where they are now. With a single gradient step this regression
+# is the usual loss of a generator; here it takes 50.
 
 # %%
 data = ring.sample(jax.random.key(1), 4096)

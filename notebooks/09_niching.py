@@ -10,8 +10,8 @@
 # [![Open in Colab][badge]][colab]
 #
 # Often one optimum is not enough: the second best may be cheaper, safer or more robust.
-# Two things are asked for: a run that keeps different solutions, and a list of what it
-# has kept.
+# Then two things are needed: a run that keeps different solutions, and a list of those
+# that it has kept.
 #
 # [badge]: https://colab.research.google.com/assets/colab-badge.svg
 # [colab]: https://colab.research.google.com/github/diffevo-jax/diffevo_jax/blob/main/notebooks/09_niching.ipynb
@@ -52,12 +52,14 @@ ORANGE, BLUE, INK = "#D55E00", "#0072B2", "#222222"
 # %% [markdown]
 # ## A run that keeps them
 #
-# The default looks for one solution and ends there. `for_several` is the setting that
-# keeps several: every individual has thirty effective neighbours, selection is mild,
-# and guidance is strong. Both have the same number of evaluations.
+# The default is made to find one good solution, and how many more it keeps is chance.
+# `for_several` is a setting that keeps several: every individual has about thirty
+# effective neighbours, selection is mild, and guidance is strong. Both have the same
+# number of evaluations.
 #
-# `de.solutions` then lists the best individual of every peak. It evaluates points
-# between two solutions; a worse one between them is a valley, so they are different.
+# `de.solutions` then lists the best individual of every peak. It evaluates points between
+# two solutions. If one of them is worse than both, there is a valley, and the solutions
+# are different.
 
 
 # %%
@@ -81,8 +83,8 @@ for name, strategy in strategies.items():
 assert all(len(listed) >= 1 for listed in found.values())
 
 # %% [markdown]
-# A picture of both. The greys are quantiles of the fitness over the box; the numbers
-# count the individuals that stand for a solution.
+# A picture of both. The darker, the fitter: the greys are quantiles of the fitness over
+# the box. The numbers count the individuals that stand for a solution.
 
 # %%
 draws = space.sample(jax.random.key(1), 4000)
@@ -103,7 +105,7 @@ assert all((listed.count >= 0).all() for listed in found.values())
 # %% [markdown]
 # ## Is that luck?
 #
-# One run says little. How many solutions are listed in each of several runs:
+# One run says little. This counts the listed solutions of several runs:
 
 # %%
 RUNS = 2 if FAST else 8
@@ -128,18 +130,21 @@ for offset, name, height, color in zip(
     ax.bar(np.arange(most + 1) + offset, height, 0.4, label=name, color=color)
 ax.set(xlabel="different solutions", ylabel="runs")
 ax.legend()
-print({name: np.mean(of_runs) for name, of_runs in counts.items()})
+for name, of_runs in counts.items():
+    print(f"{name}: {np.mean(of_runs):.2f} solutions a run")
 assert min(map(min, counts.values())) >= 1
 
 # %% [markdown]
-# ## Many peaks: niches
+# ## Niches
 #
-# In two or three dimensions more is possible. With an exact kernel, and a first noise
-# level below the distance of two peaks, nobody listens across a valley; a local shaping
-# compares an individual with its neighbours, so low peaks count as much as high ones;
-# and an even start reaches every basin. Then the list is the start of a second run:
-# noisy copies of it find neighbours that were missed, at a lower noise level, which
-# makes them precise.
+# In two or three dimensions there is a more thorough way. It has an exact kernel, and its
+# first noise level is below the distance of two peaks, so that an individual hardly hears
+# those across a valley. A local shaping compares an individual with its neighbours, so
+# that low peaks count as much as high ones. A start that is evenly spread reaches every
+# basin.
+#
+# The list of this run is the start of a second one. It adds a little noise to the listed
+# solutions, and refines them at a lower noise level.
 
 
 # %%
@@ -176,10 +181,10 @@ assert fine.fitness.max() >= np.quantile(values, 0.99)
 # %% [markdown]
 # ## Many dimensions
 #
-# Above three dimensions space is too large for an even start, and `for_several` looks
-# for neighbours along the two axes in which the better individuals differ most. Here
-# the function is summed over four pairs of numbers, but has each pair's solutions
-# apart; a line is a solution, its height along each axis a number of it.
+# Above three dimensions space is too large for an even start. `for_several` measures
+# distances along the two axes in which the better individuals differ most. The function
+# here is a sum over four pairs of numbers, of which the first counts ten times as much.
+# In the picture a line is a solution, and its height on an axis is one of its numbers.
 
 # %%
 DIM = 8
@@ -204,8 +209,8 @@ plots.parallel_coordinates(apart)
 # %% [markdown]
 # ## Where to go next
 #
-# - Which setting for how many peaks and dimensions, measured on the suite of CEC 2013, and
-#   lists under noise:
+# - Which setting for how many peaks and dimensions, measured on the problems of the CEC
+#   2013 competition, and lists under noise:
 #   [different_solutions.md](https://github.com/diffevo-jax/diffevo_jax/blob/main/docs/different_solutions.md).
 # - Solutions that differ in what they do, and not in their numbers:
 #   [quality_diversity.md](https://github.com/diffevo-jax/diffevo_jax/blob/main/docs/quality_diversity.md).

@@ -9,9 +9,9 @@
 #
 # [![Open in Colab][badge]][colab]
 #
-# evosax has some forty evolution strategies and problems in JAX. Its algorithms and
-# problems run here, and our strategies run in its loops. evosax minimises and this
-# library maximises; the bridge turns the sign, and nothing else does.
+# evosax has some forty evolution strategies in JAX, and problems. They run here, and our
+# strategies run in its loops. evosax minimises and this library maximises: the bridge
+# changes the sign.
 #
 # [badge]: https://colab.research.google.com/assets/colab-badge.svg
 # [colab]: https://colab.research.google.com/github/diffevo-jax/diffevo_jax/blob/main/notebooks/10_evosax.ipynb
@@ -55,8 +55,9 @@ print("evosax", version("evosax"))
 # %% [markdown]
 # ## Our Diffusion Evolution in an evosax loop
 #
-# The loop is evosax's own; only the import of the algorithm is another. Say how many
-# generations there will be, since the noise level falls until the last one.
+# The loop is written as for any algorithm of evosax. Only the import of the algorithm is
+# another, and it is told how many generations there will be, since the noise level falls
+# until the last one.
 
 # %%
 SIZE, GENERATIONS = (32, 15) if FAST else (64, 50)
@@ -93,7 +94,7 @@ print(f"lowest cost of the first generation {first:.3g}, of all {state.best_fitn
 assert state.best_fitness <= first
 
 # %% [markdown]
-# Any strategy of this library goes in the same way, in an `Algorithm`:
+# `Algorithm` makes the same of any strategy of this library:
 
 # %%
 algorithm = Algorithm(SIZE, start[0], strategy=de.MonoFlow(num_generations=GENERATIONS))
@@ -107,9 +108,8 @@ assert population.shape == start.shape
 # ## evosax's algorithms and problems here
 #
 # `from_problem` and `from_algorithm` make a problem and a strategy of this library, for
-# `evolve`, `run`, `sweep` and everything else. So algorithms can be compared on equal
-# terms: the same problem, the same start, the same number of evaluations, and the mean
-# over independent runs with its 95 % interval.
+# `evolve`, `run` and `sweep`. So algorithms are compared on the same problem, with as many
+# evaluations. The picture has the mean over independent runs, with its 95 % interval.
 
 # %%
 problem = from_problem(task)
@@ -138,16 +138,16 @@ for name, result in results.items():
 plots.learning_curve(results, value="best_so_far")
 
 # %% [markdown]
-# One number decides much for the others: how long their first step is. In unit scale a
-# step of 1 is the deviation of the first generation. The comparison is with each
-# library's own numbers; to be fair to all, choose them on seeds that are not used
-# again.
+# All have the default numbers of their own library, which are not chosen for this problem.
+# For another comparison choose the numbers of all of them, on seeds that are not used
+# again. One such number is the length of the first step of CMA-ES and OpenAI-ES. A length
+# of 1 is the deviation of the first generation.
 
 # %% [markdown]
 # ## Numbers vary here too
 #
 # The parameters of an evosax algorithm are leaves, as those of our strategies are, and
-# are mapped over in one program.
+# `vmap` maps over them in one program. The band is the 95 % interval of the mean.
 
 # %%
 own = strategies["CMA-ES"]
@@ -160,12 +160,13 @@ def best_at(step):
     algorithm_params = own.params.replace(std_init=step)
     swept = de.replace(own, params=algorithm_params)
     run = lambda key: de.evolve(key, swept, problem, population_size=SIZE).best_fitness
-    return jax.vmap(run)(keys).mean()
+    return jax.vmap(run)(keys)
 
 
-scores = best_at(steps)
+scores, low, high = np.transpose([de.sweeps.interval(each) for each in best_at(steps)])
 figure, ax = plt.subplots(figsize=(5, 2.6))
 ax.plot(steps, scores, "o-", color=COLORS[1])
+ax.fill_between(steps, low, high, color=COLORS[1], alpha=0.2, lw=0)
 ax.set(xscale="log", xlabel="first step of CMA-ES", ylabel="mean best fitness")
 assert np.isfinite(scores).all()
 assert np.ptp(scores) > 0
@@ -173,5 +174,5 @@ assert np.ptp(scores) > 0
 # %% [markdown]
 # ## Where to go next
 #
-# A table of names, and CartPole beside four other algorithms with their steps chosen:
+# A table of names, and CartPole with four other algorithms whose steps were chosen:
 # [evosax.md](https://github.com/diffevo-jax/diffevo_jax/blob/main/docs/evosax.md).

@@ -9,10 +9,10 @@
 #
 # [![Open in Colab][badge]][colab]
 #
-# What is to be optimised is often no function of JAX: SciPy, a simulator, another
-# program, a cluster. `problems.External` calls it once a generation, with all
-# solutions. Here a spring is designed with SciPy, within a limit, and without losing an
-# evaluation.
+# Often the function to maximise is not written in JAX: it may use SciPy, or be a
+# simulator, another program, or a job on a cluster. `problems.External` calls it once a
+# generation, with all solutions. Here a spring is designed with SciPy, first freely and
+# then under a limit, and a journal keeps every evaluation.
 #
 # [badge]: https://colab.research.google.com/assets/colab-badge.svg
 # [colab]: https://colab.research.google.com/github/diffevo-jax/diffevo_jax/blob/main/notebooks/11_own_evaluator.ipynb
@@ -40,6 +40,7 @@ FAST = os.environ.get("DIFFEVO_FAST") == "1"  # smaller sizes, for tests
 
 # %%
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import jax
@@ -58,8 +59,9 @@ key = jax.random.key(0)
 # ## A function of NumPy
 #
 # It gets arrays with a leading axis of individuals, and returns a fitness for each.
-# `de.run` compiles what is asked and what is told, and calls it in between.
-# (`de.evolve` compiles a whole run, so nobody can be called in between; it says so.)
+# `de.run` compiles `ask` and `tell`, and calls the function in between. (`de.evolve`
+# compiles a whole run, so it cannot call a function of NumPy. It raises an error that says
+# so.)
 
 
 # %%
@@ -77,16 +79,15 @@ assert result.history.mean_fitness[-1] > result.history.mean_fitness[0]
 # ## SciPy, one design at a time
 #
 # A spring with a damper is pulled and let go. Which stiffness and damping bring it to
-# rest soonest, with the force as a cost? SciPy integrates one design in some
-# milliseconds, and now and then a simulation fails. `external.each` makes a function of
-# a batch of a function of one. An evaluation that raises or takes too long has failed;
-# the others count.
+# rest soonest, with the force as a cost? SciPy integrates one design at a time, and here
+# it fails on purpose where the spring is stiff. `external.each` makes a function of a
+# batch from a function of one design. If an evaluation raises or takes too long, it has
+# failed, and the others count.
 #
-# Anything with a `submit` is an executor. Threads are the simplest, for what waits or
+# The executor is anything with a `submit`. Threads are the simplest, for what waits or
 # starts another program. joblib's processes
-# (`joblib.externals.loky.get_reusable_executor`) take functions of notebooks; those of
-# `each(settling, workers=2)` take functions of a module, and end an evaluation that
-# hangs.
+# (`joblib.externals.loky.get_reusable_executor`) take functions of a notebook. Those of
+# `each(settling, workers=2)` take functions of a module, and end an evaluation that hangs.
 
 
 # %%
@@ -124,9 +125,9 @@ plots.learning_curve(result.history)
 # %% [markdown]
 # ## A limit
 #
-# A constraint is satisfied where it is at most 0, and may look at measures. Feasibility
-# comes first: the best is the best feasible one. The limit is half of the force that
-# the best design needs.
+# A constraint is satisfied where it is at most 0, and it may use the measures. The best
+# solution is the best of those that satisfy it. The limit is half of the force that the
+# best design above needs.
 
 # %%
 free = motion(result.best_solution)
@@ -139,12 +140,8 @@ limit = 0.5 * float(
 weak = de.problems.Constraint(lambda design, measures: measures["largest_force"] - limit)
 limited = de.problems.Constrained(problem, (weak,))
 bounded = de.run(key, strategy, limited, population_size=SIZE)
-print(
-    f"force at most {limit:.2f}:",
-    bounded.best_solution,
-    "violation",
-    bounded.best_violation,
-)
+best = {name: round(float(x), 2) for name, x in bounded.best_solution.items()}
+print(f"force at most {limit:.2f}: {best}, violation {bounded.best_violation}")
 
 figure, ax = plt.subplots(figsize=(6, 2.8))
 for name, design, color in (
@@ -160,8 +157,8 @@ assert bounded.best_violation <= 0 or not np.isfinite(bounded.best_fitness)
 # %% [markdown]
 # ## A table of designs
 #
-# The different good designs of a run, without further evaluations, as a table that
-# pandas and spreadsheets take (`found.to_csv`, `found.to_pandas`).
+# `de.solutions` lists the different good designs of a run, here without further
+# evaluations. pandas and spreadsheets take the table (`found.to_pandas`, `found.to_csv`).
 
 # %%
 found = de.solutions(limited, bounded)
@@ -172,21 +169,23 @@ print(found)
 # ## No evaluation lost
 #
 # A journal writes every evaluation down as soon as it is finished. A run that starts
-# again evaluates only what is missing, and comes to the same bits: here everything is
-# there already.
+# again evaluates only what is missing, and its result has the same bits. Here the first
+# run has finished, so the second one finds everything in the journal.
 
 # %%
 with tempfile.TemporaryDirectory() as folder:
-    for attempt in ("stopped, say", "started again"):
+    for attempt in ("first run", "second run"):
         journal = de.problems.external.Journal(folder)
         kept = de.problems.external.journaled(problem, journal)
+        begin = time.perf_counter()
         again = de.run(key, strategy, kept, population_size=SIZE)
-        print(attempt, "best fitness", again.best_fitness)
+        seconds = time.perf_counter() - begin
+        print(f"{attempt}: best fitness {again.best_fitness:.6f}, {seconds:.1f} s")
 assert np.array_equal(again.fitness, result.fitness)
 
 # %% [markdown]
 # ## Where to go next
 #
-# Processes of our own that may hang and die, threads, clusters, results that come late
+# Processes of our own that may hang and die, threads, clusters, and results that come late
 # and in any order:
 # [own_evaluator.md](https://github.com/diffevo-jax/diffevo_jax/blob/main/docs/own_evaluator.md).

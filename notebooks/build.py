@@ -3,6 +3,7 @@
     python notebooks/build.py            # all notebooks
     python notebooks/build.py 01 03      # those whose names start so
     python notebooks/build.py --fill     # what they share alone
+    python notebooks/build.py --text     # what is changed text alone, without running it
 
 The ``.py`` file is the source. Its badge and its first code cell are made here, from
 ``INSTALL`` and from one entry of ``pyproject.toml``: ``Repository``.
@@ -88,22 +89,48 @@ def fill(path: Path) -> str:
 
 def build(path: Path) -> None:
     """Fill in, run and write one notebook."""
-    notebook = jupytext.reads(fill(path), fmt="py:percent")
-    for number, cell in enumerate(notebook.cells):
-        cell.id = f"cell-{number:02d}"
+    notebook = cells_of(path)
     begin = time.perf_counter()
     client = NotebookClient(
         notebook, timeout=600, kernel_name="python3", record_timing=False
     )
     client.execute(cwd=str(HERE))
     seconds = time.perf_counter() - begin
-    notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
-    text = nbformat.writes(notebook) + "\n"
-    path.with_suffix(".ipynb").write_text(text)
-    size = len(text.encode())
+    size = write(path, notebook)
     print(f"{path.stem}: {seconds:.0f} s, {size / 1000:.0f} kB")
     if size > MOST_BYTES:
         sys.exit(f"{path.stem}: {size} bytes, want at most {MOST_BYTES}")
+
+
+def retell(path: Path) -> None:
+    """Fill in one source, and take its text into the notebook that is stored."""
+    notebook = cells_of(path)
+    stored = nbformat.read(path.with_suffix(".ipynb"), as_version=4)
+    ours, theirs = (
+        [cell for cell in one.cells if cell.cell_type == "code"]
+        for one in (notebook, stored)
+    )
+    if [cell.source for cell in ours] != [cell.source for cell in theirs]:
+        sys.exit(f"{path.stem}: its code has changed, want it run, without --text")
+    for new, old in zip(ours, theirs, strict=True):
+        new.outputs, new.execution_count = old.outputs, old.execution_count
+    write(path, notebook)
+
+
+def cells_of(path: Path) -> nbformat.NotebookNode:
+    """Fill in one source, and return its cells, numbered."""
+    notebook = jupytext.reads(fill(path), fmt="py:percent")
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number:02d}"
+    return notebook
+
+
+def write(path: Path, notebook: nbformat.NotebookNode) -> int:
+    """Write the ``.ipynb`` file of a source, and return its size in bytes."""
+    notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
+    text = nbformat.writes(notebook) + "\n"
+    path.with_suffix(".ipynb").write_text(text)
+    return len(text.encode())
 
 
 def _project() -> dict:
@@ -113,7 +140,8 @@ def _project() -> dict:
 if __name__ == "__main__":
     os.environ.pop("DIFFEVO_FAST", None)  # what is published is the whole notebook
     words = sys.argv[1:]
-    prefixes = tuple(word for word in words if word != "--fill") or ("",)
+    prefixes = tuple(word for word in words if not word.startswith("--")) or ("",)
+    work = fill if "--fill" in words else retell if "--text" in words else build
     for path in sorted(HERE.glob("[0-9][0-9]_*.py")):
         if path.name.startswith(prefixes):
-            (fill if "--fill" in words else build)(path)
+            work(path)
