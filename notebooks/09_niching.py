@@ -130,8 +130,7 @@ for offset, name, height, color in zip(
     ax.bar(np.arange(most + 1) + offset, height, 0.4, label=name, color=color)
 ax.set(xlabel="different solutions", ylabel="runs")
 ax.legend()
-for name, of_runs in counts.items():
-    print(f"{name}: {np.mean(of_runs):.2f} solutions a run")
+print({name: np.mean(of_runs) for name, of_runs in counts.items()})
 assert min(map(min, counts.values())) >= 1
 
 # %% [markdown]
