@@ -8,6 +8,7 @@ installed first, from a local wheel in place of the network.
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -312,6 +313,22 @@ def test_badge_and_first_cell_are_those_of_all_notebooks(build, source):
     text = source.read_text()
     assert text == build.fill_in(text, source.stem), "run notebooks/build.py --fill"
     assert re.findall(r"https://colab\S+/github/\S+", text) == [build.badge(source.stem)]
+
+
+def test_text_alone_is_taken_over_without_a_run(build, tmp_path):
+    for path in SOURCES["01_quickstart"].parent.glob("01_*"):
+        shutil.copy(path, tmp_path)
+    source = tmp_path / "01_quickstart.py"
+    before = executed(source).cells
+    source.write_text(source.read_text().replace("# # Quick start", "# # Slow start"))
+    build.retell(source)
+    after = executed(source).cells
+    assert after[0].source.startswith("# Slow start")
+    assert after[1:] == before[1:], "outputs are kept"
+
+    source.write_text(source.read_text().replace("import jax\n", "import jax as jax\n"))
+    with pytest.raises(SystemExit, match="its code has changed"):
+        build.retell(source)
 
 
 def test_installing_keeps_the_jax_that_is_there(build):
