@@ -11,8 +11,8 @@
 #
 # In Diffusion Evolution each individual moves towards its answer, a weighted mean of the
 # population (`02_diffusion_evolution` derives it). In many dimensions all individuals are
-# far apart, and an individual has nearly all the weight in its own answer. Then nothing
-# is selected. This notebook shows the effect, derives it, and shows what the library does
+# far apart, and an individual has nearly all the weight in its own answer. Then hardly
+# anything is selected. This notebook shows the effect, derives it, and shows what the library does
 # instead.
 #
 # [badge]: https://colab.research.google.com/assets/colab-badge.svg

@@ -140,8 +140,8 @@ assert min(map(min, counts.values())) >= 1
 # In two or three dimensions there is a more thorough way. It has an exact kernel, and its
 # first noise level is below the distance of two peaks, so that an individual hardly hears
 # those across a valley. A local shaping compares an individual with its neighbours, so
-# that low peaks count as much as high ones. A start that is evenly spread reaches every
-# basin.
+# that low peaks count as much as high ones. A start that is evenly spread has individuals
+# in all parts of the box.
 #
 # The list of this run is the start of a second one. It adds a little noise to the listed
 # solutions, and refines them at a lower noise level.
