@@ -126,7 +126,7 @@ result = de.evolve(key, strategy, problem, population_size=SIZE, record=record)
 # Frames at even steps of log sigma: where more happens there are more.
 sigmas = np.asarray(result.history.sigma)
 depth, numbers = -np.log(sigmas), np.arange(1, len(sigmas) + 1)
-steps = np.linspace(depth[1], depth[-1], 4 if FAST else 12)
+steps = np.linspace(depth[1], depth[-1], 4 if FAST else 11)
 frames = np.unique(np.interp(steps, depth, numbers).round().astype(int)).tolist()
 with tempfile.TemporaryDirectory() as folder:
     path = f"{folder}/film.gif"

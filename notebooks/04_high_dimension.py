@@ -111,7 +111,7 @@ for ax, (name, in_each) in zip(axes, runs.items(), strict=True):
         ax.plot(one.history.sigma[0], alone, ls=dashes, lw=2, label=f"D = {dim}")
     ax.set(xscale="log", xlabel="noise level σ", title=f"{name} kernel")
     ax.invert_xaxis()
-axes[0].set(ylabel="own weight")
+axes[0].set(ylabel="weight in the own answer")
 axes[0].legend()
 own = {name: [one.history.self_weight.mean() for one in runs[name]] for name in runs}
 assert own["exact"][-1] > own["exact"][0]
@@ -152,19 +152,21 @@ for name, in_each in runs.items():
     gained[name] = np.array([one.fitness.mean() for one in in_each])
     kept[name] = [number_kept(one, dim) for one, dim in zip(in_each, DIMS, strict=True)]
 
-figure, axes = plt.subplots(1, 2, figsize=(10, 3.2))
-for name, color, dashes in zip(
-    runs, (INK, BLUE, ORANGE, GREEN), (":", "--", "-", "-."), strict=True
+figure, axes = plt.subplots(1, 2, figsize=(10, 3.4))
+for name, color, dashes, width in zip(
+    runs, (INK, BLUE, ORANGE, GREEN), (":", "-", "--", "-"), (2, 6, 3, 1.5), strict=True
 ):
-    axes[0].plot(DIMS, gained[name], marker="o", ls=dashes, color=color, label=name)
-    axes[1].plot(DIMS, kept[name], marker="o", ls=dashes, color=color)
-axes[0].plot(DIMS, values.mean(axis=1), color="0.7", label="random points")
+    looks = {"color": color, "ls": dashes, "lw": width, "marker": "o", "ms": 4 + width}
+    axes[0].plot(DIMS, gained[name], **looks)
+    axes[1].plot(DIMS, kept[name], label=name, **looks)
+axes[1].plot([], [], color="0.7", label="random points")
+axes[0].plot(DIMS, values.mean(axis=1), color="0.7")
 axes[0].set(ylabel="mean fitness at the end")
-axes[1].set(ylabel="solutions kept")
+axes[1].set(ylabel="solutions kept", yticks=range(int(np.max([*kept.values()])) + 2))
 for ax in axes:
     ax.set(xscale="log", xlabel="dimensions", xticks=DIMS, xticklabels=DIMS)
     ax.minorticks_off()
-axes[0].legend(fontsize="small")
+figure.legend(loc="outside right upper")
 print({name: np.round(each, 2).tolist() for name, each in kept.items()})
 assert gained["default"][-1] > gained["exact"][-1]
 assert (gained["default"] > values.mean(axis=1)).all()

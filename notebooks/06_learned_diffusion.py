@@ -46,7 +46,7 @@ from sklearn.datasets import load_digits
 from sklearn.svm import SVC
 
 import diffevo_jax as de
-from diffevo_jax import diffusion
+from diffevo_jax import diffusion, plots
 
 ORANGE, BLUE, INK = "#D55E00", "#0072B2", "#222222"
 grid, sampler = de.noise.EDM(sigma_min=0.01, sigma_max=30.0), de.samplers.Heun()
@@ -202,10 +202,10 @@ def draw_digits(key):
 
 
 drawn = np.asarray(draw_digits(jax.random.key(8)))
-sheet = drawn.reshape(10, EACH, 8, 8).transpose(0, 2, 1, 3).reshape(80, 8 * EACH)
 figure, ax = plt.subplots(figsize=(5.5, 4.8))
-ax.imshow(sheet, cmap="gray_r", vmin=images.min(), vmax=images.max())
-ax.set_axis_off()
+lightest, darkest = float(images.min()), float(images.max())
+shown = np.clip(-drawn, -darkest, -lightest).reshape(-1, 8, 8)
+plots.image_grid(shown, columns=EACH, value_range=(-darkest, -lightest), ax=ax)
 right = float((named(drawn) == asked).mean())
 print(f"named as asked: {100 * right:.0f} %")
 assert right > 0.3, "far more than the tenth that chance names"
@@ -242,13 +242,14 @@ learned = learner.denoise(y, sigma)
 error = float(jnp.sqrt(jnp.mean((told - learned) ** 2)) / told.std())
 print(f"they differ by {100 * error:.1f} % of the answers' spread")
 
-figure, ax = plt.subplots(figsize=(4, 4))
-ax.scatter(*population.T, s=2 + 50 * share / share.max(), color=ORANGE, alpha=0.35, lw=0)
-for answers, color, width in ((told, INK, 0.008), (learned, BLUE, 0.004)):
-    arrows = np.asarray(answers - y)[:60].T
+figure, ax = plt.subplots(figsize=(5, 5))
+ax.scatter(*population.T, s=4 + 60 * share / share.max(), color=ORANGE, alpha=0.6, lw=0)
+for answers, color, width in ((told, INK, 0.007), (learned, BLUE, 0.003)):
+    arrows = np.asarray(answers - y)[:40].T
     quiver = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": width}
-    ax.quiver(*y[:60].T, *arrows, color=color, **quiver)
+    ax.quiver(*y[:40].T, *arrows, color=color, **quiver)
 ax.set(aspect="equal", xticks=[], yticks=[])
+ax.spines[:].set_visible(False)
 assert error < 1, "nearer than the mean of all answers"
 
 # %% [markdown]

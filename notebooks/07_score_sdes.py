@@ -83,9 +83,10 @@ for (name, process), dashes in zip(processes.items(), ("-", "--", ":"), strict=T
     sigmas = jax.vmap(process.sigma)(times)
     axes[1].plot(times, sigmas, ls=dashes, lw=2)
     assert (np.diff(sigmas) <= 0).all()
-axes[0].set(xlabel="time t", ylabel="scale s(t)")
-axes[1].set(xlabel="time t", ylabel="σ(t)", yscale="log")
 axes[0].legend()
+axes[1].set(yscale="log")
+for ax, name in zip(axes, ("scale s(t)", "noise level σ(t)"), strict=True):
+    ax.set(xlabel="time t", ylabel=name)
 
 # %% [markdown]
 # ## Back in time
@@ -166,9 +167,9 @@ def log_density(denoise):
 learned, truth = log_density(trained.denoise), target.log_density(unseen, 0.01)
 gaussian = log_density(diffusion.fit_gaussian(train).denoise)
 figure, ax = plt.subplots(figsize=(4.4, 4))
-ax.plot(truth, gaussian, ".", ms=2, color=INK, label="a Gaussian")
-ax.plot(truth, learned, ".", ms=2, color=ORANGE, label="learned")
-ax.axline((0, 0), slope=1, color="0.7", zorder=0)
+ax.plot(truth, gaussian, ".", ms=3, color=INK, label="fitted Gaussian")
+ax.plot(truth, learned, ".", ms=3, color=ORANGE, label="learned")
+ax.axline((0, 0), slope=1, color="0.7", zorder=0, label="exact")
 low, high = np.quantile(truth, [0.01, 1.0])
 ax.set(
     xlabel="exact log-density",
@@ -177,7 +178,7 @@ ax.set(
     ylim=(low - 2, high + 1),
 )
 ax.legend()
-for name, values in (("exact", truth), ("learned", learned), ("a Gaussian", gaussian)):
+for name, values in (("exact", truth), ("learned", learned), ("fitted Gaussian", gaussian)):
     print(f"{name}: {-values.mean() / 2 / np.log(2):.2f} bits per dimension")
 assert gaussian.mean() < learned.mean() < truth.mean() + 0.1
 

@@ -63,7 +63,7 @@ def show(titled):
     """Points, beside the means of the target."""
     _, axes = plt.subplots(1, len(titled), figsize=(3.2 * len(titled), 3.3), sharey=True)
     for ax, (title, points) in zip(axes, titled.items(), strict=True):
-        ax.plot(*means.T, "+", color=ORANGE, ms=9, mew=2)
+        ax.plot(*means.T, "+", color=ORANGE, ms=22, mew=1.5)
         ax.plot(*np.asarray(points).T, ".", color=BLUE, ms=3)
         ax.set(title=title, aspect="equal", xlim=(-3.5, 3.5), ylim=(-3.5, 3.5))
 
@@ -152,22 +152,21 @@ assert spread["it samples"] < kl(start)
 # %%
 log_ratio = jnp.linspace(-4, 4, 200)
 figure, ax = plt.subplots(figsize=(6, 3))
-for number, make in enumerate(
-    (
+slopes = {
+    make.__name__: jax.vmap(make().slope)(log_ratio)
+    for make in (
         flows.ReverseKL,
         flows.ForwardKL,
         flows.JensenShannon,
         flows.NonSaturating,
         flows.Arcsinh,
     )
-):
-    slope = jax.vmap(make().slope)(log_ratio)
-    ax.plot(
-        log_ratio, slope, lw=2, ls=("-", "--", "-.", ":")[number % 4], label=make.__name__
-    )
-    assert (slope > 0).all(), "h increases"
+}
+for (name, slope), dashes in zip(slopes.items(), ("-", "--", "-.", ":", "-"), strict=True):
+    ax.plot(log_ratio, slope, lw=2, ls=dashes, label=name)
 ax.set(xlabel="log r", ylabel="h'(log r)", ylim=(0, 3))
 ax.legend(fontsize="small")
+assert all((slope > 0).all() for slope in slopes.values()), "h increases"
 
 # %% [markdown]
 # ## A GAN

@@ -130,7 +130,8 @@ for offset, name, height, color in zip(
     ax.bar(np.arange(most + 1) + offset, height, 0.4, label=name, color=color)
 ax.set(xlabel="different solutions", ylabel="runs")
 ax.legend()
-print({name: np.mean(of_runs) for name, of_runs in counts.items()})
+for name, of_runs in counts.items():
+    print(f"{name}: {np.mean(of_runs):.2f} solutions a run")
 assert min(map(min, counts.values())) >= 1
 
 # %% [markdown]

@@ -147,7 +147,7 @@ plots.learning_curve(results, value="best_so_far")
 # ## Numbers vary here too
 #
 # The parameters of an evosax algorithm are leaves, as those of our strategies are, and
-# `vmap` maps over them in one program.
+# `vmap` maps over them in one program. The band is the 95 % interval of the mean.
 
 # %%
 own = strategies["CMA-ES"]
@@ -160,12 +160,13 @@ def best_at(step):
     algorithm_params = own.params.replace(std_init=step)
     swept = de.replace(own, params=algorithm_params)
     run = lambda key: de.evolve(key, swept, problem, population_size=SIZE).best_fitness
-    return jax.vmap(run)(keys).mean()
+    return jax.vmap(run)(keys)
 
 
-scores = best_at(steps)
+scores, low, high = np.transpose([de.sweeps.interval(each) for each in best_at(steps)])
 figure, ax = plt.subplots(figsize=(5, 2.6))
 ax.plot(steps, scores, "o-", color=COLORS[1])
+ax.fill_between(steps, low, high, color=COLORS[1], alpha=0.2, lw=0)
 ax.set(xscale="log", xlabel="first step of CMA-ES", ylabel="mean best fitness")
 assert np.isfinite(scores).all()
 assert np.ptp(scores) > 0

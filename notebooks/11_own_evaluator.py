@@ -40,6 +40,7 @@ FAST = os.environ.get("DIFFEVO_FAST") == "1"  # smaller sizes, for tests
 
 # %%
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import jax
@@ -139,12 +140,8 @@ limit = 0.5 * float(
 weak = de.problems.Constraint(lambda design, measures: measures["largest_force"] - limit)
 limited = de.problems.Constrained(problem, (weak,))
 bounded = de.run(key, strategy, limited, population_size=SIZE)
-print(
-    f"force at most {limit:.2f}:",
-    bounded.best_solution,
-    "violation",
-    bounded.best_violation,
-)
+best = {name: round(float(x), 2) for name, x in bounded.best_solution.items()}
+print(f"force at most {limit:.2f}: {best}, violation {bounded.best_violation}")
 
 figure, ax = plt.subplots(figsize=(6, 2.8))
 for name, design, color in (
@@ -177,11 +174,13 @@ print(found)
 
 # %%
 with tempfile.TemporaryDirectory() as folder:
-    for attempt in ("stopped, say", "started again"):
+    for attempt in ("first run", "second run"):
         journal = de.problems.external.Journal(folder)
         kept = de.problems.external.journaled(problem, journal)
+        begin = time.perf_counter()
         again = de.run(key, strategy, kept, population_size=SIZE)
-        print(attempt, "best fitness", again.best_fitness)
+        seconds = time.perf_counter() - begin
+        print(f"{attempt}: best fitness {again.best_fitness:.6f}, {seconds:.1f} s")
 assert np.array_equal(again.fitness, result.fitness)
 
 # %% [markdown]
