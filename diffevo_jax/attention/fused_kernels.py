@@ -120,7 +120,7 @@ _Carry = tuple[jax.Array, ...]
 
 
 def usual_tiling(num_queries: int, columns: int, value_columns: int) -> Tiling:
-    """The fastest of those that an H200 was given (``benchmarks/accelerator.py``).
+    """By times on an H200, at 16, 64 and 128 columns; between them it is a guess.
 
     Args:
         num_queries: N.

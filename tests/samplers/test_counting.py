@@ -25,7 +25,7 @@ def float64():
 @pytest.mark.parametrize(
     "sampler", [samplers.DDIM(), samplers.Heun(), samplers.PredictorCorrector(3)]
 )
-@pytest.mark.parametrize("levels", [1, 2, 7])
+@pytest.mark.parametrize("levels", [1, 2, 7, 10**20])  # found by halving, not by counting
 def test_levels_and_rounds_are_inverse(sampler, levels):
     assert samplers.num_levels(sampler, sampler.num_rounds(levels)) == levels
 
