@@ -111,8 +111,7 @@ def attend(
     given = (queries, keys, values, log_weight, own)
     check_given(*given, floor)
     if block_size is None:
-        on_cpu = jax.default_backend() == "cpu"
-        block_size = BLOCK_SIZE if on_cpu else ACCELERATOR_BLOCK_SIZE
+        block_size = usual_block_size()
     plain = functools.partial(_attend, *given, floor, None, block_size)
     if guidance is None:
         return plain()
@@ -121,6 +120,11 @@ def attend(
         return beyond()
     # The sums of the plain means cost a half to as much again, which nobody asks for at 0.
     return jax.lax.cond(jnp.asarray(guidance.strength) == 0, plain, beyond)
+
+
+def usual_block_size() -> int:
+    """Queries, and keys, in a block on the default device."""
+    return BLOCK_SIZE if jax.default_backend() == "cpu" else ACCELERATOR_BLOCK_SIZE
 
 
 def check_given(
