@@ -39,16 +39,18 @@ from diffevo_jax.noise.grids import from_alphas as from_alphas  # rates of singl
 from diffevo_jax.noise.grids import from_betas as from_betas  # variances that steps add
 
 # Processes, which are grids too.
-from diffevo_jax.noise.processes import Process as Process  # the contract, for your own
-from diffevo_jax.noise.processes import VP as VP  # DDPM in continuous time
-from diffevo_jax.noise.processes import SubVP as SubVP  # VP with less noise near the data
+from diffevo_jax.noise.process import Process as Process  # the contract, for your own
+from diffevo_jax.noise.variance_preserving import VP as VP  # DDPM in continuous time
+from diffevo_jax.noise.variance_preserving import (
+    SubVP as SubVP,  # VP with less noise near the data
+)
 from diffevo_jax.noise.processes import VE as VE  # geometric: the scale is unknown
 from diffevo_jax.noise.processes import EDM as EDM  # steps that shorten towards the data
 from diffevo_jax.noise.processes import LogSNR as LogSNR  # geometric, at unit variance
 from diffevo_jax.noise.processes import Flow as Flow  # flow matching, straight lines
 from diffevo_jax.noise.processes import Constant as Constant  # evolution without an end
 from diffevo_jax.noise.chain import Chain as Chain  # steps by number: DDPM's own time
-from diffevo_jax.noise.processes import (
+from diffevo_jax.noise.process import (
     TimedProcess as TimedProcess,  # the contract of what a model can be trained along
 )
 from diffevo_jax.noise.linear_sde import SDE as SDE  # from drift and diffusion alone

@@ -7,12 +7,9 @@ import jax.numpy as jnp
 
 from diffevo_jax import pytree
 from diffevo_jax.noise.conversions import SIGMA_MAX, SIGMA_MIN
+from diffevo_jax.noise.ends import times_between
 from diffevo_jax.noise.grids import Levels
-from diffevo_jax.noise.processes import (
-    falling_sigmas,
-    times_between,
-    unit_variance_scale,
-)
+from diffevo_jax.noise.process import falling_sigmas, unit_variance_scale
 from diffevo_jax.pytree import Number
 
 

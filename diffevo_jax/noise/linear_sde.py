@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffevo_jax import pytree
-from diffevo_jax.noise.processes import check_order, falling_sigmas, times_between
+from diffevo_jax.noise.ends import check_order, times_between
+from diffevo_jax.noise.process import falling_sigmas
 from diffevo_jax.pytree import Number
 
 #: Gauss-Legendre quadrature: panels of equal length, and nodes in each.

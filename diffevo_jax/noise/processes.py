@@ -1,135 +1,27 @@
-"""Noise processes: noise that is added in continuous time.
+"""Processes that are chosen by their noise levels; their equation follows.
 
-    x_t = s(t) (x_0 + sigma(t) eps)
-
-In canonical coordinates, ``y = x_t / s(t)``, only sigma is left, so every process is also a
-grid. ``VP``, ``SubVP`` and ``VE`` are the stochastic equations of score-based models;
-``EDM``, ``LogSNR``, ``Flow`` and ``Constant`` are chosen by their noise levels, and the
-equation follows. Levels are in standard deviations of the prior, which in evolution is 1;
-models of images have other ranges.
-
-A function of a process, of ``self``, is a method that a class takes by name, as in
-``sigmas = falling_sigmas``.
+Those of score-based models are :class:`VE`, and, in a file of their own,
+:class:`diffevo_jax.noise.VP` and :class:`diffevo_jax.noise.SubVP`.
 """
-
-from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 
 from diffevo_jax import pytree
-from diffevo_jax.noise.conversions import SIGMA_MAX, SIGMA_MIN, alpha_bar_from_sigma
+from diffevo_jax.noise.ends import (
+    check_order,
+    sorted_ends,
+    sorted_times,
+    times_between,
+    weights_of_ends,
+)
+from diffevo_jax.noise.process import (
+    falling_sigmas,
+    no_scale,
+    uniform_times,
+    unit_variance_scale,
+)
 from diffevo_jax.pytree import Number
-
-
-class Process(Protocol):
-    """Noise in continuous time, ``x_t = s(t) (x_0 + sigma(t) eps)``; also a grid.
-
-    Write your own class with these members: ``scale`` and ``sigma`` take times of any shape
-    and can be differentiated in them.
-    """
-
-    def scale(self, t: Number) -> jax.Array:
-        """Return s, the size of a clean point in the process's own coordinates."""
-        ...
-
-    def sigma(self, t: Number) -> jax.Array:
-        """Return the noise level of ``x_t / s(t)``, which never falls with t."""
-        ...
-
-    def times(self, num_levels: int) -> jax.Array:
-        """Return ``(num_levels,)`` decreasing times; with one level, the noisy end."""
-        ...
-
-    def sigmas(self, num_levels: int) -> jax.Array:
-        """Return ``(num_levels,)`` decreasing noise levels, within [1e-6, 1e6]."""
-        ...
-
-
-@runtime_checkable
-class TimedProcess(Process, Protocol):
-    """A process that knows at which time it has a noise level: what a model is told.
-
-    ``Constant`` has no such time, and ``SDE`` no formula for it; give a class of your own
-    this method, and models that were trained along it can answer
-    (:func:`diffevo_jax.diffusion.from_model`).
-    """
-
-    def time(self, sigma: Number) -> jax.Array:
-        """Return the time of noise levels of any shape, the inverse of ``sigma``.
-
-        Levels beyond the ends of the process have the time of its end.
-        """
-        ...
-
-
-def falling_sigmas(process: Process, num_levels: int) -> jax.Array:
-    """Noise levels at the times of a process: finite, clipped, never rising.
-
-    Args:
-        process: a noise process, its numbers legal or not.
-        num_levels: number of levels, at least 1.
-
-    Returns:
-        ``(num_levels,)`` noise levels in [1e-6, 1e6].
-    """
-    sigmas = jnp.clip(process.sigma(process.times(num_levels)), SIGMA_MIN, SIGMA_MAX)
-    return jax.lax.cummin(sigmas)  # rounding, where neighbours are close
-
-
-def times_between(t_min: Number, t_max: Number, num_levels: int) -> jax.Array:
-    """Uniform times from ``t_max`` to ``t_min``, both exact; one is ``t_max``."""
-    noisy, clean = weights_of_ends(num_levels)
-    return noisy * t_max + clean * t_min
-
-
-def weights_of_ends(num_levels: int) -> tuple[jax.Array, jax.Array]:
-    """Weights of the noisy and the clean end in each level.
-
-    Each is rounded once: the small one is not 1 minus the large one.
-    """
-    steps = jnp.arange(num_levels, dtype=float) / max(num_levels - 1, 1)
-    return (steps[::-1], steps) if num_levels > 1 else (jnp.ones(1), jnp.zeros(1))
-
-
-def sorted_ends(low: Number, high: Number) -> tuple[jax.Array, jax.Array]:
-    """Noise levels of the ends, made legal where they are traced, so not checked."""
-    return (
-        jnp.clip(jnp.minimum(low, high), SIGMA_MIN, SIGMA_MAX),
-        jnp.clip(jnp.maximum(low, high), SIGMA_MIN, SIGMA_MAX),
-    )
-
-
-def sorted_times(low: Number, high: Number) -> tuple[jax.Array, jax.Array]:
-    """Times of the ends, the same for times in [0, 1]."""
-    return jnp.clip(jnp.minimum(low, high), 0, 1), jnp.clip(jnp.maximum(low, high), 0, 1)
-
-
-def check_order(
-    low_name: str, low: Number, high_name: str, high: Number, equal: bool = False
-) -> None:
-    """Raise ValueError if two concrete numbers are in the wrong order."""
-    first, second = pytree.concrete(low), pytree.concrete(high)
-    if first is None or second is None:
-        return
-    if not (first <= second if equal else first < second).all():
-        want = "at most" if equal else "less than"
-        raise ValueError(f"{low_name}: got {low}, want {want} {high_name}, {high}")
-
-
-def uniform_times(process: object, num_levels: int) -> jax.Array:
-    """``(num_levels,)`` uniform times from 1 to 0."""
-    return times_between(0.0, 1.0, num_levels)
-
-
-def no_scale(process: object, t: Number) -> jax.Array:
-    """1: points keep their size."""
-    return jnp.ones_like(jnp.asarray(t, dtype=float))
-
-
-def unit_variance_scale(process: Process, t: Number) -> jax.Array:
-    """``1 / sqrt(1 + sigma(t)^2)``: points of unit variance keep it."""
-    return jnp.sqrt(alpha_bar_from_sigma(process.sigma(t)))
 
 
 def check_sigmas(process: "VE | EDM") -> None:
@@ -137,139 +29,6 @@ def check_sigmas(process: "VE | EDM") -> None:
     name = type(process).__name__
     low, high = process.sigma_min, process.sigma_max
     check_order(f"{name}.sigma_min", low, f"{name}.sigma_max", high)
-
-
-def accumulated(beta_min: Number, beta_max: Number, t: Number) -> jax.Array:
-    """Integral of the linear noise rate from 0 to t, ``B(t)``, not below 0.
-
-    Args:
-        beta_min: noise rate at time 0, () >= 0.
-        beta_max: noise rate at time 1, () >= 0.
-        t: times of any shape, in [0, 1].
-
-    Returns:
-        B(t), of the shape of t; ``alpha_bar = exp(-B)``.
-
-    References:
-        Song et al., 2021, arXiv:2011.13456, eq. 33.
-    """
-    t = jnp.asarray(t, dtype=float)
-    return jnp.maximum(t * (beta_min * (1 - 0.5 * t) + beta_max * 0.5 * t), 0.0)
-
-
-def vp_scale(process: "VP | SubVP", t: Number) -> jax.Array:
-    """``exp(-B(t) / 2)``, the square root of alpha_bar."""
-    return jnp.exp(-0.5 * accumulated(process.beta_min, process.beta_max, t))
-
-
-def vp_times(process: "VP | SubVP", num_levels: int) -> jax.Array:
-    """``(num_levels,)`` uniform times from 1 to ``t_min``."""
-    return times_between(*sorted_times(process.t_min, 1.0), num_levels)
-
-
-def vp_time(process: "VP | SubVP", total: jax.Array) -> jax.Array:
-    """The time at which so much noise is accumulated, in [0, 1].
-
-    The root of ``(beta_max - beta_min) t^2 / 2 + beta_min t = B``, in the form in which
-    nothing cancels.
-    """
-    slope = process.beta_max - process.beta_min
-    root = jnp.sqrt(jnp.asarray(process.beta_min, float) ** 2 + 2 * slope * total)
-    return jnp.clip(2 * total / (process.beta_min + root), 0.0, 1.0)
-
-
-def check_rates(process: "VP | SubVP") -> None:
-    """Raise ValueError if the numbers are in the wrong order."""
-    name, rates = type(process).__name__, (process.beta_min, process.beta_max)
-    check_order(f"{name}.t_min", process.t_min, "the end", 1.0)
-    check_order(f"{name}.beta_min", rates[0], f"{name}.beta_max", rates[1], equal=True)
-
-
-@pytree.dataclass
-class VP:
-    """Variance-preserving process with a linear noise rate; DDPM in continuous time.
-
-        dx = -beta(t) x / 2 dt + sqrt(beta(t)) dw,
-        beta(t) = beta_min + (beta_max - beta_min) t,
-
-    so that, with B the integral of beta, ``s = exp(-B / 2)`` and
-    ``sigma = sqrt(exp(B) - 1)``: with the defaults from 0.0105 to 152.
-
-    Args:
-        beta_min: noise rate at time 0, >= 0 and at most ``beta_max``.
-        beta_max: noise rate at time 1, > 0.
-        t_min: time of the clean end, in (0, 1).
-
-    Example:
-        >>> import diffevo_jax as de
-        >>> [f"{sigma:.3g}" for sigma in de.noise.VP().sigmas(3)]
-        ['152', '3.42', '0.0105']
-
-    References:
-        Song et al., 2021, arXiv:2011.13456, eq. 11 and appendices B and C.
-    """
-
-    beta_min: Number = pytree.number(default=0.1, low=0.0)
-    beta_max: Number = pytree.number(default=20.0, above=0.0)
-    t_min: Number = pytree.number(default=1e-3, above=0.0)
-
-    ordered = (("beta_min", "beta_max"),)
-
-    scale = vp_scale
-    times = vp_times
-    sigmas = falling_sigmas
-    check = check_rates
-
-    def sigma(self, t: Number) -> jax.Array:
-        """``sqrt(exp(B(t)) - 1)``."""
-        return jnp.sqrt(jnp.expm1(accumulated(self.beta_min, self.beta_max, t)))
-
-    def time(self, sigma: Number) -> jax.Array:
-        """Where ``B = log(1 + sigma^2)``."""
-        return vp_time(self, jnp.log1p(jnp.asarray(sigma, dtype=float) ** 2))
-
-
-@pytree.dataclass
-class SubVP:
-    """Sub-variance-preserving process: the drift of :class:`VP` with less noise.
-
-        dx = -beta(t) x / 2 dt + sqrt(beta(t) (1 - exp(-2 B(t)))) dw,
-
-    so that ``s = exp(-B / 2)`` and ``sigma = 2 sinh(B / 2)``. Near the clean end sigma is
-    the square of that of VP, so it comes down faster: from 152 to 0.00011 by default.
-
-    Args:
-        beta_min: noise rate at time 0, >= 0 and at most ``beta_max``.
-        beta_max: noise rate at time 1, > 0.
-        t_min: time of the clean end, in (0, 1).
-
-    Example:
-        >>> import diffevo_jax as de
-        >>> [f"{sigma:.3g}" for sigma in de.noise.SubVP().sigmas(3)]
-        ['152', '3.28', '0.00011']
-
-    References:
-        Song et al., 2021, arXiv:2011.13456, eq. 12 and appendices B and C.
-    """
-
-    beta_min: Number = pytree.number(default=0.1, low=0.0)
-    beta_max: Number = pytree.number(default=20.0, above=0.0)
-    t_min: Number = pytree.number(default=1e-3, above=0.0)
-
-    ordered = (("beta_min", "beta_max"),)
-
-    scale = vp_scale
-    times = vp_times
-    sigmas = falling_sigmas
-    check = check_rates
-
-    def sigma(self, t: Number) -> jax.Array:
-        """``2 sinh(B(t) / 2)``, which is ``(1 - exp(-B)) / exp(-B / 2)``."""
-        return 2.0 * jnp.sinh(0.5 * accumulated(self.beta_min, self.beta_max, t))
-
-    def time(self, sigma: Number) -> jax.Array:
-        """Where ``B = 2 arsinh(sigma / 2)``."""
-        return vp_time(self, 2.0 * jnp.arcsinh(0.5 * jnp.asarray(sigma, dtype=float)))
 
 
 @pytree.dataclass
@@ -382,7 +141,7 @@ class LogSNR:
 
     ``sigma(t) = exp(-log_snr / 2)`` with ``log_snr = high + (low - high) t``, and
     ``s = 1 / sqrt(1 + sigma^2)``. The levels are geometric, as of :class:`VE`; the path is
-    variance-preserving, as of :class:`VP`.
+    variance-preserving, as of :class:`diffevo_jax.noise.VP`.
 
     Args:
         low: log-SNR at the noisy end; -7 is sigma 33, 0 as much signal as noise.
