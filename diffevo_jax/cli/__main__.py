@@ -1,6 +1,7 @@
 """The command as a process of its own: ``python -m diffevo_jax.cli``, or ``diffevo``."""
 
 import contextlib
+import gc
 import os
 import warnings
 
@@ -18,6 +19,7 @@ def process() -> None:
             os.fstat(number)
             continue
         os.open(os.devnull, os.O_RDWR)
+    gc.freeze()  # what is imported lives on: the collector need not look at it again
     interrupts.install()
     warnings.showwarning = _warn
     try:

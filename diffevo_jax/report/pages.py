@@ -131,7 +131,7 @@ def _read(one: Source, label: str) -> Run | Sweep:
             named = table.attrs.get("name", label) if label == path.stem else label
             return sweep_of(table, str(named))
         known = (".npz", ".json", *ENDINGS)
-        if not path.is_dir() and path.suffix not in known:
+        if not path.is_dir() and sources.ending_of(path) not in known:
             wanted = ", ".join(known)
             raise ValueError(f"path: got {path}, want a folder or an ending among {wanted}")
         return sources.read_run(path, label)

@@ -114,7 +114,8 @@ def read_run(path: Path, label: str) -> Run:
 
     Args:
         path: a ``.npz`` of :func:`diffevo_jax.save`, a ``.json`` of ``diffevo evolve
-            --json``, or a folder of ``diffevo evolve --folder``.
+            --json``, either with this ending or none, or a folder of ``diffevo evolve
+            --folder``.
         label: what it is called.
 
     Raises:
@@ -123,9 +124,19 @@ def read_run(path: Path, label: str) -> Run:
     """
     if path.is_dir():
         return _of_folder(path, label)
-    if path.suffix == ".json":
+    if ending_of(path) == ".json":
         return _of_json(path, label)
     return of_saved(load(path), label)
+
+
+def ending_of(path: Path) -> str:
+    """The ending of a file; of one without, that of what it holds, where this is known."""
+    if path.suffix:
+        return path.suffix
+    if zipfile.is_zipfile(path):
+        return ".npz"
+    with path.open("rb") as file:
+        return ".json" if file.read(1) == b"{" else ""
 
 
 @contextlib.contextmanager

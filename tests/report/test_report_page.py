@@ -5,6 +5,7 @@ import json
 import re
 from collections import Counter
 from html.parser import HTMLParser
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -372,6 +373,19 @@ def test_a_run_of_which_everything_failed_makes_a_page(tmp_path) -> None:
 def test_labels_are_as_short_as_they_can_be() -> None:
     assert pages.labels_of(["x/a.npz", "y/b.npz"]) == ["a", "b"]
     assert pages.labels_of(["x/a.npz", "x/a.npz"]) == ["x/a (1)", "x/a (2)"]
+
+
+def test_a_file_without_an_ending_is_what_it_holds(two_numbers, tmp_path) -> None:
+    (tmp_path / "first").write_bytes(Path(two_numbers).read_bytes())
+    assert de.report.page([tmp_path / "first"]) == de.report.page(
+        [two_numbers], labels=["first"]
+    )
+    (tmp_path / "odd").write_text("beale")
+    with pytest.raises(ValueError, match=r"want a folder or an ending among \.npz"):
+        de.report.page([tmp_path / "odd"])
+    (tmp_path / "other").write_text('{"config": {}}')
+    with pytest.raises(ValueError, match="want a file of 'diffevo evolve --json'"):
+        de.report.page([tmp_path / "other"])
 
 
 def test_wrong_arguments_are_said(two_numbers, tmp_path) -> None:
