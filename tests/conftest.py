@@ -4,6 +4,7 @@ import signal
 
 import jax
 import pytest
+from forks import Forks
 
 from diffevo_jax.pytree import signals
 
@@ -12,6 +13,14 @@ from diffevo_jax.pytree import signals
 def key() -> jax.Array:
     """The key of every test that needs only one."""
     return jax.random.key(0)
+
+
+@pytest.fixture(scope="module")
+def forks():
+    """Starts processes that have imported the library already."""
+    forks = Forks()
+    yield forks
+    forks.close()
 
 
 @pytest.fixture

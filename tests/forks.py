@@ -24,7 +24,8 @@ class Forks:
 
     def __init__(self) -> None:
         here = Path(__file__).parent
-        paths = map(str, (here, here / "problems", os.environ.get("PYTHONPATH", "")))
+        rooms = (here, here / "problems", here / "diffusion" / "training")
+        paths = map(str, (*rooms, os.environ.get("PYTHONPATH", "")))
         self._process = subprocess.Popen(
             [sys.executable, __file__],
             env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},

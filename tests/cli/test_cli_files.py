@@ -2,8 +2,6 @@
 
 import random
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -90,21 +88,21 @@ def test_each_of_many_random_files_is_right_or_refused_in_one_line(load, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_random_file_with_an_unknown_key_is_refused_by_a_process(tmp_path) -> None:
-    choose = random.Random(2)
+def test_a_random_file_with_an_unknown_key_is_refused_by_a_process(forks, tmp_path) -> None:
+    choose, folder = random.Random(2), tmp_path / "files"
+    folder.mkdir()
     for number in range(PROCESSES):
-        path = tmp_path / f"{number}.toml"
+        path = folder / f"{number}.toml"
         make = random_toml if number % 2 else random_bytes
         path.write_bytes(b"nobody = 1\n" + make(choose))
-    before = sorted(tmp_path.iterdir())
+    before = sorted(folder.iterdir())
     for path in before:
-        line = (sys.executable, "-m", "diffevo_jax.cli", "sweep", str(path))
-        run = subprocess.run(line, capture_output=True, text=True, check=False)
-        assert run.returncode == 2, run.stderr
-        assert run.stdout == ""
-        assert run.stderr.startswith("diffevo: error: ")
-        assert run.stderr.count("\n") == 1
-    assert sorted(tmp_path.iterdir()) == before
+        log, words = tmp_path / f"{path.stem}.log", ["sweep", str(path)]
+        pid = forks.start("kept_programs:command", log, words=words, directory=str(folder))
+        assert forks.code(pid) == 2, log.read_text()
+        assert log.read_text().startswith("diffevo: error: ")  # and nothing before it
+        assert log.read_text().count("\n") == 1
+    assert sorted(folder.iterdir()) == before
 
 
 @pytest.mark.parametrize(

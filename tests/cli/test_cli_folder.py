@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 import pytest
-from forks import Forks, is_gone, until
+from forks import is_gone, until
 
 from diffevo_jax import cli
 from diffevo_jax.pytree.folders import held
@@ -27,13 +27,6 @@ import diffevo_jax as de
 evaluate = de.problems.external.each(light_evaluators.{function}, workers=2)
 problem = de.problems.External(evaluate, de.problems.Space(numpy.zeros(2)))
 """
-
-
-@pytest.fixture(scope="module")
-def forks():
-    forks = Forks()
-    yield forks
-    forks.close()
 
 
 @pytest.fixture(scope="module")

@@ -8,17 +8,10 @@ import time
 
 import numpy as np
 import pytest
-from forks import Forks, is_gone, until
+from forks import is_gone, until
 
 import diffevo_jax as de
 from diffevo_jax.pytree.folders import FolderError, held
-
-
-@pytest.fixture(scope="module")
-def forks():
-    forks = Forks()
-    yield forks
-    forks.close()
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import numpy as np
 import optax
 import pytest
 import training_in_folder
+from forks import is_gone, until
 from training_in_folder import DATA, STEPS, train
 
 from diffevo_jax import diffusion
@@ -44,21 +46,29 @@ def check_same(got, want):
     assert jax.tree.structure(got) == jax.tree.structure(want)
 
 
-def kill(kind, folder, wait, at):
+def kill(forks, kind, folder, at):
     """Start a training, kill it so long after it has saved anew; whether it was."""
+    before, log = set(folder.glob("*.npz")), folder.with_suffix(".log")
+    pid = forks.start("training_in_folder:main", log, kind=kind, folder=str(folder))
+    until(lambda: is_gone(pid) or not set(folder.glob("*.npz")) <= before)
+    time.sleep(at)
+    os.kill(pid, signal.SIGKILL)
+    return forks.code(pid) == -9
+
+
+def kill_at_its_start(kind, folder, at):
+    """The same so long after the start: also while Python imports what it needs."""
     command = [sys.executable, training_in_folder.__file__, kind, str(folder)]
-    before = set(folder.glob("*.npz"))
     process = subprocess.Popen(command)
-    while wait and process.poll() is None and set(folder.glob("*.npz")) <= before:
-        time.sleep(0.005)
     time.sleep(at)
     process.kill()
     return process.wait() == -9
 
 
-def test_a_killed_training_goes_on_with_the_same_bits(tmp_path, whole):
+def test_a_killed_training_goes_on_with_the_same_bits(forks, tmp_path, whole):
     # given one that was killed while it trained and saved
-    assert kill("denoiser", tmp_path, True, np.random.default_rng(0).uniform(0.0, 0.3))
+    at = np.random.default_rng(0).uniform(0.0, 0.3)
+    assert kill(forks, "denoiser", tmp_path, at)
 
     # when it is begun again, and again at its end
     heard = []
@@ -76,13 +86,16 @@ def test_a_killed_training_goes_on_with_the_same_bits(tmp_path, whole):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_trainings_that_are_killed_20_times_end_with_the_same_bits(tmp_path, whole, kind):
+def test_trainings_that_are_killed_20_times_end_with_the_same_bits(
+    forks, tmp_path, whole, kind
+):
     rng, killed, folder = np.random.default_rng(1), 0, tmp_path / "0"
     folders = [folder]
     while killed < 20:
         folder.mkdir(exist_ok=True)
-        # also while it imports, traces, reads and has not written yet
-        if kill(kind, folder, killed % 4 > 0, rng.uniform(0.0, 2.0)):
+        at = rng.uniform(0.0, 2.0)
+        early = killed % 4 == 0  # while it imports, traces, reads, has not written yet
+        if kill_at_its_start(kind, folder, at) if early else kill(forks, kind, folder, at):
             killed += 1
         else:
             folder = tmp_path / str(len(folders))

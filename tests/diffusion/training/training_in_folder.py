@@ -31,6 +31,12 @@ def train(kind: str, steps: int = STEPS, data=DATA, key=KEY, network=NETWORK, **
 
 ARGUMENTS = {"folder", "every", "state", "stop_at", "callback", "labels", "sample_weight"}
 
-if __name__ == "__main__":
+
+def main(kind: str, folder: str) -> None:
+    """Train until it is killed."""
     jax.config.update("jax_disable_most_optimizations", True)  # as in most tests
-    train(sys.argv[1], folder=sys.argv[2], every=10)
+    train(kind, folder=folder, every=10)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
