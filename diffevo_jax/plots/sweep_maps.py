@@ -189,12 +189,17 @@ def _write(
         ax.text(
             columns[0].places[column],
             columns[1].places[row],
-            f"{grid[row, column]:.3g}",
+            _short(grid[row, column]),
             color="white" if dark[row, column] else INK,
             ha="center",
             va="center",
             fontsize=8,
         )
+
+
+def _short(value: float) -> str:
+    """Three digits, and those before the point, if there are at most six."""
+    return f"{value:.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def _scale(ax: Axes, which: str, axis: Cells) -> None:
