@@ -4,6 +4,7 @@ import functools
 import json
 import math
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from diffevo_jax.base import Problem, PyTree
-from diffevo_jax.cli import streams
+from diffevo_jax.cli import pages, streams
 from diffevo_jax.cli.outputs import Output
 from diffevo_jax.problems import Control
 from diffevo_jax.pytree.files import written_whole
 from diffevo_jax.pytree.records import plain, versions
 from diffevo_jax.running import result_files
+from diffevo_jax.running.diagnosis import WELL, diagnose
 from diffevo_jax.running.evolution import Result, best_run
 from diffevo_jax.running.final import FinalEvaluation, is_noisy
 
@@ -164,6 +166,9 @@ def _lines(ended: Ended) -> Iterator[str]:
         yield f"wall time    {took}"
         if ended.resumed:
             yield f"resumed      after {ended.resumed} of {total} generations"
+    for sentence in diagnose(ended.result):
+        if sentence != WELL:
+            yield _hanging(f"diagnosis    {sentence}")
     if ended.interrupted:
         kept = "" if ended.folder is None else "; the same command goes on from there"
         when = f"after {summary['generations']} of {total} generations"
@@ -204,6 +209,11 @@ def in_a_line(solution: PyTree) -> str:
         of_a_list = not name or name.isdigit()
         said.append(", ".join(values) if of_a_list else f"{name} {', '.join(values)}")
     return ", ".join(said)
+
+
+def _hanging(line: str) -> str:
+    """A line of the summary that is too long, under its own beginning."""
+    return textwrap.fill(line, pages.width(), subsequent_indent=" " * 13)
 
 
 def _evaluations(final: dict[str, Any]) -> int:

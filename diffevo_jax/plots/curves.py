@@ -309,7 +309,8 @@ def _draw_means(
 
 def _clear_legend(ax: Axes) -> None:
     """Put the names beside the axes if a line or a band is behind them."""
-    ax.figure.draw_without_rendering()  # where all of it stands is known only then
+    figure = cast("Figure", ax.figure)
+    figure.draw_without_rendering()  # where all of it stands is known only then
     legend = cast("Legend", ax.get_legend())
     box = legend.get_window_extent()
     drawn = [(line.get_path(), line.get_transform()) for line in ax.lines]

@@ -238,6 +238,31 @@ def test_a_solution_that_breaks_a_limit_is_shown_with_its_violation(capsys, ende
     assert "saved" not in out
 
 
+def test_what_is_wrong_with_a_run_is_said_in_lines_that_fit(capsys, monkeypatch, ended):
+    monkeypatch.setenv("COLUMNS", "60")
+    evolve_summary.show(ended[0])  # a self weight of 1 in all generations
+    lines = capsys.readouterr().out.splitlines()
+    (place,) = [n for n, line in enumerate(lines) if line.startswith("diagnosis    self")]
+    assert lines[place + 1].startswith(" " * 13)
+    assert len(lines[place + 1]) <= 60
+
+
+def test_a_run_that_went_well_has_no_diagnosis(capsys, ended):
+    history = de.replace(
+        ended[0].result.history,
+        self_weight=np.full((2, 2), 0.1, np.float32),
+        effective_sample_size=np.full((2, 2), 4.0, np.float32),
+        mean_fitness=np.array([[0.0, 1.0], [0.0, 1.0]], np.float32),
+        **{
+            name: np.zeros((2, 2), np.int32)
+            for name in ("num_failed", "num_weightless", "num_diverged", "num_clipped")
+        },
+    )
+    result = de.replace(ended[0].result, history=history, best_violation=np.zeros(2))
+    evolve_summary.show(ended[0]._replace(result=result))
+    assert "diagnosis" not in capsys.readouterr().out
+
+
 def test_no_solution_is_shown_where_every_evaluation_failed(capsys, ended):
     result = de.replace(ended[0].result, best_fitness=np.full(2, -np.inf))
     evolve_summary.show(ended[0]._replace(result=result))
