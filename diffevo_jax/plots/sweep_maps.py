@@ -210,7 +210,8 @@ def _scale(ax: Axes, which: str, axis: Cells) -> None:
     if named or len(axis.values) <= TICKS:
         step = -(-len(axis.values) // TICKS) if named else 1
         labels = [_text(value) for value in axis.values[::step]]
-        long = which == "x" and max(map(len, labels)) * len(labels) > 48
+        widest = max(len(line) for label in labels for line in label.splitlines() or [""])
+        long = which == "x" and widest * len(labels) > 48
         ticks = ax.xaxis if which == "x" else ax.yaxis
         ticks.set_ticks(axis.places[::step], labels=labels)
         ticks.set_ticks([], minor=True)

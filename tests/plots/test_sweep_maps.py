@@ -140,6 +140,14 @@ def test_names_that_are_long_are_in_lines_and_no_formulas():
     assert max(map(len, label.splitlines())) <= 32
 
 
+def test_two_names_in_lines_that_have_room_are_level():
+    parts = ["Tempered(dimension=2.0)", "Gaussian(kappa=1.0, floor=None)"]
+    data = table(kernel=("setting", np.tile(parts, 6)))
+    figure = plots.heat_map(data.isel(setting=[0, 1, 2, 3]), "kernel", "eta")
+    ticks = figure.axes[0].get_xticklabels()
+    assert {label.get_rotation() for label in ticks} == {0.0}
+
+
 def test_means_whose_difference_is_infinite_are_drawn():
     data = table()
     data["final_mean"][0] = -1.7e308
