@@ -42,7 +42,7 @@ _ABOUT = {
     "rosenbrock": "Rosenbrock's curved valley; 0 at (1, 1).",
     "himmelblau": "Himmelblau's function; 0 at four points, such as (3, 2).",
     "ackley": "Ackley's function, many shallow minima; 0 at (0, 0).",
-    "two_peaks": "Two Gaussian peaks, at (-1, -1) and (1, 1): which one is found?",
+    "two_peaks": "Two Gaussian peaks, at (-1, -1) and (1, 1); 1 at each.",
     "two_peaks_step": "The same, as steps without a slope.",
 }
 
