@@ -188,8 +188,9 @@ def _affine(
     if weight.size > UNROLLED_WEIGHTS:
         signal = jnp.asarray(signal)
         return matmul(signal, weight) + bias
+    numbers = [signal[i] for i in range(len(signal))]  # read once, not for each output
     return [
-        sum((signal[i] * weight[i, j] for i in range(len(signal))), start=bias[j])
+        sum((number * weight[i, j] for i, number in enumerate(numbers)), start=bias[j])
         for j in range(len(bias))
     ]
 
