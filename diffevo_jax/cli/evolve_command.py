@@ -132,7 +132,9 @@ def evolve(args: Sequence[str]) -> int:
     outputs = evolve_summary.outputs(told, options.json, options.out, options.plot)
     if options.film is not None:
         outputs.append(films.output(options.film, settings.problem, told.result, keys))
-    code = save_and_show(outputs, lambda: evolve_summary.show(told))
+    saved = list[Path]()
+    kept = [each.then(saved.append) for each in outputs]
+    code = save_and_show(kept, lambda: evolve_summary.show(told, saved))
     return interrupts.code() if told.interrupted else code
 
 
@@ -230,6 +232,10 @@ def _check_files(options: EvolveOptions) -> None:
     for name in ("json", "out", "plot", "log"):
         if (path := vars(options)[name]) is not None:
             check_writable(f"--{name}", path)
+    if options.out is not None and options.out.suffix not in ("", ".npz"):
+        raise ValueError(
+            f"--out: got {options.out}, want a name that ends in .npz, or has no ending"
+        )
     if options.plot is None:
         return
     try:

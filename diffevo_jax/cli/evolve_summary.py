@@ -4,7 +4,8 @@ import functools
 import json
 import math
 import sys
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,18 +14,21 @@ import numpy as np
 import numpy.typing as npt
 
 from diffevo_jax.base import Problem, PyTree
-from diffevo_jax.cli import streams
+from diffevo_jax.cli import pages, streams
 from diffevo_jax.cli.outputs import Output
 from diffevo_jax.problems import Control
 from diffevo_jax.pytree.files import written_whole
 from diffevo_jax.pytree.records import plain, versions
 from diffevo_jax.running import result_files
+from diffevo_jax.running.diagnosis import WELL, diagnose
 from diffevo_jax.running.evolution import Result, best_run
 from diffevo_jax.running.final import FinalEvaluation, is_noisy
 
 #: Whether a success is ended by the environment; else the step limit ends it.
 _ENDS = ("Acrobot-v1", "MountainCar-v0", "MountainCarContinuous-v0")
 _SUCCESS_ENDS = {"CartPole-v1": False} | dict.fromkeys(_ENDS, True)
+#: Numbers of a solution that are printed, at most: more are a matter for a file.
+PRINTED = 8
 
 
 class Ended(NamedTuple):
@@ -90,8 +94,13 @@ def success(problem: Problem, measures: PyTree) -> np.ndarray | None:
     return np.mean(np.asarray(measures.terminated) == ends, axis=(1, 2))
 
 
-def show(ended: Ended) -> None:
-    """Print the generations as a table, and the summary."""
+def show(ended: Ended, saved: Sequence[Path] = ()) -> None:
+    """Print the generations as a table, and the summary.
+
+    Args:
+        ended: the runs.
+        saved: files that have been written of them.
+    """
     from rich.table import Table
 
     history = jax.tree.map(np.asarray, ended.result.history)
@@ -118,6 +127,8 @@ def show(ended: Ended) -> None:
             f"{info.effective_sample_size['mean']:.3g}",
         )
     text = "".join(f"{line}\n" for line in _lines(ended))
+    if saved:
+        text += f"saved        {', '.join(map(str, saved))}\n"
     streams.say(streams.rendered(table) + text)
 
 
@@ -133,6 +144,8 @@ def _lines(ended: Ended) -> Iterator[str]:
         yield f"luckiest     {best}, of single evaluations"
     else:
         yield f"best so far  {best}"
+    if told := _recommended(ended):
+        yield f"solution     {told}"
     more = "" if final is None else f", and {_evaluations(final):,} at its end"
     mean = " on average" if np.ptp(summary["num_generations"]) else ""
     yield f"evaluations  {summary['evaluations_per_run']:,} a run{mean}{more}"
@@ -153,12 +166,54 @@ def _lines(ended: Ended) -> Iterator[str]:
         yield f"wall time    {took}"
         if ended.resumed:
             yield f"resumed      after {ended.resumed} of {total} generations"
+    for sentence in diagnose(ended.result):
+        if sentence != WELL:
+            yield _hanging(f"diagnosis    {sentence}")
     if ended.interrupted:
         kept = "" if ended.folder is None else "; the same command goes on from there"
         when = f"after {summary['generations']} of {total} generations"
         if summary["generations"] == total:
             when = "before the final evaluation"
         yield f"interrupted  {when}{kept}"
+
+
+def _recommended(ended: Ended) -> str:
+    """The best solution of all runs in a line; empty if every evaluation has failed."""
+    taken = best_run(ended.result)
+    if not np.isfinite(np.asarray(ended.result.best_fitness)[taken]):
+        return ""
+    space, runs = ended.config["problem"].space, len(ended.result.best_fitness)
+    if space.dim > PRINTED:
+        return f"{space.dim:,} numbers, which --json FILE and --out FILE keep"
+    said = in_a_line(space.as_python(ended.result.best_solution)[taken])
+    said += f"; of run {taken + 1} of {runs:,}, the best" if runs > 1 else ""
+    violation = float(np.asarray(ended.result.best_violation)[taken])
+    return said + (f"; infeasible, violation {violation:.3g}" if violation > 0 else "")
+
+
+def in_a_line(solution: PyTree) -> str:
+    """A solution of Python's own values, with the names of those that have one.
+
+    Example:
+        >>> from diffevo_jax.cli import evolve_summary
+        >>> evolve_summary.in_a_line({"bore": 1.80396, "fluid": "oil"})
+        'bore 1.804, fluid oil'
+    """
+    said = []
+    for path, leaf in jax.tree_util.tree_leaves_with_path(solution):
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        values = [
+            f"{value:.4g}" if isinstance(value, float) else str(value)
+            for value in np.ravel(leaf).tolist()
+        ]
+        of_a_list = not name or name.isdigit()
+        said.append(", ".join(values) if of_a_list else f"{name} {', '.join(values)}")
+    return ", ".join(said)
+
+
+def _hanging(line: str) -> str:
+    """A line of the summary that is too long, under its own beginning."""
+    return textwrap.fill(line, pages.width(), subsequent_indent=" " * 13)
 
 
 def _evaluations(final: dict[str, Any]) -> int:

@@ -1,4 +1,4 @@
-"""``diffevo list``: what there is to evolve, and what to evolve it with, a line each."""
+"""``diffevo list``: what there is to evolve, and what to evolve it with."""
 
 import inspect
 import textwrap
@@ -11,9 +11,9 @@ from diffevo_jax.running import published
 
 #: What an episode is about; of other environments their own docstring says it.
 TASKS = {
-    "CartPole-v1": "keep a pole upright on a cart; 4 observations, 2 actions",
-    "Pendulum-v1": "swing a pendulum up and hold it; 3 observations, a torque",
-    "Acrobot-v1": "swing the tip of two links up; 6 observations, 3 actions",
+    "CartPole-v1": "balance a pole on a cart; 4 observations, 2 actions",
+    "Pendulum-v1": "swing a pendulum up; 3 observations, a torque",
+    "Acrobot-v1": "swing two links up; 6 observations, 3 actions",
     "MountainCar-v0": "rock a car up a hill; 2 observations, 3 actions",
     "MountainCarContinuous-v0": "the same with a force; 2 observations",
     "Asterix-MinAtar": "collect gold, avoid enemies; 10 x 10 pictures",
@@ -39,7 +39,10 @@ TASKS = {
     "FrozenLake-misc": "cross a lake of ice and holes",
 }
 _ABOUT = {
-    "two_peaks": "Two Gaussian peaks, at (-1, -1) and (1, 1): which one is found?",
+    "rosenbrock": "Rosenbrock's curved valley; 0 at (1, 1).",
+    "himmelblau": "Himmelblau's function; 0 at four points, such as (3, 2).",
+    "ackley": "Ackley's function, many shallow minima; 0 at (0, 0).",
+    "two_peaks": "Two Gaussian peaks, at (-1, -1) and (1, 1); 1 at each.",
     "two_peaks_step": "The same, as steps without a slope.",
 }
 
@@ -63,18 +66,18 @@ def text(what: str = "") -> str:
 
 
 def _columns(known: Mapping[str, str]) -> Iterator[str]:
-    """Names and lines that fit."""
+    """Names, and beside each what it is, in lines that fit."""
     wide = max(map(len, known)) + 2
+    room = max(20, pages.width() - wide - 2)
     for name, about in known.items():
-        room = max(20, pages.width() - wide - 2)
-        shown = textwrap.shorten(about, room, placeholder=" ...")
-        yield f"  {name:{wide}}{shown}".rstrip()
+        for number, line in enumerate(textwrap.wrap(about, room) or [""]):
+            yield f"  {'' if number else name:{wide}}{line}".rstrip()
 
 
 def _names() -> dict[str, dict[str, str]]:
     environments = [one for one in experiments.known_names() if one not in landscapes.NAMES]
     return {
-        "landscapes, two numbers each": {
+        "landscapes of two numbers; fitness is a density, at most 1": {
             name: _landscape(name) for name in landscapes.NAMES
         },
         "environments, which a policy plays": {

@@ -20,6 +20,15 @@ class Output(NamedTuple):
     path: Path
     write: Callable[[Path], None]
 
+    def then(self, tell: Callable[[Path], None]) -> "Output":
+        """The same, which tells its path once it has been written."""
+
+        def write(path: Path) -> None:
+            self.write(path)
+            tell(path)
+
+        return self._replace(write=write)
+
 
 def save_and_show(outputs: Sequence[Output], show: Callable[[], None]) -> int:
     """Save all files, then show.

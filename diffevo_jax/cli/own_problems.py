@@ -36,6 +36,10 @@ def found_at(given: str) -> PyTree:
         return found() if isinstance(found, type) else found
     except Exception as error:  # the module is the user's, and may raise anything
         first = str(error).partition("\n")[0]
+        absent = error.name if isinstance(error, ModuleNotFoundError) else None
+        if absent and f"{module}.".startswith(f"{absent}."):
+            file = f"{module.replace('.', '/')}.py"
+            first += f"; want {file} in the current folder, or a module that is installed"
         raise UsageError(f"{given}: {type(error).__name__}: {first}") from error
 
 

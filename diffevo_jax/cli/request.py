@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 #: Options that may be given again, and mean all of it.
 _REPEATED = ("axis",)
+#: Flags that another command has, and what to take here.
+_INSTEAD = MappingProxyType(
+    {"-o": "; want --out", "--plot": "; 'diffevo report' draws the file of --out"}
+)
 OptionsT = TypeVar("OptionsT", bound="DataclassInstance")
 
 
@@ -151,9 +155,8 @@ def _find(known: Mapping[str, Flag], one: Given, help_: str) -> tuple[Flag, bool
         raise UsageError(_unknown_key(known, one))
     if flag is None:
         spelled = flags.spellings(known) | {f"--{name}": f"--{name}" for name in HELP}
-        raise UsageError(
-            f"unknown flag {one.where}{hint_at(one.where, spelled, spelled) or help_}"
-        )
+        hint = hint_at(one.where, spelled, spelled) or _INSTEAD.get(one.where) or help_
+        raise UsageError(f"unknown flag {one.where}{hint}")
     return flag, False
 
 

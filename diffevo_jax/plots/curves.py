@@ -18,12 +18,13 @@ from diffevo_jax.sweeps.tables import half_width, unit_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
 
 #: What one algorithm came to: a result, its history, or numbers (runs, generations).
 Curve = Result | Info | Numbers
 #: Numbers for each of several curves: by name, or in their order.
 PerCurve = Mapping[str, npt.ArrayLike] | Sequence[npt.ArrayLike] | npt.ArrayLike
-#: Most curves whose names stand within the axes; of more, they stand beside them.
+#: Most curves whose names may stand within the axes; of more, they stand beside them.
 INSIDE = 4
 #: What can be along the axis.
 AXES = ("evaluations", "generation", "seconds")
@@ -136,6 +137,7 @@ def learning_curve(
         name: _places(_called(name), curve, x, given[name], numbers[name].shape[1])
         for name, curve in curves.items()
     }
+    is_given = ax is not None
     ax = ax or blank(6.0, 3.4).add_subplot()
     if single:
         history = curves[""].history if isinstance(curves[""], Result) else curves[""]
@@ -152,6 +154,8 @@ def learning_curve(
     ax.set(xlabel=x, ylabel=ylabel or ("fitness" if plain else _words(curves, value)))
     ax.set_title(title)
     open_frame(ax)
+    if not (single or is_given):  # beside axes of others there may be no room
+        _clear_legend(ax)
     return cast("Figure", ax.figure)
 
 
@@ -300,5 +304,22 @@ def _draw_means(
         title_fontsize="small",
     )
     if len(numbers) > INSIDE:
-        legend.set_loc("center left")
-        legend.set_bbox_to_anchor((1.0, 0.5))
+        _put_beside(legend)
+
+
+def _clear_legend(ax: Axes) -> None:
+    """Put the names beside the axes if a line or a band is behind them."""
+    figure = cast("Figure", ax.figure)
+    figure.draw_without_rendering()  # where all of it stands is known only then
+    legend = cast("Legend", ax.get_legend())
+    box = legend.get_window_extent()
+    drawn = [(line.get_path(), line.get_transform()) for line in ax.lines]
+    for band in ax.collections:
+        drawn += [(path, band.get_transform()) for path in band.get_paths()]
+    if any(place.transform_path(path).intersects_bbox(box) for path, place in drawn):
+        _put_beside(legend)
+
+
+def _put_beside(legend: Legend) -> None:
+    legend.set_loc("center left")
+    legend.set_bbox_to_anchor((1.0, 0.5))

@@ -189,12 +189,17 @@ def _write(
         ax.text(
             columns[0].places[column],
             columns[1].places[row],
-            f"{grid[row, column]:.3g}",
+            _short(grid[row, column]),
             color="white" if dark[row, column] else INK,
             ha="center",
             va="center",
             fontsize=8,
         )
+
+
+def _short(value: float) -> str:
+    """Three digits, and those before the point, if there are at most six."""
+    return f"{value:.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def _scale(ax: Axes, which: str, axis: Cells) -> None:
@@ -205,7 +210,8 @@ def _scale(ax: Axes, which: str, axis: Cells) -> None:
     if named or len(axis.values) <= TICKS:
         step = -(-len(axis.values) // TICKS) if named else 1
         labels = [_text(value) for value in axis.values[::step]]
-        long = which == "x" and max(map(len, labels)) * len(labels) > 48
+        widest = max(len(line) for label in labels for line in label.splitlines() or [""])
+        long = which == "x" and widest * len(labels) > 48
         ticks = ax.xaxis if which == "x" else ax.yaxis
         ticks.set_ticks(axis.places[::step], labels=labels)
         ticks.set_ticks([], minor=True)

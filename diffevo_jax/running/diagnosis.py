@@ -32,6 +32,9 @@ ONE, MOSTLY, OTHERS = 1.2, 0.75, 0.5
 #: first quarter of the generations.
 ALIKE = 0.75
 
+#: What is said where nothing is wrong.
+WELL = "all well"
+
 
 @checked
 def diagnose(history: Info | Result) -> tuple[str, ...]:
@@ -93,7 +96,7 @@ def diagnose(history: Info | Result) -> tuple[str, ...]:
         *(() if size is None else indifferent(effective, size)),
         *stagnant(rows["mean_fitness"]),
     )
-    return found or ("all well",)
+    return found or (WELL,)
 
 
 def carried_on(rows: dict[str, np.ndarray], lengths: np.ndarray) -> dict[str, np.ndarray]:

@@ -219,6 +219,93 @@ def test_the_json_file_has_the_violation_of_each_solution(
     assert record["recommended"]["violation"] == violations[taken]
 
 
+def test_the_summary_has_the_solution_to_take_and_the_files(capsys, tmp_path, ended):
+    told = ended[0]
+    better = {"best_fitness": [0.25, 0.5], "best_violation": [0.0, 0.0]}
+    better["best_solution"] = [[1.0, 2.0], [3.00004, 0.5]]
+    made = {name: np.array(values) for name, values in better.items()}
+    told = told._replace(result=de.replace(told.result, **made))
+    evolve_summary.show(told, [tmp_path / "a.npz", tmp_path / "b.png"])
+    lines = capsys.readouterr().out.splitlines()
+    assert "solution     3, 0.5; of run 2 of 2, the best" in lines
+    assert lines[-1] == f"saved        {tmp_path / 'a.npz'}, {tmp_path / 'b.png'}"
+
+
+def test_a_solution_that_breaks_a_limit_is_shown_with_its_violation(capsys, ended):
+    evolve_summary.show(ended[0])  # of ones, and so is the violation
+    out = capsys.readouterr().out
+    assert "; infeasible, violation 1\n" in out
+    assert "saved" not in out
+
+
+def test_what_is_wrong_with_a_run_is_said_in_lines_that_fit(capsys, monkeypatch, ended):
+    monkeypatch.setenv("COLUMNS", "60")
+    evolve_summary.show(ended[0])  # a self weight of 1 in all generations
+    lines = capsys.readouterr().out.splitlines()
+    (place,) = [n for n, line in enumerate(lines) if line.startswith("diagnosis    self")]
+    assert lines[place + 1].startswith(" " * 13)
+    assert len(lines[place + 1]) <= 60
+
+
+def test_a_run_that_went_well_has_no_diagnosis(capsys, ended):
+    history = de.replace(
+        ended[0].result.history,
+        self_weight=np.full((2, 2), 0.1, np.float32),
+        effective_sample_size=np.full((2, 2), 4.0, np.float32),
+        mean_fitness=np.array([[0.0, 1.0], [0.0, 1.0]], np.float32),
+        **{
+            name: np.zeros((2, 2), np.int32)
+            for name in ("num_failed", "num_weightless", "num_diverged", "num_clipped")
+        },
+    )
+    result = de.replace(ended[0].result, history=history, best_violation=np.zeros(2))
+    evolve_summary.show(ended[0]._replace(result=result))
+    assert "diagnosis" not in capsys.readouterr().out
+
+
+def test_no_solution_is_shown_where_every_evaluation_failed(capsys, ended):
+    result = de.replace(ended[0].result, best_fitness=np.full(2, -np.inf))
+    evolve_summary.show(ended[0]._replace(result=result))
+    assert "solution" not in capsys.readouterr().out
+
+
+def test_of_a_solution_of_many_numbers_it_is_said_which_files_keep_it(capsys, ended):
+    problem = de.problems.Function(lambda x: x.sum(), dim=9)
+    config = ended[0].config | {"problem": problem}
+    evolve_summary.show(ended[0]._replace(config=config))
+    told = "solution     9 numbers, which --json FILE and --out FILE keep\n"
+    assert told in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("solution", "line"),
+    [
+        (2.5, "2.5"),
+        ([1.0, 123456.7], "1, 1.235e+05"),
+        ({"bore": 1.80396, "fluid": "oil", "count": 9}, "bore 1.804, count 9, fluid oil"),
+        ({"at": np.array([1.0, 2.0])}, "at 1, 2"),
+    ],
+)
+def test_a_solution_in_a_line(solution, line) -> None:
+    assert evolve_summary.in_a_line(solution) == line
+
+
+def test_a_file_that_was_not_written_is_not_said_to_be_saved(capsys, tmp_path, monkeypatch):
+    def fail(*_: object) -> None:
+        raise RuntimeError("of a library")
+
+    monkeypatch.setattr(evolve_summary, "_plot", fail)
+    words = (f"--json={tmp_path / 'a.json'}", f"--plot={tmp_path / 'b.png'}")
+    assert cli.main([*EVOLVE, *words]) == 1
+    assert f"saved        {tmp_path / 'a.json'}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["run.csv", "run.json", "run.v2"])
+def test_a_result_goes_to_a_file_that_a_report_can_read(capsys, tmp_path, name) -> None:
+    assert cli.main([*EVOLVE, f"--out={tmp_path / name}"]) == 2
+    assert "want a name that ends in .npz, or has no ending" in capsys.readouterr().err
+
+
 def test_every_output_is_tried_and_any_error_is_told(capsys, tmp_path) -> None:
     def fail(path: Path) -> None:
         raise RuntimeError("of a library")

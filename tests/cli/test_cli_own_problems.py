@@ -51,4 +51,17 @@ def test_what_is_no_problem_is_named(module, attribute, message, capsys) -> None
 
 def test_a_module_that_is_not_there_is_named(capsys) -> None:
     assert cli.main(["evolve", "nobodys_problem:problem"]) == 2
-    assert "nobodys_problem:problem: ModuleNotFoundError" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "nobodys_problem:problem: ModuleNotFoundError" in said
+    assert "want nobodys_problem.py in the current folder" in said
+
+
+def test_of_a_module_that_lacks_another_the_other_is_named(
+    tmp_path, monkeypatch, capsys
+) -> None:
+    (tmp_path / "needs_another.py").write_text("import nobodys_package\n")
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["evolve", "needs_another:problem"]) == 2
+    said = capsys.readouterr().err
+    assert "No module named 'nobodys_package'" in said
+    assert "current folder" not in said

@@ -225,3 +225,20 @@ def test_ranges_and_parts_of_a_file_are_those_of_words() -> None:
     assert found["sampler.eta"] == wanted["sampler.eta"]
     assert de.equal(found["kernel"], wanted["kernel"])
     assert found["scale", "population_size"] == [(2.0, 8), (3.0, 9), (4.0, 10)]
+
+
+@pytest.mark.parametrize(
+    ("words", "instead"),
+    [
+        (("evolve", "beale", "-o", "x.npz"), "unknown flag -o; want --out\n"),
+        (
+            ("sweep", "beale", "--plot", "x.png"),
+            "--plot; 'diffevo report' draws the file of",
+        ),
+    ],
+)
+def test_of_a_flag_of_another_command_it_is_said_what_to_take(
+    capsys, words, instead
+) -> None:
+    assert cli.main(list(words)) == 2
+    assert instead in capsys.readouterr().err

@@ -105,6 +105,15 @@ def test_the_environments_that_are_described_are_there() -> None:
     assert all(len(about) < 70 for about in listing.TASKS.values())
 
 
+def test_what_is_listed_is_told_in_full(capsys, narrow) -> None:
+    out = said(capsys, "list")
+    assert "..." not in out
+    assert max(map(len, out.splitlines())) <= 80
+    assert (
+        "\n                       and a grid." in out
+    )  # under the words that it goes on from
+
+
 def test_names_alone_can_be_listed(capsys) -> None:
     out = said(capsys, "list", "names")
     assert all(name in out for name in landscapes.NAMES)

@@ -52,6 +52,33 @@ def test_one_curve_has_bands_over_the_runs(history, label, low, high):
     np.testing.assert_allclose([at_end.min(), at_end.max()], want, rtol=1e-5)
 
 
+def is_beside(axes):
+    """Whether the names stand at the right of the axes."""
+    axes.figure.draw_without_rendering()
+    names = axes.get_legend().get_window_extent()
+    return bool(names.x0 >= axes.get_window_extent().x1)
+
+
+def test_names_stand_within_the_axes_where_nothing_is_behind_them():
+    figure = plots.learning_curve(
+        {"a": np.ones((2, 9)), "b": np.zeros((2, 9))}, x="generation"
+    )
+    assert not is_beside(figure.axes[0])
+
+
+def test_names_stand_beside_curves_that_leave_no_room_for_them():
+    up, down = np.tile([0.0, 1.0], (2, 20)), np.tile([1.0, 0.0], (2, 20))
+    figure = plots.learning_curve({"a": up, "b": down}, x="generation")
+    assert is_beside(figure.axes[0])
+
+
+def test_in_axes_of_the_caller_the_names_stay_within():
+    axes = Figure().add_subplot()
+    up, down = np.tile([0.0, 1.0], (2, 20)), np.tile([1.0, 0.0], (2, 20))
+    plots.learning_curve({"a": up, "b": down}, x="generation", ax=axes)
+    assert not is_beside(axes)
+
+
 def test_a_curve_of_one_run_has_no_bands(result):
     figure = plots.learning_curve(result.history)
     assert not figure.axes[0].collections

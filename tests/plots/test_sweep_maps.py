@@ -63,6 +63,17 @@ def test_the_best_cell_is_framed_and_named():
     assert words == ["highest: 0.25 at", "eta = 0.5, temperature = 0.1"]
 
 
+@pytest.mark.parametrize(
+    ("worth", "written"),
+    [(-1093.3, "-1093"), (0.12345, "0.123"), (123456.0, "123456"), (2.5e7, "2.5e+07")],
+)
+def test_a_number_in_a_cell_is_short_and_plain(worth, written):
+    data = table()
+    data["final_mean"] = data["final_mean"] * 0 + worth
+    figure = plots.heat_map(data, "eta", "temperature")
+    assert {text.get_text() for text in figure.axes[0].texts} == {written}
+
+
 def test_what_the_value_is_stands_beside_the_colours():
     data = table()
     data["final_mean"].attrs["long_name"] = "mean fitness of the last population"
@@ -127,6 +138,14 @@ def test_names_that_are_long_are_in_lines_and_no_formulas():
     label = figure.axes[0].get_yticklabels()[1].get_text()
     assert "".join(label.split()).replace("\\$", "$") == name.replace(" ", "")
     assert max(map(len, label.splitlines())) <= 32
+
+
+def test_two_names_in_lines_that_have_room_are_level():
+    parts = ["Tempered(dimension=2.0)", "Gaussian(kappa=1.0, floor=None)"]
+    data = table(kernel=("setting", np.tile(parts, 6)))
+    figure = plots.heat_map(data.isel(setting=[0, 1, 2, 3]), "kernel", "eta")
+    ticks = figure.axes[0].get_xticklabels()
+    assert {label.get_rotation() for label in ticks} == {0.0}
 
 
 def test_means_whose_difference_is_infinite_are_drawn():
