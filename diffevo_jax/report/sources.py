@@ -114,8 +114,8 @@ def read_run(path: Path, label: str) -> Run:
 
     Args:
         path: a ``.npz`` of :func:`diffevo_jax.save`, a ``.json`` of ``diffevo evolve
-            --json``, either with this ending or none, or a folder of ``diffevo evolve
-            --folder``.
+            --json``, either with this ending or as a file of another name, or a folder of
+            ``diffevo evolve --folder``.
         label: what it is called.
 
     Raises:
@@ -130,9 +130,11 @@ def read_run(path: Path, label: str) -> Run:
 
 
 def ending_of(path: Path) -> str:
-    """The ending of a file; of one without, that of what it holds, where this is known."""
-    if path.suffix:
+    """The ending of a result's file, of one of another name by what it holds; else ""."""
+    if path.suffix in (".npz", ".json"):
         return path.suffix
+    if not path.is_file():  # what a pipe holds is gone once somebody has looked
+        return ""
     if zipfile.is_zipfile(path):
         return ".npz"
     with path.open("rb") as file:
