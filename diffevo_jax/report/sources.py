@@ -4,11 +4,12 @@ import contextlib
 import dataclasses
 import json
 import zipfile
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from diffevo_jax.base import Info, PyTree
 from diffevo_jax.pytree import archives
@@ -74,17 +75,17 @@ class Run:
     def __post_init__(self) -> None:
         """Raise where what was read is not what a page can show."""
         runs, size = len(self.history["mean_fitness"]), self.population_size
-        of_runs: dict[str, Sized | None] = {
-            "num_generations": self.generations,
-            "reasons": self.reasons or None,
-            "best_fitness": self.best_fitness,
-            "final": self.interval,
+        of_runs: dict[str, tuple[npt.ArrayLike | None, tuple[int, ...]]] = {
+            "num_generations": (self.generations, (runs,)),
+            "reasons": (self.reasons or None, (runs,)),
+            "best_fitness": (self.best_fitness, (runs,)),
+            "final": (self.interval, (runs, 2)),
         }
         if self.generations.dtype.kind not in "iu":
             raise TypeError(f"num_generations: got {self.generations}, want ints")
-        for name, values in of_runs.items():
-            if values is not None and len(values) != runs:
-                raise ValueError(f"{name}: got {len(values)} runs, want {runs}")
+        for name, (values, shape) in of_runs.items():
+            if values is not None and np.shape(values) != shape:
+                raise ValueError(f"{name}: got shape {np.shape(values)}, want {shape}")
         shapes = {np.shape(values) for values in self.history.values()}
         if len(shapes) != 1 or len(next(iter(shapes))) != 2 or not min(shapes.pop()):
             raise ValueError("history: want a generation at least, of all runs the same")

@@ -459,6 +459,7 @@ def test_a_file_of_anything_is_said_with_its_name(ending, tmp_path) -> None:
     "change",
     [
         {"best_fitness": np.zeros(2)},
+        {"best_fitness": np.zeros((3, 0))},
         {"generations": np.full(3, np.inf)},
         {"population_size": 1e308},
         {"interval": np.zeros((1, 2))},
