@@ -187,3 +187,29 @@ def test_samples_are_not_drawn_along_too_many_levels(key):
         ValueError, match=r"got levels of shape \(5,\) of Host, want \(4,\)"
     ):
         de.sample(*given, num_levels=4)
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda *given: de.diffusion.log_likelihood(*given, num_levels=4),
+        lambda *given: de.diffusion.variational_bound(
+            jax.random.key(0), *given, num_levels=4
+        ),
+    ],
+    ids=["log_likelihood", "variational_bound"],
+)
+def test_no_likelihood_is_of_too_many_levels(look):
+    denoise = lambda y, sigma: jnp.zeros_like(y)
+    with pytest.raises(
+        ValueError, match=r"got levels of shape \(5,\) of Host, want \(4,\)"
+    ):
+        look(denoise, jnp.ones((3, 2)), Host(more=1))
+
+
+def test_a_level_of_an_objective_is_none_of_too_many():
+    levels = de.diffusion.GridLevels(Host(more=1), num_levels=4)
+    with pytest.raises(
+        ValueError, match=r"got levels of shape \(5,\) of Host, want \(4,\)"
+    ):
+        levels.draw(jnp.array([0.5]))
