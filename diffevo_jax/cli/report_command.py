@@ -71,6 +71,8 @@ def report(args: Sequence[str]) -> int:
         raise UsageError(
             "report: got no RESULT, want one, such as a file of 'diffevo evolve --out'"
         )
+    if not all(asked.results):
+        raise UsageError("RESULT: got '', want a path")
     out = _out(asked)
     html = _page(asked)
 

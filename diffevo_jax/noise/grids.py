@@ -13,9 +13,33 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from diffevo_jax import pytree
+from diffevo_jax.base import Grid
 from diffevo_jax.noise.conversions import SIGMA_MAX, SIGMA_MIN, sigma_from_rates
 from diffevo_jax.pytree import Number
 from diffevo_jax.pytree.annotations import checked
+
+
+def levels_of(grid: Grid, num_levels: int) -> jax.Array:
+    """The levels of a grid that anybody may have written, ``(num_levels,)``.
+
+    Args:
+        grid: gives them as an array of JAX or of NumPy, or as a list.
+        num_levels: how many are asked for, >= 1.
+
+    Raises:
+        ValueError: it gives another number of them.
+
+    Example:
+        >>> import diffevo_jax as de
+        >>> from diffevo_jax.noise import grids
+        >>> grids.levels_of(de.noise.Constant(2.0), 3).tolist()
+        [2.0, 2.0, 2.0]
+    """
+    levels = jnp.asarray(grid.sigmas(num_levels))
+    if levels.shape != (num_levels,):
+        got = f"levels of shape {levels.shape} of {type(grid).__name__}"
+        raise ValueError(f"grid: got {got}, want ({num_levels},)")
+    return levels
 
 
 @pytree.dataclass

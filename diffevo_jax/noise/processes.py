@@ -223,8 +223,9 @@ class Flow:
         return t / (1.0 - jnp.asarray(t, dtype=float))
 
     def time(self, sigma: Number) -> jax.Array:
-        """``sigma / (1 + sigma)``, in (0, 1), whatever the ends are."""
-        return sigma / (1.0 + jnp.asarray(sigma, dtype=float))
+        """``sigma / (1 + sigma)``, in [0, 1], whatever the ends are."""
+        sigma = jnp.minimum(jnp.asarray(sigma, dtype=float), 1e30)  # infinite at time 1
+        return sigma / (1.0 + sigma)
 
     def times(self, num_levels: int) -> jax.Array:
         """``(num_levels,)`` uniform times from ``t_max`` to ``t_min``."""

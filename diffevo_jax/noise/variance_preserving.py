@@ -43,6 +43,7 @@ def vp_time(process: "VP | SubVP", total: jax.Array) -> jax.Array:
     The root of ``(beta_max - beta_min) t^2 / 2 + beta_min t = B``, in the form in which
     nothing cancels.
     """
+    total = jnp.clip(total, 1e-30, 1e30)  # far beyond all levels, and not 0/0 at an end
     slope = process.beta_max - process.beta_min
     root = jnp.sqrt(jnp.asarray(process.beta_min, float) ** 2 + 2 * slope * total)
     return jnp.clip(2 * total / (process.beta_min + root), 0.0, 1.0)

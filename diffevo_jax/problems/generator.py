@@ -16,6 +16,7 @@ from diffevo_jax.base import Denoise, Evaluation, Grid, PyTree, Sampler
 from diffevo_jax.compilation import explain_untraced
 from diffevo_jax.denoisers.fixed import as_pytree
 from diffevo_jax.noise import EDM, Levels
+from diffevo_jax.noise.grids import levels_of
 from diffevo_jax.problems.genomes import Drawing, Genome, InitialNoise
 from diffevo_jax.problems.space import Space
 from diffevo_jax.pytree import arrays, validation
@@ -183,7 +184,7 @@ class Generator:
 
     def _drawing(self, start: jax.Array) -> Drawing:
         """As it is before a solution changes it."""
-        return Drawing(self.denoise, self.grid.sigmas(self.num_levels), start)
+        return Drawing(self.denoise, levels_of(self.grid, self.num_levels), start)
 
     def _worth(self, samples: jax.Array) -> jax.Array:
         """The mean reward of the samples of one solution, (S, D)."""

@@ -22,6 +22,8 @@ from diffevo_jax.sweeps.stored_tables import ENDINGS, load
 
 #: What a page can show.
 Source = Result | Saved | str | Path
+#: How files of it end.
+_KNOWN = (".npz", ".json", *ENDINGS)
 
 
 @checked
@@ -108,7 +110,8 @@ def labels_of(results: Sequence[Source]) -> list[str]:
         Path(f"result {number}" if isinstance(one, Result | Saved) else one)
         for number, one in enumerate(results, 1)
     ]
-    parts = [(*path.parts[:-1], path.stem or path.name) for path in paths]
+    bare = lambda path: path.stem if path.suffix in _KNOWN else path.name
+    parts = [(*path.parts[:-1], bare(path)) for path in paths]
     for length in range(1, max(map(len, parts)) + 1):
         found = ["/".join(each[-length:]) for each in parts]
         if len(set(found)) == len(found):
@@ -130,9 +133,8 @@ def _read(one: Source, label: str) -> Run | Sweep:
             table = load(path)
             named = table.attrs.get("name", label) if label == path.stem else label
             return sweep_of(table, str(named))
-        known = (".npz", ".json", *ENDINGS)
-        if not path.is_dir() and sources.ending_of(path) not in known:
-            wanted = ", ".join(known)
+        if not path.is_dir() and not sources.ending_of(path):
+            wanted = ", ".join(_KNOWN)
             raise ValueError(f"path: got {path}, want a folder or an ending among {wanted}")
         return sources.read_run(path, label)
 

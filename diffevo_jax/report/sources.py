@@ -4,11 +4,12 @@ import contextlib
 import dataclasses
 import json
 import zipfile
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from diffevo_jax.base import Info, PyTree
 from diffevo_jax.pytree import archives
@@ -74,17 +75,17 @@ class Run:
     def __post_init__(self) -> None:
         """Raise where what was read is not what a page can show."""
         runs, size = len(self.history["mean_fitness"]), self.population_size
-        of_runs: dict[str, Sized | None] = {
-            "num_generations": self.generations,
-            "reasons": self.reasons or None,
-            "best_fitness": self.best_fitness,
-            "final": self.interval,
+        of_runs: dict[str, tuple[npt.ArrayLike | None, tuple[int, ...]]] = {
+            "num_generations": (self.generations, (runs,)),
+            "reasons": (self.reasons or None, (runs,)),
+            "best_fitness": (self.best_fitness, (runs,)),
+            "final": (self.interval, (runs, 2)),
         }
         if self.generations.dtype.kind not in "iu":
             raise TypeError(f"num_generations: got {self.generations}, want ints")
-        for name, values in of_runs.items():
-            if values is not None and len(values) != runs:
-                raise ValueError(f"{name}: got {len(values)} runs, want {runs}")
+        for name, (values, shape) in of_runs.items():
+            if values is not None and np.shape(values) != shape:
+                raise ValueError(f"{name}: got shape {np.shape(values)}, want {shape}")
         shapes = {np.shape(values) for values in self.history.values()}
         if len(shapes) != 1 or len(next(iter(shapes))) != 2 or not min(shapes.pop()):
             raise ValueError("history: want a generation at least, of all runs the same")
@@ -114,8 +115,8 @@ def read_run(path: Path, label: str) -> Run:
 
     Args:
         path: a ``.npz`` of :func:`diffevo_jax.save`, a ``.json`` of ``diffevo evolve
-            --json``, either with this ending or none, or a folder of ``diffevo evolve
-            --folder``.
+            --json``, either with this ending or as a file of another name, or a folder of
+            ``diffevo evolve --folder``.
         label: what it is called.
 
     Raises:
@@ -130,9 +131,11 @@ def read_run(path: Path, label: str) -> Run:
 
 
 def ending_of(path: Path) -> str:
-    """The ending of a file; of one without, that of what it holds, where this is known."""
-    if path.suffix:
+    """The ending of a result's file, of one of another name by what it holds; else ""."""
+    if path.suffix in (".npz", ".json"):
         return path.suffix
+    if not path.is_file():  # what a pipe holds is gone once somebody has looked
+        return ""
     if zipfile.is_zipfile(path):
         return ".npz"
     with path.open("rb") as file:

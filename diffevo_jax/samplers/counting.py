@@ -13,6 +13,7 @@ from jax import Array
 
 from diffevo_jax import pytree
 from diffevo_jax.base import ChecksGrid, Grid, PyTree, Sampler
+from diffevo_jax.noise.grids import levels_of
 from diffevo_jax.pytree.annotations import checked, outside
 
 #: What ``query`` and ``update`` return: points (N, D), their noise level (), the memory.
@@ -104,7 +105,7 @@ def check_grid(sampler: Sampler, grid: Grid, num_levels: int) -> None:
     known = all(pytree.concrete(leaf) is not None for leaf in jax.tree.leaves(grid))
     if known and pytree.offers(sampler, ChecksGrid):
         with jax.ensure_compile_time_eval():
-            sampler.check_grid(np.asarray(grid.sigmas(num_levels)))
+            sampler.check_grid(np.asarray(levels_of(grid, num_levels)))
 
 
 def warn_if_coarse(name: str, sigmas: np.ndarray, largest: float, instead: str) -> None:

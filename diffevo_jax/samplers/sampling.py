@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from diffevo_jax import pytree
 from diffevo_jax.base import Denoise, Grid, Sampler
 from diffevo_jax.denoisers.fixed import clean_points
+from diffevo_jax.noise.grids import levels_of
 from diffevo_jax.pytree import validation
 from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.pytree.arrays import check_population
@@ -169,7 +170,7 @@ def _run(
     validation.check_part("sampler", sampler, Sampler, "samplers.Heun()")
     check_grid(sampler, grid, num_levels)
     key_start, key_steps = jax.random.split(key)
-    sigmas = grid.sigmas(num_levels)
+    sigmas = levels_of(grid, num_levels)
     if start is None:
         start = sigmas[0] * jax.random.normal(key_start, shape)
     start = check_population("start", start)

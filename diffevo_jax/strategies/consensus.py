@@ -30,6 +30,7 @@ from diffevo_jax.attention.division import parts_divided
 from diffevo_jax.base import Denoiser, Estimate, Evaluated, Grid, PyTree
 from diffevo_jax.denoisers import Population
 from diffevo_jax.kernels import Gaussian
+from diffevo_jax.noise.grids import levels_of
 from diffevo_jax.pytree import Number, validation
 from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.pytree.derivatives import square_root
@@ -303,7 +304,7 @@ class Consensus:
 
     def sigmas(self) -> jax.Array:
         """Widths of all generations, ``(num_generations,)``."""
-        return self.grid.sigmas(self.num_generations)
+        return levels_of(self.grid, self.num_generations)
 
 
 @checked

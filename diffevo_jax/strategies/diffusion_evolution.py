@@ -32,6 +32,7 @@ from diffevo_jax.base import (
 from diffevo_jax.denoisers import Population
 from diffevo_jax.denoisers.fixed import clean_points
 from diffevo_jax.kernels import Perplexity
+from diffevo_jax.noise.grids import levels_of
 from diffevo_jax.pytree import validation
 from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.samplers import DDIM, check_grid, num_levels
@@ -246,7 +247,7 @@ class DiffusionEvolution:
 
     def sigmas(self) -> jax.Array:
         """The noise levels that the sampler walks down, ``(T,)``."""
-        return self.grid.sigmas(num_levels(self.sampler, self.num_generations))
+        return levels_of(self.grid, num_levels(self.sampler, self.num_generations))
 
     def first_answer(self, state: DiffusionEvolutionState) -> jax.Array:
         """Number of the first answer of a generation."""

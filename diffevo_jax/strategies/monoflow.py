@@ -37,6 +37,7 @@ from diffevo_jax.flows.divergences import Divergence, ReverseKL
 from diffevo_jax.flows.generator import Generator
 from diffevo_jax.flows.kernel_ratios import KernelRatio
 from diffevo_jax.flows.ratio import Ratio, RatioEstimator
+from diffevo_jax.noise.grids import levels_of
 from diffevo_jax.pytree import Number, validation
 from diffevo_jax.pytree.derivatives import square_root
 from diffevo_jax.samplers.optax import Transformation, transformed
@@ -280,7 +281,7 @@ class MonoFlow:
 
     def sigmas(self) -> jax.Array:
         """Widths of all generations, ``(num_generations,)``."""
-        return self.grid.sigmas(self.num_generations)
+        return levels_of(self.grid, self.num_generations)
 
 
 def bounded(step: jax.Array, longest: Number) -> jax.Array:

@@ -98,6 +98,7 @@ def test_several_are_compared_under_their_labels(folder, tmp_path) -> None:
 
 def test_errors_are_one_line(folder, complaint, tmp_path) -> None:
     assert "got no RESULT" in complaint()
+    assert "RESULT: got '', want a path" in complaint("")  # and not the current folder
     assert "unknown flag --titel; closest: --title" in complaint("a.npz", "--titel", "x")
     assert f"RESULT: got {tmp_path}" in complaint(tmp_path / "none.npz")
     assert "--label: got 1 for 2" in complaint(

@@ -10,8 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffevo_jax import noise
+import diffevo_jax as de
+from diffevo_jax import noise, pytree
 from diffevo_jax.pytree import validation
+
+
+@pytree.dataclass
+class Host:
+    """A grid of one's own, by NumPy; it may have levels too many."""
+
+    more: int = pytree.static(default=0)
+
+    def sigmas(self, num_levels):
+        return np.geomspace(30.0, 0.03, num_levels + self.more)
+
 
 GRIDS = {"cosine": noise.Cosine(), "linear": noise.Linear(), "ddpm": noise.DDPM()}
 SIGMAS = jax.jit(lambda grid, n: grid.sigmas(n), static_argnums=1)
@@ -150,3 +162,54 @@ def test_levels_of_another_length_are_an_error_with_both_counts():
 def test_levels_that_are_no_grid_are_an_error(values, message):
     with pytest.raises(ValueError, match=message):
         validation.validate(noise.Levels(np.array(values)))
+
+
+STRATEGIES = [de.DiffusionEvolution, de.Consensus, de.MonoFlow]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_levels_of_numpy_are_levels_where_the_generation_is_traced(strategy):
+    levels = strategy(4, grid=Host()).sigmas()
+    last = jax.jit(lambda generation: levels[generation])(3)
+    np.testing.assert_allclose(last, 0.03, rtol=1e-6)  # float32
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_grid_that_gives_too_many_levels_is_an_error(strategy):
+    with pytest.raises(ValueError, match=r"grid: got levels of shape \(5,\) of Host, want"):
+        strategy(4, grid=Host(more=1)).sigmas()
+
+
+def test_samples_are_not_drawn_along_too_many_levels(key):
+    denoise = lambda y, sigma: jnp.zeros_like(y)
+    given = key, denoise, Host(more=1), de.samplers.DDIM(), (3, 2)
+    with pytest.raises(
+        ValueError, match=r"got levels of shape \(5,\) of Host, want \(4,\)"
+    ):
+        de.sample(*given, num_levels=4)
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda *given: de.diffusion.log_likelihood(*given, num_levels=4),
+        lambda *given: de.diffusion.variational_bound(
+            jax.random.key(0), *given, num_levels=4
+        ),
+    ],
+    ids=["log_likelihood", "variational_bound"],
+)
+def test_no_likelihood_is_of_too_many_levels(look):
+    denoise = lambda y, sigma: jnp.zeros_like(y)
+    with pytest.raises(
+        ValueError, match=r"got levels of shape \(5,\) of Host, want \(4,\)"
+    ):
+        look(denoise, jnp.ones((3, 2)), Host(more=1))
+
+
+def test_a_level_of_an_objective_is_none_of_too_many():
+    levels = de.diffusion.GridLevels(Host(more=1), num_levels=4)
+    with pytest.raises(
+        ValueError, match=r"got levels of shape \(5,\) of Host, want \(4,\)"
+    ):
+        levels.draw(jnp.array([0.5]))

@@ -223,6 +223,24 @@ def test_noise_comes_in_from_time_zero_wherever_the_grid_ends():
     assert float(VALUES(early, 0.7)[1]) == float(VALUES(late, 0.7)[1])
 
 
+@pytest.mark.parametrize(
+    ("process", "ends"),
+    [
+        (noise.VP(), [0.0, 1.0]),
+        (noise.VP(beta_min=0.0), [0.0, 1.0]),
+        (noise.SubVP(beta_min=0.0), [0.0, 1.0]),
+        (noise.VE(), [0.0, 1.0]),
+        (noise.LogSNR(), [0.0, 1.0]),
+        (noise.Flow(t_max=1.0), [0.0, 1.0]),
+        (noise.Chain(noise.Levels(np.array([3.0, 2.0, 1.0]))), [0.0, 2.0]),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, list) else "",
+)
+def test_no_noise_and_nothing_else_have_the_times_of_the_ends(process, ends):
+    times = process.time(jnp.array([0.0, jnp.inf]))
+    np.testing.assert_allclose(times, ends, atol=1e-12)  # its smallest times are not 0
+
+
 # As a component
 
 

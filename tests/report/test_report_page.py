@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 from collections import Counter
 from html.parser import HTMLParser
@@ -373,6 +374,7 @@ def test_a_run_of_which_everything_failed_makes_a_page(tmp_path) -> None:
 def test_labels_are_as_short_as_they_can_be() -> None:
     assert pages.labels_of(["x/a.npz", "y/b.npz"]) == ["a", "b"]
     assert pages.labels_of(["x/a.npz", "x/a.npz"]) == ["x/a (1)", "x/a (2)"]
+    assert pages.labels_of(["x/run-0.5", "x/run-0.7"]) == ["run-0.5", "run-0.7"]
 
 
 def test_a_file_without_an_ending_is_what_it_holds(two_numbers, tmp_path) -> None:
@@ -386,6 +388,25 @@ def test_a_file_without_an_ending_is_what_it_holds(two_numbers, tmp_path) -> Non
     (tmp_path / "other").write_text('{"config": {}}')
     with pytest.raises(ValueError, match="want a file of 'diffevo evolve --json'"):
         de.report.page([tmp_path / "other"])
+
+
+@pytest.mark.parametrize("name", ["run-0.5", "first.NPZ"])
+def test_a_point_in_a_name_is_no_ending(name, two_numbers, tmp_path) -> None:
+    (tmp_path / name).write_bytes(Path(two_numbers).read_bytes())
+    html = de.report.page([tmp_path / name])
+    assert html == de.report.page([two_numbers], labels=[name])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without named pipes")
+def test_a_pipe_of_no_known_ending_is_left_alone(tmp_path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    both = os.open(tmp_path / "pipe", os.O_RDWR)  # who opens it waits for nobody
+    try:
+        os.write(both, b'{"config": {}}')
+        assert sources.ending_of(tmp_path / "pipe") == ""
+        assert os.read(both, 99) == b'{"config": {}}'
+    finally:
+        os.close(both)
 
 
 def test_wrong_arguments_are_said(two_numbers, tmp_path) -> None:
@@ -438,6 +459,7 @@ def test_a_file_of_anything_is_said_with_its_name(ending, tmp_path) -> None:
     "change",
     [
         {"best_fitness": np.zeros(2)},
+        {"best_fitness": np.zeros((3, 0))},
         {"generations": np.full(3, np.inf)},
         {"population_size": 1e308},
         {"interval": np.zeros((1, 2))},

@@ -30,6 +30,7 @@ from diffevo_jax.denoisers.fixed import clean_points
 from diffevo_jax.diffusion.analysis.likelihood import Method, log_likelihood
 from diffevo_jax.diffusion.analysis.variational import variational_bound
 from diffevo_jax.diffusion.images.pixels import PixelScale, check_levels, dequantise
+from diffevo_jax.noise.grids import levels_of
 from diffevo_jax.pytree import Number, validation
 from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.pytree.arrays import real_array
@@ -195,7 +196,7 @@ def variational_bits(
         num_levels=num_levels,
         prior_deviation=prior_deviation,
     )
-    last = grid.sigmas(num_levels)[-1]
+    last = levels_of(grid, num_levels)[-1]
     y = data + last * jax.random.normal(key_last, data.shape, data.dtype)
     answer = clean_points(denoise(y, last), y) * scale.deviation + scale.mean
     width = last * scale.deviation

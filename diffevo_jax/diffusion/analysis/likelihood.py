@@ -27,6 +27,7 @@ import jax.numpy as jnp
 from diffevo_jax import pytree
 from diffevo_jax.base import Denoise, Grid
 from diffevo_jax.denoisers.fixed import clean_points
+from diffevo_jax.noise.grids import levels_of
 from diffevo_jax.pytree import Number, validation
 from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.samplers.integrators import integrate
@@ -221,7 +222,7 @@ def _levels(grid: Grid, num_levels: int, points: jax.Array) -> jax.Array:
         validation.validate(grid)
     if jnp.ndim(points) != 2:
         raise ValueError(f"points: got shape {jnp.shape(points)}, want (N, D)")
-    return grid.sigmas(num_levels)
+    return levels_of(grid, num_levels)
 
 
 def _follow(slope: Callable, start: Any, sigmas: jax.Array, method: Method) -> Any:

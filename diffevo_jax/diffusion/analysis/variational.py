@@ -23,6 +23,7 @@ from diffevo_jax import pytree
 from diffevo_jax.base import Denoise, Grid
 from diffevo_jax.denoisers.fixed import clean_points
 from diffevo_jax.diffusion.training.objectives import snr_falls
+from diffevo_jax.noise.grids import levels_of
 from diffevo_jax.pytree import Number, validation
 from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.pytree.arrays import check_population
@@ -115,7 +116,7 @@ def variational_bound(
     points = check_population("points", points)
     if pytree.is_component(grid):
         validation.validate(grid)
-    sigmas = grid.sigmas(num_levels)
+    sigmas = levels_of(grid, num_levels)
 
     def error(_: None, now: tuple[jax.Array, jax.Array]) -> tuple[None, jax.Array]:
         eps = jax.random.normal(now[0], points.shape, points.dtype)

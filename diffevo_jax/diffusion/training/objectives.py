@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from diffevo_jax import noise, pytree
 from diffevo_jax.base import Grid
 from diffevo_jax.noise import Process
+from diffevo_jax.noise.grids import levels_of
 from diffevo_jax.pytree import Number, validation
 from diffevo_jax.pytree.annotations import checked
 
@@ -150,7 +151,7 @@ class GridLevels:
 
     def draw(self, u: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Sigma and rate at quantiles u."""
-        sigmas = self.grid.sigmas(self.num_levels)
+        sigmas = levels_of(self.grid, self.num_levels)
         falls = self.num_levels * snr_falls(sigmas)
         index = jnp.clip(jnp.int32(u * self.num_levels), 0, self.num_levels - 1)
         return sigmas[index], falls[index]
