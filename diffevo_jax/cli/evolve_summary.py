@@ -152,12 +152,7 @@ def _lines(ended: Ended) -> Iterator[str]:
     if summary["num_failed"]:
         yield f"failed       {summary['num_failed']:,} evaluations in all runs"
     total = ended.config["strategy"].num_generations
-    reasons, counts = np.array(summary["reasons"]), summary["num_generations"]
-    for reason in np.unique(reasons[~np.isin(reasons, ("finished", "interrupted"))]):
-        each = counts[reasons == reason]
-        which = f"{len(each):,} of {len(reasons):,} runs, " if len(reasons) > 1 else ""
-        span = " to ".join(f"{count:,}" for count in np.unique([each.min(), each.max()]))
-        yield f"stopped      {which}{reason}, after {span} of {total:,} generations"
+    yield from _stopped(summary, total)
     first, rest = summary["seconds_first_chunk"], summary["seconds_later_chunks"]
     if ended.resumed == summary["generations"]:
         yield f"wall time    {first:.2f} s; all of it was there before"
@@ -175,6 +170,16 @@ def _lines(ended: Ended) -> Iterator[str]:
         if summary["generations"] == total:
             when = "before the final evaluation"
         yield f"interrupted  {when}{kept}"
+
+
+def _stopped(summary: dict[str, Any], total: int) -> Iterator[str]:
+    """For each reason to end before the ``total`` generations, how many runs had it."""
+    reasons, counts = np.array(summary["reasons"]), summary["num_generations"]
+    for reason in np.unique(reasons[~np.isin(reasons, ("finished", "interrupted"))]):
+        each = counts[reasons == reason]
+        which = f"{len(each):,} of {len(reasons):,} runs, " if len(reasons) > 1 else ""
+        span = " to ".join(f"{count:,}" for count in np.unique([each.min(), each.max()]))
+        yield f"stopped      {which}{reason}, after {span} of {total:,} generations"
 
 
 def _recommended(ended: Ended) -> str:
