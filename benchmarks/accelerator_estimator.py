@@ -18,7 +18,7 @@ from accelerator_cases import LONG, Case, Cases, Row, compiled, peak_memory, rep
 import diffevo_jax as de
 from diffevo_jax import attention
 from diffevo_jax.attention import Tiling
-from diffevo_jax.attention.blocked import usual_block_size
+from diffevo_jax.attention.blocked import usual_blocks
 
 #: Queries whose answers are compared with those in float64.
 CHECKED = 256
@@ -27,7 +27,7 @@ NUMBERS = 2**27
 DIMS = (2, 58, 3, 1024)
 #: Sizes of the block beside the usual one; the first also meets the largest population.
 BLOCKS = (8192, 4096, 1024)
-USUAL = usual_block_size()
+USUAL = usual_blocks().keys
 #: Ways to cut the work of the kernel, beside the usual ones.
 THREE_PRODUCTS = jax.lax.DotAlgorithmPreset.TF32_TF32_F32_X3
 THREE = [

@@ -31,12 +31,21 @@ from diffevo_jax.base import Estimate, PyTree
 from diffevo_jax.pytree import validation
 from diffevo_jax.pytree.annotations import checked
 
-#: Queries, and keys, in a block on a CPU. The bits of a result depend on it, and on nothing
-#: else.
-BLOCK_SIZE = 1024
-#: On other devices, to which more work at once costs less; half as much is half as fast.
-ACCELERATOR_BLOCK_SIZE = 2048
 
+class Blocks(NamedTuple):
+    """At most so many queries and keys meet at once. The bits of a result depend on it."""
+
+    queries: int
+    keys: int
+
+
+#: On a CPU. Threads of larger blocks wait less often for each other, those of smaller ones
+#: find more in their caches.
+CPU_BLOCKS = Blocks(queries=2048, keys=1024)
+#: On other devices, to which more work at once costs less; half as much is half as fast.
+ACCELERATOR_BLOCKS = Blocks(queries=2048, keys=2048)
+#: Blocks are multiples of it, so that rows begin where vectors do.
+_EVEN = 16
 
 #: What computes the attention; another one must take what :func:`attend` takes, but for the
 #: block's size, and do as it does. ``guidance`` is None or a :class:`Guidance`, whose
@@ -77,8 +86,8 @@ def attend(
     Another implementation of the same arguments can take its place
     (``Population(attention=)``), ``floor`` and ``guidance`` among them.
 
-    Extra memory is of the order of ``block_size^2 + N (d + D)``; one block is enough for
-    up to ``block_size`` points.
+    Extra memory is of the order of ``block_size^2 + N (d + D)``. The blocks are as few as
+    there can be, and as even: little is filled up.
 
     Args:
         queries: (N, d), close to the origin compared with the spread of all: centre them.
@@ -92,8 +101,8 @@ def attend(
             of the same keys; None for not. At strength 0 the weighted means keep their
             bits. With more keys than a block the derivative by a strength of 0 is 0, since
             the plain means are not computed there.
-        block_size: queries, and keys, in a block; None for 1,024 on a CPU and 2,048 on
-            other devices.
+        block_size: queries, and keys, in a block at most; None for 2,048 queries and 1,024
+            keys on a CPU, and 2,048 of both on other devices.
 
     Returns:
         The weighted means of the values, or what is beyond them, as ``clean`` (N, D); of
@@ -110,21 +119,35 @@ def attend(
     """
     given = (queries, keys, values, log_weight, own)
     check_given(*given, floor)
-    if block_size is None:
-        block_size = usual_block_size()
-    plain = functools.partial(_attend, *given, floor, None, block_size)
+    most = usual_blocks() if block_size is None else Blocks(block_size, block_size)
+    blocks = Blocks(even_size(len(queries), most.queries), even_size(len(keys), most.keys))
+    plain = functools.partial(_attend, *given, floor, None, blocks)
     if guidance is None:
         return plain()
-    beyond = functools.partial(_attend, *given, floor, guidance, block_size)
-    if len(keys) <= block_size:
+    beyond = functools.partial(_attend, *given, floor, guidance, blocks)
+    if len(keys) <= blocks.keys:
         return beyond()
     # The sums of the plain means cost a half to as much again, which nobody asks for at 0.
     return jax.lax.cond(jnp.asarray(guidance.strength) == 0, plain, beyond)
 
 
-def usual_block_size() -> int:
-    """Queries, and keys, in a block on the default device."""
-    return BLOCK_SIZE if jax.default_backend() == "cpu" else ACCELERATOR_BLOCK_SIZE
+def usual_blocks() -> Blocks:
+    """The largest blocks on the default device."""
+    return CPU_BLOCKS if jax.default_backend() == "cpu" else ACCELERATOR_BLOCKS
+
+
+def even_size(count: int, most: int) -> int:
+    """How many of so many are in a block: as few blocks as can be, as even as can be.
+
+    Example:
+        >>> from diffevo_jax.attention.blocked import even_size
+        >>> even_size(2500, 2048), even_size(2500, 1024), even_size(300, 1024)
+        (1264, 848, 300)
+    """
+    blocks = -(-count // most)
+    if blocks <= 1:
+        return count
+    return min(most, -(-count // (blocks * _EVEN)) * _EVEN)
 
 
 def check_given(
@@ -160,20 +183,20 @@ def _attend(
     own: jax.Array,
     floor: float | None,
     guidance: Guidance | None,
-    size: int,
+    size: Blocks,
 ) -> Estimate:
     """Attend in blocks of so many queries and keys."""
     count, centres = len(queries), find_centres(keys)
     placed = as_keys(keys, centres)
     columns, value_centres = in_cells(values, placed)
-    several = len(keys) > size
+    several = len(keys) > size.keys
     beside = guidance is not None and several
     blocks = (
-        jax.tree.map(lambda leaf: as_blocks(leaf, size), placed),
-        as_blocks(columns, size),
-        as_blocks(log_weight, size, fill=-jnp.inf),
-        None if guidance is None else as_blocks(guidance.log_weight, size, fill=-jnp.inf),
-        as_blocks(jnp.arange(len(keys), dtype=jnp.int32), size)[:, 0],
+        jax.tree.map(lambda leaf: as_blocks(leaf, size.keys), placed),
+        as_blocks(columns, size.keys),
+        as_blocks(log_weight, size.keys, fill=-jnp.inf),
+        guidance and as_blocks(guidance.log_weight, size.keys, fill=-jnp.inf),
+        as_blocks(jnp.arange(len(keys), dtype=jnp.int32), size.keys)[:, 0],
     )
 
     # A guided answer has its logits from one product twice, with two weights.
@@ -197,7 +220,7 @@ def _attend(
         largest = jax.lax.stop_gradient(sums.mean.largest)
         return mean, total**2 / sums.squares, relative(sums.own, largest) / total
 
-    few = (as_blocks(queries, size), as_blocks(own, size))
+    few = (as_blocks(queries, size.queries), as_blocks(own, size.queries))
     return joined(map_blocks(answer, few), count, len(keys))
 
 

@@ -7,12 +7,15 @@ neither an N x N nor an N x N x D array is ever made of a large population.
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax.attention.blocked import BLOCK_SIZE, Attention, attend
+from diffevo_jax.attention.blocked import Attention, attend
 from diffevo_jax.attention.cells import as_keys, as_queries, find_centres, log_kernel
 from diffevo_jax.attention.numerics import or_uniform, whitened
 from diffevo_jax.pytree import Number, arrays, validation
 from diffevo_jax.pytree.annotations import checked
 from diffevo_jax.pytree.derivatives import square_root
+
+#: Rows of distances at a time.
+_ROWS = 1024
 
 
 @checked
@@ -65,7 +68,7 @@ def neighbour_distance(
         distance = distance / jnp.maximum(jnp.sum(found), 1).astype(distance.dtype)
         return distance if fitness is None else jnp.where(found[0], distance, jnp.inf)
 
-    size = min(len(points), BLOCK_SIZE)
+    size = min(len(points), _ROWS)
     return jax.lax.map(from_one, (points, index), batch_size=size)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax.attention.blocked import as_blocks, check_given, joined
+from diffevo_jax.attention.blocked import as_blocks, check_given, even_size, joined
 from diffevo_jax.attention.cells import (
     as_keys,
     as_queries,
@@ -80,7 +80,7 @@ def attend_by_rows(
         [[15.0], [20.0]]
     """
     check_given(queries, keys, values, log_weight, own, floor)
-    size = max(1, min(len(queries), block_numbers // len(keys)))
+    size = even_size(len(queries), max(1, block_numbers // len(keys)))
     mask = log_weight > -jnp.inf
     centres = find_centres(keys)
     placed = as_keys(keys, centres)

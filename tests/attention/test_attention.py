@@ -17,6 +17,7 @@ from often import often
 
 import diffevo_jax as de
 from diffevo_jax.attention import Guidance, Tiling, attend, attend_fused
+from diffevo_jax.attention.blocked import even_size
 from diffevo_jax.base import Estimate
 
 BLOCK = 16
@@ -294,19 +295,20 @@ def test_no_array_is_as_large_as_all_pairs(attention) -> None:
 # Blocks
 
 
-@pytest.mark.parametrize(("platform", "block_size"), [("cpu", 1024), ("gpu", 2048)])
-def test_the_usual_block_is_larger_where_more_work_at_once_costs_less(
-    monkeypatch, platform, block_size
+@pytest.mark.parametrize(("platform", "largest"), [("cpu", 1504 * 1008), ("gpu", 1504**2)])
+def test_the_usual_blocks_are_larger_where_more_work_at_once_costs_less(
+    monkeypatch, platform, largest
 ) -> None:
     monkeypatch.setattr(jax, "default_backend", lambda: platform)
-    points = jax.ShapeDtypeStruct((3000, 2), jnp.float32)
-    each = jax.ShapeDtypeStruct((3000,), jnp.float32)
-    own = jax.ShapeDtypeStruct((3000,), jnp.int32)
-    program = lambda **size: str(
-        jax.make_jaxpr(functools.partial(attend, **size))(points, points, points, each, own)
-    )
-    usual, given = program(), program(block_size=block_size)
-    assert usual == given != program(block_size=512)
+    program = jax.make_jaxpr(lambda *given: attend(*given))(*points(3000, 3000))
+    assert largest_array(program.jaxpr) == largest
+
+
+@pytest.mark.parametrize(("size", "blocks"), [(1025, 2), (2048, 2), (2049, 3), (2500, 3)])
+def test_little_is_filled_up_beside_blocks_that_are_as_few_as_can_be(size, blocks) -> None:
+    even = even_size(size, 1024)
+    assert -(-size // even) == blocks
+    assert 0 <= blocks * even - size < 16 * blocks
 
 
 @pytest.mark.parametrize("block_size", [8, 36, 64])
