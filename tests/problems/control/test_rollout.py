@@ -91,6 +91,13 @@ def test_an_accelerators_lanes_play_the_same(monkeypatch, name, count, key) -> N
     np.testing.assert_allclose(lanes.total_reward.ravel(), definition.total_reward)
 
 
+def test_few_lanes_play_the_same_in_rounds_of_one_program(monkeypatch, key) -> None:
+    monkeypatch.setattr(rollout, "CPU", rollout.CPU._replace(few=8))
+    problem, weights = PROBLEMS["cartpole"], weights_of(PROBLEMS["cartpole"], 37)
+    lanes = jax.jit(functools.partial(together, problem))(key, weights)
+    assert_same(lanes, alone(problem, key, weights))
+
+
 @pytest.mark.slow
 def test_runs_under_vmap_are_more_lanes(key) -> None:
     problem, keys = PROBLEMS["cartpole"], jax.random.split(key, 5)
@@ -167,6 +174,15 @@ def test_the_ladder_gets_smaller_and_stops() -> None:
     assert ladder.rungs(3, 8) == [3]
     assert ladder.rungs(10_000, 1_000) == [10]
     assert ladder.rungs(10_000, 100_000) == [4]
+
+
+def test_few_lanes_are_even_rounds_of_one_program() -> None:
+    ladder = rollout.Ladder(width=100, cache=10_000, shrink=4, smallest=4, block=8, few=20)
+    assert ladder.rungs(101, 8) == [100, 25, 6]
+    assert ladder.rungs(100, 8) == [20]
+    assert ladder.rungs(61, 8) == [16]  # four rounds
+    assert ladder.rungs(3, 8) == [3]
+    assert ladder.rungs(100, 1_000) == [10]
 
 
 @pytest.mark.slow
