@@ -43,5 +43,5 @@ def without_failures(fitness: jax.Array) -> tuple[jax.Array, jax.Array]:
         [[2.0, 5.0, 2.0, 2.0], [False, True, True, False]]
     """
     valid = jnp.isfinite(fitness)
-    lowest = jnp.min(jnp.where(valid, fitness, jnp.inf))
-    return jnp.where(valid, fitness, jnp.where(jnp.any(valid), lowest, 0.0)), valid
+    lowest = jnp.min(jnp.where(valid, fitness, jnp.inf))  # infinite if none is valid
+    return jnp.where(valid, fitness, jnp.where(lowest < jnp.inf, lowest, 0.0)), valid
