@@ -38,7 +38,8 @@ class Ladder(NamedTuple):
 
     Attributes:
         width: so many lanes step together at most ...
-        cache: ... and so many that their weights take at most so many bytes, or ``smallest``.
+        cache: ... and so many that their weights take at most so many bytes, if those of
+            ``smallest`` do.
         shrink: each smaller program has so many times fewer lanes ...
         smallest: ... and at least so many.
         block: steps between looks at who is done.
