@@ -162,5 +162,5 @@ def megabytes(count: float | None) -> str:
     """Bytes in words, or a dash where nothing was measured."""
     if count is None:
         return "-"
-    value = count / 2**20
+    value = count / 1e6
     return f"{value:,.0f} MB" if value >= 10 else f"{value:.2g} MB"

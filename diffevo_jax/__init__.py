@@ -109,7 +109,7 @@ from diffevo_jax.base import Info as Info  # what a generation is like
 # Components, compared and changed; programs, compiled faster or once.
 from diffevo_jax.pytree import equal as equal  # ``==`` of arrays would raise
 from diffevo_jax.pytree import replace as replace  # any number or part, by its name
-from diffevo_jax.compilation import compiler_options as compiler_options  # faster
+from diffevo_jax.compilation import compiler_options as compiler_options  # sooner ready
 from diffevo_jax.compilation import make_room as make_room  # among very many structures
 from diffevo_jax.compilation import use_cache as use_cache  # once, for all processes
 from diffevo_jax.pytree.records import version_of as _version_of
