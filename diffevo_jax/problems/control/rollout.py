@@ -44,8 +44,9 @@ class Ladder(NamedTuple):
         block: steps between looks at who is done.
         packed: whether lanes are rows of few arrays; else every leaf is an array.
         unroll: so many steps are written out one after the other, where a step is short.
-        few: of no more lanes than ``width`` so many step together, in rounds and in one
-            program; 0 if they go through smaller and smaller ones too.
+        few: of no more lanes than ``width`` so many step together at most, in rounds and in
+            one program; 0 if they go through smaller and smaller ones too.
+        near: ... and so many that their weights take at most so many bytes.
     """
 
     width: int
@@ -56,13 +57,14 @@ class Ladder(NamedTuple):
     packed: bool = True
     unroll: int = 1
     few: int = 0
+    near: int = 2**17
 
     def rungs(self, num_lanes: int, lane_bytes: int) -> list[int]:
         """Widths of the programs for lanes with so many bytes each, from the widest."""
-        fit = max(self.cache // max(lane_bytes, 1), self.smallest)
-        top = min(num_lanes, self.width, fit)
+        fit = lambda cache: max(cache // max(lane_bytes, 1), self.smallest)
+        top = min(num_lanes, self.width, fit(self.cache))
         if self.few and num_lanes <= self.width:
-            rounds = math.ceil(num_lanes / min(top, self.few))
+            rounds = math.ceil(num_lanes / min(top, self.few, fit(self.near)))
             return [math.ceil(num_lanes / rounds)]
         smaller = itertools.accumulate(
             itertools.repeat(self.shrink), lambda n, k: n // k, initial=top // self.shrink
@@ -71,7 +73,8 @@ class Ladder(NamedTuple):
 
 
 #: A CPU plays what fits its cache; a power of two would map all rows to the same lines. Few
-#: lanes play in rounds of one narrow program: as fast, and compiled in half of the time.
+#: lanes play in rounds of one narrow program, compiled in half of the time. The last lane
+#: that plays costs the steps of all of them, which are dear where policies are large.
 CPU = Ladder(width=528, cache=2**22, shrink=6, smallest=16, block=8, few=64)
 #: On other devices a start of a kernel costs more than a step of some thousand lanes. So
 #: lanes play together, and several steps of arithmetic alone become one kernel, which reads

@@ -185,6 +185,14 @@ def test_few_lanes_are_even_rounds_of_one_program() -> None:
     assert ladder.rungs(100, 1_000) == [10]
 
 
+def test_few_large_policies_step_in_narrower_programs() -> None:
+    ladder = rollout.Ladder(528, 2**22, 6, 16, 8, few=64, near=2**17)
+    assert ladder.rungs(256, 2**11) == [64]
+    assert ladder.rungs(256, 2**12) == [32]
+    assert ladder.rungs(100, 2**14) == [15]  # seven rounds of at most the smallest
+    assert ladder.rungs(529, 2**14) == [256, 42]
+
+
 @pytest.mark.slow
 def test_nothing_leaks_and_no_key_is_used_twice(key) -> None:
     problem, strategy = PROBLEMS["cartpole"], de.DiffusionEvolution(2)
