@@ -17,17 +17,15 @@ from accelerator_cases import LONG, Case, Cases, Row, compiled, peak_memory, rep
 
 import diffevo_jax as de
 from diffevo_jax import attention
-from diffevo_jax.attention import Tiling
-from diffevo_jax.attention.blocked import usual_blocks
+from diffevo_jax.attention import Blocks, Tiling, usual_blocks
 
 #: Queries whose answers are compared with those in float64.
 CHECKED = 256
 #: Numbers of a population at most.
 NUMBERS = 2**27
 DIMS = (2, 58, 3, 1024)
-#: Sizes of the block beside the usual one; the first also meets the largest population.
+#: Sizes of the block beside the usual ones; the first also meets the largest population.
 BLOCKS = (8192, 4096, 1024)
-USUAL = usual_blocks().keys
 #: Ways to cut the work of the kernel, beside the usual ones.
 THREE_PRODUCTS = jax.lax.DotAlgorithmPreset.TF32_TF32_F32_X3
 THREE = [
@@ -74,18 +72,24 @@ def cases(quick: bool, seed: int) -> Cases:
 
 
 def _case(
-    size: int, dim: int, seed: int, block: int = USUAL, *, before: int, known: int = 0
+    size: int,
+    dim: int,
+    seed: int,
+    block: int | None = None,
+    *,
+    before: int,
+    known: int = 0,
 ) -> Case:
-    """One that a smaller population, or the usual block, foretells; all pairs meet."""
+    """One that a smaller population, or the usual blocks, foretell; all pairs meet."""
     measure = functools.partial(estimate, size, dim, seed, block)
-    same = block if before < size else USUAL
+    same = block if before < size else None
     after = _what(before, known or dim, same) if before else None
     growth = (size / before) ** 2 if before else 1.0
     return Case(_what(size, dim, block), measure, after, growth)
 
 
-def _what(size: int, dim: int, block: int) -> str:
-    blocks = "" if block == USUAL else f", blocks of {block:,}"
+def _what(size: int, dim: int, block: int | None) -> str:
+    blocks = "" if block is None else f", blocks of {block:,}"
     return f"estimator, N = {size:,}, D = {dim}{blocks}"
 
 
@@ -140,10 +144,11 @@ def kernel(size: int, dim: int, seed: int, tiling: Tiling | None) -> Row:
     return row | {"interpreted": platform == "cpu", "tiling": cut}
 
 
-def estimate(size: int, dim: int, seed: int, block_size: int = USUAL) -> Row:
-    """One pass of the default estimator, and its error."""
-    blocks = functools.partial(attention.attend, block_size=block_size)
-    return measured(size, dim, seed, blocks) | {"block_size": block_size}
+def estimate(size: int, dim: int, seed: int, block_size: int | None = None) -> Row:
+    """One pass of the default estimator, and its error; by its usual blocks if None."""
+    attend = functools.partial(attention.attend, block_size=block_size)
+    most = usual_blocks() if block_size is None else Blocks(block_size, block_size)
+    return measured(size, dim, seed, attend) | {"blocks": most._asdict()}
 
 
 def measured(size: int, dim: int, seed: int, attend: attention.Attention) -> Row:

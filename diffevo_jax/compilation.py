@@ -34,15 +34,16 @@ _UNTRACED = (
 def compiler_options(
     backend: str | None = None, quick: bool = False
 ) -> dict[str, bool | int | float | str]:
-    """Options for ``jax.jit`` under which evolution compiles faster and runs as fast.
+    """Options for ``jax.jit`` under which a program runs as fast, and may compile sooner.
 
-    On a CPU the last level of optimisation takes a third to a half of the time to compile,
-    and gains nothing that can be measured. :func:`diffevo_jax.run` uses these options; only
-    an outermost ``jit`` can have them.
+    On a CPU the last level of optimisation gains nothing that can be measured. Some
+    programs compile in half of the time without it, and evolutions of this library's
+    strategies and problems in the same (``docs/performance.md``). :func:`diffevo_jax.run`
+    uses these options; only an outermost ``jit`` can have them.
 
     Args:
         backend: name of the platform; None takes the default one.
-        quick: compile in half of that time again, for a look at a first result: the
+        quick: compile in half to two thirds of the time, for a look at a first result: the
             program then runs up to 1.8 times slower, and rounds otherwise. Releases of
             JAX from 0.11 on have no such switch, and then it changes nothing.
 

@@ -18,7 +18,7 @@ import pytest
 from for_cuda import KERNEL, lowered
 
 import diffevo_jax as de
-from diffevo_jax.attention import Tiling, attend_fused
+from diffevo_jax.attention import Tiling, attend_fused, usual_blocks
 from diffevo_jax.problems.control import environments
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -292,6 +292,20 @@ def test_the_posterior_mean_in_float64_is_that_of_the_estimator():
 
     assert row["checked"] == accelerator_estimator.CHECKED
     assert row["error"] < 1e-5
+
+
+def test_the_estimator_of_the_usual_cases_has_its_own_blocks(monkeypatch):
+    import accelerator_estimator
+
+    told = lambda size, dim, seed, attend: {"asked": attend.keywords["block_size"]}
+    monkeypatch.setattr(accelerator_estimator, "measured", told)
+    cases, _ = accelerator_estimator.cases(quick=True, seed=0)
+    rows = {case.what: case.measure() for case in cases}
+
+    usual = rows["estimator, N = 1,000, D = 58"]
+    assert usual == {"asked": None, "blocks": usual_blocks()._asdict()}
+    other = rows["estimator, N = 1,000, D = 58, blocks of 64"]
+    assert other == {"asked": 64, "blocks": {"queries": 64, "keys": 64}}
 
 
 def test_without_a_gpu_the_kernel_is_interpreted_and_its_error_measured():

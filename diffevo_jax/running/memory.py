@@ -108,14 +108,18 @@ def _least(*known: int | None) -> int | None:
 
 
 def in_words(count: float) -> str:
-    """Bytes in GB, or in MB if they are few.
+    """Bytes in GB of 10^9, or in MB or kB if they are few.
 
     Example:
         >>> from diffevo_jax.running import memory
         >>> memory.in_words(4.2e7), memory.in_words(3.25e9), memory.in_words(2e13)
         ('42 MB', '3.2 GB', '20,000 GB')
+        >>> memory.in_words(64)
+        '0.064 kB'
     """
-    if count < 9.95e7:  # what rounds to two digits
+    if count < 9.95e4:  # what rounds to two digits
+        return f"{count / 1e3:.2g} kB"
+    if count < 9.95e7:
         return f"{count / 1e6:.2g} MB"
     value = count / 1e9
     return f"{value:,.0f} GB" if value >= 10 else f"{value:.1f} GB"

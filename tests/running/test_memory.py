@@ -93,7 +93,14 @@ def test_all_that_jax_says_of_a_full_memory_is_understood(said) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "words"), [(99_400_000, "99 MB"), (99_700_000, "0.1 GB"), (1500, "0.0015 MB")]
+    ("count", "words"),
+    [
+        (99_700_000, "0.1 GB"),
+        (99_400_000, "99 MB"),
+        (99_700, "0.1 MB"),
+        (99_400, "99 kB"),
+        (8, "0.008 kB"),  # a number of 64 bits
+    ],
 )
 def test_bytes_are_said_without_powers_of_ten(count, words) -> None:
     assert memory.in_words(count) == words

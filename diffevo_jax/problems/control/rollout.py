@@ -1,10 +1,10 @@
 """Rollouts: many episodes, and only the steps that are taken.
 
 An episode is a lane. Lanes step together, and from time to time those that are not done are
-gathered into smaller programs, so that a population of which most fall early costs little
-more than its steps. Every lane plays what
-:func:`diffevo_jax.problems.control.episode.play` says. Under ``vmap`` over runs the run
-axis joins the lanes, so that nothing is lost there.
+gathered: into smaller programs or, on a CPU and if they are few, into fewer rounds of one.
+So a population of which most fall early costs little more than its steps. Every lane plays
+what :func:`diffevo_jax.problems.control.episode.play` says. Under ``vmap`` over runs the
+run axis joins the lanes, so that nothing is lost there.
 """
 
 import functools
@@ -38,15 +38,17 @@ class Ladder(NamedTuple):
 
     Attributes:
         width: so many lanes step together at most ...
-        cache: ... and so many that their weights take at most so many bytes.
+        cache: ... and so many that their weights take at most so many bytes, if those of
+            ``smallest`` do.
         shrink: each smaller program has so many times fewer lanes ...
         smallest: ... and at least so many.
         block: steps between looks at who is done.
         packed: whether lanes are rows of few arrays; else every leaf is an array.
         unroll: so many steps are written out one after the other, where a step is short.
-        few: of no more lanes than ``width`` so many step together at most, in rounds and in
-            one program; 0 if they go through smaller and smaller ones too.
-        near: ... and so many that their weights take at most so many bytes.
+        few: if there are no more lanes than ``width``, at most so many step together, in
+            rounds of a single program; 0: they too go through smaller and smaller ones.
+        near: of those few, the weights take at most so many bytes, if those of ``smallest``
+            do.
     """
 
     width: int
