@@ -45,10 +45,7 @@ class Ladder(NamedTuple):
         block: steps between looks at who is done.
         packed: whether lanes are rows of few arrays; else every leaf is an array.
         unroll: so many steps are written out one after the other, where a step is short.
-        few: if there are no more lanes than ``width``, at most so many step together, in
-            rounds of a single program; 0: they too go through smaller and smaller ones.
-        near: of those few, the weights take at most so many bytes, if those of ``smallest``
-            do.
+        single: whether there is only one program where the policy has no matrices.
     """
 
     width: int
@@ -58,15 +55,15 @@ class Ladder(NamedTuple):
     block: int
     packed: bool = True
     unroll: int = 1
-    few: int = 0
-    near: int = 2**17
+    single: bool = False
 
-    def rungs(self, num_lanes: int, lane_bytes: int) -> list[int]:
+    def rungs(self, num_lanes: int, lane_bytes: int, matrices: bool = True) -> list[int]:
         """Widths of the programs for lanes with so many bytes each, from the widest."""
-        fit = lambda cache: max(cache // max(lane_bytes, 1), self.smallest)
-        top = min(num_lanes, self.width, fit(self.cache))
-        if self.few and num_lanes <= self.width:
-            rounds = math.ceil(num_lanes / min(top, self.few, fit(self.near)))
+        fit = max(self.cache // max(lane_bytes, 1), self.smallest)
+        top = min(num_lanes, self.width, fit)
+        if self.single and not matrices:
+            quarter = max(math.ceil(num_lanes / 4), FEW)
+            rounds = math.ceil(num_lanes / min(top, quarter))
             return [math.ceil(num_lanes / rounds)]
         smaller = itertools.accumulate(
             itertools.repeat(self.shrink), lambda n, k: n // k, initial=top // self.shrink
@@ -74,10 +71,11 @@ class Ladder(NamedTuple):
         return [top, *itertools.takewhile(lambda n: n >= self.smallest, smaller)]
 
 
-#: A CPU plays what fits its cache; a power of two would map all rows to the same lines. Few
-#: lanes play in rounds of one narrow program, compiled in half of the time. The last lane
-#: that plays costs the steps of all of them, which are dear where policies are large.
-CPU = Ladder(width=528, cache=2**22, shrink=6, smallest=16, block=8, few=64)
+#: A CPU plays what fits the caches of a core, in rounds. A smaller program for the last few
+#: lanes saves products of matrices; without them it saves less than it takes to compile.
+CPU = Ladder(width=128, cache=2**20, shrink=4, smallest=16, block=8, single=True)
+#: A single program has at least so many lanes, if there are as many; of few a quarter.
+FEW = 64
 #: On other devices a start of a kernel costs more than a step of some thousand lanes. So
 #: lanes play together, and several steps of arithmetic alone become one kernel, which reads
 #: and writes its lanes, and their weights, only once. Of many more lanes than these XLA
@@ -176,7 +174,8 @@ def _play(
     )
     packed = _pack(constants, lanes)
     lane_bytes = sum(leaf[0].nbytes for leaf in jax.tree.leaves(policy_params))
-    widest, *smaller = ladder.rungs(len(keys), lane_bytes)
+    matrices = bool(jax.tree.leaves(constants.matrices))
+    widest, *smaller = ladder.rungs(len(keys), lane_bytes, matrices)
     stops = [*smaller, 0]
     if len(keys) > widest:
         packed = _rounds(constants, packed, widest, stops[0])

@@ -91,8 +91,8 @@ def test_an_accelerators_lanes_play_the_same(monkeypatch, name, count, key) -> N
     np.testing.assert_allclose(lanes.total_reward.ravel(), definition.total_reward)
 
 
-def test_few_lanes_play_the_same_in_rounds_of_one_program(monkeypatch, key) -> None:
-    monkeypatch.setattr(rollout, "CPU", rollout.CPU._replace(few=8))
+def test_lanes_play_the_same_in_rounds_of_one_program(monkeypatch, key) -> None:
+    monkeypatch.setattr(rollout, "CPU", rollout.CPU._replace(width=8, single=True))
     problem, weights = PROBLEMS["cartpole"], weights_of(PROBLEMS["cartpole"], 37)
     lanes = jax.jit(functools.partial(together, problem))(key, weights)
     assert_same(lanes, alone(problem, key, weights))
@@ -176,21 +176,18 @@ def test_the_ladder_gets_smaller_and_stops() -> None:
     assert ladder.rungs(10_000, 100_000) == [4]
 
 
-def test_few_lanes_are_even_rounds_of_one_program() -> None:
-    ladder = rollout.Ladder(width=100, cache=10_000, shrink=4, smallest=4, block=8, few=20)
-    assert ladder.rungs(101, 8) == [100, 25, 6]
-    assert ladder.rungs(100, 8) == [20]
-    assert ladder.rungs(61, 8) == [16]  # four rounds
-    assert ladder.rungs(3, 8) == [3]
-    assert ladder.rungs(100, 1_000) == [10]
-
-
-def test_few_large_policies_step_in_narrower_programs() -> None:
-    ladder = rollout.Ladder(528, 2**22, 6, 16, 8, few=64, near=2**17)
-    assert ladder.rungs(256, 2**11) == [64]
-    assert ladder.rungs(256, 2**12) == [32]
-    assert ladder.rungs(100, 2**14) == [15]  # seven rounds of at most the smallest
-    assert ladder.rungs(529, 2**14) == [256, 42]
+def test_a_single_program_has_even_rounds_of_a_quarter_of_few_lanes() -> None:
+    ladder = rollout.Ladder(
+        width=128, cache=10_000, shrink=4, smallest=4, block=8, single=True
+    )
+    rungs = functools.partial(ladder.rungs, matrices=False)
+    assert rungs(10_000, 8) == [127]  # 79 rounds
+    assert rungs(400, 8) == [100]
+    assert rungs(200, 8) == [50]  # four rounds, and not of 64
+    assert rungs(64, 8) == [64]
+    assert rungs(3, 8) == [3]
+    assert rungs(400, 1_000) == [10]
+    assert ladder.rungs(400, 8, matrices=True) == [128, 32, 8]
 
 
 @pytest.mark.slow
