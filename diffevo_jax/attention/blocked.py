@@ -117,8 +117,10 @@ def attend(
         >>> attend(origin, points, points, jnp.zeros(2), none).clean.tolist()
         [[0.0]]
     """
-    given = (queries, keys, values, log_weight, own)
-    check_given(*given, floor)
+    check_given(queries, keys, values, log_weight, own, floor)
+    # A loop over blocks cannot index what NumPy holds.
+    queries, keys, values = map(jnp.asarray, (queries, keys, values))
+    given = (queries, keys, values, jnp.asarray(log_weight), jnp.asarray(own))
     most = usual_blocks() if block_size is None else Blocks(block_size, block_size)
     blocks = Blocks(even_size(len(queries), most.queries), even_size(len(keys), most.keys))
     plain = functools.partial(_attend, *given, floor, None, blocks)

@@ -80,6 +80,7 @@ def attend_by_rows(
         [[15.0], [20.0]]
     """
     check_given(queries, keys, values, log_weight, own, floor)
+    queries, keys, values = map(jnp.asarray, (queries, keys, values))  # may be NumPy's
     size = even_size(len(queries), max(1, block_numbers // len(keys)))
     mask = log_weight > -jnp.inf
     centres = find_centres(keys)

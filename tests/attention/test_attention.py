@@ -311,6 +311,16 @@ def test_little_is_filled_up_beside_blocks_that_are_as_few_as_can_be(size, block
     assert 0 <= blocks * even - size < 16 * blocks
 
 
+@pytest.mark.parametrize("by_rows", [False, True], ids=["blocks", "rows"])
+def test_arrays_of_numpy_are_taken_without_a_trace_however_many_blocks(by_rows) -> None:
+    given = points(20, 9)
+    if by_rows:
+        got = rows_of_one_bandwidth(*given, block_numbers=9 * BLOCK)
+    else:
+        got = attend(*given, block_size=BLOCK)
+    assert_close(got, dense(given, None), rounding(given))
+
+
 @pytest.mark.parametrize("block_size", [8, 36, 64])
 def test_block_sizes_agree_to_rounding(block_size) -> None:
     given = points(37, 50)
