@@ -61,10 +61,12 @@ class Ladder(NamedTuple):
         """Widths of the programs for lanes with so many bytes each, from the widest."""
         fit = max(self.cache // max(lane_bytes, 1), self.smallest)
         top = min(num_lanes, self.width, fit)
-        if self.single and not matrices:
-            quarter = max(math.ceil(num_lanes / 4), FEW)
-            rounds = math.ceil(num_lanes / min(top, quarter))
-            return [math.ceil(num_lanes / rounds)]
+        only = self.single and not matrices
+        if only:
+            top = min(top, max(math.ceil(num_lanes / 4), FEW))
+        top = math.ceil(num_lanes / math.ceil(num_lanes / top))  # or the last is half empty
+        if only:
+            return [top]
         smaller = itertools.accumulate(
             itertools.repeat(self.shrink), lambda n, k: n // k, initial=top // self.shrink
         )
