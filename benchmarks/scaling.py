@@ -185,6 +185,8 @@ def fit(sizes: Any, values: Any) -> tuple[float, float]:
     x, y = upper_half(sizes, values)
     if len(x) < 2:
         return math.nan, math.nan
+    if np.ptp(y) == 0:  # of which rounding would make -0.00
+        return 0.0, float(np.exp(y[0]))
     exponent, intercept = np.polyfit(x, y, 1)
     return float(exponent), float(np.exp(intercept))
 
@@ -194,6 +196,8 @@ def interval(sizes: Any, values: Any) -> float | None:
     x, y = upper_half(sizes, values)
     if len(x) < 3:
         return None
+    if np.ptp(y) == 0:  # SciPy has no error of a constant
+        return 0.0
     error = float(stats.linregress(x, y).stderr)
     return float(stats.t.ppf(0.975, len(x) - 2)) * error
 

@@ -142,6 +142,8 @@ def test_the_interval_of_an_exponent_holds_it():
 
     assert 0.95 - 5 * 0.011 < np.mean(inside) < 1.0  # 5 standard errors of 400
     assert scaling.interval((1, 2), (1.0, 2.0)) is None
+    same = (1, 2, 4, 8, 16, 32), (3.0,) * 6
+    assert (scaling.fit(*same)[0], scaling.interval(*same)) == (0.0, 0.0)
 
 
 def test_the_flops_of_a_policy_are_those_of_its_formula():
