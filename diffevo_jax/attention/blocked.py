@@ -33,7 +33,17 @@ from diffevo_jax.pytree.annotations import checked
 
 
 class Blocks(NamedTuple):
-    """At most so many queries and keys meet at once. The bits of a result depend on it."""
+    """At most so many queries and keys meet at once. The bits of a result depend on it.
+
+    Attributes:
+        queries: whose answers are computed together.
+        keys: what each of them meets at a time.
+
+    Example:
+        >>> from diffevo_jax.attention import usual_blocks
+        >>> usual_blocks()  # of a CPU
+        Blocks(queries=2048, keys=1024)
+    """
 
     queries: int
     keys: int
@@ -133,8 +143,15 @@ def attend(
     return jax.lax.cond(jnp.asarray(guidance.strength) == 0, plain, beyond)
 
 
+@checked
 def usual_blocks() -> Blocks:
-    """The largest blocks on the default device."""
+    """The largest blocks on the default device.
+
+    Example:
+        >>> from diffevo_jax.attention import usual_blocks
+        >>> usual_blocks().queries
+        2048
+    """
     return CPU_BLOCKS if jax.default_backend() == "cpu" else ACCELERATOR_BLOCKS
 
 
