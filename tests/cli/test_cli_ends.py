@@ -546,10 +546,10 @@ def test_ctrl_c_in_a_running_sweep_ends_in_130(tmp_path, flags) -> None:
         "import sys; from diffevo_jax.cli.__main__ import process; "
         "print('imported', file=sys.stderr, flush=True); process()"
     )
-    line = (sys.executable, "-c", code, *SWEEP, "--axis=sampler.eta=linspace(0,1,4000)")
+    line = (sys.executable, "-c", code, *SWEEP, "--axis=sampler.eta=linspace(0,1,9000)")
     for wait in np.linspace(1.0, 8.0, 4):
         process = subprocess.Popen(
-            (*line, "--batch-size=2", *flags),
+            (*line, "--batch-size=1", *flags),
             cwd=tmp_path,
             stderr=subprocess.PIPE,
             text=True,
