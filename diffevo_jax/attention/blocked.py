@@ -130,7 +130,8 @@ def attend(
     check_given(queries, keys, values, log_weight, own, floor)
     # A loop over blocks cannot index what NumPy holds.
     queries, keys, values = map(jnp.asarray, (queries, keys, values))
-    given = (queries, keys, values, jnp.asarray(log_weight), jnp.asarray(own))
+    log_weight, own = map(jnp.asarray, (log_weight, own))
+    given = (queries, keys, values, log_weight, own)
     most = usual_blocks() if block_size is None else Blocks(block_size, block_size)
     blocks = Blocks(even_size(len(queries), most.queries), even_size(len(keys), most.keys))
     plain = functools.partial(_attend, *given, floor, None, blocks)

@@ -61,16 +61,15 @@ class Ladder(NamedTuple):
         """Widths of the programs for lanes with so many bytes each, from the widest."""
         fit = max(self.cache // max(lane_bytes, 1), self.smallest)
         top = min(num_lanes, self.width, fit)
-        only = self.single and not matrices
-        if only:
+        single = self.single and not matrices
+        if single:
             top = min(top, max(math.ceil(num_lanes / 4), FEW))
         top = math.ceil(num_lanes / math.ceil(num_lanes / top))  # or the last is half empty
-        if only:
-            return [top]
         smaller = itertools.accumulate(
             itertools.repeat(self.shrink), lambda n, k: n // k, initial=top // self.shrink
         )
-        return [top, *itertools.takewhile(lambda n: n >= self.smallest, smaller)]
+        few = itertools.takewhile(lambda n: n >= self.smallest, smaller)
+        return [top] if single else [top, *few]
 
 
 #: A CPU plays what fits the caches of a core, in rounds. A smaller program for the last few
