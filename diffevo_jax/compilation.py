@@ -1,6 +1,7 @@
 """Compiled programs: have them sooner, keep them, not drown in them; trace others' code."""
 
 import collections
+import concurrent.futures
 import contextlib
 import functools
 import gc
@@ -184,6 +185,48 @@ def use_cache(directory: str | Path) -> None:
     jax.config.update("jax_compilation_cache_dir", str(Path(directory).resolve()))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+class Ahead:
+    """A thread that compiles programs in the order in which they will be needed.
+
+    What it has compiled JAX keeps where a call of the same function, with arguments of the
+    same shapes, looks for it. Whoever waits for nothing traces the next one meanwhile.
+
+    Example:
+        >>> import jax
+        >>> from diffevo_jax.compilation import Ahead
+        >>> double, ahead = jax.jit(lambda x: 2 * x), Ahead()
+        >>> program = ahead.compile(double.lower(1.5))
+        >>> ahead.wait()
+        >>> program.done(), float(double(1.5))
+        (True, 3.0)
+    """
+
+    def __init__(self) -> None:
+        self._thread = concurrent.futures.ThreadPoolExecutor(1)
+        self._waiting: list[concurrent.futures.Future[jax.stages.Compiled]] = []
+
+    def compile(
+        self, lowered: jax.stages.Lowered
+    ) -> concurrent.futures.Future[jax.stages.Compiled]:
+        """Compile it after those before."""
+        self._waiting.append(self._thread.submit(lowered.compile))
+        return self._waiting[-1]
+
+    def wait(self) -> None:
+        """Until all are compiled. What could not be raises its error where it is called."""
+        concurrent.futures.wait(self._waiting)
+        self._waiting.clear()
+
+    @contextlib.contextmanager
+    def or_none(self) -> Iterator[None]:
+        """What is still to be compiled is not needed if this fails, or is interrupted."""
+        try:
+            yield
+        except BaseException:
+            self._thread.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 @checked

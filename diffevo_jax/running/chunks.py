@@ -1,6 +1,5 @@
 """The compiled programs of the host loop: one sets runs up, one advances them."""
 
-import concurrent.futures
 import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from diffevo_jax.base import Evaluation, Info, Problem, PyTree, Strategy
-from diffevo_jax.compilation import compiler_options, make_room
+from diffevo_jax.compilation import Ahead, compiler_options, make_room
 from diffevo_jax.running import ask_tell, device_mesh, memory
 from diffevo_jax.running.evolution import (
     Result,
@@ -37,11 +36,15 @@ class Programs(NamedTuple):
             what they leave: ``(info, recorded)``.
         tell_first: ``tell_first(key, strategy, problem, run_state, evaluation)``, one
             generation whose evaluation is known, to the same.
+        judge: ``judge(key, problem, run_state, start, count=...)``, the final evaluation.
+        ahead: compiles them before they are called.
     """
 
     begin: Any
     advance: Any
     tell_first: PyTree
+    judge: Any
+    ahead: Ahead
 
     def prepare(
         self,
@@ -49,21 +52,48 @@ class Programs(NamedTuple):
         strategy: Strategy,
         problem: Problem,
         population: jax.Array | None,
+        final: int,
     ) -> RunState:
-        """Begin, while another thread compiles the program of the chunks."""
+        """Begin, while another thread compiles what comes after.
+
+        Args:
+            key: of the run, or of many.
+            strategy: of the run.
+            problem: of the run.
+            population: to start from, or None.
+            final: evaluations after the last generation.
+        """
         arguments = (key, strategy, problem, population)
-        shapes = self.begin.func.eval_shape(*arguments, **self.begin.keywords)
-        shapes = device_mesh.as_placed(shapes, self.begin.keywords["mesh"])
-        number = jnp.uint32(0)
-        chunk = self.advance.func.lower(
-            key, strategy, problem, shapes, number, number, **self.advance.keywords
-        )
-        with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            compiling = pool.submit(chunk.compile)  # into the cache that advance looks in
-            run_state: RunState = self.begin(*arguments)
-            mesh = self.begin.keywords["mesh"]
+        begin, mesh, number = self.begin, self.begin.keywords["mesh"], jnp.uint32(0)
+        with self.ahead.or_none():
+            begun = self.ahead.compile(begin.func.lower(*arguments, **begin.keywords))
+            shapes = begin.func.eval_shape(*arguments, **begin.keywords)
+            shapes = device_mesh.as_placed(shapes, mesh)
+            chunk = self.advance.func.lower(
+                key, strategy, problem, shapes, number, number, **self.advance.keywords
+            )
+            compiling = self.ahead.compile(chunk)
+            self.ahead.compile(decode.lower(problem, shapes.state.best_solution))
+            if final:
+                start = jax.ShapeDtypeStruct(key.shape, shapes.fitness.dtype)
+                parts = (key, problem, shapes, start)
+                judging = self.judge.func.lower(*parts, count=final, **self.judge.keywords)
+                self.ahead.compile(judging)
+            begun.result()
+            run_state: RunState = begin(*arguments)
             memory.warn_if_short(compiling.result(), 1 if mesh is None else mesh.size)
         return run_state
+
+    def judged(
+        self, key: jax.Array, problem: Problem, result: Result, count: int
+    ) -> Result:
+        """The result, with a final evaluation of ``count`` evaluations."""
+        self.ahead.wait()
+        make_room()
+        start = np.asarray(result.history.mean_fitness)[..., 0]
+        return with_final(
+            result, *self.judge(key, problem, run_state_of(result), start, count=count)
+        )
 
     def shapes(
         self,
@@ -129,28 +159,14 @@ def programs(
     """
     make_room()
     mesh = None if devices is None else device_mesh.line(devices)
-    begin, advance, tell_first, _ = _compiled(jax.default_backend())
+    begin, advance, tell_first, judge = _compiled(jax.default_backend())
     return Programs(
         functools.partial(begin, mesh=mesh, population_size=population_size),
         functools.partial(advance, mesh=mesh, length=length, record=record),
         functools.partial(tell_first, mesh=mesh, record=record),
+        functools.partial(judge, mesh=mesh),
+        Ahead(),
     )
-
-
-def judge(
-    devices: Sequence[jax.Device] | None,
-    key: jax.Array,
-    problem: Problem,
-    result: Result,
-    count: int,
-) -> Result:
-    """A run's result, or that of many, with a final evaluation of ``count`` evaluations."""
-    make_room()
-    mesh = None if devices is None else device_mesh.line(devices)
-    start = np.asarray(result.history.mean_fitness)[..., 0]
-    program = _compiled(jax.default_backend())[-1]
-    told = program(key, problem, run_state_of(result), start, mesh=mesh, count=count)
-    return with_final(result, *told)
 
 
 @functools.cache

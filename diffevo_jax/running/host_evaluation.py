@@ -64,8 +64,12 @@ class HostPrograms(NamedTuple):
         strategy: Strategy,
         place: PyTree,
         population: jax.Array | None,
+        final: int,
     ) -> RunState:
-        """Begin: the problem's state on the host, the rest as a program."""
+        """Begin: the problem's state on the host, the rest as a program.
+
+        Nothing of the ``final`` evaluations is compiled ahead: they are the host's.
+        """
         make_room()
         begin, _, _ = _compiled(jax.default_backend())
         state, population = begin(

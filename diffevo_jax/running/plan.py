@@ -33,7 +33,7 @@ from diffevo_jax.running.checkpoints import (
     last_state,
     manifest,
 )
-from diffevo_jax.running.chunks import Programs, decode, judge, programs
+from diffevo_jax.running.chunks import Programs, decode, programs
 from diffevo_jax.running.device_mesh import alone
 from diffevo_jax.running.evolution import Result, RunState, result_of
 from diffevo_jax.running.host_evaluation import HostPrograms, Place, judge_on_host
@@ -274,7 +274,8 @@ def working(
                 stand = keeper.load(*shapes, axis=plan.key.ndim) or stand
             loggers = (*loggers, jsonl(plan.folder.path / "log.jsonl"))
         tell = stack.enter_context(followed(loggers, _start(plan, keeper, stand)))
-        results = stack.enter_context(contextlib.closing(_steps(plan, keeper, stand, tell)))
+        steps = _steps(plan, final, keeper, stand, tell)
+        results = stack.enter_context(contextlib.closing(steps))
         yield finished(results, finisher(plan, final))
 
 
@@ -297,16 +298,25 @@ def _start(plan: Plan, keeper: Keeper | None, stand: Stand | None) -> Start:
 
 def _steps(
     plan: Plan,
+    final: int,
     keeper: Keeper | None,
     stand: Stand | None,
     tell: Callable[[Result], None],
 ) -> Generator[Result]:
-    """The result so far after each chunk, and once a signal has asked for an end."""
+    """The result so far after each chunk, and once a signal has asked for an end.
+
+    Args:
+        plan: of the run.
+        final: evaluations after the last generation, whose program is compiled meanwhile.
+        keeper: of the folder; None keeps nothing.
+        stand: where the run goes on; None begins it.
+        tell: told of each result.
+    """
     with contextlib.ExitStack() as stack:
         stack.enter_context(memory.explained("run", _changes(plan)))
         if keeper is not None:
             stack.callback(keeper.save)
-        stand, so_far = _begun(plan) if stand is None else stand, None
+        stand, so_far = _begun(plan, final) if stand is None else stand, None
         if stand.rows is not None:
             stand, so_far = _looked_at(plan, stand)
             yield so_far
@@ -338,10 +348,10 @@ def _steps(
                 yield so_far
 
 
-def _begun(plan: Plan) -> Stand:
+def _begun(plan: Plan, final: int) -> Stand:
     """Where a run stands that begins."""
     with alone():
-        run_state = plan.compiled.prepare(*plan.arguments, plan.population)
+        run_state = plan.compiled.prepare(*plan.arguments, plan.population, final)
         signals.wait(run_state, lambda: None)
         jax.block_until_ready(run_state)  # of what failed JAX would compute for ever
     return Stand(0, run_state, None, np.zeros(plan.key.shape, np.int32), 0)
@@ -413,7 +423,7 @@ def finisher(plan: Plan, final: int) -> Callable[[Result], Result] | None:
             if isinstance(plan.compiled, HostPrograms):
                 host = plan.compiled
                 return judge_on_host(plan.key, host.problem, result, final, host.journal)
-            return judge(plan.devices, plan.key, plan.problem, result, final)
+            return plan.compiled.judged(plan.key, plan.problem, result, final)
 
     return finish if final else None
 
