@@ -15,8 +15,8 @@ from diffevo_jax.attention.fused_kernels import Tiling as Tiling  # how attend_f
 from diffevo_jax.attention.blocked import Attention as Attention  # the contract of the two
 from diffevo_jax.attention.numerics import Guidance as Guidance  # beyond the weighted mean
 from diffevo_jax.attention.blocked import Division as Division  # over devices
-from diffevo_jax.attention.blocked import Blocks as Blocks  # they decide the bits
-from diffevo_jax.attention.blocked import usual_blocks as usual_blocks  # of the device
+from diffevo_jax.attention.blocks import Blocks as Blocks  # they decide the bits
+from diffevo_jax.attention.blocks import usual_blocks as usual_blocks  # of the device
 
 # Densities at the points of a population.
 from diffevo_jax.attention.density import log_density as log_density  # a kernel's estimate

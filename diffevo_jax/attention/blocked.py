@@ -15,6 +15,14 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 
+from diffevo_jax.attention.blocks import (
+    Blocks,
+    as_blocks,
+    even_size,
+    in_groups,
+    map_blocks,
+    usual_blocks,
+)
 from diffevo_jax.attention.cells import (
     Placed,
     as_keys,
@@ -30,32 +38,6 @@ from diffevo_jax.attention.numerics import Guidance, guided, guided_sums, matmul
 from diffevo_jax.base import Estimate, PyTree
 from diffevo_jax.pytree import validation
 from diffevo_jax.pytree.annotations import checked
-
-
-class Blocks(NamedTuple):
-    """At most so many queries and keys meet at once. The bits of a result depend on it.
-
-    Attributes:
-        queries: whose answers are computed together.
-        keys: what each of them meets at a time.
-
-    Example:
-        >>> from diffevo_jax.attention import usual_blocks
-        >>> usual_blocks()  # of a CPU
-        Blocks(queries=2048, keys=1024)
-    """
-
-    queries: int
-    keys: int
-
-
-#: On a CPU. Threads of larger blocks wait less often for each other, those of smaller ones
-#: find more in their caches.
-CPU_BLOCKS = Blocks(queries=2048, keys=1024)
-#: On other devices, to which more work at once costs less; half as much is half as fast.
-ACCELERATOR_BLOCKS = Blocks(queries=2048, keys=2048)
-#: Blocks are multiples of it, so that rows begin where vectors do.
-_EVEN = 16
 
 #: What computes the attention; another one must take what :func:`attend` takes, but for the
 #: block's size, and do as it does. ``guidance`` is None or a :class:`Guidance`, whose
@@ -131,43 +113,13 @@ def attend(
     # A loop over blocks cannot index what NumPy holds.
     queries, keys, values = map(jnp.asarray, (queries, keys, values))
     log_weight, own = map(jnp.asarray, (log_weight, own))
-    given = (queries, keys, values, log_weight, own)
     most = usual_blocks() if block_size is None else Blocks(block_size, block_size)
     blocks = Blocks(even_size(len(queries), most.queries), even_size(len(keys), most.keys))
-    plain = functools.partial(_attend, *given, floor, None, blocks)
-    if guidance is None:
-        return plain()
-    beyond = functools.partial(_attend, *given, floor, guidance, blocks)
-    if len(keys) <= blocks.keys:
-        return beyond()
-    # The sums of the plain means cost a half to as much again, which nobody asks for at 0.
-    return jax.lax.cond(jnp.asarray(guidance.strength) == 0, plain, beyond)
-
-
-@checked
-def usual_blocks() -> Blocks:
-    """The largest blocks on the default device.
-
-    Example:
-        >>> from diffevo_jax.attention import usual_blocks
-        >>> usual_blocks().queries
-        2048
-    """
-    return CPU_BLOCKS if jax.default_backend() == "cpu" else ACCELERATOR_BLOCKS
-
-
-def even_size(count: int, most: int) -> int:
-    """How many of so many are in a block: as few blocks as can be, as even as can be.
-
-    Example:
-        >>> from diffevo_jax.attention.blocked import even_size
-        >>> even_size(2500, 2048), even_size(2500, 1024), even_size(300, 1024)
-        (1264, 848, 300)
-    """
-    blocks = -(-count // most)
-    if blocks <= 1:
-        return count
-    return min(most, -(-count // (blocks * _EVEN)) * _EVEN)
+    attention: Attention = functools.partial(_attend_or_beyond, floor, blocks)
+    if jax.default_backend() == "cpu":
+        pairs = blocks.queries * blocks.keys
+        attention = in_groups(attention, max(1, most.queries * most.keys // pairs))
+    return attention(queries, keys, values, log_weight, own, guidance)
 
 
 def check_given(
@@ -193,6 +145,28 @@ def check_given(
         if not jnp.issubdtype(array.dtype, kind):
             raise TypeError(f"{name}: got {array.dtype}, want {kind.__name__} numbers")
     validation.check_floor("floor", floor)
+
+
+def _attend_or_beyond(
+    floor: float | None,
+    size: Blocks,
+    queries: jax.Array,
+    keys: jax.Array,
+    values: jax.Array,
+    log_weight: jax.Array,
+    own: jax.Array,
+    guidance: Guidance | None,
+) -> Estimate:
+    """Attend, and go beyond the means where that is asked for."""
+    given = (queries, keys, values, log_weight, own, floor)
+    plain = functools.partial(_attend, *given, None, size)
+    if guidance is None:
+        return plain()
+    beyond = functools.partial(_attend, *given, guidance, size)
+    if len(keys) <= size.keys:
+        return beyond()
+    # The sums of the plain means cost a half to as much again, which nobody asks for at 0.
+    return jax.lax.cond(jnp.asarray(guidance.strength) == 0, plain, beyond)
 
 
 def _attend(
@@ -345,16 +319,6 @@ def _added(mean: _Mean, logits: jax.Array, columns: jax.Array) -> _Mean:
     return _Mean(largest, mean.weighted * shrink[:, None] + matmul(weights, columns))
 
 
-def as_blocks(array: jax.Array, size: int, fill: float = 0.0) -> jax.Array:
-    """Split the first axis into blocks, the last of them filled up."""
-    size = min(size, len(array))
-    missing = -len(array) % size
-    if missing:
-        padding = [(0, missing), *[(0, 0)] * (array.ndim - 1)]
-        array = jnp.pad(array, padding, constant_values=fill)
-    return array.reshape(-1, size, *array.shape[1:])
-
-
 def _fold(function: Callable[..., _Sums], sums: _Sums, blocks: tuple[PyTree, ...]) -> _Sums:
     if len(jax.tree.leaves(blocks)[0]) == 1:
         return function(sums, *jax.tree.map(lambda leaf: leaf[0], blocks))
@@ -365,11 +329,3 @@ def joined(answers: tuple[jax.Array, ...], count: int, num_keys: int) -> Estimat
     """Means, effective sample sizes and own weights of blocks, of the first ``count``."""
     mean, size, own = (leaf.reshape(-1, *leaf.shape[2:])[:count] for leaf in answers)
     return Estimate(mean, jnp.clip(size, 1.0, num_keys), jnp.minimum(own, 1.0))
-
-
-def map_blocks(function: Callable[[PyTree], PyTree], blocks: PyTree) -> PyTree:
-    """Apply a function block by block; a single one is no loop."""
-    if len(jax.tree.leaves(blocks)[0]) > 1:
-        return jax.lax.map(function, blocks)
-    answer = function(jax.tree.map(lambda leaf: leaf[0], blocks))
-    return jax.tree.map(lambda leaf: leaf[None], answer)

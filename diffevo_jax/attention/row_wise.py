@@ -11,7 +11,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax.attention.blocked import as_blocks, check_given, even_size, joined
+from diffevo_jax.attention.blocked import check_given, joined
+from diffevo_jax.attention.blocks import as_blocks, even_size
 from diffevo_jax.attention.cells import (
     as_keys,
     as_queries,

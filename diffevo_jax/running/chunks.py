@@ -26,6 +26,31 @@ from diffevo_jax.running.evolution import (
 from diffevo_jax.running.final import FinalEvaluation
 
 
+class Program(NamedTuple):
+    """A function under ``jit``, with the arguments that are known when it is compiled.
+
+    Attributes:
+        function: what ``jax.jit`` returns.
+        known: its static arguments.
+    """
+
+    function: Any
+    known: dict[str, PyTree]
+
+    def __call__(self, *arguments: PyTree) -> PyTree:
+        """Call it; what is not compiled yet is."""
+        return self.function(*arguments, **self.known)
+
+    def lower(self, *arguments: PyTree) -> jax.stages.Lowered:
+        """The program for arguments of these shapes, which can be compiled."""
+        lowered: jax.stages.Lowered = self.function.lower(*arguments, **self.known)
+        return lowered
+
+    def eval_shape(self, *arguments: PyTree) -> PyTree:
+        """The shapes of what it returns."""
+        return self.function.eval_shape(*arguments, **self.known)
+
+
 class Programs(NamedTuple):
     """The programs for a run, or for many at once.
 
@@ -36,15 +61,21 @@ class Programs(NamedTuple):
             what they leave: ``(info, recorded)``.
         tell_first: ``tell_first(key, strategy, problem, run_state, evaluation)``, one
             generation whose evaluation is known, to the same.
-        judge: ``judge(key, problem, run_state, start, count=...)``, the final evaluation.
+        judge: ``judge(key, problem, run_state, start)``, the final evaluation.
         ahead: compiles them before they are called.
     """
 
-    begin: Any
-    advance: Any
-    tell_first: PyTree
-    judge: Any
+    begin: Program
+    advance: Program
+    tell_first: Program
+    judge: Program
     ahead: Ahead
+
+    @property
+    def mesh(self) -> Mesh | None:
+        """Of the devices that runs are spread over; None for the default one."""
+        mesh: Mesh | None = self.begin.known["mesh"]
+        return mesh
 
     def prepare(
         self,
@@ -63,26 +94,25 @@ class Programs(NamedTuple):
             population: to start from, or None.
             final: evaluations after the last generation.
         """
-        arguments = (key, strategy, problem, population)
-        begin, mesh, number = self.begin, self.begin.keywords["mesh"], jnp.uint32(0)
+        arguments, number = (key, strategy, problem, population), jnp.uint32(0)
         with self.ahead.or_none():
-            begun = self.ahead.compile(begin.func.lower(*arguments, **begin.keywords))
-            shapes = begin.func.eval_shape(*arguments, **begin.keywords)
-            shapes = device_mesh.as_placed(shapes, mesh)
-            chunk = self.advance.func.lower(
-                key, strategy, problem, shapes, number, number, **self.advance.keywords
+            begun = self.ahead.compile(self.begin.lower(*arguments))
+            shapes = device_mesh.as_placed(self.begin.eval_shape(*arguments), self.mesh)
+            chunk = self.ahead.compile(
+                self.advance.lower(key, strategy, problem, shapes, number, number)
             )
-            compiling = self.ahead.compile(chunk)
             self.ahead.compile(decode.lower(problem, shapes.state.best_solution))
             if final:
                 start = jax.ShapeDtypeStruct(key.shape, shapes.fitness.dtype)
-                parts = (key, problem, shapes, start)
-                judging = self.judge.func.lower(*parts, count=final, **self.judge.keywords)
-                self.ahead.compile(judging)
+                judge = self._judge_of(final)
+                self.ahead.compile(judge.lower(key, problem, shapes, start))
             begun.result()
-            run_state: RunState = begin(*arguments)
-            memory.warn_if_short(compiling.result(), 1 if mesh is None else mesh.size)
+            run_state: RunState = self.begin(*arguments)
+            memory.warn_if_short(chunk.result(), 1 if self.mesh is None else self.mesh.size)
         return run_state
+
+    def _judge_of(self, count: int) -> Program:
+        return self.judge._replace(known=self.judge.known | {"count": count})
 
     def judged(
         self, key: jax.Array, problem: Problem, result: Result, count: int
@@ -91,9 +121,8 @@ class Programs(NamedTuple):
         self.ahead.wait()
         make_room()
         start = np.asarray(result.history.mean_fitness)[..., 0]
-        return with_final(
-            result, *self.judge(key, problem, run_state_of(result), start, count=count)
-        )
+        told = self._judge_of(count)(key, problem, run_state_of(result), start)
+        return with_final(result, *told)
 
     def shapes(
         self,
@@ -103,13 +132,10 @@ class Programs(NamedTuple):
         population: jax.Array | None,
     ) -> tuple[PyTree, PyTree]:
         """What a generation leaves: the run state, placed, and the rows of a chunk."""
-        arguments = (key, strategy, problem, population)
-        run_state = self.begin.func.eval_shape(*arguments, **self.begin.keywords)
-        placed = device_mesh.as_placed(run_state, self.begin.keywords["mesh"])
-        number = jnp.uint32(0)
-        rows = self.advance.func.eval_shape(
-            key, strategy, problem, run_state, number, number, **self.advance.keywords
-        )[1]
+        run_state = self.begin.eval_shape(key, strategy, problem, population)
+        placed, number = device_mesh.as_placed(run_state, self.mesh), jnp.uint32(0)
+        parts = (key, strategy, problem, run_state, number, number)
+        rows = self.advance.eval_shape(*parts)[1]
         return placed, rows
 
     def forget(self, generation: int) -> None:
@@ -123,10 +149,7 @@ class Programs(NamedTuple):
         population: jax.Array | None,
     ) -> jax.stages.Traced:
         """The first generation of a run: all that decides its bits."""
-        size, record = (
-            self.begin.keywords["population_size"],
-            self.advance.keywords["record"],
-        )
+        size, record = self.begin.known["population_size"], self.advance.known["record"]
 
         def first(
             key: jax.Array,
@@ -161,10 +184,10 @@ def programs(
     mesh = None if devices is None else device_mesh.line(devices)
     begin, advance, tell_first, judge = _compiled(jax.default_backend())
     return Programs(
-        functools.partial(begin, mesh=mesh, population_size=population_size),
-        functools.partial(advance, mesh=mesh, length=length, record=record),
-        functools.partial(tell_first, mesh=mesh, record=record),
-        functools.partial(judge, mesh=mesh),
+        Program(begin, {"mesh": mesh, "population_size": population_size}),
+        Program(advance, {"mesh": mesh, "length": length, "record": record}),
+        Program(tell_first, {"mesh": mesh, "record": record}),
+        Program(judge, {"mesh": mesh}),
         Ahead(),
     )
 

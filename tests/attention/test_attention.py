@@ -17,7 +17,7 @@ from often import often
 
 import diffevo_jax as de
 from diffevo_jax.attention import Guidance, Tiling, attend, attend_fused
-from diffevo_jax.attention.blocked import even_size
+from diffevo_jax.attention.blocks import even_size
 from diffevo_jax.base import Estimate
 
 BLOCK = 16

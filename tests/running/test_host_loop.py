@@ -1,6 +1,8 @@
 """The host loop: chunks, progress, early stop."""
 
+import collections
 import re
+import threading
 
 import chex
 import jax
@@ -8,7 +10,9 @@ import numpy as np
 import pytest
 
 import diffevo_jax as de
+from diffevo_jax.compilation import Ahead
 from diffevo_jax.running.bars import show_generations
+from diffevo_jax.running.chunks import Program
 
 PROBLEM = de.problems.Landscape("himmelblau")
 STRATEGY = de.DiffusionEvolution(
@@ -95,3 +99,68 @@ def test_progress_passes_results_through_and_shows_fitness(key, capsys) -> None:
 def test_bad_arguments_are_named(options, message, key) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         de.run(key, STRATEGY, PROBLEM, **{**OPTIONS, **options})
+
+
+@pytest.mark.parametrize("runs", [0, 2], ids=["one run", "many runs"])
+def test_programs_are_compiled_before_they_are_called(key, monkeypatch, runs) -> None:
+    """By the thread that works while the next one is traced."""
+    calls, before = [], Program.__call__
+    event = "/jax/core/compile/backend_compile_duration"
+    compiled: collections.Counter[str] = collections.Counter()
+    listen = lambda event, seconds, **_: compiled.update([event])
+    jax.monitoring.register_event_duration_secs_listener(listen)
+
+    def called(program: Program, *arguments: object) -> object:
+        known = compiled[event]
+        answer = before(program, *arguments)
+        calls.append(compiled[event] - known)
+        return answer
+
+    monkeypatch.setattr(Program, "__call__", called)
+    strategy = de.DiffusionEvolution(3)  # of no other test here
+    de.run(
+        jax.random.split(key, runs) if runs else key,
+        strategy,
+        PROBLEM,
+        population_size=18,
+        chunk_size=3,
+        final=16,
+    )
+    assert compiled[event] >= 4
+    assert calls == [0, 0, 0]  # begin, advance, judge
+
+
+def test_what_cannot_be_compiled_says_so_where_it_is_called() -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("no such device")
+
+    ahead, program = Ahead(), jax.jit(lambda x: x).lower(1.0)
+    refused = type("Refused", (), {"compile": refuse})()
+    failed, fine = ahead.compile(refused), ahead.compile(program)
+    ahead.wait()
+    assert fine.done()
+    with pytest.raises(RuntimeError, match="no such device"):
+        failed.result()
+
+
+def test_what_is_waiting_is_not_compiled_after_an_interrupt() -> None:
+    ahead, begun, go = Ahead(), threading.Event(), threading.Event()
+
+    def wait() -> None:
+        begun.set()
+        go.wait(60)
+
+    slow = type("Slow", (), {"compile": staticmethod(wait)})()
+    waiting = []
+
+    def interrupted() -> None:
+        with ahead.or_none():
+            ahead.compile(slow)
+            begun.wait(60)
+            waiting.append(ahead.compile(slow))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    go.set()
+    assert waiting[0].cancelled()

@@ -1,0 +1,151 @@
+"""How work is divided into blocks, and many populations into groups.
+
+A block of queries and a block of keys meet at once, and so do a few populations under one
+``vmap``: as many numbers as the caches of a CPU keep, whatever is divided.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.custom_batching import custom_vmap
+from jax.custom_derivatives import SymbolicZero
+
+from diffevo_jax.base import PyTree
+from diffevo_jax.pytree.annotations import checked
+
+
+class Blocks(NamedTuple):
+    """At most so many queries and keys meet at once. The bits of a result depend on it.
+
+    Attributes:
+        queries: whose answers are computed together.
+        keys: what each of them meets at a time.
+
+    Example:
+        >>> from diffevo_jax.attention import usual_blocks
+        >>> usual_blocks()  # of a CPU
+        Blocks(queries=2048, keys=1024)
+    """
+
+    queries: int
+    keys: int
+
+
+#: On a CPU. Threads of larger blocks wait less often for each other, those of smaller ones
+#: find more in their caches.
+CPU_BLOCKS = Blocks(queries=2048, keys=1024)
+#: On other devices, to which more work at once costs less; half as much is half as fast.
+ACCELERATOR_BLOCKS = Blocks(queries=2048, keys=2048)
+#: Blocks are multiples of it, so that rows begin where vectors do.
+_EVEN = 16
+
+
+@checked
+def usual_blocks() -> Blocks:
+    """The largest blocks on the default device.
+
+    Example:
+        >>> from diffevo_jax.attention import usual_blocks
+        >>> usual_blocks().queries
+        2048
+    """
+    return CPU_BLOCKS if jax.default_backend() == "cpu" else ACCELERATOR_BLOCKS
+
+
+def even_size(count: int, most: int) -> int:
+    """How many of so many are in a block: as few blocks as can be, as even as can be.
+
+    Example:
+        >>> from diffevo_jax.attention.blocks import even_size
+        >>> even_size(2500, 2048), even_size(2500, 1024), even_size(300, 1024)
+        (1264, 848, 300)
+    """
+    blocks = -(-count // most)
+    if blocks <= 1:
+        return count
+    return min(most, -(-count // (blocks * _EVEN)) * _EVEN)
+
+
+def as_blocks(array: jax.Array, size: int, fill: float = 0.0) -> jax.Array:
+    """Split the first axis into blocks, the last of them filled up."""
+    size = min(size, len(array))
+    missing = -len(array) % size
+    if missing:
+        padding = [(0, missing), *[(0, 0)] * (array.ndim - 1)]
+        array = jnp.pad(array, padding, constant_values=fill)
+    return array.reshape(-1, size, *array.shape[1:])
+
+
+def map_blocks(function: Callable[[PyTree], PyTree], blocks: PyTree) -> PyTree:
+    """Apply a function block by block; a single one is no loop."""
+    if len(jax.tree.leaves(blocks)[0]) > 1:
+        return jax.lax.map(function, blocks)
+    answer = function(jax.tree.map(lambda leaf: leaf[0], blocks))
+    return jax.tree.map(lambda leaf: leaf[None], answer)
+
+
+def in_groups(function: Callable[..., PyTree], most: int) -> Callable[..., PyTree]:
+    """The function; its ``vmap`` is a loop over groups, of at most so many calls at once.
+
+    What is computed at once and does not fit the caches is fetched from memory again by
+    every kernel: two to three times as slow. Nested ``vmap``s share the groups. Derivatives
+    are those of the function, and their ``vmap`` has no groups.
+
+    Args:
+        function: of arrays, or of pytrees of them, with no axis names and no closed-over
+            tracers.
+        most: calls at once, >= 1.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from diffevo_jax.attention.blocks import in_groups
+        >>> double = in_groups(lambda x: 2 * x, 3)
+        >>> jax.vmap(double)(jnp.arange(5)).tolist()
+        [0, 2, 4, 6, 8]
+        >>> "scan" in str(jax.make_jaxpr(jax.vmap(double))(jnp.arange(5)))
+        True
+    """
+    call = custom_vmap(function)
+
+    @call.def_vmap
+    def several(size: int, mapped: PyTree, *arguments: PyTree) -> tuple[PyTree, PyTree]:
+        together = -(-size // -(-size // most))
+        axes = jax.tree.map(lambda leaf: 0 if leaf else None, mapped)
+        group = in_groups(jax.vmap(function, axes), max(1, most // together))
+        leaves, with_others = _chosen(arguments, jax.tree.leaves(mapped))
+        answers = map_blocks(
+            lambda few: group(*with_others(few)),
+            [as_blocks(leaf, together) for leaf in leaves],
+        )
+        flat = lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:size]
+        return jax.tree.map(flat, answers), jax.tree.map(lambda _: True, answers)
+
+    # What has a vmap of its own cannot be transposed; the function itself can.
+    different = jax.custom_jvp(call)
+
+    def derivative(primals: PyTree, tangents: PyTree) -> tuple[PyTree, PyTree]:
+        changes = jax.tree.leaves(tangents)
+        moves = [not isinstance(change, SymbolicZero) for change in changes]
+        leaves, with_others = _chosen(primals, moves)
+        changes = [change for change, moved in zip(changes, moves, strict=True) if moved]
+        moving = lambda few: function(*with_others(few))
+        return jax.jvp(moving, (leaves,), (changes,))
+
+    different.defjvp(derivative, symbolic_zeros=True)
+    return different
+
+
+def _chosen(
+    tree: PyTree, where: list[bool]
+) -> tuple[list[jax.Array], Callable[[list[jax.Array]], PyTree]]:
+    """Some leaves of a tree, and what gives the tree with others in their place."""
+    leaves, structure = jax.tree.flatten(tree)
+
+    def with_others(others: list[jax.Array]) -> PyTree:
+        rest = iter(others)
+        whole = [next(rest) if it else leaf for leaf, it in zip(leaves, where, strict=True)]
+        return jax.tree.unflatten(structure, whole)
+
+    return [leaf for leaf, it in zip(leaves, where, strict=True) if it], with_others

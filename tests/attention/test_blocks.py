@@ -1,0 +1,109 @@
+"""Groups of calls under ``vmap``, on functions and on the attention."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxprs import largest_array
+
+from diffevo_jax.attention import Guidance, attend
+from diffevo_jax.attention.blocks import in_groups
+
+#: Runs, individuals and dimensions; a block has room for all pairs of two runs.
+RUNS, SIZE, DIM = 5, 32, 3
+few_at_once = functools.partial(attend, block_size=46)
+
+
+def product(matrix: jax.Array, named: dict[str, Any]) -> dict[str, jax.Array]:
+    return {"product": matrix @ named["vector"], "sum": matrix.sum() + named["number"]}
+
+
+def populations() -> tuple[jax.Array, ...]:
+    """The arguments of an attention, each with an axis of runs."""
+    rng = np.random.default_rng(0)
+    draw = lambda *shape: jnp.asarray(rng.normal(size=(RUNS, *shape)), jnp.float32)
+    own = jnp.tile(jnp.arange(SIZE, dtype=jnp.int32), (RUNS, 1))
+    return draw(SIZE, DIM), draw(SIZE, DIM), draw(SIZE, 2), draw(SIZE), own
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 4, 7, 8], ids="at most {}".format)
+def test_groups_of_any_size_answer_as_vmap_does(most) -> None:
+    matrices = jnp.arange(7 * 6.0).reshape(7, 2, 3)
+    vectors = {"vector": jnp.arange(7 * 3.0).reshape(7, 3), "number": jnp.arange(7)}
+    got = jax.vmap(in_groups(product, most))(matrices, vectors)
+    want = jax.vmap(product)(matrices, vectors)
+    # sums and products of small integers are exact
+    np.testing.assert_array_equal(got["product"], want["product"])
+    np.testing.assert_array_equal(got["sum"], want["sum"])
+
+
+def test_what_is_not_mapped_is_shared() -> None:
+    matrices = jnp.arange(7 * 6.0).reshape(7, 2, 3)
+    named = {"vector": jnp.arange(3.0), "number": jnp.int32(1)}
+    axes = (0, {"vector": None, "number": None})
+    got = jax.vmap(in_groups(product, 2), axes)(matrices, named)
+    np.testing.assert_array_equal(got["product"], matrices @ named["vector"])
+
+
+@pytest.mark.parametrize("most", [1, 6, 11, 12], ids="at most {}".format)
+def test_nested_maps_share_the_groups(most) -> None:
+    # when 3 x 4 products of 400 numbers are mapped, whose sums are small
+    outer = in_groups(lambda x, y: (x[:, None] * y[None]).sum(axis=1), most)
+    mapped = jax.vmap(jax.vmap(outer))
+    x = jnp.ones((3, 4, 20))
+
+    # then so many are there at once
+    assert largest_array(jax.make_jaxpr(mapped)(x, x).jaxpr) <= most * 400
+    np.testing.assert_array_equal(mapped(x, x), 20 * x)
+
+
+def test_attention_of_many_runs_meets_as_many_pairs_at_once_as_a_block() -> None:
+    program = jax.make_jaxpr(jax.vmap(few_at_once))(*populations())
+    assert largest_array(program.jaxpr) <= 46**2 < RUNS * SIZE**2
+
+
+@pytest.mark.parametrize("strengths", [None, [0.0, 1.0, 0.0, -1.0, 2.0]], ids=str)
+def test_each_of_many_runs_has_the_answer_that_it_has_alone(strengths) -> None:
+    given, guidance = populations(), None
+    if strengths is not None:
+        guidance = Guidance(jnp.asarray(strengths), given[3][::-1])
+    call = lambda given, guidance: few_at_once(*given, guidance=guidance)
+    got = jax.jit(jax.vmap(call))(given, guidance)
+    for run in range(RUNS):
+        own = jax.tree.map(lambda leaf: leaf[run], (given, guidance))  # noqa: B023
+        want = jax.jit(call)(*own)
+        # the same operations, which the compiler may fuse otherwise
+        np.testing.assert_allclose(got.clean[run], want.clean, rtol=2e-5, atol=2e-6)
+        np.testing.assert_allclose(
+            got.effective_sample_size[run], want.effective_sample_size, rtol=2e-5
+        )
+
+
+@pytest.mark.parametrize("of", ["each", "all"])
+def test_derivatives_are_those_of_a_program_without_groups(of) -> None:
+    given = populations()
+
+    def loss(attention: Any, values: jax.Array) -> jax.Array:
+        call = lambda values, rest: attention(*rest[:2], values, *rest[2:]).clean
+        rest = given[:2] + given[3:]
+        if of == "all":  # the derivative of what is mapped
+            return jax.grad(lambda values: (jax.vmap(call)(values, rest) ** 2).sum())(
+                values
+            )
+        square = lambda values, rest: (call(values, rest) ** 2).sum()
+        return jax.vmap(jax.grad(square))(values, rest)
+
+    alone = functools.partial(attend, block_size=SIZE * RUNS)
+    got, want = loss(few_at_once, given[2]), loss(alone, given[2])
+    # sums of 32 terms of the order of 1
+    np.testing.assert_allclose(got, want, atol=2e-5)
+
+
+@pytest.mark.parametrize("mode", [jax.jacfwd, jax.jacrev])
+def test_a_second_derivative_is_that_of_the_function(mode) -> None:
+    cube = in_groups(lambda x, number: number * x**3, 2)
+    second = mode(jax.grad(lambda x: cube(x, jnp.int32(2)).sum()))
+    np.testing.assert_allclose(second(jnp.arange(3.0)), np.diag(12 * np.arange(3.0)))
