@@ -4,6 +4,7 @@ A block of queries and a block of keys meet at once, and so do a few populations
 ``vmap``: as many numbers as the caches of a CPU keep, whatever is divided.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 from jax.custom_derivatives import SymbolicZero
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from diffevo_jax.base import PyTree
 from diffevo_jax.pytree.annotations import checked
@@ -36,6 +38,8 @@ class Blocks(NamedTuple):
 #: On a CPU. Threads of larger blocks wait less often for each other, those of smaller ones
 #: find more in their caches.
 CPU_BLOCKS = Blocks(queries=2048, keys=1024)
+#: So many pairs are in a block, and in a group of runs.
+CPU_PAIRS = CPU_BLOCKS.queries * CPU_BLOCKS.keys
 #: On other devices, to which more work at once costs less; half as much is half as fast.
 ACCELERATOR_BLOCKS = Blocks(queries=2048, keys=2048)
 #: Blocks are multiples of it, so that rows begin where vectors do.
@@ -94,8 +98,8 @@ def in_groups(function: Callable[..., PyTree], most: int) -> Callable[..., PyTre
     are those of the function, and their ``vmap`` has no groups.
 
     Args:
-        function: of arrays, or of pytrees of them, with no axis names and no closed-over
-            tracers.
+        function: of arrays, or of pytrees of them, with no axis names. It may close over
+            what is traced, such as the numbers of a kernel.
         most: calls at once, >= 1.
 
     Example:
@@ -107,14 +111,36 @@ def in_groups(function: Callable[..., PyTree], most: int) -> Callable[..., PyTre
         >>> "scan" in str(jax.make_jaxpr(jax.vmap(double))(jnp.arange(5)))
         True
     """
+
+    @functools.wraps(function)
+    def grouped(*arguments: PyTree) -> PyTree:
+        # What is closed over is mapped and derived as arguments are.
+        closed, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
+        leaves = jax.tree.leaves(arguments)
+
+        def program(constants: list[jax.Array], leaves: list[jax.Array]) -> list[jax.Array]:
+            return jaxpr_as_fun(ClosedJaxpr(closed.jaxpr, constants))(*leaves)
+
+        answers = _in_groups(program, most)(closed.consts, leaves)
+        return jax.tree.unflatten(jax.tree.structure(shapes), answers)
+
+    return grouped
+
+
+def _in_groups(function: Callable[..., PyTree], most: int) -> Callable[..., PyTree]:
+    """As :func:`in_groups`, of a function that closes over nothing."""
     call = custom_vmap(function)
 
     @call.def_vmap
     def several(size: int, mapped: PyTree, *arguments: PyTree) -> tuple[PyTree, PyTree]:
-        together = -(-size // -(-size // most))
-        axes = jax.tree.map(lambda leaf: 0 if leaf else None, mapped)
-        group = in_groups(jax.vmap(function, axes), max(1, most // together))
         leaves, with_others = _chosen(arguments, jax.tree.leaves(mapped))
+        together = -(-size // -(-size // most))
+        if together == 1:  # no axis of one, which products would have to carry
+            one = _in_groups(function, 1)
+            answers = jax.lax.map(lambda few: one(*with_others(few)), leaves)
+            return answers, jax.tree.map(lambda _: True, answers)
+        axes = jax.tree.map(lambda leaf: 0 if leaf else None, mapped)
+        group = _in_groups(jax.vmap(function, axes), most // together)
         answers = map_blocks(
             lambda few: group(*with_others(few)),
             [as_blocks(leaf, together) for leaf in leaves],

@@ -5,14 +5,15 @@ is compared with that of neighbours) needs the row at once. Here a block of rows
 answered, and forgotten: the memory is that of a block, the time that of all pairs.
 """
 
+import functools
 import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax.attention.blocked import check_given, joined
-from diffevo_jax.attention.blocks import as_blocks, even_size
+from diffevo_jax.attention.blocked import Attention, check_given, joined
+from diffevo_jax.attention.blocks import CPU_PAIRS, as_blocks, even_size, in_groups
 from diffevo_jax.attention.cells import (
     as_keys,
     as_queries,
@@ -65,7 +66,8 @@ def attend_by_rows(
         floor: added to the kernel; None: no floor.
         guidance: beyond the weighted means, as in :func:`diffevo_jax.attention.attend`; the
             plain means are by the same rows of the kernel.
-        block_numbers: at most so many numbers in a block of rows, at least one row.
+        block_numbers: at most so many numbers in a block of rows, at least one row. Under
+            ``vmap`` on a CPU as many runs at once as have no more, and at most 2^21.
 
     Returns:
         The answers to the N queries.
@@ -81,8 +83,30 @@ def attend_by_rows(
         [[15.0], [20.0]]
     """
     check_given(queries, keys, values, log_weight, own, floor)
-    queries, keys, values = map(jnp.asarray, (queries, keys, values))  # may be NumPy's
+    given = (*map(jnp.asarray, (queries, keys, values)), log_weight, own)  # may be NumPy's
     size = even_size(len(queries), max(1, block_numbers // len(keys)))
+    attention: Attention = functools.partial(
+        _attend_by_rows, row_precision, row_log_weight, floor, size
+    )
+    if jax.default_backend() == "cpu":
+        most = min(block_numbers, CPU_PAIRS) // (size * len(keys))
+        attention = in_groups(attention, max(1, most))
+    return attention(*given, guidance)
+
+
+def _attend_by_rows(
+    row_precision: RowPrecision,
+    row_log_weight: RowLogWeight | None,
+    floor: float | None,
+    size: int,
+    queries: jax.Array,
+    keys: jax.Array,
+    values: jax.Array,
+    log_weight: jax.Array,
+    own: jax.Array,
+    guidance: Guidance | None,
+) -> Estimate:
+    """Attend in blocks of so many rows."""
     mask = log_weight > -jnp.inf
     centres = find_centres(keys)
     placed = as_keys(keys, centres)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jaxprs import largest_array
 
-from diffevo_jax.attention import Guidance, attend
+from diffevo_jax.attention import Guidance, attend, attend_by_rows
 from diffevo_jax.attention.blocks import in_groups
 
 #: Runs, individuals and dimensions; a block has room for all pairs of two runs.
@@ -60,9 +60,26 @@ def test_nested_maps_share_the_groups(most) -> None:
     np.testing.assert_array_equal(mapped(x, x), 20 * x)
 
 
+def test_what_a_function_closes_over_is_mapped_and_derived() -> None:
+    def scaled(x: jax.Array, scale: jax.Array, power: jax.Array) -> jax.Array:
+        return in_groups(lambda x: (scale * x**power).sum(), 2)(x)
+
+    x, scales, powers = jnp.full((5, 2), 2.0), jnp.arange(5.0), jnp.arange(5)
+    got = jax.vmap(jax.value_and_grad(scaled, argnums=1))(x, scales, powers)
+    want = 2 * 2.0 ** np.arange(5)
+    np.testing.assert_array_equal(got, (scales * want, want))
+
+
 def test_attention_of_many_runs_meets_as_many_pairs_at_once_as_a_block() -> None:
     program = jax.make_jaxpr(jax.vmap(few_at_once))(*populations())
     assert largest_array(program.jaxpr) <= 46**2 < RUNS * SIZE**2
+
+
+def test_rows_of_many_runs_are_as_few_at_once_as_a_block_has() -> None:
+    sharp = lambda half_squares, mask: jnp.exp(half_squares.min(axis=1))
+    rows = functools.partial(attend_by_rows, row_precision=sharp, block_numbers=SIZE**2)
+    program = jax.make_jaxpr(jax.vmap(rows))(*populations())
+    assert largest_array(program.jaxpr) <= SIZE**2
 
 
 @pytest.mark.parametrize("strengths", [None, [0.0, 1.0, 0.0, -1.0, 2.0]], ids=str)
