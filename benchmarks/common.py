@@ -13,7 +13,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from scipy import stats
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -201,6 +200,8 @@ def summary(values: Any) -> dict[str, float]:
 
     The interval is Student's: of three runs it is 2.2 times that of a normal one.
     """
+    from scipy import stats  # here: processes whose memory is measured do without
+
     values = np.asarray(values, dtype=float)
     spread = float(values.std(ddof=1)) if values.size > 1 else 0.0
     width = float(stats.t.ppf(0.975, values.size - 1)) if values.size > 1 else 0.0

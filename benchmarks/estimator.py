@@ -9,11 +9,15 @@ evosax candidates, state and metrics. Repetitions alternate, first calls are apa
 what is compared is the ratio of medians: the median over several processes, since one
 program may have two speeds (``timing.of_processes``). The slowest process is told too.
 
+Several runs are one program, under ``vmap`` on both sides.
+
 Extra memory is what XLA allots to the compiled ``tell`` and ``ask`` beside arguments and
 results; it is read from the programs, which need not run. One step of 65,536 individuals
 runs in a process of its own, which also says how much memory it took at its highest.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -34,8 +38,8 @@ import diffevo_jax as de
 
 GENERATIONS = 10
 PROCESSES = 5
-#: (N, D)
-TIMED = ((512, 2), (4096, 2), (4096, 58))
+#: (N, D), and runs where they are several.
+TIMED = ((512, 2), (4096, 2), (4096, 58), (1024, 2, 8), (1024, 58, 8))
 MEMORY = ((16_384, 58), (65_536, 58))
 LARGE = (65_536, 58)
 
@@ -53,65 +57,88 @@ class Round(NamedTuple):
         return self.function.lower(*self.arguments).compile()
 
 
-def data(size: int, dim: int) -> tuple[jax.Array, jax.Array]:
-    """Candidates (N, D) and their fitness (N,)."""
-    candidates = jax.random.normal(jax.random.key(0), (size, dim))
-    return candidates, -jnp.mean((candidates - 1.0) ** 2, axis=1)
+def data(size: int, dim: int, runs: int = 1) -> tuple[jax.Array, ...]:
+    """A key, candidates (N, D) and their fitness (N,); an axis more of several runs."""
+    leading = () if runs == 1 else (runs,)
+    key = jax.random.key(1)
+    candidates = jax.random.normal(jax.random.key(0), (*leading, size, dim))
+    fitness = -jnp.mean((candidates - 1.0) ** 2, axis=-1)
+    return key if runs == 1 else jax.random.split(key, runs), candidates, fitness
 
 
-def our_round(size: int, dim: int) -> Round:
+def over_runs(
+    function: Callable[..., Any], runs: int, shared: int = 0
+) -> Callable[..., Any]:
+    """Map a function over runs, but for its first arguments."""
+    if runs == 1:
+        return function
+
+    def mapped(*arguments: Any) -> Any:
+        axes = [None if place < shared else 0 for place in range(len(arguments))]
+        return jax.vmap(function, axes)(*arguments)
+
+    return mapped
+
+
+def our_round(size: int, dim: int, runs: int = 1) -> Round:
     """``de.tell``, then ``de.ask``, in the first generation."""
     strategy = de.DiffusionEvolution(
         GENERATIONS, denoiser=de.denoisers.Population(de.kernels.Gaussian(), guidance=None)
     )
-    key, (candidates, fitness) = jax.random.key(1), data(size, dim)
+    key, candidates, fitness = data(size, dim, runs)
 
-    @jax.jit
     def function(strategy: Any, key: Any, state: Any, candidates: Any, fitness: Any) -> Any:
         state, info = de.tell(strategy, key, state, candidates, fitness)
         return *de.ask(strategy, key, state), info
 
-    state = de.init(strategy, key, candidates)
-    return Round(function, (strategy, key, state, candidates, fitness))
+    state = over_runs(functools.partial(de.init, strategy), runs)(key, candidates)
+    program = jax.jit(over_runs(function, runs, shared=1))
+    return Round(program, (strategy, key, state, candidates, fitness))
 
 
-def their_round(size: int, dim: int) -> Round:
+def their_round(size: int, dim: int, runs: int = 1) -> Round:
     """``tell``, then ``ask`` of evosax, in its first generation; it minimises."""
     algorithm, params = peer.strategy(size, jnp.zeros(dim), GENERATIONS)
-    key, (candidates, fitness) = jax.random.key(1), data(size, dim)
+    key, candidates, fitness = data(size, dim, runs)
 
-    @jax.jit
     def function(key: Any, state: Any, candidates: Any, fitness: Any) -> Any:
         state, metrics = algorithm.tell(key, candidates, -fitness, state, params)
         return *algorithm.ask(key, state, params), metrics
 
-    state = algorithm.init(key, candidates, -fitness, params)
-    return Round(function, (key, state, candidates, fitness))
+    begin = lambda key, candidates, fitness: algorithm.init(
+        key, candidates, fitness, params
+    )
+    state = over_runs(begin, runs)(key, candidates, -fitness)
+    program = jax.jit(over_runs(function, runs))
+    return Round(program, (key, state, candidates, fitness))
 
 
-def measure(size: int, dim: int, repetitions: int) -> dict[str, Any]:
+def measure(size: int, dim: int, runs: int, repetitions: int) -> dict[str, Any]:
     """Both sides: extra memory, and with repetitions also times."""
-    ours, theirs = our_round(size, dim), their_round(size, dim)
+    ours, theirs = our_round(size, dim, runs), their_round(size, dim, runs)
+    what = f"N = {size:,}, D = {dim}"
     times = (
         alternate({"ours": ours.run, "evosax": theirs.run}, repetitions)
         if repetitions
         else {}
     )
     return {
-        "what": f"N = {size:,}, D = {dim}",
+        "what": what if runs == 1 else f"{runs} runs of {what}",
         **times,
         "ours_memory": extra_memory(ours.compile()),
         "evosax_memory": extra_memory(theirs.compile()),
     }
 
 
-def timed(size: int, dim: int, repetitions: int, processes: int) -> dict[str, Any]:
+def timed(
+    size: int, dim: int, runs: int = 1, *, repetitions: int, processes: int
+) -> dict[str, Any]:
     """Both sides, in so many fresh processes one after the other."""
     program = f"""
 import json, common
 common.prepare_devices()
 import estimator
-print(json.dumps(estimator.measure({size}, {dim}, {repetitions})))
+print(json.dumps(estimator.measure({size}, {dim}, {runs}, {repetitions})))
 """
     return of_processes([child(program) for _ in range(processes)])
 
@@ -128,11 +155,13 @@ def large(size: int, dim: int) -> dict[str, Any]:
 def main() -> None:
     prepare_devices()
     options = arguments(__doc__ or "", repetitions=11)
+    given = {"repetitions": options.repetitions, "processes": PROCESSES}
     if options.quick:
-        rows = [timed(512, 2, options.repetitions, 1)]
+        shapes, given["processes"] = ((512, 2), (64, 2, 2)), 1
+        rows = [timed(*shape, **given) for shape in shapes]
     else:
-        rows = [timed(*shape, options.repetitions, PROCESSES) for shape in TIMED]
-        rows += [measure(*shape, 0) for shape in MEMORY]
+        rows = [timed(*shape, **given) for shape in TIMED]
+        rows += [measure(*shape, 1, 0) for shape in MEMORY]
         program = f"import json, estimator; print(json.dumps(estimator.large{LARGE}))"
         rows[-1] |= child(program)
     print(report(rows))
