@@ -45,6 +45,8 @@ from diffevo_jax.pytree.annotations import checked
 #: means are ``-inf``; the effective sample size and the weight of a query's own key are
 #: those of the weighted mean.
 Attention = Callable[..., Estimate]
+#: Means, effective sample sizes and own weights of blocks of queries.
+_Answers = tuple[jax.Array, ...]
 
 
 @runtime_checkable
@@ -116,11 +118,22 @@ def attend(
     log_weight, own = map(jnp.asarray, (log_weight, own))
     most = usual_blocks() if block_size is None else Blocks(block_size, block_size)
     blocks = Blocks(even_size(len(queries), most.queries), even_size(len(keys), most.keys))
-    attention: Attention = functools.partial(_attend_or_beyond, floor, blocks)
+    attention: Callable[..., _Answers] = functools.partial(_attend, floor, blocks)
     if jax.default_backend() == "cpu":
         pairs = blocks.queries * blocks.keys
         attention = in_groups(attention, max(1, most.queries * most.keys // pairs))
-    return attention(queries, keys, values, log_weight, own, guidance)
+    given = queries, keys, values, log_weight, own
+    plain = functools.partial(attention, *given, None)
+    beyond = functools.partial(attention, *given, guidance)
+    if guidance is None:
+        answers = plain()
+    elif len(keys) <= blocks.keys:
+        answers = beyond()
+    else:
+        # The sums of the plain means cost a half to as much again, which nobody asks for
+        # at 0.
+        answers = jax.lax.cond(jnp.asarray(guidance.strength) == 0, plain, beyond)
+    return joined(answers, len(queries), len(keys))
 
 
 def check_given(
@@ -148,40 +161,18 @@ def check_given(
     validation.check_floor("floor", floor)
 
 
-def _attend_or_beyond(
-    floor: float | None,
-    size: Blocks,
-    queries: jax.Array,
-    keys: jax.Array,
-    values: jax.Array,
-    log_weight: jax.Array,
-    own: jax.Array,
-    guidance: Guidance | None,
-) -> Estimate:
-    """Attend, and go beyond the means where that is asked for."""
-    given = (queries, keys, values, log_weight, own, floor)
-    plain = functools.partial(_attend, *given, None, size)
-    if guidance is None:
-        return plain()
-    beyond = functools.partial(_attend, *given, guidance, size)
-    if len(keys) <= size.keys:
-        return beyond()
-    # The sums of the plain means cost a half to as much again, which nobody asks for at 0.
-    return jax.lax.cond(jnp.asarray(guidance.strength) == 0, plain, beyond)
-
-
 def _attend(
+    floor: float | None,
+    size: Blocks,
     queries: jax.Array,
     keys: jax.Array,
     values: jax.Array,
     log_weight: jax.Array,
     own: jax.Array,
-    floor: float | None,
     guidance: Guidance | None,
-    size: Blocks,
-) -> Estimate:
+) -> _Answers:
     """Attend in blocks of so many queries and keys."""
-    count, centres = len(queries), find_centres(keys)
+    centres = find_centres(keys)
     placed = as_keys(keys, centres)
     columns, value_centres = in_cells(values, placed)
     several = len(keys) > size.keys
@@ -216,7 +207,7 @@ def _attend(
         return mean, total**2 / sums.squares, relative(sums.own, largest) / total
 
     few = (as_blocks(queries, size.queries), as_blocks(own, size.queries))
-    return joined(map_blocks(answer, few), count, len(keys))
+    return map_blocks(answer, few)
 
 
 class _Mean(NamedTuple):
@@ -326,7 +317,7 @@ def _fold(function: Callable[..., _Sums], sums: _Sums, blocks: tuple[PyTree, ...
     return jax.lax.scan(lambda sums, block: (function(sums, *block), None), sums, blocks)[0]
 
 
-def joined(answers: tuple[jax.Array, ...], count: int, num_keys: int) -> Estimate:
+def joined(answers: _Answers, count: int, num_keys: int) -> Estimate:
     """Means, effective sample sizes and own weights of blocks, of the first ``count``."""
     mean, size, own = (leaf.reshape(-1, *leaf.shape[2:])[:count] for leaf in answers)
     return Estimate(mean, jnp.clip(size, 1.0, num_keys), jnp.minimum(own, 1.0))

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 from jax.custom_derivatives import SymbolicZero
-from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
+from jax.dtypes import float0
+from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 
 from diffevo_jax.base import PyTree
 from diffevo_jax.pytree.annotations import checked
@@ -99,7 +100,8 @@ def in_groups(function: Callable[..., PyTree], most: int) -> Callable[..., PyTre
 
     Args:
         function: of arrays, or of pytrees of them, with no axis names. It may close over
-            what is traced, such as the numbers of a kernel.
+            what is traced, such as the numbers of a kernel. One that branches
+            (:func:`jax.lax.cond`) is left as it is.
         most: calls at once, >= 1.
 
     Example:
@@ -116,6 +118,8 @@ def in_groups(function: Callable[..., PyTree], most: int) -> Callable[..., PyTre
     def grouped(*arguments: PyTree) -> PyTree:
         # What is closed over is mapped and derived as arguments are.
         closed, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
+        if _has_branches(closed.jaxpr):
+            return function(*arguments)
         leaves = jax.tree.leaves(arguments)
 
         def program(constants: list[jax.Array], leaves: list[jax.Array]) -> list[jax.Array]:
@@ -134,12 +138,15 @@ def _in_groups(function: Callable[..., PyTree], most: int) -> Callable[..., PyTr
     @call.def_vmap
     def several(size: int, mapped: PyTree, *arguments: PyTree) -> tuple[PyTree, PyTree]:
         leaves, with_others = _chosen(arguments, jax.tree.leaves(mapped))
+        axes = jax.tree.map(lambda leaf: 0 if leaf else None, mapped)
+        if size == 0:
+            answers = jax.vmap(function, axes, axis_size=size)(*arguments)
+            return answers, jax.tree.map(lambda _: True, answers)
         together = -(-size // -(-size // most))
         if together == 1:  # no axis of one, which products would have to carry
             one = _in_groups(function, 1)
             answers = jax.lax.map(lambda few: one(*with_others(few)), leaves)
             return answers, jax.tree.map(lambda _: True, answers)
-        axes = jax.tree.map(lambda leaf: 0 if leaf else None, mapped)
         group = _in_groups(jax.vmap(function, axes), most // together)
         answers = map_blocks(
             lambda few: group(*with_others(few)),
@@ -157,10 +164,33 @@ def _in_groups(function: Callable[..., PyTree], most: int) -> Callable[..., PyTr
         leaves, with_others = _chosen(primals, moves)
         changes = [change for change, moved in zip(changes, moves, strict=True) if moved]
         moving = lambda few: function(*with_others(few))
-        return jax.jvp(moving, (leaves,), (changes,))
+        answers = jax.jvp(moving, (leaves,), (changes,))
+        # A program that is derived later expects axes of runs where the call has them.
+        any_run = functools.reduce(jnp.logical_or, map(_is_any, jax.tree.leaves(primals)))
+        same = lambda leaf: leaf if leaf.dtype == float0 else jnp.where(any_run, leaf, leaf)
+        return jax.tree.map(same, answers)
 
     different.defjvp(derivative, symbolic_zeros=True)
     return different
+
+
+def _is_any(array: jax.Array) -> jax.Array:
+    """() bool with the axes of runs that the array has, whatever it holds."""
+    return jnp.any(jnp.ravel(array)[:1] != 0)
+
+
+def _has_branches(program: Jaxpr) -> bool:
+    """Whether a program branches. What has a derivative rule of its own may not.
+
+    A branch that each run takes by itself becomes both, and a derivative by such a rule
+    cannot be transposed through it.
+    """
+    if any(equation.primitive.name == "cond" for equation in program.eqns):
+        return True
+    within = jax.tree.leaves([list(equation.params.values()) for equation in program.eqns])
+    # Programs within are leaves, closed ones over a program of their own.
+    programs = [getattr(part, "jaxpr", part) for part in within]
+    return any(_has_branches(part) for part in programs if isinstance(part, Jaxpr))
 
 
 def _chosen(

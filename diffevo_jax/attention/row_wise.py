@@ -12,7 +12,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from diffevo_jax.attention.blocked import Attention, check_given, joined
+from diffevo_jax.attention.blocked import check_given, joined
 from diffevo_jax.attention.blocks import CPU_PAIRS, as_blocks, even_size, in_groups
 from diffevo_jax.attention.cells import (
     as_keys,
@@ -85,13 +85,13 @@ def attend_by_rows(
     check_given(queries, keys, values, log_weight, own, floor)
     given = (*map(jnp.asarray, (queries, keys, values)), log_weight, own)  # may be NumPy's
     size = even_size(len(queries), max(1, block_numbers // len(keys)))
-    attention: Attention = functools.partial(
+    attention: Callable[..., tuple[jax.Array, ...]] = functools.partial(
         _attend_by_rows, row_precision, row_log_weight, floor, size
     )
     if jax.default_backend() == "cpu":
         most = min(block_numbers, CPU_PAIRS) // (size * len(keys))
         attention = in_groups(attention, max(1, most))
-    return attention(*given, guidance)
+    return joined(attention(*given, guidance), len(queries), len(keys))
 
 
 def _attend_by_rows(
@@ -105,7 +105,7 @@ def _attend_by_rows(
     log_weight: jax.Array,
     own: jax.Array,
     guidance: Guidance | None,
-) -> Estimate:
+) -> tuple[jax.Array, ...]:
     """Attend in blocks of so many rows."""
     mask = log_weight > -jnp.inf
     centres = find_centres(keys)
@@ -134,4 +134,4 @@ def _attend_by_rows(
         return mean, 1.0 / jnp.sum(weight**2, axis=1), self_weight
 
     rows = (as_blocks(queries, size), as_blocks(own, size))
-    return joined(jax.lax.map(answer, rows), len(queries), len(keys))
+    return jax.lax.map(answer, rows)

@@ -124,3 +124,45 @@ def test_a_second_derivative_is_that_of_the_function(mode) -> None:
     cube = in_groups(lambda x, number: number * x**3, 2)
     second = mode(jax.grad(lambda x: cube(x, jnp.int32(2)).sum()))
     np.testing.assert_allclose(second(jnp.arange(3.0)), np.diag(12 * np.arange(3.0)))
+
+
+def test_no_runs_have_no_answers() -> None:
+    none = jax.vmap(in_groups(jnp.square, 2))(jnp.ones((0, 3)))
+    assert none.shape == (0, 3)
+
+
+def test_a_branch_of_each_run_is_differentiated() -> None:
+    def branched(x: jax.Array) -> jax.Array:
+        return jax.lax.cond(x > 2, lambda: x**2, lambda: 3 * x)
+
+    slopes = jax.grad(lambda x: jax.vmap(in_groups(branched, 2))(x).sum())
+    np.testing.assert_array_equal(slopes(jnp.arange(5.0)), [3, 3, 3, 6, 8])
+
+
+def test_a_strength_of_each_run_is_differentiated() -> None:
+    given, strengths = populations(), jnp.asarray([0.5, 1.0, 1.5, -1.0, 2.0])
+    several = functools.partial(attend, block_size=SIZE // 2)
+    call = lambda strength, given: several(*given, guidance=Guidance(strength, -given[3]))
+
+    def loss(strengths: jax.Array) -> jax.Array:
+        return jax.vmap(call)(strengths, given).clean.sum()
+
+    # an answer is linear in the strength; sums of 64 numbers of the order of 1, in float32
+    slopes = jax.grad(loss)(strengths)
+    np.testing.assert_allclose(
+        slopes.sum(), loss(strengths + 1) - loss(strengths), rtol=1e-4, atol=1e-3
+    )
+
+
+@pytest.mark.parametrize("mapped", [(0, 0, 0), (None, 0, None), (0, None, None)], ids=str)
+def test_a_program_of_groups_is_differentiated(mapped) -> None:
+    # given answers, one by each argument, with the axis of runs behind
+    columns = lambda x: jax.lax.map(lambda row: row**2, x)
+    call = in_groups(lambda *all_: tuple(map(columns, all_)), 2)
+    some = [jnp.ones((2, 3)) if a is None else jnp.ones((5, 2, 3)) for a in mapped]
+
+    # when what is compiled before is differentiated
+    square = lambda of: lambda some: sum(x.sum() for x in jax.vmap(of, mapped)(*some))
+    got = jax.grad(lambda some: jax.jit(square(call))(some))(some)
+    want = jax.grad(square(lambda *all_: tuple(map(columns, all_))))(some)
+    jax.tree.map(np.testing.assert_array_equal, got, want)
