@@ -102,7 +102,7 @@ def in_groups(function: Callable[..., PyTree], most: int) -> Callable[..., PyTre
         function: of arrays, or of pytrees of them, with no axis names. It may close over
             what is traced, such as the numbers of a kernel. One that branches
             (:func:`jax.lax.cond`) is left as it is.
-        most: calls at once, >= 1.
+        most: calls at once on a device, >= 1.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -125,7 +125,7 @@ def in_groups(function: Callable[..., PyTree], most: int) -> Callable[..., PyTre
         def program(constants: list[jax.Array], leaves: list[jax.Array]) -> list[jax.Array]:
             return jaxpr_as_fun(ClosedJaxpr(closed.jaxpr, constants))(*leaves)
 
-        answers = _in_groups(program, most)(closed.consts, leaves)
+        answers = _in_groups(program, most * _num_devices())(closed.consts, leaves)
         return jax.tree.unflatten(jax.tree.structure(shapes), answers)
 
     return grouped
@@ -142,17 +142,16 @@ def _in_groups(function: Callable[..., PyTree], most: int) -> Callable[..., PyTr
         if size == 0:
             answers = jax.vmap(function, axes, axis_size=size)(*arguments)
             return answers, jax.tree.map(lambda _: True, answers)
-        together = -(-size // -(-size // most))
-        if together == 1:  # no axis of one, which products would have to carry
+        groups = _num_groups(size, most, _num_devices())
+        if groups == size:  # no axis of one, which products would have to carry
             one = _in_groups(function, 1)
             answers = jax.lax.map(lambda few: one(*with_others(few)), leaves)
             return answers, jax.tree.map(lambda _: True, answers)
-        group = _in_groups(jax.vmap(function, axes), most // together)
-        answers = map_blocks(
-            lambda few: group(*with_others(few)),
-            [as_blocks(leaf, together) for leaf in leaves],
-        )
-        flat = lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:size]
+        group = _in_groups(jax.vmap(function, axes), max(1, most // -(-size // groups)))
+        # A group has some of each device's runs.
+        dealt = [as_blocks(leaf, groups).swapaxes(0, 1) for leaf in leaves]
+        answers = map_blocks(lambda few: group(*with_others(few)), dealt)
+        flat = lambda leaf: leaf.swapaxes(0, 1).reshape(-1, *leaf.shape[2:])[:size]
         return jax.tree.map(flat, answers), jax.tree.map(lambda _: True, answers)
 
     # What has a vmap of its own cannot be transposed; the function itself can.
@@ -172,6 +171,27 @@ def _in_groups(function: Callable[..., PyTree], most: int) -> Callable[..., PyTr
 
     different.defjvp(derivative, symbolic_zeros=True)
     return different
+
+
+def _num_devices() -> int:
+    """Over how many devices the compiler may divide runs; a part of a mesh is on one."""
+    by_hand = jax.sharding.get_abstract_mesh().manual_axes
+    return 1 if by_hand else jax.local_device_count()
+
+
+def _num_groups(size: int, most: int, devices: int) -> int:
+    """How many groups of at most so many; of as many on each device, if few more do it.
+
+    Example:
+        >>> from diffevo_jax.attention.blocks import _num_groups
+        >>> _num_groups(20, 6, devices=1), _num_groups(20, 6, devices=2)
+        (4, 5)
+    """
+    least = -(-size // most)
+    if devices == 1:
+        return least
+    even = (groups for groups in range(least, 2 * least) if size % (groups * devices) == 0)
+    return next(even, least)
 
 
 def _is_any(array: jax.Array) -> jax.Array:
