@@ -1,6 +1,8 @@
 """Groups of calls under ``vmap``, on functions and on the attention."""
 
 import functools
+import subprocess
+import sys
 from typing import Any
 
 import jax
@@ -166,3 +168,25 @@ def test_a_program_of_groups_is_differentiated(mapped) -> None:
     got = jax.grad(lambda some: jax.jit(square(call))(some))(some)
     want = jax.grad(square(lambda *all_: tuple(map(columns, all_))))(some)
     jax.tree.map(np.testing.assert_array_equal, got, want)
+
+
+#: A process of its own, since it takes a new one to have several devices.
+DIVIDED = """
+import jax, jax.numpy as jnp
+from diffevo_jax.attention.blocks import in_groups
+
+jax.config.update("jax_num_cpu_devices", 2)
+runs = jax.sharding.PartitionSpec("runs")
+place = jax.sharding.NamedSharding(jax.make_mesh((2,), ("runs",)), runs)
+x = jax.device_put(jnp.arange(20 * 3.0).reshape(20, 3), place)
+program = jax.jit(jax.vmap(in_groups(lambda x: x @ x, 3))).lower(x).compile()
+assert (program(x) == (x * x).sum(axis=1)).all(), program(x)
+print(program(x).sharding.spec == runs, "all-gather" in program.as_text())
+"""
+
+
+@pytest.mark.slow
+def test_runs_that_the_compiler_divides_stay_on_their_devices() -> None:
+    command = [sys.executable, "-c", DIVIDED]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert told.stdout.split() == ["True", "False"]
