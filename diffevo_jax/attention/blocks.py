@@ -120,10 +120,10 @@ def in_groups(function: Callable[..., PyTree], most: int) -> Callable[..., PyTre
         closed, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
         if _has_branches(closed.jaxpr):
             return function(*arguments)
-        leaves = jax.tree.leaves(arguments)
+        leaves, jaxpr = jax.tree.leaves(arguments), closed.jaxpr
 
         def program(constants: list[jax.Array], leaves: list[jax.Array]) -> list[jax.Array]:
-            return jaxpr_as_fun(ClosedJaxpr(closed.jaxpr, constants))(*leaves)
+            return jaxpr_as_fun(ClosedJaxpr(jaxpr, constants))(*leaves)
 
         answers = _in_groups(program, most * _num_devices())(closed.consts, leaves)
         return jax.tree.unflatten(jax.tree.structure(shapes), answers)

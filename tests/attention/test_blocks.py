@@ -190,3 +190,10 @@ def test_runs_that_the_compiler_divides_stay_on_their_devices() -> None:
     command = [sys.executable, "-c", DIVIDED]
     told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     assert told.stdout.split() == ["True", "False"]
+
+
+def test_what_a_function_closes_over_is_not_kept() -> None:
+    scaled = lambda x, scale: in_groups(lambda x: x * scale, 2)(x)
+    with jax.checking_leaks():
+        got = jax.jit(jax.vmap(scaled))(jnp.ones(5), jnp.arange(5.0))
+    np.testing.assert_array_equal(got, np.arange(5.0))
