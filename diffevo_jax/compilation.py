@@ -211,9 +211,11 @@ class Ahead:
         self._waiting: list[concurrent.futures.Future[jax.stages.Compiled]] = []
 
     def __enter__(self) -> Self:
+        """For so long it compiles."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Drop what still waits. A program that is being compiled cannot be ended."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def compile(

@@ -247,7 +247,7 @@ def test_a_mesh_that_is_set_inside_of_jit_is_refused(told, kind) -> None:
 def test_shapes_on_devices_are_of_the_same_weak_types() -> None:
     """What is compiled for strong ones would be compiled once more for the arrays."""
     mesh = device_mesh.line(jax.local_devices()[:1])
-    shapes = jax.eval_shape(lambda: (jnp.asarray(0.0), jnp.zeros(2)))
+    shapes = jax.eval_shape(lambda: (jax.vmap(lambda _: 0.0)(jnp.zeros(2)), jnp.zeros(2)))
     placed = device_mesh.as_placed(shapes, device_mesh.place_of(mesh, ()))
     assert [leaf.weak_type for leaf in placed] == [True, False]
     assert all(leaf.sharding.mesh == mesh for leaf in placed)
