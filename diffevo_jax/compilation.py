@@ -221,14 +221,18 @@ class Ahead:
     def compile(
         self, lowered: jax.stages.Lowered
     ) -> concurrent.futures.Future[jax.stages.Compiled]:
-        """Compile it after those before; at once where no thread can begin any more."""
+        """Compile it after those before; at once where no thread works any more."""
         try:
             compiling = self._thread.submit(lowered.compile)
-        except RuntimeError:  # Python ends, and other threads still work
+        except RuntimeError:  # closed; or Python ends, while threads go on
             compiling = concurrent.futures.Future()
             compiling.set_result(lowered.compile())
         self._waiting.append(compiling)
         return compiling
+
+    def close(self) -> None:
+        """The thread ends after those that wait, also if the context goes on for long."""
+        self._thread.shutdown(wait=False)
 
     def wait(self) -> None:
         """Until all are compiled. What could not be raises its error where it is called."""

@@ -107,6 +107,7 @@ class Programs(NamedTuple):
             start = jax.ShapeDtypeStruct(key.shape, shapes.fitness.dtype)
             judge = self._judge_of(final)
             self.ahead.compile(judge.lower(key, problem, shapes, start))
+        self.ahead.close()
         begun.result()
         run_state: RunState = self.begin(*arguments)
         if place is not None:  # also if it used nothing of what is kept there

@@ -169,6 +169,17 @@ def test_where_no_thread_begins_any_more_programs_are_compiled_at_once(
         assert ahead.compile(jax.jit(lambda x: x).lower(1.0)).done()
 
 
+def test_a_run_that_is_looked_at_keeps_no_thread(key) -> None:
+    before = threading.active_count()
+    results = [de.iterate(key, STRATEGY, PROBLEM, **OPTIONS) for _ in range(3)]
+    for so_far in results:
+        next(so_far)
+    end = time.monotonic() + 60.0  # those that have compiled end by themselves
+    while threading.active_count() > before and time.monotonic() < end:
+        time.sleep(0.01)
+    assert threading.active_count() <= before
+
+
 def test_what_cannot_be_compiled_says_so_where_it_is_called() -> None:
     def refuse(*_: object) -> None:
         raise RuntimeError("no such device")
