@@ -7,6 +7,7 @@ import functools
 import gc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import jax
 
@@ -191,14 +192,16 @@ class Ahead:
     """A thread that compiles programs in the order in which they will be needed.
 
     What it has compiled JAX keeps where a call of the same function, with arguments of the
-    same shapes, looks for it. Whoever waits for nothing traces the next one meanwhile.
+    same shapes, looks for it. Whoever waits for nothing traces the next one meanwhile. At
+    the end of the context, however it comes, what still waits is not compiled.
 
     Example:
         >>> import jax
         >>> from diffevo_jax.compilation import Ahead
-        >>> double, ahead = jax.jit(lambda x: 2 * x), Ahead()
-        >>> program = ahead.compile(double.lower(1.5))
-        >>> ahead.wait()
+        >>> double = jax.jit(lambda x: 2 * x)
+        >>> with Ahead() as ahead:
+        ...     program = ahead.compile(double.lower(1.5))
+        ...     ahead.wait()
         >>> program.done(), float(double(1.5))
         (True, 3.0)
     """
@@ -207,26 +210,34 @@ class Ahead:
         self._thread = concurrent.futures.ThreadPoolExecutor(1)
         self._waiting: list[concurrent.futures.Future[jax.stages.Compiled]] = []
 
+    def __enter__(self) -> Self:
+        """For so long it compiles."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Drop what still waits. A program that is being compiled cannot be ended."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
     def compile(
         self, lowered: jax.stages.Lowered
     ) -> concurrent.futures.Future[jax.stages.Compiled]:
-        """Compile it after those before."""
-        self._waiting.append(self._thread.submit(lowered.compile))
-        return self._waiting[-1]
+        """Compile it after those before; at once where no thread works any more."""
+        try:
+            compiling = self._thread.submit(lowered.compile)
+        except RuntimeError:  # closed; or Python ends, while threads go on
+            compiling = concurrent.futures.Future()
+            compiling.set_result(lowered.compile())
+        self._waiting.append(compiling)
+        return compiling
+
+    def close(self) -> None:
+        """The thread ends after those that wait, also if the context goes on for long."""
+        self._thread.shutdown(wait=False)
 
     def wait(self) -> None:
         """Until all are compiled. What could not be raises its error where it is called."""
         concurrent.futures.wait(self._waiting)
         self._waiting.clear()
-
-    @contextlib.contextmanager
-    def or_none(self) -> Iterator[None]:
-        """What is still to be compiled is not needed if this fails, or is interrupted."""
-        try:
-            yield
-        except BaseException:
-            self._thread.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 @checked

@@ -95,20 +95,24 @@ class Programs(NamedTuple):
             final: evaluations after the last generation.
         """
         arguments, number = (key, strategy, problem, population), jnp.uint32(0)
-        with self.ahead.or_none():
-            begun = self.ahead.compile(self.begin.lower(*arguments))
-            shapes = device_mesh.as_placed(self.begin.eval_shape(*arguments), self.mesh)
-            chunk = self.ahead.compile(
-                self.advance.lower(key, strategy, problem, shapes, number, number)
-            )
-            self.ahead.compile(decode.lower(problem, shapes.state.best_solution))
-            if final:
-                start = jax.ShapeDtypeStruct(key.shape, shapes.fitness.dtype)
-                judge = self._judge_of(final)
-                self.ahead.compile(judge.lower(key, problem, shapes, start))
-            begun.result()
-            run_state: RunState = self.begin(*arguments)
-            memory.warn_if_short(chunk.result(), 1 if self.mesh is None else self.mesh.size)
+        begun = self.ahead.compile(self.begin.lower(*arguments))
+        place = device_mesh.place_of(self.mesh, arguments)
+        shapes = device_mesh.as_placed(self.begin.eval_shape(*arguments), place)
+        # Before the chunk, whose end is waited for: a second thread would compile it again.
+        self.ahead.compile(decode.lower(problem, shapes.state.best_solution))
+        chunk = self.ahead.compile(
+            self.advance.lower(key, strategy, problem, shapes, number, number)
+        )
+        if final:
+            start = jax.ShapeDtypeStruct(key.shape, shapes.fitness.dtype)
+            judge = self._judge_of(final)
+            self.ahead.compile(judge.lower(key, problem, shapes, start))
+        self.ahead.close()
+        begun.result()
+        run_state: RunState = self.begin(*arguments)
+        if place is not None:  # also if it used nothing of what is kept there
+            run_state = jax.device_put(run_state, place)
+        memory.warn_if_short(chunk.result(), 1 if self.mesh is None else self.mesh.size)
         return run_state
 
     def _judge_of(self, count: int) -> Program:
@@ -133,7 +137,8 @@ class Programs(NamedTuple):
     ) -> tuple[PyTree, PyTree]:
         """What a generation leaves: the run state, placed, and the rows of a chunk."""
         run_state = self.begin.eval_shape(key, strategy, problem, population)
-        placed, number = device_mesh.as_placed(run_state, self.mesh), jnp.uint32(0)
+        place = device_mesh.place_of(self.mesh, (key, strategy, problem, population))
+        placed, number = device_mesh.as_placed(run_state, place), jnp.uint32(0)
         parts = (key, strategy, problem, run_state, number, number)
         rows = self.advance.eval_shape(*parts)[1]
         return placed, rows

@@ -14,7 +14,13 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import (
+    Mesh,
+    NamedSharding,
+    PartitionSpec,
+    Sharding,
+    SingleDeviceSharding,
+)
 
 from diffevo_jax.base import PyTree
 from diffevo_jax.pytree import arrays, validation
@@ -157,14 +163,30 @@ def alone() -> Iterator[None]:
         yield
 
 
-def as_placed(shapes: PyTree, mesh: Mesh | None) -> PyTree:
-    """Shapes of what :func:`over_runs` returns, with where it will be."""
-    if mesh is None:
+def as_placed(shapes: PyTree, where: Sharding | None) -> PyTree:
+    """Shapes, and types as weak as they are, with where the arrays will be."""
+    if where is None:
         return shapes
-    sharding = NamedSharding(mesh, PartitionSpec(RUNS))
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes
+    placed = lambda leaf: jax.ShapeDtypeStruct(
+        leaf.shape, leaf.dtype, sharding=where, weak_type=leaf.weak_type
     )
+    return jax.tree.map(placed, shapes)
+
+
+def place_of(mesh: Mesh | None, arguments: PyTree) -> Sharding | None:
+    """Where the results of :func:`over_runs` are; None for where JAX has them by default.
+
+    Args:
+        mesh: that it is called with.
+        arguments: of the program. With those that are kept on one device, as by
+            ``jax.device_put``, are the results.
+    """
+    if mesh is not None:
+        return NamedSharding(mesh, PartitionSpec(RUNS))
+    leaves = jax.tree.leaves(arguments)
+    kept = [leaf for leaf in leaves if isinstance(leaf, jax.Array) and leaf.committed]
+    devices = {device for leaf in kept for device in leaf.sharding.device_set}
+    return SingleDeviceSharding(devices.pop()) if len(devices) == 1 else None
 
 
 def over_runs(

@@ -266,6 +266,8 @@ def working(
     """
     with contextlib.ExitStack() as stack:
         keeper, stand = None, plan.begin
+        if isinstance(plan.compiled, Programs):
+            stack.enter_context(plan.compiled.ahead)
         if plan.folder is not None:
             first = 0 if stand is None else stand.done
             keeper = Keeper(stack.enter_context(plan.folder.at_work(first)), first)

@@ -6,7 +6,11 @@ import subprocess
 import sys
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import pytest
+
+from diffevo_jax.running import device_mesh
 
 #: One process with two devices computes everything, since it takes a new process to have
 #: two: what the tests look at is a line of JSON.
@@ -238,3 +242,20 @@ def test_a_mesh_that_is_set_inside_of_jit_is_refused(told, kind) -> None:
         "ValueError: devices: got a mesh of axes ('x',) set inside of jit, "
         "want the call outside of jit, or no mesh"
     )
+
+
+def test_shapes_on_devices_are_of_the_same_weak_types() -> None:
+    """What is compiled for strong ones would be compiled once more for the arrays."""
+    mesh = device_mesh.line(jax.local_devices()[:1])
+    shapes = jax.eval_shape(lambda: (jax.vmap(lambda _: 0.0)(jnp.zeros(2)), jnp.zeros(2)))
+    placed = device_mesh.as_placed(shapes, device_mesh.place_of(mesh, ()))
+    assert [leaf.weak_type for leaf in placed] == [True, False]
+    assert all(leaf.sharding.mesh == mesh for leaf in placed)
+
+
+def test_results_are_where_arguments_are_kept() -> None:
+    device = jax.local_devices()[0]
+    free = jnp.zeros(2)
+    assert device_mesh.place_of(None, {"free": free, "number": 1.0}) is None
+    place = device_mesh.place_of(None, {"free": free, "kept": jax.device_put(free, device)})
+    assert place == jax.sharding.SingleDeviceSharding(device)

@@ -1,8 +1,11 @@
 """The host loop: chunks, progress, early stop."""
 
 import collections
+import functools
 import re
 import threading
+import time
+from collections.abc import Callable
 
 import chex
 import jax
@@ -11,6 +14,7 @@ import pytest
 
 import diffevo_jax as de
 from diffevo_jax.compilation import Ahead
+from diffevo_jax.running import plan
 from diffevo_jax.running.bars import show_generations
 from diffevo_jax.running.chunks import Program
 
@@ -101,33 +105,79 @@ def test_bad_arguments_are_named(options, message, key) -> None:
         de.run(key, STRATEGY, PROBLEM, **{**OPTIONS, **options})
 
 
-@pytest.mark.parametrize("runs", [0, 2], ids=["one run", "many runs"])
-def test_programs_are_compiled_before_they_are_called(key, monkeypatch, runs) -> None:
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("runs", "kept"),
+    [(0, False), (2, False), pytest.param(0, True, marks=SLOW)],
+    ids=["one run", "many runs", "a key that is kept on a device"],
+)
+def test_programs_are_compiled_before_they_are_called(key, monkeypatch, runs, kept) -> None:
     """By the thread that works while the next one is traced."""
-    calls, before = [], Program.__call__
+    calls, call, compile_one = [], Program.__call__, jax.stages.Lowered.compile
     event = "/jax/core/compile/backend_compile_duration"
     compiled: collections.Counter[str] = collections.Counter()
     listen = lambda event, seconds, **_: compiled.update([event])
     jax.monitoring.register_event_duration_secs_listener(listen)
 
-    def called(program: Program, *arguments: object) -> object:
+    def counted(function: Callable[..., object], *arguments: object) -> object:
         known = compiled[event]
-        answer = before(program, *arguments)
+        answer = function(*arguments)
         calls.append(compiled[event] - known)
         return answer
 
-    monkeypatch.setattr(Program, "__call__", called)
+    def slowly(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+        if "jit_decode" in lowered.as_text():
+            time.sleep(0.3)  # and nobody else compiles it meanwhile
+        return compile_one(lowered)
+
+    monkeypatch.setattr(
+        Program, "__call__", lambda program, *parts: counted(call, program, *parts)
+    )
+    monkeypatch.setattr(plan, "decode", functools.partial(counted, plan.decode))
+    monkeypatch.setattr(jax.stages.Lowered, "compile", slowly)
     strategy = de.DiffusionEvolution(3)  # of no other test here
+    key = jax.random.split(key, runs) if runs else key
     de.run(
-        jax.random.split(key, runs) if runs else key,
+        jax.device_put(key, jax.devices()[0]) if kept else key,
         strategy,
         PROBLEM,
         population_size=18,
-        chunk_size=3,
+        chunk_size=2,
         final=16,
     )
     assert compiled[event] >= 4
-    assert calls == [0, 0, 0]  # begin, advance, judge
+    # begin; advance and decode, twice; judge
+    assert calls == [0, 0, 0, 0, 0, 0]
+
+
+def test_what_is_not_compiled_yet_is_not_when_a_run_fails(key, monkeypatch) -> None:
+    ends = []
+    monkeypatch.setattr(Ahead, "__exit__", lambda ahead, *why: ends.append(why[0]))
+    with pytest.raises(ZeroDivisionError):
+        de.run(key, STRATEGY, PROBLEM, stop=lambda result: 1 // 0, **OPTIONS)
+    assert ends == [ZeroDivisionError]
+
+
+def test_where_no_thread_begins_any_more_programs_are_compiled_at_once(
+    monkeypatch,
+) -> None:
+    """As in a thread that works on when the main one has ended."""
+    monkeypatch.setattr("concurrent.futures.thread._shutdown", True)
+    with Ahead() as ahead:
+        assert ahead.compile(jax.jit(lambda x: x).lower(1.0)).done()
+
+
+def test_a_run_that_is_looked_at_keeps_no_thread(key) -> None:
+    before = threading.active_count()
+    results = [de.iterate(key, STRATEGY, PROBLEM, **OPTIONS) for _ in range(3)]
+    for so_far in results:
+        next(so_far)
+    end = time.monotonic() + 60.0  # those that have compiled end by themselves
+    while threading.active_count() > before and time.monotonic() < end:
+        time.sleep(0.01)
+    assert threading.active_count() <= before
 
 
 def test_what_cannot_be_compiled_says_so_where_it_is_called() -> None:
@@ -154,7 +204,7 @@ def test_what_is_waiting_is_not_compiled_after_an_interrupt() -> None:
     waiting = []
 
     def interrupted() -> None:
-        with ahead.or_none():
+        with ahead:
             ahead.compile(slow)
             begun.wait(60)
             waiting.append(ahead.compile(slow))
