@@ -3,6 +3,7 @@
 import collections
 import re
 import threading
+import time
 from collections.abc import Iterator
 
 import chex
@@ -119,6 +120,11 @@ def compilers() -> Iterator[collections.Counter[int]]:
 @pytest.mark.parametrize("runs", [0, 2], ids=["one run", "many runs"])
 def test_programs_are_compiled_by_another_thread(key, monkeypatch, compilers, runs) -> None:
     here, calls, before = threading.get_ident(), [], Program.__call__
+    compile_now = jax.stages.Lowered.compile
+
+    def late(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+        time.sleep(0.2)  # so that who does not wait is too soon
+        return compile_now(lowered)
 
     def called(program: Program, *arguments: object) -> object:
         known = compilers[here]
@@ -126,6 +132,7 @@ def test_programs_are_compiled_by_another_thread(key, monkeypatch, compilers, ru
         calls.append(compilers[here] - known)
         return answer
 
+    monkeypatch.setattr(jax.stages.Lowered, "compile", late)
     monkeypatch.setattr(Program, "__call__", called)
     strategy = de.DiffusionEvolution(3)  # of no other test here
     de.run(
