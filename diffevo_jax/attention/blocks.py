@@ -136,7 +136,7 @@ def _in_groups(function: Callable[..., PyTree], most: int) -> Callable[..., PyTr
         leaves, with_others = _chosen(arguments, jax.tree.leaves(mapped))
         together = -(-size // -(-size // most))
         if together == 1:  # no axis of one, which products would have to carry
-            one = _in_groups(function, 1)
+            one = _in_groups(function, most)
             answers = jax.lax.map(lambda few: one(*with_others(few)), leaves)
             return answers, jax.tree.map(lambda _: True, answers)
         axes = jax.tree.map(lambda leaf: 0 if leaf else None, mapped)

@@ -60,6 +60,12 @@ def test_a_group_of_one_call_has_no_axis_of_calls() -> None:
     assert names["dot_general"].outvars[0].aval.shape == (4, 4)
 
 
+def test_a_map_over_one_call_leaves_the_groups_to_the_maps_around_it() -> None:
+    mapped = jax.vmap(jax.vmap(in_groups(lambda x: (x[:, None] * x[None]).sum(), 3)))
+    program = jax.make_jaxpr(mapped)(jnp.ones((6, 1, 10)))
+    assert largest_array(program.jaxpr) == 3 * 10**2
+
+
 @pytest.mark.parametrize("most", [1, 6, 11, 12], ids="at most {}".format)
 def test_nested_maps_share_the_groups(most) -> None:
     # when 3 x 4 products of 400 numbers are mapped, whose sums are small
