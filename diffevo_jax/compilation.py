@@ -190,8 +190,8 @@ def use_cache(directory: str | Path) -> None:
 class Ahead:
     """A thread that compiles programs in the order in which they will be needed.
 
-    What it has compiled JAX keeps where a call of the same function, with arguments of the
-    same shapes, looks for it. Whoever waits for nothing traces the next one meanwhile.
+    JAX keeps what is compiled: a later call of the same function, with arguments of the
+    same shapes, finds it. The caller traces the next one meanwhile.
 
     Example:
         >>> import jax
@@ -211,17 +211,18 @@ class Ahead:
         self, lowered: jax.stages.Lowered
     ) -> concurrent.futures.Future[jax.stages.Compiled]:
         """Compile it after those before."""
-        self._waiting.append(self._thread.submit(lowered.compile))
-        return self._waiting[-1]
+        compiled = self._thread.submit(lowered.compile)
+        self._waiting.append(compiled)
+        return compiled
 
     def wait(self) -> None:
-        """Until all are compiled. What could not be raises its error where it is called."""
+        """Wait until all are compiled; what failed raises its error when it is called."""
         concurrent.futures.wait(self._waiting)
         self._waiting.clear()
 
     @contextlib.contextmanager
-    def or_none(self) -> Iterator[None]:
-        """What is still to be compiled is not needed if this fails, or is interrupted."""
+    def cancelled_by_errors(self) -> Iterator[None]:
+        """If what is done here fails, or is interrupted, what waits is never compiled."""
         try:
             yield
         except BaseException:

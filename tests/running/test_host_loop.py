@@ -172,7 +172,7 @@ def test_what_is_waiting_is_not_compiled_after_an_interrupt() -> None:
     waiting = []
 
     def interrupted() -> None:
-        with ahead.or_none():
+        with ahead.cancelled_by_errors():
             ahead.compile(slow)
             begun.wait(60)
             waiting.append(ahead.compile(slow))
