@@ -69,7 +69,7 @@ def data(size: int, dim: int, runs: int = 1) -> tuple[jax.Array, ...]:
 def over_runs(
     function: Callable[..., Any], runs: int, shared: int = 0
 ) -> Callable[..., Any]:
-    """Map a function over runs, but for its first arguments."""
+    """Map a function over runs, which share its first ``shared`` arguments."""
     if runs == 1:
         return function
 
@@ -105,10 +105,8 @@ def their_round(size: int, dim: int, runs: int = 1) -> Round:
         state, metrics = algorithm.tell(key, candidates, -fitness, state, params)
         return *algorithm.ask(key, state, params), metrics
 
-    begin = lambda key, candidates, fitness: algorithm.init(
-        key, candidates, fitness, params
-    )
-    state = over_runs(begin, runs)(key, candidates, -fitness)
+    init = lambda *given: algorithm.init(*given, params)
+    state = over_runs(init, runs)(key, candidates, -fitness)
     program = jax.jit(over_runs(function, runs))
     return Round(program, (key, state, candidates, fitness))
 
@@ -155,12 +153,15 @@ def large(size: int, dim: int) -> dict[str, Any]:
 def main() -> None:
     prepare_devices()
     options = arguments(__doc__ or "", repetitions=11)
-    given = {"repetitions": options.repetitions, "processes": PROCESSES}
+    repeated = functools.partial(
+        timed,
+        repetitions=options.repetitions,
+        processes=1 if options.quick else PROCESSES,
+    )
     if options.quick:
-        shapes, given["processes"] = ((512, 2), (64, 2, 2)), 1
-        rows = [timed(*shape, **given) for shape in shapes]
+        rows = [repeated(512, 2), repeated(64, 2, 2)]
     else:
-        rows = [timed(*shape, **given) for shape in TIMED]
+        rows = [repeated(*shape) for shape in TIMED]
         rows += [measure(*shape, 1, 0) for shape in MEMORY]
         program = f"import json, estimator; print(json.dumps(estimator.large{LARGE}))"
         rows[-1] |= child(program)

@@ -191,9 +191,9 @@ def use_cache(directory: str | Path) -> None:
 class Ahead:
     """A thread that compiles programs in the order in which they will be needed.
 
-    What it has compiled JAX keeps where a call of the same function, with arguments of the
-    same shapes, looks for it. Whoever waits for nothing traces the next one meanwhile. At
-    the end of the context, however it comes, what still waits is not compiled.
+    JAX keeps what is compiled: a later call of the same function, with arguments of the
+    same shapes, finds it. The caller traces the next one meanwhile. At the end of the
+    context, however it comes, what still waits is not compiled.
 
     Example:
         >>> import jax
@@ -223,19 +223,19 @@ class Ahead:
     ) -> concurrent.futures.Future[jax.stages.Compiled]:
         """Compile it after those before; at once where no thread works any more."""
         try:
-            compiling = self._thread.submit(lowered.compile)
+            compiled = self._thread.submit(lowered.compile)
         except RuntimeError:  # closed; or Python ends, while threads go on
-            compiling = concurrent.futures.Future()
-            compiling.set_result(lowered.compile())
-        self._waiting.append(compiling)
-        return compiling
+            compiled = concurrent.futures.Future()
+            compiled.set_result(lowered.compile())
+        self._waiting.append(compiled)
+        return compiled
 
     def close(self) -> None:
         """The thread ends after those that wait, also if the context goes on for long."""
         self._thread.shutdown(wait=False)
 
     def wait(self) -> None:
-        """Until all are compiled. What could not be raises its error where it is called."""
+        """Wait until all are compiled; what failed raises its error when it is called."""
         concurrent.futures.wait(self._waiting)
         self._waiting.clear()
 

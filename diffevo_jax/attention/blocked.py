@@ -97,7 +97,7 @@ def attend(
             the plain means are not computed there.
         block_size: queries, and keys, in a block at most; None for 2,048 queries and 1,024
             keys on a CPU, and 2,048 of both on other devices. Under ``vmap`` on a CPU as
-            many runs at once as fill no more than one such block.
+            many runs at once as have no more pairs than one such block.
 
     Returns:
         The weighted means of the values, or what is beyond them, as ``clean`` (N, D); of

@@ -1,7 +1,8 @@
 """How work is divided into blocks, and many populations into groups.
 
-A block of queries and a block of keys meet at once, and so do a few populations under one
-``vmap``: as many numbers as the caches of a CPU keep, whatever is divided.
+A block of queries meets a block of keys at a time. Under ``vmap`` as many populations are
+computed together as have the pairs of one block: no more numbers than the caches of a CPU
+keep.
 """
 
 import functools
@@ -92,15 +93,17 @@ def map_blocks(function: Callable[[PyTree], PyTree], blocks: PyTree) -> PyTree:
 
 
 def in_groups(function: Callable[..., PyTree], most: int) -> Callable[..., PyTree]:
-    """The function; its ``vmap`` is a loop over groups, of at most so many calls at once.
+    """The function; its ``vmap`` is a loop over groups of at most ``most`` calls.
+
+    As ``jax.lax.map`` with a ``batch_size``, for whoever calls ``vmap``.
 
     What is computed at once and does not fit the caches is fetched from memory again by
-    every kernel: two to three times as slow. Nested ``vmap``s share the groups. Derivatives
-    are those of the function, and their ``vmap`` has no groups.
+    every kernel: two to three times as slow. Nested ``vmap``s together have at most so many
+    calls at once. Derivatives are those of the function, and their ``vmap`` has no groups.
 
     Args:
-        function: of arrays, or of pytrees of them, with no axis names. It may close over
-            what is traced, such as the numbers of a kernel. One that branches
+        function: of arrays, or of pytrees of them, without ``axis_name``. It may close
+            over what is traced, such as the numbers of a kernel. One that branches
             (:func:`jax.lax.cond`) is left as it is.
         most: calls at once on a device, >= 1.
 
@@ -144,7 +147,7 @@ def _in_groups(function: Callable[..., PyTree], most: int) -> Callable[..., PyTr
             return answers, jax.tree.map(lambda _: True, answers)
         groups = _num_groups(size, most, _num_devices())
         if groups == size:  # no axis of one, which products would have to carry
-            one = _in_groups(function, 1)
+            one = _in_groups(function, most)
             answers = jax.lax.map(lambda few: one(*with_others(few)), leaves)
             return answers, jax.tree.map(lambda _: True, answers)
         group = _in_groups(jax.vmap(function, axes), max(1, most // -(-size // groups)))
@@ -155,22 +158,20 @@ def _in_groups(function: Callable[..., PyTree], most: int) -> Callable[..., PyTr
         return jax.tree.map(flat, answers), jax.tree.map(lambda _: True, answers)
 
     # What has a vmap of its own cannot be transposed; the function itself can.
-    different = jax.custom_jvp(call)
+    differentiable = jax.custom_jvp(call)
 
     def derivative(primals: PyTree, tangents: PyTree) -> tuple[PyTree, PyTree]:
-        changes = jax.tree.leaves(tangents)
-        moves = [not isinstance(change, SymbolicZero) for change in changes]
-        leaves, with_others = _chosen(primals, moves)
-        changes = [change for change, moved in zip(changes, moves, strict=True) if moved]
-        moving = lambda few: function(*with_others(few))
-        answers = jax.jvp(moving, (leaves,), (changes,))
+        nonzero = [not isinstance(leaf, SymbolicZero) for leaf in jax.tree.leaves(tangents)]
+        leaves, with_others = _chosen(primals, nonzero)
+        moved = lambda few: function(*with_others(few))
+        answers = jax.jvp(moved, (leaves,), (_chosen(tangents, nonzero)[0],))
         # A program that is derived later expects axes of runs where the call has them.
         any_run = functools.reduce(jnp.logical_or, map(_is_any, jax.tree.leaves(primals)))
         same = lambda leaf: leaf if leaf.dtype == float0 else jnp.where(any_run, leaf, leaf)
         return jax.tree.map(same, answers)
 
-    different.defjvp(derivative, symbolic_zeros=True)
-    return different
+    differentiable.defjvp(derivative, symbolic_zeros=True)
+    return differentiable
 
 
 def _num_devices() -> int:

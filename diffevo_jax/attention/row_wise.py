@@ -67,7 +67,8 @@ def attend_by_rows(
         guidance: beyond the weighted means, as in :func:`diffevo_jax.attention.attend`; the
             plain means are by the same rows of the kernel.
         block_numbers: at most so many numbers in a block of rows, at least one row. Under
-            ``vmap`` on a CPU as many runs at once as have no more, and at most 2^21.
+            ``vmap`` on a CPU as many runs at once as have no more together, nor more than
+            2^21; at least one.
 
     Returns:
         The answers to the N queries.

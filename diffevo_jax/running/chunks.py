@@ -1,4 +1,4 @@
-"""The compiled programs of the host loop: one sets runs up, one advances them."""
+"""The compiled programs of the host loop: set runs up, advance them, judge their ends."""
 
 import functools
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ class Program(NamedTuple):
     known: dict[str, PyTree]
 
     def __call__(self, *arguments: PyTree) -> PyTree:
-        """Call it; what is not compiled yet is."""
+        """Call it; it is compiled first if it has not been."""
         return self.function(*arguments, **self.known)
 
     def lower(self, *arguments: PyTree) -> jax.stages.Lowered:
@@ -62,7 +62,7 @@ class Programs(NamedTuple):
         tell_first: ``tell_first(key, strategy, problem, run_state, evaluation)``, one
             generation whose evaluation is known, to the same.
         judge: ``judge(key, problem, run_state, start)``, the final evaluation.
-        ahead: compiles them before they are called.
+        ahead: compiles ``begin``, ``advance`` and ``judge`` before they are called.
     """
 
     begin: Program
@@ -85,14 +85,16 @@ class Programs(NamedTuple):
         population: jax.Array | None,
         final: int,
     ) -> RunState:
-        """Begin, while another thread compiles what comes after.
+        """Begin; another thread compiles all programs of the run in their order.
+
+        Returns once a chunk is compiled; the final evaluation need not be.
 
         Args:
             key: of the run, or of many.
             strategy: of the run.
             problem: of the run.
             population: to start from, or None.
-            final: evaluations after the last generation.
+            final: evaluations after the last generation; 0 for none.
         """
         arguments, number = (key, strategy, problem, population), jnp.uint32(0)
         begun = self.ahead.compile(self.begin.lower(*arguments))

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jaxprs import largest_array
+from jaxprs import equations, largest_array
 
 from diffevo_jax.attention import Guidance, attend, attend_by_rows
 from diffevo_jax.attention.blocks import in_groups
@@ -23,12 +23,12 @@ def product(matrix: jax.Array, named: dict[str, Any]) -> dict[str, jax.Array]:
     return {"product": matrix @ named["vector"], "sum": matrix.sum() + named["number"]}
 
 
-def populations() -> tuple[jax.Array, ...]:
+def populations(size: int = SIZE) -> tuple[jax.Array, ...]:
     """The arguments of an attention, each with an axis of runs."""
     rng = np.random.default_rng(0)
     draw = lambda *shape: jnp.asarray(rng.normal(size=(RUNS, *shape)), jnp.float32)
-    own = jnp.tile(jnp.arange(SIZE, dtype=jnp.int32), (RUNS, 1))
-    return draw(SIZE, DIM), draw(SIZE, DIM), draw(SIZE, 2), draw(SIZE), own
+    own = jnp.tile(jnp.arange(size, dtype=jnp.int32), (RUNS, 1))
+    return draw(size, DIM), draw(size, DIM), draw(size, 2), draw(size), own
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 4, 7, 8], ids="at most {}".format)
@@ -43,11 +43,29 @@ def test_groups_of_any_size_answer_as_vmap_does(most) -> None:
 
 
 def test_what_is_not_mapped_is_shared() -> None:
-    matrices = jnp.arange(7 * 6.0).reshape(7, 2, 3)
-    named = {"vector": jnp.arange(3.0), "number": jnp.int32(1)}
-    axes = (0, {"vector": None, "number": None})
-    got = jax.vmap(in_groups(product, 2), axes)(matrices, named)
-    np.testing.assert_array_equal(got["product"], matrices @ named["vector"])
+    x, named = jnp.arange(7.0), {"vector": jnp.ones(100), "number": jnp.int32(1)}
+    scaled = lambda x, named: x * named["vector"].sum() + named["number"]
+    mapped = jax.vmap(in_groups(scaled, 2), (0, None))
+    assert largest_array(jax.make_jaxpr(mapped)(x, named).jaxpr) < 100  # no copy
+    np.testing.assert_array_equal(mapped(x, named), 100 * x + 1)
+
+
+def test_groups_are_as_even_as_can_be() -> None:
+    mapped = jax.vmap(in_groups(lambda x: (x[:, None] * x[None]).sum(), 6))
+    program = jax.make_jaxpr(mapped)(jnp.ones((7, 10)))
+    assert largest_array(program.jaxpr) == 4 * 10**2  # two groups of 4, not of 6
+
+
+def test_a_group_of_one_call_has_no_axis_of_calls() -> None:
+    program = jax.make_jaxpr(jax.vmap(in_groups(lambda x: x @ x, 1)))(jnp.ones((3, 4, 4)))
+    names = {e.primitive.name: e for e in equations(program.jaxpr)}
+    assert names["dot_general"].outvars[0].aval.shape == (4, 4)
+
+
+def test_a_map_over_one_call_leaves_the_groups_to_the_maps_around_it() -> None:
+    mapped = jax.vmap(jax.vmap(in_groups(lambda x: (x[:, None] * x[None]).sum(), 3)))
+    program = jax.make_jaxpr(mapped)(jnp.ones((6, 1, 10)))
+    assert largest_array(program.jaxpr) == 3 * 10**2
 
 
 @pytest.mark.parametrize("most", [1, 6, 11, 12], ids="at most {}".format)
@@ -74,14 +92,21 @@ def test_what_a_function_closes_over_is_mapped_and_derived() -> None:
 
 def test_attention_of_many_runs_meets_as_many_pairs_at_once_as_a_block() -> None:
     program = jax.make_jaxpr(jax.vmap(few_at_once))(*populations())
-    assert largest_array(program.jaxpr) <= 46**2 < RUNS * SIZE**2
+    assert largest_array(program.jaxpr) == 2 * SIZE**2 <= 46**2
 
 
-def test_rows_of_many_runs_are_as_few_at_once_as_a_block_has() -> None:
+@pytest.mark.parametrize(
+    ("size", "block_numbers", "at_once"), [(SIZE, SIZE**2, 1), (1024, 2**22, 2)]
+)
+def test_rows_of_many_runs_are_as_few_at_once_as_a_block_has(
+    size, block_numbers, at_once
+) -> None:
     sharp = lambda half_squares, mask: jnp.exp(half_squares.min(axis=1))
-    rows = functools.partial(attend_by_rows, row_precision=sharp, block_numbers=SIZE**2)
-    program = jax.make_jaxpr(jax.vmap(rows))(*populations())
-    assert largest_array(program.jaxpr) <= SIZE**2
+    rows = functools.partial(
+        attend_by_rows, row_precision=sharp, block_numbers=block_numbers
+    )
+    program = jax.make_jaxpr(jax.vmap(rows))(*populations(size))
+    assert largest_array(program.jaxpr) == at_once * size**2
 
 
 @pytest.mark.parametrize("strengths", [None, [0.0, 1.0, 0.0, -1.0, 2.0]], ids=str)
