@@ -21,6 +21,7 @@ from diffevo_jax.attention.blocks import (
     even_size,
     in_groups,
     map_blocks,
+    runs_at_once,
     usual_blocks,
 )
 from diffevo_jax.attention.cells import (
@@ -96,8 +97,9 @@ def attend(
             bits. With more keys than a block the derivative by a strength of 0 is 0, since
             the plain means are not computed there.
         block_size: queries, and keys, in a block at most; None for 2,048 queries and 1,024
-            keys on a CPU, and 2,048 of both on other devices. Under ``vmap`` on a CPU as
-            many runs at once as have no more pairs than one such block.
+            keys on a CPU, and 2,048 of both on other devices. Under ``vmap`` as many runs
+            at once as have no more pairs than one such block on a CPU, and than 2^28 on
+            other devices.
 
     Returns:
         The weighted means of the values, or what is beyond them, as ``clean`` (N, D); of
@@ -118,10 +120,8 @@ def attend(
     log_weight, own = map(jnp.asarray, (log_weight, own))
     most = usual_blocks() if block_size is None else Blocks(block_size, block_size)
     blocks = Blocks(even_size(len(queries), most.queries), even_size(len(keys), most.keys))
-    attention: Callable[..., _Answers] = functools.partial(_attend, floor, blocks)
-    if jax.default_backend() == "cpu":
-        pairs = blocks.queries * blocks.keys
-        attention = in_groups(attention, max(1, most.queries * most.keys // pairs))
+    at_once = runs_at_once(math.prod(blocks), math.prod(most))
+    attention = in_groups(functools.partial(_attend, floor, blocks), at_once)
     given = queries, keys, values, log_weight, own
     plain = functools.partial(attention, *given, None)
     beyond = functools.partial(attention, *given, guidance)

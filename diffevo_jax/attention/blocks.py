@@ -1,8 +1,8 @@
 """How work is divided into blocks, and many populations into groups.
 
 A block of queries meets a block of keys at a time. Under ``vmap`` as many populations are
-computed together as have the pairs of one block: no more numbers than the caches of a CPU
-keep.
+computed together as have the pairs of one block, which the caches of a CPU keep; on other
+devices as many as leave room in the memory.
 """
 
 import functools
@@ -44,6 +44,9 @@ CPU_BLOCKS = Blocks(queries=2048, keys=1024)
 CPU_PAIRS = CPU_BLOCKS.queries * CPU_BLOCKS.keys
 #: On other devices, to which more work at once costs less; half as much is half as fast.
 ACCELERATOR_BLOCKS = Blocks(queries=2048, keys=2048)
+#: Beside each other in a group of runs: a gigabyte of logits. That is enough work for a
+#: device, and leaves room on it.
+ACCELERATOR_PAIRS = 2**28
 #: Blocks are multiples of it, so that rows begin where vectors do.
 _EVEN = 16
 
@@ -58,6 +61,22 @@ def usual_blocks() -> Blocks:
         2048
     """
     return CPU_BLOCKS if jax.default_backend() == "cpu" else ACCELERATOR_BLOCKS
+
+
+def runs_at_once(pairs: int, most: int) -> int:
+    """How many runs meet at once under ``vmap`` on the default device, at least one.
+
+    Args:
+        pairs: of a block of one run.
+        most: that meet at once on a CPU.
+
+    Example:
+        >>> from diffevo_jax.attention.blocks import runs_at_once
+        >>> runs_at_once(256 * 256, most=2**21)
+        32
+    """
+    room = most if jax.default_backend() == "cpu" else ACCELERATOR_PAIRS
+    return max(1, room // pairs)
 
 
 def even_size(count: int, most: int) -> int:

@@ -13,7 +13,13 @@ import jax
 import jax.numpy as jnp
 
 from diffevo_jax.attention.blocked import check_given, joined
-from diffevo_jax.attention.blocks import CPU_PAIRS, as_blocks, even_size, in_groups
+from diffevo_jax.attention.blocks import (
+    CPU_PAIRS,
+    as_blocks,
+    even_size,
+    in_groups,
+    runs_at_once,
+)
 from diffevo_jax.attention.cells import (
     as_keys,
     as_queries,
@@ -67,8 +73,8 @@ def attend_by_rows(
         guidance: beyond the weighted means, as in :func:`diffevo_jax.attention.attend`; the
             plain means are by the same rows of the kernel.
         block_numbers: at most so many numbers in a block of rows, at least one row. Under
-            ``vmap`` on a CPU as many runs at once as have no more together, nor more than
-            2^21; at least one.
+            ``vmap`` as many runs at once as have no more together, nor more than 2^21, on a
+            CPU, and 2^28 on other devices; at least one.
 
     Returns:
         The answers to the N queries.
@@ -84,15 +90,12 @@ def attend_by_rows(
         [[15.0], [20.0]]
     """
     check_given(queries, keys, values, log_weight, own, floor)
-    given = (*map(jnp.asarray, (queries, keys, values)), log_weight, own)  # may be NumPy's
+    given = tuple(map(jnp.asarray, (queries, keys, values, log_weight, own)))  # or NumPy's
     size = even_size(len(queries), max(1, block_numbers // len(keys)))
-    attention: Callable[..., tuple[jax.Array, ...]] = functools.partial(
-        _attend_by_rows, row_precision, row_log_weight, floor, size
-    )
-    if jax.default_backend() == "cpu":
-        most = min(block_numbers, CPU_PAIRS) // (size * len(keys))
-        attention = in_groups(attention, max(1, most))
-    return joined(attention(*given, guidance), len(queries), len(keys))
+    rows = functools.partial(_attend_by_rows, row_precision, row_log_weight, floor, size)
+    at_once = runs_at_once(size * len(keys), min(block_numbers, CPU_PAIRS))
+    answers = in_groups(rows, at_once)(*given, guidance)
+    return joined(answers, len(queries), len(keys))
 
 
 def _attend_by_rows(

@@ -17,7 +17,6 @@ from often import often
 
 import diffevo_jax as de
 from diffevo_jax.attention import Guidance, Tiling, attend, attend_fused
-from diffevo_jax.attention.blocks import even_size
 from diffevo_jax.base import Estimate
 
 BLOCK = 16
@@ -302,13 +301,6 @@ def test_the_usual_blocks_are_larger_where_more_work_at_once_costs_less(
     monkeypatch.setattr(jax, "default_backend", lambda: platform)
     program = jax.make_jaxpr(lambda *given: attend(*given))(*points(3000, 3000))
     assert largest_array(program.jaxpr) == largest
-
-
-@pytest.mark.parametrize(("size", "blocks"), [(1025, 2), (2048, 2), (2049, 3), (2500, 3)])
-def test_little_is_filled_up_beside_blocks_that_are_as_few_as_can_be(size, blocks) -> None:
-    even = even_size(size, 1024)
-    assert -(-size // even) == blocks
-    assert 0 <= blocks * even - size < 16 * blocks
 
 
 @pytest.mark.parametrize("by_rows", [False, True], ids=["blocks", "rows"])

@@ -12,7 +12,7 @@ import pytest
 from jaxprs import equations, largest_array
 
 from diffevo_jax.attention import Guidance, attend, attend_by_rows
-from diffevo_jax.attention.blocks import in_groups
+from diffevo_jax.attention.blocks import even_size, in_groups
 
 #: Runs, individuals and dimensions; a block has room for all pairs of two runs.
 RUNS, SIZE, DIM = 5, 32, 3
@@ -29,6 +29,13 @@ def populations(size: int = SIZE) -> tuple[jax.Array, ...]:
     draw = lambda *shape: jnp.asarray(rng.normal(size=(RUNS, *shape)), jnp.float32)
     own = jnp.tile(jnp.arange(size, dtype=jnp.int32), (RUNS, 1))
     return draw(size, DIM), draw(size, DIM), draw(size, 2), draw(size), own
+
+
+@pytest.mark.parametrize(("size", "blocks"), [(1025, 2), (2048, 2), (2049, 3), (2500, 3)])
+def test_little_is_filled_up_beside_blocks_that_are_as_few_as_can_be(size, blocks) -> None:
+    even = even_size(size, 1024)
+    assert -(-size // even) == blocks
+    assert 0 <= blocks * even - size < 16 * blocks
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 4, 7, 8], ids="at most {}".format)
@@ -88,6 +95,15 @@ def test_what_a_function_closes_over_is_mapped_and_derived() -> None:
     got = jax.vmap(jax.value_and_grad(scaled, argnums=1))(x, scales, powers)
     want = 2 * 2.0 ** np.arange(5)
     np.testing.assert_array_equal(got, (scales * want, want))
+
+
+def test_many_runs_leave_room_on_an_accelerator(monkeypatch) -> None:
+    shapes = [(300, 2048, 3), (300, 2048, 3), (300, 2048, 2), (300, 2048)]
+    given = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    own = jax.ShapeDtypeStruct((300, 2048), jnp.int32)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    program = jax.make_jaxpr(jax.vmap(attend))(*given, own)
+    assert largest_array(program.jaxpr) <= jax.local_device_count() * 2**28
 
 
 def test_attention_of_many_runs_meets_as_many_pairs_at_once_as_a_block() -> None:
@@ -198,7 +214,7 @@ def test_a_program_of_groups_is_differentiated(mapped) -> None:
 #: A process of its own, since it takes a new one to have several devices.
 DIVIDED = """
 import jax, jax.numpy as jnp
-from diffevo_jax.attention.blocks import in_groups
+from diffevo_jax.attention.blocks import even_size, in_groups
 
 jax.config.update("jax_num_cpu_devices", 2)
 runs = jax.sharding.PartitionSpec("runs")
