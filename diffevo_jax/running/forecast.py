@@ -96,7 +96,7 @@ def footprint(
         >>> size = dict(population_size=4096)
         >>> one = de.footprint(de.DiffusionEvolution(10), problem, **size)
         >>> many = de.footprint(de.DiffusionEvolution(10), problem, **size, num_runs=8)
-        >>> one.fits, 7 < many.needed / one.needed < 9
+        >>> one.fits, one.needed < many.needed < 8 * one.needed  # they attend in groups
         (True, True)
     """
     validation.check_count("num_runs", num_runs)
