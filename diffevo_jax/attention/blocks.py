@@ -47,6 +47,8 @@ ACCELERATOR_BLOCKS = Blocks(queries=2048, keys=2048)
 #: Beside each other in a group of runs: a gigabyte of logits. That is enough work for a
 #: device, and leaves room on it.
 ACCELERATOR_PAIRS = 2**28
+#: A loop over groups counts no further.
+_COUNTABLE = 2**31
 #: Blocks are multiples of it, so that rows begin where vectors do.
 _EVEN = 16
 
@@ -161,7 +163,7 @@ def _in_groups(function: Callable[..., PyTree], most: int) -> Callable[..., PyTr
     def several(size: int, mapped: PyTree, *arguments: PyTree) -> tuple[PyTree, PyTree]:
         leaves, with_others = _chosen(arguments, jax.tree.leaves(mapped))
         axes = jax.tree.map(lambda leaf: 0 if leaf else None, mapped)
-        if size == 0:
+        if not 0 < size < _COUNTABLE:  # nothing to do, or what no memory holds
             answers = jax.vmap(function, axes, axis_size=size)(*arguments)
             return answers, jax.tree.map(lambda _: True, answers)
         groups = _num_groups(size, most, _num_devices())

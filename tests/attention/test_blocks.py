@@ -106,6 +106,15 @@ def test_many_runs_leave_room_on_an_accelerator(monkeypatch) -> None:
     assert largest_array(program.jaxpr) <= jax.local_device_count() * 2**28
 
 
+def test_more_runs_than_any_memory_holds_have_a_shape() -> None:
+    """By which they are refused, where somebody counts the bytes."""
+    huge = 10**20
+    given = [
+        jax.ShapeDtypeStruct((huge, *leaf.shape[1:]), leaf.dtype) for leaf in populations()
+    ]
+    assert jax.eval_shape(jax.vmap(few_at_once), *given).clean.shape == (huge, SIZE, 2)
+
+
 def test_attention_of_many_runs_meets_as_many_pairs_at_once_as_a_block() -> None:
     program = jax.make_jaxpr(jax.vmap(few_at_once))(*populations())
     assert largest_array(program.jaxpr) == 2 * SIZE**2 <= 46**2
