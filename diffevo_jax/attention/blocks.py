@@ -40,7 +40,7 @@ class Blocks(NamedTuple):
 #: On a CPU. Threads of larger blocks wait less often for each other, those of smaller ones
 #: find more in their caches.
 CPU_BLOCKS = Blocks(queries=2048, keys=1024)
-#: So many pairs are in a block, and in a group of runs.
+#: So many pairs are in a block, and in a group of runs on a device.
 CPU_PAIRS = CPU_BLOCKS.queries * CPU_BLOCKS.keys
 #: On other devices, to which more work at once costs less; half as much is half as fast.
 ACCELERATOR_BLOCKS = Blocks(queries=2048, keys=2048)
@@ -160,23 +160,9 @@ def _in_groups(function: Callable[..., PyTree], most: int) -> Callable[..., PyTr
     call = custom_vmap(function)
 
     @call.def_vmap
-    def several(size: int, mapped: PyTree, *arguments: PyTree) -> tuple[PyTree, PyTree]:
-        leaves, with_others = _chosen(arguments, jax.tree.leaves(mapped))
-        axes = jax.tree.map(lambda leaf: 0 if leaf else None, mapped)
-        if not 0 < size < _COUNTABLE:  # nothing to do, or what no memory holds
-            answers = jax.vmap(function, axes, axis_size=size)(*arguments)
-            return answers, jax.tree.map(lambda _: True, answers)
-        groups = _num_groups(size, most, _num_devices())
-        if groups == size:  # no axis of one, which products would have to carry
-            one = _in_groups(function, most)
-            answers = jax.lax.map(lambda few: one(*with_others(few)), leaves)
-            return answers, jax.tree.map(lambda _: True, answers)
-        group = _in_groups(jax.vmap(function, axes), max(1, most // -(-size // groups)))
-        # A group has some of each device's runs.
-        dealt = [as_blocks(leaf, groups).swapaxes(0, 1) for leaf in leaves]
-        answers = map_blocks(lambda few: group(*with_others(few)), dealt)
-        flat = lambda leaf: leaf.swapaxes(0, 1).reshape(-1, *leaf.shape[2:])[:size]
-        return jax.tree.map(flat, answers), jax.tree.map(lambda _: True, answers)
+    def batched(size: int, mapped: PyTree, *arguments: PyTree) -> tuple[PyTree, PyTree]:
+        answers = _grouped(function, most, size, mapped, arguments)
+        return answers, jax.tree.map(lambda _: True, answers)
 
     # What has a vmap of its own cannot be transposed; the function itself can.
     differentiable = jax.custom_jvp(call)
@@ -193,6 +179,30 @@ def _in_groups(function: Callable[..., PyTree], most: int) -> Callable[..., PyTr
 
     differentiable.defjvp(derivative, symbolic_zeros=True)
     return differentiable
+
+
+def _grouped(
+    function: Callable[..., PyTree],
+    most: int,
+    size: int,
+    mapped: PyTree,
+    arguments: tuple[PyTree, ...],
+) -> PyTree:
+    """So many calls, group by group, of arguments whose mapped leaves have a first axis."""
+    axes = jax.tree.map(lambda leaf: 0 if leaf else None, mapped)
+    if not 0 < size < _COUNTABLE:  # nothing to do, or what no memory holds
+        return jax.vmap(function, axes, axis_size=size)(*arguments)
+    leaves, with_others = _chosen(arguments, jax.tree.leaves(mapped))
+    groups = _num_groups(size, most, _num_devices())
+    if groups == size:  # no axis of one, which products would have to carry
+        one = _in_groups(function, most)
+        return jax.lax.map(lambda few: one(*with_others(few)), leaves)
+    group = _in_groups(jax.vmap(function, axes), max(1, most // -(-size // groups)))
+    # A group has some of each device's runs.
+    dealt = [as_blocks(leaf, groups).swapaxes(0, 1) for leaf in leaves]
+    answers = map_blocks(lambda few: group(*with_others(few)), dealt)
+    flat = lambda leaf: leaf.swapaxes(0, 1).reshape(-1, *leaf.shape[2:])[:size]
+    return jax.tree.map(flat, answers)
 
 
 def _num_devices() -> int:
